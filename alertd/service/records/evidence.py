@@ -1,8 +1,8 @@
-"""An alert with everything that proves what was decided and told, signed so that whoever has the key's public half need not ask us.
+"""Signs the evidence of an alert: its decisions and its messages. Anyone with the public key can verify it without this service.
 
-The signature is a JSON Web Signature in its flattened form (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037): any library that knows it can check it, and
-so can `openssl`. The key follows from the hashing secret, so there is nothing more to keep, and a store that was put back signs as before. A rotation makes a new key;
-the public halves of the earlier ones stay on show.
+The signature is a flattened JSON Web Signature (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037). Any library for these standards can check
+it, and so can `openssl`. The key is derived from the hashing secret. So there is no further key to store, and a restored store signs as
+before. A rotation makes a new key; the public halves of the earlier keys remain published.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TYPE = "alertd-evidence+json"
 
 
 class EvidenceError(ValueError):
-    """It is not what was signed, or not signed with that key."""
+    """The evidence was changed, is malformed, or was signed with another key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A payload and its signature, as RFC 7515 has them."""
+    """A payload and its signature, in the fields of RFC 7515."""
 
     payload: str
     protected: str
@@ -37,18 +37,18 @@ class Signed:
 
 
 class Seal:
-    """Signs for one installation."""
+    """Signs evidence for one installation."""
 
     def __init__(self, codec: Codec) -> None:
         self._keys = codec.derived("evidence")
 
     @property
     def public(self) -> tuple[str, ...]:
-        """The public halves of the keys, in PEM: the current key first, then those that rotations replaced."""
+        """Returns the public halves of the keys, in PEM: the current key first, then the keys that rotations replaced."""
         return tuple(_public(Ed25519PrivateKey.from_private_bytes(key)) for key in self._keys.every)
 
     def signed(self, payload: Mapping[str, Any]) -> Signed:
-        """Signs with the current key."""
+        """Signs a payload with the current key."""
         key = Ed25519PrivateKey.from_private_bytes(self._keys.current)
         protected = _packed({"alg": "EdDSA", "typ": TYPE, "kid": name_of(_public(key))})
         packed = _packed(payload)
@@ -57,12 +57,14 @@ class Seal:
 
 
 def name_of(pem: str) -> str:
-    """Names a key: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
+    """Returns the name of a key: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
     return hashlib.sha256(pem.encode()).hexdigest()
 
 
 def verified(document: Any, public: str) -> dict[str, Any]:
-    """What was signed. `public` is the key's public half in PEM, known beforehand: one that came with the document would prove nothing.
+    """Returns the payload of a signed document after checking its signature.
+
+    `public` is the public half of the key, in PEM. The caller must know it beforehand: a key that came with the document would prove nothing.
     Raises EvidenceError.
     """
     try:
@@ -86,7 +88,7 @@ def _public(key: Ed25519PrivateKey) -> str:
 
 
 async def digest_of(pieces: AsyncIterator[bytes]) -> str:
-    """SHA-256 of what comes in pieces."""
+    """Returns the SHA-256 of the joined pieces, in hex."""
     digest = hashlib.sha256()
     async for piece in pieces:
         digest.update(piece)

@@ -1,4 +1,4 @@
-"""What alerts said in public before they were changed, which the evidence tells and nobody else: how long it is kept, and how much of it."""
+"""Keeps the earlier public words of changed alerts, which only the evidence shows, and decides how much of them stays."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from alertd.store.records.case_keys import Cases
 
 @dataclass(frozen=True, slots=True)
 class PublishedHistory:
-    """The words of then. A legal hold keeps them whole, and nothing else does once they are to be forgotten."""
+    """Reads and restricts the earlier public words. Only a legal hold keeps them whole once they must be removed."""
 
     words: PublishedWords
     cases: Cases
 
     async def read_documents(self, record: AlertRecord) -> list[Alert]:
-        """All that an alert, read whole, ever said in public, in order."""
+        """Returns all documents that an alert published, in order. `record` must be a fully read alert."""
         return [Alert.model_validate_json(one.document) for one in await self.words.of(record)]
 
     async def settle(self, record: AlertRecord) -> int:
-        """What an alert that was restricted said before is restricted, too, unless a legal hold keeps its case. Answers how much was."""
+        """Restricts the earlier words of a restricted alert too, unless its case has a legal hold. Returns how many it changed."""
         if not record.times.restricted or await self.cases.is_kept(record.case):
             return 0
         return await self.words.rewrite(record, restricted)

@@ -1,8 +1,12 @@
-"""After a store was put back from a copy: nobody here knows what was sent, stood down or closed since the copy was made.
+"""Settles the open alerts of a store that was restored from a copy.
 
-So nothing that it left open goes on by itself. What was to be sent is unknown from then on, so that a correction reaches whoever may
-have been told and an operator can send it again; what is shown is hidden, for the child may have been found; what waits for its second
-person, or for its time, goes back to its author, for it may have been approved, or called off. New alerts are taken and sent at once.
+The copy lacks everything that was sent, stood down or closed after it was made. So no open alert continues by itself:
+
+* Unsent messages become unknown. A correction then reaches their possible recipients, and an operator can send them again.
+* Shown alerts are stood down, because the child may have been found.
+* Alerts that wait for approval or for their start return to their author, because they may have been approved or cancelled.
+
+New alerts are accepted and sent at once.
 """
 
 from __future__ import annotations
@@ -25,16 +29,16 @@ from alertd.store.alerts.records import Footing, unless_damaged
 from alertd.store.records.tombstones import PutBack, Tombstones
 from alertd.store.sharing.webhooks import Tracks
 
-#: Of all organisations.
+#: Returns the names of all organisations.
 Names = Callable[[], Awaitable[Sequence[str]]]
 ACT = "store.restore"
-#: Who does it, in the audit and in the alerts: whoever ran the command had the machine, and no key.
+#: The actor in the audit and in the alerts: the person who ran the command had access to the machine, but no key.
 BY = "alertd restore"
 
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Does this before anything is served or sent. Doing it again, where a start failed meanwhile, changes nothing more."""
+    """Settles a restored store before anything is served or sent. Idempotent, so a failed start can repeat it."""
 
     current: OpenAlerts
     alerts: Alerts
@@ -46,15 +50,18 @@ class Restoring:
     org: str
 
     async def settle(self, made: str, put_back_ms: int) -> Counter[str]:
-        """`made` is when the copy was made, in RFC 3339, and `put_back_ms` when it was put back. Answers how many alerts are hidden, how many
-        went back, and how many rows are unknown. Raises OSError where it cannot be written down that it was put back.
+        """Settles all open alerts.
+
+        `made` is the time of the copy (RFC 3339); `put_back_ms` is the time of the restore (UNIX ms). Returns the number of alerts stood down
+        (`stood_down`), of versions returned to their author (`returned`) and of rows now unknown (`unknown`). Raises OSError if the restore
+        cannot be recorded in the tombstones.
         """
         reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
         totals: Counter[str] = Counter()
         alerts, orgs = await self.current.alerts(), await self.names()
         by_org: dict[str, Counter[str]] = {self.org: Counter()}
         times = await asyncio.to_thread(self.tombstones.put_back)
-        if put_back_ms not in times:  # else a start wrote it that failed then
+        if put_back_ms not in times:  # an earlier start may have recorded it and then failed
             await asyncio.to_thread(self.tombstones.add, PutBack(put_back=put_back_ms))
             times.append(put_back_ms)
         await self.current.renumber(alerts, orgs, put_back_ms, times)
@@ -78,20 +85,23 @@ class Restoring:
         return totals
 
     async def _held_back(self, versions: list[str], batches: list[int]) -> Counter[str]:
-        """Needs nothing of them that is sealed: one that cannot be read is sent to nobody, either."""
+        """Marks the unsent rows of the versions as unknown. Reads no sealed data, so it also stops versions that cannot be read."""
         done: Counter[str] = Counter()
         for version, many in zip(versions, batches, strict=True):
             done["unknown"] += await self.current.put_back(version, many)
         return done
 
     async def _in_doubt(self, org: str, alert_id: str) -> None:
-        """What a distributor was to be sent it may have, and is told the end of."""
+        """Treats messages due to a distributor as possibly taken, so that the distributor also receives the end of the alert."""
         for distributor in await self.tracks.of_alert(org, alert_id):
             track, seen = await self.tracks.get(org, alert_id, distributor)
             await self.tracks.put(org, alert_id, distributor, put_back(track), seen=seen, now_ms=self.clock.now_ms())
 
     async def _settled(self, versions: list[str], waiting: list[str], reason: str) -> Counter[str]:
-        """Raises SealError and ValueError where the alert, or the key of its case, cannot be read; of its later versions nothing sealed is."""
+        """Returns waiting versions to their author and stands down the alert if it is shown. Returns the counts.
+
+        Reads no sealed data of later versions. Raises SealError or ValueError if the alert or the key of its case cannot be read.
+        """
         done: Counter[str] = Counter()
         for version in waiting:
             await self.alerts.step(version, AlertState.RETURNED, by=BY, reason=reason, approver="", approver_key="")

@@ -1,5 +1,6 @@
-"""What ended is looked at again and again: whom it sought is forgotten soon after, and its ledger compressed later, and dated for deletion where
-that is set.
+"""Removes the sought persons from ended alerts, and later compresses the ledgers.
+
+If `ledger_days` is set, a compressed ledger also gets a date of deletion.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from alertd.store.engine.connection import Connection
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.records.case_keys import Cases
 
-#: Alerts that are looked at in a round, of one organisation. Nobody waits for it, and each is seen again.
+#: Alerts checked in a round, all of one organisation. The work is not urgent, and later rounds check each alert again.
 LOOK = 100
 
 
 @dataclass(slots=True)
 class Archiving:
-    """Looks at all alerts, a few a round. Two at it do no harm: the script takes one copy."""
+    """Checks all alerts, a few a round. Two workers may run it at once: the script accepts only one copy of a ledger."""
 
     db: Connection
     alerts: Alerts
@@ -41,10 +42,12 @@ class Archiving:
     clock: Clock
     default: str
     forgetting: Forgetting
-    _left: dict[str, ListPlace | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
+    _left: dict[str, ListPlace | None] = field(
+        default_factory=dict
+    )  # remaining organisations of this pass, each with the place to continue from
 
     async def round(self) -> int:
-        """Look at the next alerts. Answers how many versions were compressed."""
+        """Checks the next alerts. Returns how many versions it compressed."""
         if not self._left:
             self._left = dict.fromkeys(sorted({self.default, *await self.organisations.names()}))
         org, before = next(iter(self._left.items()))
@@ -61,8 +64,9 @@ class Archiving:
         return sum([await self._look(alert_id, last) for alert_id in old])
 
     async def _look(self, alert_id: str, last_ms: int) -> int:
-        """All versions of an alert whose last one was told, and whose end came, before that; none where one is damaged, for it may have been
-        the last.
+        """Compresses the ledgers of all versions of an alert if each version expired and was last sent by `last_ms`.
+
+        Compresses none if a version is damaged, because the damaged one may be the last. Returns how many versions it compressed.
         """
         found = await self.alerts.listed(await self.alerts.versions([alert_id]))
         versions = [one for one in found if one]
@@ -72,10 +76,12 @@ class Archiving:
             return 0
         keep_ms = self.settings.ledger_days * DAY_MS
         if keep_ms and await Cases(self.db).is_kept(versions[0].case):
-            return 0  # what a legal hold keeps gets no date
+            return 0  # a ledger under a legal hold gets no date of deletion
         done = 0
         for one in versions:
-            ends = max(one.expires, versions[0].expires)  # that is told to whom one of them told alone, too
+            ends = max(
+                one.expires, versions[0].expires
+            )  # the end of the alert is also sent to recipients of a single version
             done += await archive.archive(self.db, one.id, ends + keep_ms if keep_ms else 0)
         if done:
             structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)
@@ -83,15 +89,15 @@ class Archiving:
 
 
 ACT = "alert.forget"
-#: Who does it, in the audit: no person, and no key.
+#: The actor in the audit: neither a person nor a key.
 BY = "alertd retention"
-#: Nobody is told of these any more, but that they are over, or ever was; what is purged says nothing.
+#: States in which alertd sends at most the end of the alert. A purged alert has no content left to remove.
 FORGETS = ENDED - {AlertState.PURGED}
 
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Looks at alerts, one by one. Two at it do no harm: the second finds nothing, or another revision."""
+    """Removes the sought persons from alerts, one by one. Two workers may run it at once: the second finds nothing to do, or another revision."""
 
     alerts: Alerts
     cases: Cases
@@ -101,9 +107,12 @@ class Forgetting:
     clock: Clock
 
     async def look(self, alert_id: str) -> bool:
-        """Take them out of all versions of an alert that ended so long ago, unless a legal hold keeps its case. Answers whether it was done now."""
+        """Removes the sought persons from all versions of a missing-child alert that ended `sought_days` ago, unless its case has a legal hold.
+
+        Also settles the published history of a restricted alert. Returns whether this call removed the persons.
+        """
         if alert_id != chain_of(alert_id):
-            return False  # an update goes the way of its alert
+            return False  # an update is handled together with its alert
         record = await self.alerts.get(alert_id)
         if record is not None and await self.published_history.settle(record):
             structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
@@ -132,7 +141,7 @@ class Forgetting:
         await self.published_history.words.keep(record)
         footing = Footing(sources=FORGETS, last=len(heads), rev=record.rev)
         done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew) if anew else (True, "")
-        if done:  # last: whom only words of before name is found by them
+        if done:  # last: a person named only in earlier words can be found only through them
             await self.published_history.words.rewrite(record, forget)
             await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
             structlog.get_logger().info("persons sought forgotten", alert=alert_id, versions=len(anew))

@@ -1,7 +1,8 @@
-"""A legal hold: a case is kept whole, with its photos and ledgers, until another person lets it go. It is not purged, and nothing of it goes by its age.
+"""Legal holds: a hold keeps a case whole, with its photos and ledgers, until a second person releases it.
 
-A hold binds the case of one organisation. One person holds, for it stops harm; another releases, as an end is put off by a second person. An
-administrator of the organisation that runs the service may release any hold.
+A held case cannot be purged, and retention deletes nothing of it by age. A hold binds the case of one organisation. One person suffices to
+hold, because a hold prevents harm. A release needs another person, as the extension of an alert does. An administrator of the organisation that
+runs the service may release any hold.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import KEPT_AFTER_MS
 from alertd.store.records.case_keys import Cases, Hold
 
-#: What the event is called by which an organisation learns that the administrator of the service released its hold, and the act in its audit.
+#: The event that informs an organisation that the administrator of the service released its hold, and the act in its audit.
 RELEASED, ACT = "hold_released", "alert.release"
 
 
@@ -38,19 +39,24 @@ class LegalHolds:
     clock: Clock
 
     async def of(self, record: AlertRecord) -> Hold | None:
-        """The hold on an alert's case, or None."""
+        """Returns the hold on an alert's case, or None."""
         found = await self.cases.hold(record.case)
         return found[0] if found else None
 
     async def seen(self, alert_id: str, who: Credential) -> AlertRecord:
-        """An alert whose hold the caller may see and release: one of the caller's organisation; any for an administrator of the organisation that
-        runs the service. Raises Problem.
+        """Returns an alert if the caller may see and release its hold.
+
+        The alert must belong to the caller's organisation. An administrator of the organisation that runs the service may read any alert.
+        Raises Problem.
         """
         record = await self.alerts.get(alert_id) if self.organisations.administers_host(who) else None
         return record or await self.approval.get(alert_id, who)
 
     async def hold(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
-        """Put a hold on its case. A case has one hold: a second call leaves the first. Raises Problem."""
+        """Puts a hold on the alert's case and returns the alert.
+
+        A case has one hold: a second call keeps the first. Raises Problem if the case is purged or is being purged.
+        """
         record = await self.approval.get(alert_id, who)
         await self.approval.check_case(record, who)
         hold = Hold(
@@ -61,8 +67,10 @@ class LegalHolds:
         return record
 
     async def release(self, alert_id: str, who: Credential) -> AlertRecord:
-        """Release the hold on its case, which may be purged then. Raises Problem for the person who put it there, and for those whose hands that
-        person's key came through. If the alert is another organisation's, its people find the release in their audit and among their events.
+        """Releases the hold on the alert's case, which may then be purged. Returns the alert.
+
+        Within one organisation, raises Problem for the person who put the hold there and for anyone who passed on that person's key. Also raises
+        Problem if the hold changed meanwhile. A release by another organisation appears in the audit and the events of the alert's organisation.
         """
         record = await self.seen(alert_id, who)
         await self.approval.check_case(record, who)
@@ -79,7 +87,7 @@ class LegalHolds:
         return record if is_own else await self._notify(record, who, number)
 
     async def _notify(self, record: AlertRecord, who: Credential, number: int) -> AlertRecord:
-        """Tell the organisation of an alert that another released its hold. Returns the alert as it stands."""
+        """Records, for the organisation of an alert, that another organisation released its hold. Returns the current alert."""
         for _ in range(TRIES):
             done, old = await self.alerts.note_from(record, who.org, RELEASED, {})
             record = await self.alerts.get(record.id) or record

@@ -1,7 +1,7 @@
-"""Nothing of a child can be read any more: the key of the case is destroyed, here and in every copy that is put back.
+"""Purges a case: destroys its key, here and in every restored copy, so that no data of the child can be read.
 
-What people wrote is taken out of all alerts of the case, then the key is taken away, then it is written down outside the store
-that it is to be nowhere, then it is destroyed. A crash in between leaves less than there was, and the same call goes on with it.
+A purge has four steps. It removes the written content from all alerts of the case, drops the key, writes a tombstone outside the store and
+destroys the key. After a crash in between, the same call continues the purge.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from alertd.store.records.case_keys import PHOTO, PURGING_MS, Cases
 from alertd.store.records.tombstones import Purged, Tombstone, Tombstones
 
 _S = AlertState
-#: What is over may be purged; of the alert that is named also what is stood down.
+#: States in which the named alert may be purged: ended or stood down.
 NAMED = ENDED | {_S.STOOD_DOWN}
-#: Drafts of the case go with it: nobody has submitted them, and they must not keep its key.
+#: States in which other alerts of the case are purged with it. Drafts were never submitted and must not keep the key.
 WITH_IT = ENDED | {_S.DRAFT}
 
 
 @dataclass(slots=True)
 class Purging:
-    """Purges cases. Doing it again changes nothing."""
+    """Purges cases. Idempotent."""
 
     alerts: Alerts
     cases: Cases
@@ -46,13 +46,15 @@ class Purging:
     clock: Clock
 
     async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
-        """Purge the case of an alert, with all alerts and drafts of it. Other organisations that use the same number have cases of their own. Raises
-        Problem if one of the alerts is not over, or a legal hold keeps the case.
+        """Purges the case of an alert, with all its alerts and drafts. Returns the alert.
+
+        Other organisations that use the same number have cases of their own. Raises Problem if one of the alerts has not ended, or if the case
+        has a legal hold.
         """
         record = await self.approval.get(alert_id, who)
         await self.approval.check_case(record, who)
         await versions_of(self.alerts, alert_id)
-        # A key that a purge before could not: what is there by now is sealed under another.
+        # Destroy the key that an earlier purge could not destroy: newer data is sealed under another key.
         await self._destroy(record.case)
         held = await self.cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:
@@ -62,7 +64,7 @@ class Purging:
         return await self.approval.get(alert_id, who)
 
     async def restore(self) -> None:
-        """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
+        """Repeats, in a restored store, all purges since its copy was made. Must run before the store is served. Raises OSError."""
         purged = await asyncio.to_thread(self.tombstones.purged)
         for one, state in zip(purged, await self.alerts.states(purged), strict=True):
             if state is not None and state is not _S.PURGED:
@@ -111,7 +113,7 @@ class Purging:
         )
 
     async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
-        """The other alerts of its case. Raises Problem if one is not over, or about to be written."""
+        """Returns the ids of the other alerts of the case. Raises Problem if one has not ended or is being written."""
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
             touched = dict.fromkeys(await self.media.alerts(photo), held[photo]) | touched
@@ -133,7 +135,7 @@ class Purging:
         await self.cases.destroy(case, photos)
 
     async def _write_down(self, *stones: Tombstone | Purged) -> None:
-        """Outside the store, whose copy knows nothing of it. Raises Problem."""
+        """Writes tombstones outside the store, because a copy of the store may be older than the purge. Raises Problem."""
         try:
             for stone in stones:
                 await asyncio.to_thread(self.tombstones.add, stone)
