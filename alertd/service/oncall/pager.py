@@ -1,8 +1,8 @@
-"""One person on call is told something, by the first of their addresses that a carrier takes it for.
+"""Pages one person on call, at the first of their addresses for which a carrier accepts the page.
 
-The carriers, their limits and their rests are those that alerts are sent by; a page waits for no ledger and is in none. A carrier's no, or
-its silence, is no reason to wait: the next carrier and the next address are asked. So somebody may be told twice, and not never; and once
-nobody need be told any more, nobody else is asked.
+Pages use the same carriers, limits and rests as alerts, but no ledger. If a carrier refuses or does not answer, the pager tries the next
+carrier and then the next address at once. So a person may get a page twice, rather than never. The pager stops as soon as the page is no
+longer needed.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from alertd.service.carriers.retries import signs_of
 from alertd.store.carriers.limits import Block, Limits
 from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient, Subject
 
-#: A permit is waited for so long, a second's worth of pages at the slowest rate that makes sense; then another address is tried.
+#: Longest wait for a permit, in seconds: a second's worth of pages at the slowest sensible rate. Then the pager tries another address.
 PERMIT_S = 3.0
-#: And a carrier's answer so long. FCM asks for ten seconds; what takes longer may still arrive.
+#: Longest wait for a carrier's answer, in seconds. FCM asks for ten seconds. A page without an answer may still arrive.
 ANSWER_S = 15.0
 _NO_PERMIT = Outcome(Answer.RETRY, Reason.THROTTLED)
 _SILENT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
 
-#: The message of a channel in a language; none: the organisation's own.
+#: Makes the message of a channel in a language. None means the organisation's language.
 Make = Callable[[str, str | None], Message]
-#: Whether somebody is still to be told.
+#: Returns whether the page is still needed.
 Needed = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What came of telling one person."""
+    """The result of paging one person."""
 
-    channel: str  # that took it, else the last that was tried
+    channel: str  # the channel that accepted the page, else the last one tried
     taken: bool
-    is_sick: bool = False  # nothing was taken, and that may be this machine's fault
+    is_sick: bool = False  # no carrier accepted the page, and this machine may be the cause
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pager:
-    """Tells people on call."""
+    """Sends pages to people on call."""
 
     carriers: Carriers
     limits: Limits
@@ -56,8 +56,9 @@ class Pager:
     metrics: Metrics
 
     async def tell(self, person: OnCallPerson, make: Make, tag: str, alert_id: str, needed: Needed) -> Reached | None:
-        """Tell one person; None where nobody need be told before anything was tried. `tag` names the page to whoever got it. A carrier may
-        take its time, so it is asked before each of them whether it is still `needed`.
+        """Pages one person and returns the result; None if the page was not needed before the first try.
+
+        `tag` identifies the page for the person who receives it. Carriers may be slow, so `needed` is called before each try.
         """
         reached, is_sick = None, False
         for address, carrier in self._ways(person):
@@ -90,7 +91,7 @@ class Pager:
         return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True, is_alone=True), alert_id)
 
     async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:
-        """Send one message by one carrier, when its limits let it go. `about` is an id of what it is about."""
+        """Sends one message by one carrier once its limits permit, and returns the outcome. `about` is the id of its subject."""
         block = await self._permit(carrier, prepared, to.address, about)
         if block is None:
             return _NO_PERMIT
@@ -99,7 +100,7 @@ class Pager:
         return outcome
 
     async def _permit(self, carrier: Carrier, prepared: Prepared, address: str, alert_id: str) -> Block | None:
-        """The leave to send it, now or soon; None where there is none. It may be the one that tries a carrier that rests."""
+        """Waits up to PERMIT_S for a permit to send; returns None if there is none. The permit may be the trial of a resting carrier."""
         until_s = self.clock.monotonic() + PERMIT_S
         while True:
             [wait_s] = (await self.domains.admit(carrier, alert_id, [address], [True], loud=True)).waits_s
@@ -121,13 +122,13 @@ class Pager:
                 [outcome] = await carrier.channel.send(prepared, [to], lambda: self.clock.monotonic() < until_s)
         except TimeoutError:
             return _SILENT
-        except Exception as error:  # noqa: BLE001  whatever it is, the next address is tried; its text may hold this one
+        except Exception as error:  # noqa: BLE001  after any error the next address is tried; the error's text may contain this address
             structlog.get_logger().error("page failed", carrier=carrier.name, error=type(error).__name__)
             return FAULT
         return outcome
 
     async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
-        """What it says of itself counts for alerts, too. What may be the fault of the one address counts for nothing."""
+        """Applies an outcome about the carrier itself to its limits, which alerts share. Ignores failures that may be due to the one address."""
         signs = signs_of([outcome], [1], believed=False)
         if outcome.subject is not Subject.CARRIER:
             if block.wait_s and signs.works:
@@ -140,7 +141,7 @@ class Pager:
             await self.limits.failed(carrier.name, 1)
 
 
-#: So long a page is good for what waited when it was sent: nobody reads a second one sooner, and a minute is what a step has at least.
+#: For this time a page covers the alerts that waited when it was sent. A person reads no second page sooner, and a step lasts at least a minute.
 PACE_MS = 60_000
 
 #: Organisation, group of alerts, addresses of the person.
@@ -149,12 +150,12 @@ _Who = tuple[str, str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What came of telling somebody, and what for."""
+    """The result of paging a person, and the alerts that the page covered."""
 
     alert_id: str
     at: int  # UNIX ms
-    waiting: frozenset[str] = frozenset()  # all that they were told of
-    reached: Reached | None = None  # None where nobody was told
+    waiting: frozenset[str] = frozenset()  # all alerts that the page covered
+    reached: Reached | None = None  # None if no page was sent
 
     @property
     def is_taken(self) -> bool:
@@ -163,14 +164,16 @@ class Shared:
 
 @dataclass(slots=True)
 class PageClaim:
-    """Who of some people is to be told of an alert now."""
+    """The people to page about an alert now."""
 
-    wait_ms: int = 0  # nobody yet: somebody was told a moment ago, of others
-    shared: dict[int, Shared] = field(default_factory=dict)  # by their place: who was told of this one with another
-    mine: dict[int, asyncio.Future[Shared]] = field(default_factory=dict)  # and who is to be told now
+    wait_ms: int = 0  # wait first: a recent page to one of them covered other alerts; ms
+    shared: dict[int, Shared] = field(
+        default_factory=dict
+    )  # by index: results of pages about another alert that covered this one
+    mine: dict[int, asyncio.Future[Shared]] = field(default_factory=dict)  # by index: the people to page now
 
     def settle(self, alert_id: str, at: int, waiting: frozenset[str], found: Mapping[int, Reached | None]) -> None:
-        """Those that were to be told were, or were not. Said again it changes nothing."""
+        """Records the results of the claimed people, by index. Idempotent."""
         for i, told in self.mine.items():
             if not told.done():
                 told.set_result(Shared(alert_id, at, waiting, found.get(i)))
@@ -193,7 +196,7 @@ class PagePace:
         while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:
             await asyncio.wait(going)
         now = self._clock.now_ms()
-        self._last = {  # what is told of as still to come was before the clock was set back
+        self._last = {  # a page dated in the future was sent before the clock was set back
             name: told for name, told in self._last.items() if not told.done() or abs(now - told.result().at) < PACE_MS
         }
         lately = {i: told.result() for i, name in enumerate(names) if (told := self._last.get(name))}

@@ -1,4 +1,4 @@
-"""Who is on call in an organisation, and who has an alert that people are called for.
+"""Keeps the rotas of organisations, and records which person took an alert that people are paged about.
 
 A person who takes an alert decides nothing about it. If it waits for its second person, alertd calls nobody else for a while, and then the next
 people. If another organisation asks to stand it down, alertd calls nobody else for that request, because the person may let the alert go on. Reading
@@ -28,7 +28,7 @@ from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRota:
-    """A rota as it stands. `rev` is 0 before anybody has written it."""
+    """The current rota. `rev` is 0 until the first write."""
 
     rev: int
     rota: OnCall | None
@@ -37,13 +37,13 @@ class KnownRota:
 
     @property
     def steps(self) -> Sequence[OnCallStep]:
-        """None where nobody is ever called."""
+        """Returns the steps of the rota; none if there is no rota, so that no one is paged."""
         return self.rota.steps if self.rota else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An alert that people are called for, and who was paged: `due` and `until` by the clock that people read."""
+    """An alert that people are paged about, and its pages. `due` and `until` of `paged` are wall-clock times, not those of the steady clock."""
 
     record: AlertRecord
     paged: Paged | None
@@ -51,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class OnCallRota:
-    """Keeps rotas, and notes who has what waits."""
+    """Reads and writes rotas, and records who took a waiting alert."""
 
     rotas: Rotas
     waiting: Waiting
@@ -64,8 +64,10 @@ class OnCallRota:
         return _known((await self.rotas.get(org))[0])
 
     async def put(self, rota: OnCall, who: Credential, *, rev: int | None = None) -> KnownRota:
-        """Write the caller's organisation's, whole, over the revision `rev` if that matters. Said again it changes nothing. What waits is
-        looked at anew: somebody may be called for it who was not on call. Raises Problem.
+        """Replaces the rota of the caller's organisation and returns the new one.
+
+        If `rev` is given, it must be the current revision. Writing the same rota again changes nothing. Afterwards the waiting alerts are checked
+        again, because the new rota may name other people. Raises Problem for a test key, another revision or a channel without a carrier.
         """
         if who.test:
             raise Problem("not-allowed", "A test key decides nothing about who is called for Actual alerts.")
@@ -97,12 +99,12 @@ class OnCallRota:
             raise Problem("channel-unavailable", "A channel has no carrier.", faults=faults)
 
     def now(self, rota: OnCall) -> Sequence[tuple[OnCallPerson, ...]]:
-        """Who is on duty at each step."""
+        """Returns the people on duty now, for each step."""
         now = self.clock.now_ms()
         return [on_duty(rota, step, now) for step in range(len(rota.steps))]
 
     async def calls(self, org: str) -> list[Call]:
-        """The organisation's alerts that people are called for, the one that waits longest first."""
+        """Returns the alerts of the organisation that people are paged about, the longest waiting first."""
         ids = await self.waiting.all()
         heads = await self.alerts.listed(ids)
         own = [one for one in heads if one is not None and one.org == org and cause(one)]
@@ -113,21 +115,21 @@ class OnCallRota:
         )
 
     async def call(self, alert_id: str, who: Credential) -> Call:
-        """What is known of one alert, whether or not it still waits. Raises Problem."""
+        """Returns one alert and its pages, whether or not it still waits. Raises Problem."""
         record = await self.approval.get(alert_id, who)
         [(paged, _)] = await self.waiting.paged([alert_id])
         return self._call(record, paged)
 
     def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
         if cause(record):
-            paged = paged and begun(paged, record)  # who had it before it went back has it no more
+            paged = paged and begun(paged, record)  # if the alert was returned since, an earlier taker no longer has it
         if paged is not None and (back_ms := self.clock.back_ms):
             until = paged.until and paged.until - back_ms
             paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=until)
         return Call(record=record, paged=paged)
 
     async def head(self, alert_id: str) -> AlertRecord | None:
-        """An alert that somebody was told of, without its document; None where there is none any more."""
+        """Returns an alert without its document; None if it no longer exists."""
         return (await self.alerts.heads([alert_id]))[0]
 
     async def take(self, alert_id: str, who: Credential) -> Call:
@@ -149,12 +151,12 @@ class OnCallRota:
         raise _waits_no_more((await self.approval.get(alert_id, who)).state)
 
 
-#: As long as a rota says where none is written.
+#: The default of a rota, for an organisation without one; minutes.
 _HOLD_MIN: int = OnCall.model_fields["hold_min"].default
 
 
 def cause(record: AlertRecord) -> Cause | None:
-    """Why people are called about an alert; None if nobody is."""
+    """Returns why people are paged about an alert; None if no one is paged."""
     return cause_of(record.state, is_asked=bool(record.neighbours.stand_down_asked))
 
 

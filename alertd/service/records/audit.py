@@ -1,6 +1,6 @@
-"""Who decided what, and when: an entry before the act, so that none happens unseen, and one after it with what came of it.
+"""Records each decision in the audit: an entry before the act, so that no act is unrecorded, and one after it with the outcome.
 
-A crash between the two leaves an entry without its second: whether the act came through is then told by what it was about.
+A crash between the two leaves the first entry without the second. The object of the act then shows whether the act took effect.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Fact = str | int | bool
 BEGUN = "begun"
 DONE = "done"
 REFUSED = "refused"
-FAILED = "failed"  # it may have come through all the same
+FAILED = "failed"  # the act may still have taken effect
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an entry says, as it is sealed."""
+    """The content of an entry, as it is sealed."""
 
     act: str
     outcome: str
@@ -46,35 +46,35 @@ _decode = msgspec.json.Decoder(_Said).decode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An entry as it is shown. What cannot be read any more is an act without a name."""
+    """An entry as the API shows it. If an entry can no longer be read, its `act` is empty."""
 
     number: int
-    at: int  # UNIX milliseconds, the server's
+    at: int  # UNIX ms, by the server's clock
     link: str
     act: str = ""
     outcome: str = ""
     key: str = ""
-    by: str = ""  # the subject of the person whose key it was
-    by_org: str = ""  # and that person's organisation
-    object: str = ""  # an id of what it was about
-    of: int = 0  # the entry whose act this is the outcome of
+    by: str = ""  # the subject of the key's owner
+    by_org: str = ""  # the organisation of the key's owner
+    object: str = ""  # id of the object of the act
+    of: int = 0  # number of the entry before the act, in an entry with its outcome
     facts: Mapping[str, Fact]
-    case: Mapping[str, str]  # values of the case as HMACs under its key: empty words once it is destroyed
+    case: Mapping[str, str]  # HMACs of values under the case's key; empty strings once the key is destroyed
 
 
 @dataclass(slots=True)
 class Noted:
-    """What a call tells of itself while it runs, for the entry that follows it."""
+    """The facts that a call collects for the entry after its act."""
 
     object: str = ""
     record: AlertRecord | None = None
-    box: Box | None = None  # the key of its case, where the record does not have it
+    box: Box | None = None  # the key of its case, if the record lacks it
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Writes entries and reads them."""
+    """Writes, reads and verifies audit entries."""
 
     log: AuditLog
     alerts: Alerts
@@ -82,17 +82,18 @@ class Audit:
     metrics: Metrics
 
     def hidden(self, name: str) -> str:
-        """A subscriber's id, which may be a person's name, as it stands in entries."""
+        """Returns the hash under which entries name a subscriber's id, because the id may be a person's name."""
         return self.codec.hashed("audit", name)
 
     async def begin(self, who: Credential, act: str, object_: str) -> int:
-        """Before the act. Answers the entry's number. Raises StoreUnavailableError: then the act must not be done."""
+        """Writes the entry before an act and returns its number. Raises StoreUnavailableError; the act must not be done then."""
         said = _Said(act=act, outcome=BEGUN, key=who.key_id, by=who.subject, by_org=who.own_org, object=object_)
         return await self._append(who.org, said)
 
     async def end(self, who: Credential, act: str, outcome: str, noted: Noted, *, of: int) -> None:
-        """After the act, before anybody is told that it is done. Raises StoreUnavailableError. What the alert says, and why somebody decided so, are HMACs
-        under the case's key; nothing once it is destroyed.
+        """Writes the entry after an act, before the caller gets the answer. Raises StoreUnavailableError.
+
+        The alert's document and the reasons of a decision are stored as HMACs under the case's key, and as nothing once the key is destroyed.
         """
         record = noted.record
         facts, case = dict(noted.facts), dict[str, str]()
@@ -118,7 +119,7 @@ class Audit:
         await self._append(who.org, said)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[Entry]:
-        """The latest entries of an organisation before a number, newest first."""
+        """Returns up to `limit` entries of an organisation with numbers below `before`, newest first."""
         found = []
         for sealed, raw in await self.log.page(org, before=before, limit=limit):
             said = msgspec.structs.asdict(_decode(raw)) if raw else {"facts": {}, "case": {}}
@@ -126,7 +127,7 @@ class Audit:
         return found
 
     async def verify(self, org: str, noted: tuple[int, str] | None) -> Verdict:
-        """Whether every entry is as it was written."""
+        """Checks that every entry is unchanged. `noted`: the number and link of an entry noted earlier."""
         return await self.log.verify(org, noted=noted)
 
     async def _append(self, org: str, said: _Said) -> int:

@@ -1,6 +1,6 @@
-"""Folders on the disk of the data for files that are handed in: each is held for as long as it is in use, and none stays behind.
+"""Folders for uploaded files, on the disk of the data. Each is locked while in use, and unlocked ones are removed.
 
-The embedded store ends where its disk is full, so before each piece it is asked whether as much is left as the service keeps free.
+The embedded store stops if its disk is full. So each piece of an upload is written only if the disk keeps the service's reserve free.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from alertd.common.errors import Fault, Problem
 from alertd.store.embedded.space import free_bytes
 from geofences import files
 
-#: So long nothing may come of a file, and so long it may take to come: 512 MB over 2 Mbit/s take 35 minutes.
+#: Longest pause between two pieces of an upload, and its longest duration, in seconds: 512 MB over 2 Mbit/s take 35 minutes.
 SILENCE_S, WHOLE_S = 60.0, 3600.0
 NO_ROOM = "The disk of the data is nearly full."
 
 
 @dataclass(frozen=True, slots=True)
 class UploadDir:
-    """A folder of one's own."""
+    """A folder for one upload, locked by this process."""
 
     path: Path
-    lock: int  # descriptor; whoever looks for folders that nobody holds any more leaves this one alone
+    lock: int  # file descriptor of the lock, which keeps a sweep from removing the folder
 
     def clear(self) -> None:
-        """It is gone, with all that is in it."""
+        """Removes the folder with its content, and releases the lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadDirs:
-    """Gives them out."""
+    """Makes folders for uploads, and removes abandoned ones."""
 
     folder: Path
     reserve_bytes: int
@@ -47,7 +47,7 @@ class UploadDirs:
     silence_s: float = SILENCE_S
 
     def make(self) -> UploadDir:
-        """A new one; what processes that ended in the middle left is gone."""
+        """Makes and locks a new folder. Removes those left by processes that ended during an upload."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.alone(self.folder):  # between making a folder and holding it
             self._sweep()
@@ -55,7 +55,7 @@ class UploadDirs:
             return UploadDir(path, _held(path))
 
     def sweep(self) -> None:
-        """Removes what is held by nobody."""
+        """Removes all folders that no process has locked."""
         if self.folder.is_dir():
             with files.alone(self.folder):
                 self._sweep()
@@ -69,12 +69,13 @@ class UploadDirs:
             UploadDir(old, lock).clear()
 
     def holds(self, more: int = 0) -> bool:
-        """Whether so many bytes more leave the disk as much as is kept free for the store."""
+        """Returns whether the disk keeps the store's reserve free after `more` further bytes."""
         return self.free(self.folder) - more >= self.reserve_bytes
 
     async def write(self, file: Path, pieces: AsyncIterable[bytes], most: int) -> None:
-        """Writes a file as it comes. Raises Problem for one that has more bytes than `most`, or none, comes too slowly, or finds
-        no room.
+        """Writes an upload to `file`, piece by piece.
+
+        Raises Problem if the upload has more than `most` bytes, is empty, comes too slowly, or does not fit on the disk.
         """
         size, now = 0, asyncio.get_running_loop().time
         until = now() + WHOLE_S
@@ -98,7 +99,7 @@ class UploadDirs:
 
 
 def _held(path: Path) -> int:
-    """A lock of a folder, which ends with this process. Raises BlockingIOError where somebody has it."""
+    """Locks a folder until this process ends and returns the descriptor. Raises BlockingIOError if another process has the lock."""
     lock = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
