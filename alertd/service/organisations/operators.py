@@ -1,4 +1,4 @@
-"""The operators of an organisation: who they are, what they may do, and the one-time code with which each comes in first."""
+"""Manages the operators of an organisation: their names, their roles and the one-time codes for their first sign-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alertd.store.organisations.operators import Code, OperatorStore, StoredOper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invited:
-    """An operator with a one-time code, which is told once."""
+    """An operator with a one-time code, which alertd shows only once."""
 
     operator: StoredOperator
     code: str
@@ -39,27 +39,28 @@ class Operators:
         return await self._store.of_org(org)
 
     async def get(self, org: str, operator_id: str) -> StoredOperator:
-        """Raises Problem where there is none."""
+        """Returns the operator. Raises Problem if there is none."""
         found = await self._store.get(org, operator_id)
         if found is None:
             raise _unknown()
         return found
 
     async def add(self, *, subject: str, name: str, roles: tuple[Role, ...], who: Credential) -> Invited:
-        """A new operator of the caller's organisation, who has a code to come in with. Raises Problem."""
+        """Adds an operator to the caller's organisation, with a code for the first sign-in. Raises Problem."""
         _check_unbound(who)
         return await self._add(who.org, subject, name, roles, who)
 
     async def first(self, org: str) -> str | None:
-        """The code of a first administrator where there is no operator yet, else None."""
+        """Adds a first administrator and returns the sign-in code; returns None if the organisation has operators."""
         if await self._store.of_org(org):
             return None
-        subject = "administrator"  # as the first key has it
+        subject = "administrator"  # the subject of the first key, too
         return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), None)).code
 
     async def invite(self, operator_id: str, who: Credential, *, replace: bool) -> Invited:
-        """A fresh code, in place of the one before: for a passkey or an identity besides those there are, or to `replace` them; then
-        these count no more from now on, nor what was begun with them. Raises Problem.
+        """Makes a new code in place of the previous one, to add a passkey or an identity.
+
+        With `replace`, the existing passkeys, identities and their sessions are invalid from now on. Raises Problem.
         """
         _check_unbound(who)
         operator, now = await self.get(who.org, operator_id), self._clock.now_ms()
@@ -83,7 +84,7 @@ class Operators:
         roles: tuple[Role, ...] | None,
         disabled: bool | None,
     ) -> StoredOperator:
-        """What is None stays as it is. Whoever is disabled is signed out everywhere, and no code of theirs counts. Raises Problem."""
+        """Changes an operator; None leaves a field unchanged. Disabling or enabling ends all sessions and the code. Raises Problem."""
         _check_live(who)
         if roles is not None or disabled is False:
             _check_unbound(who)
@@ -101,7 +102,7 @@ class Operators:
         return await self._changed(before, changed)
 
     async def remove(self, operator_id: str, who: Credential) -> None:
-        """They are signed out everywhere and cannot come back. What they did stays theirs. Raises Problem."""
+        """Removes an operator, who is signed out everywhere and cannot sign in again. Earlier acts keep their author. Raises Problem."""
         _check_live(who)
         operator = await self.get(who.org, operator_id)
         if who.is_person(operator.subject):
@@ -149,13 +150,13 @@ def _unknown() -> Problem:
 
 
 def _check_live(who: Credential) -> None:
-    """Raises Problem for a test key: without its second person an Actual alert waits."""
+    """Raises Problem for a test key, because the loss of an approver would block Actual alerts."""
     if who.test:
         raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
 
 
 def _check_unbound(who: Credential) -> None:
-    """Raises Problem for a key with bounds: an operator has none, so it would give what it does not have."""
+    """Raises Problem for a limited key: operators have no limits, so the key would grant more than it has."""
     if who.test or who.terms != Terms():
         raise Problem(
             "not-allowed", "A test key, or one with an end, a rate or a jurisdiction, lets nobody in who has none."

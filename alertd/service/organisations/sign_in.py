@@ -1,4 +1,4 @@
-"""What every way of signing in shares: tries are counted, a one-time code says who comes, the audit has what came of it, and a session begins."""
+"""The steps that all ways of signing in share: attempt limits, one-time codes, the audit and sessions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from alertd.store.organisations.api_keys import digest_of
 from alertd.store.organisations.operators import OperatorStore, StoredOperator, WayIn
 from alertd.store.organisations.sessions import Session, SessionStore
 
-#: Tries that are free and the longest wait after them. A caller's address may be a whole office's, or a proxy's: nobody keeps it out
-#: for longer than a minute. A passkey's operator is known by it, so nobody else can try.
+#: Number of free attempts, and the longest wait after them (ms). A caller's address may serve a whole office or be a proxy, so its longest
+#: wait is a minute. A passkey identifies its operator, so a stranger cannot use up the operator's attempts.
 OF_CALLER = (20, 60_000)
 OF_OPERATOR = (5, 15 * 60_000)
 
 
 class Refusal(Problem):
-    """Somebody is not let in. Why, as one word, is for the audit alone: outsiders are told a sentence that says no more. The problem has the
-    members of `extra` too.
+    """The sign-in was refused. `reason` is one word, for the audit only; the caller gets `sentence`, which does not reveal it.
+
+    The problem also has the members of `extra`.
     """
 
     def __init__(self, reason: str, sentence: str, **extra: Any) -> None:
@@ -39,7 +40,7 @@ class Refusal(Problem):
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The door that all ways in lead to."""
+    """Checks attempts and codes, and records the result, for every way of signing in."""
 
     operators: OperatorStore
     sessions: SessionStore
@@ -48,7 +49,7 @@ class SignIn:
     administers: Administers
 
     async def attempt(self, who: str, bounds: tuple[int, int]) -> None:
-        """Counts a try. Raises Problem for one too many."""
+        """Counts an attempt. Raises Problem if the caller must wait."""
         wait_ms = await self.sessions.attempt(who, *bounds)
         if wait_ms:
             raise Problem(
@@ -56,20 +57,21 @@ class SignIn:
             )
 
     async def forgive(self, *names: str) -> None:
-        """They have signed in: what they tried before counts no more."""
+        """Resets the counted attempts after a successful sign-in."""
         for who in names:
             await self.sessions.forgive(who)
 
     async def invited(self, code: str) -> StoredOperator:
-        """Whose one-time code it is. Raises Problem."""
+        """Returns the operator of a one-time code. Raises Problem if the code is not valid."""
         operator = await self.operators.of_code(normal_code(code))
         if operator is None or not await self.counts(operator, digest_of(normal_code(code))):
             raise no_code()
         return operator
 
     async def counts(self, operator: StoredOperator, digest: str) -> bool:
-        """Whether the code of this hash is the operator's, and whoever made it may still let somebody in: neither revoked nor stopped, nor
-        let in anew since.
+        """Returns whether the code with this hash belongs to the operator and its maker may still admit operators.
+
+        The maker must not have been revoked, disabled or given new credentials since.
         """
         code = operator.code
         if code is None or not self._holds(operator, digest):
@@ -82,7 +84,10 @@ class SignIn:
     async def bind(
         self, operator: StoredOperator, digest: str, gain: Callable[[StoredOperator], StoredOperator]
     ) -> StoredOperator:
-        """The operator with one way in more, which `gain` adds, and no code. Raises Problem where the code was used meanwhile, and what `gain` raises."""
+        """Adds a way to sign in with `gain`, and removes the code. Returns the operator.
+
+        Raises Problem if the code was used meanwhile, and any error of `gain`.
+        """
 
         def bound(seen: StoredOperator) -> StoredOperator:
             if not self._holds(seen, digest):
@@ -95,13 +100,13 @@ class SignIn:
         return fresh
 
     def _holds(self, operator: StoredOperator, digest: str) -> bool:
-        """Whether the code of this hash is the operator's, and not too old."""
+        """Returns whether the code with this hash belongs to the operator and has not expired."""
         kept = operator.code
         return kept is not None and kept.digest == digest and self.clock.now_ms() < kept.ends
 
     @asynccontextmanager
     async def recorded(self, who: Credential, act: str) -> AsyncIterator[None]:
-        """In the audit as that person's own: who it is is known only behind the door."""
+        """Records an act in the audit under the operator, who is known only after the sign-in check."""
         number = await self.audit.begin(who, act, who.key_id)
         noted = Noted(object=who.key_id)
         try:
@@ -121,17 +126,18 @@ def no_code() -> Problem:
     )
 
 
-#: Whoever approves has shown within this time that it is they: long enough to read an alert once more, too short for a stranger at
-#: a desk that somebody left.
+#: An approver must have proved their identity within this time. It is long enough to read an alert again, and too short for a stranger at an
+#: unattended desk.
 FRESH_MS = 5 * 60_000
-#: How often it is written down that a session is used, but for one that ends soon; one that is not used ends so much earlier, at the most.
+#: Interval at which the use of a session is recorded, unless it ends soon. So an idle session may end earlier by at most this time.
 SEEN_MS = 60_000
 _SECRET = 43  # characters of 32 random bytes
 
 
 def credential_of(operator: StoredOperator, way: WayIn, *, fresh: bool = True) -> Credential:
-    """An operator as everything behind the sign-in sees one. Whoever made the code that a passkey or identity came in with may have
-    used it themselves, as whoever made a key may have kept it.
+    """Returns the credential of a signed-in operator.
+
+    The maker of the code for a passkey or identity may have used the code personally, as the maker of a key may have kept the key.
     """
     return Credential(
         key_id=operator.id, org=operator.org, subject=operator.subject, scopes=scopes_of(operator.roles),
@@ -140,9 +146,7 @@ def credential_of(operator: StoredOperator, way: WayIn, *, fresh: bool = True) -
 
 
 class Sessions:
-    """Begins sessions, recognises and ends them. An operator who signed in is the same credential as a key of that person for as long as the
-    session lasts.
-    """
+    """Begins, recognises and ends sessions. During a session an operator has the same credential as with a key of that person."""
 
     def __init__(self, store: SessionStore, operators: OperatorStore, clock: Clock, settings: SignInSection) -> None:
         self._store = store
@@ -153,7 +157,7 @@ class Sessions:
         self._longest_ms = settings.longest_hours * HOUR_MS
 
     async def begin(self, operator: StoredOperator, way: WayIn, *, proven: bool) -> str:
-        """A new session; its secret is the browser's alone. `proven`: by its person, just now."""
+        """Begins a session and returns its secret, which only the browser keeps. `proven`: the person has just proved their identity."""
         token, now = secrets.token_urlsafe(32), self._clock.now_ms()
         session = Session(org=operator.org, operator=operator.id, way=way.id, began=now, seen=now)
         await self._store.put(digest_of(token), session, self._life_ms(session))
@@ -162,7 +166,7 @@ class Sessions:
         return token
 
     async def recognise(self, token: str, *, renew: bool = True) -> Credential | None:
-        """Whose session this is, as that operator is now; None where it is over. It lives on from now, unless it is not to be renewed."""
+        """Returns the current credential of a session's operator; None if the session has ended. Extends the session if it may be renewed."""
         digest = digest_of(token)
         found = await self._store.get(digest) if len(token) == _SECRET else None
         if found is None:
@@ -173,7 +177,7 @@ class Sessions:
             return None
         operator = await self._operators.get(session.org, session.operator)
         if operator is None or operator.disabled or session.began <= operator.since or session.began < operator.made:
-            return None  # whoever was removed and added again has the same id, and may have the same identity
+            return None  # an operator removed and added again has the same id, and may have the same identity
         way = operator.way(session.way)
         if way is None:
             return None
@@ -183,14 +187,15 @@ class Sessions:
         return credential_of(operator, way, fresh=now - proven < FRESH_MS)
 
     async def began_with(self, token: str, way: WayIn) -> bool:
-        """Whether this is how its person came in. With another passkey of theirs nothing is shown about this session: whoever made the
-        code of that one may have it, and is not among the hands that this session counts.
+        """Returns whether the session began with this way of signing in.
+
+        Another passkey of the operator proves nothing about this session: the maker of its code may hold it and is not among the session's `hands`.
         """
         found = await self._store.get(digest_of(token))
         return found is not None and found[0].way == way.id
 
     async def prove(self, token: str) -> None:
-        """Its operator has just shown that it is they."""
+        """Records that the operator has just proved their identity."""
         await self._store.prove(digest_of(token), self._clock.now_ms(), FRESH_MS)
 
     async def end(self, token: str) -> None:

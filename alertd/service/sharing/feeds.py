@@ -1,6 +1,6 @@
-"""What everybody may read of alerts: those that are told now, Actual, and are to be published. A Test is never among them.
+"""The public feed: current Actual alerts that are marked for publication. It never contains a Test.
 
-Nothing is kept of an alert that is over: it leaves with the step that ends it, and its CAP document is then a Cancel that names nobody.
+An alert leaves the feed with the step that ends it. Its CAP document is then a Cancel that names no person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.records import AlertRecord, unless_damaged
 
-#: An alert, one of its changes, or its end, as CAP names them.
+#: The CAP identifier of an alert, of one of its changes, or of its end.
 _IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")
 
 
@@ -32,7 +32,7 @@ class Published:
     """An alert in the feed. Times are UNIX milliseconds."""
 
     id: str
-    identifier: str  # of the CAP document as it stands
+    identifier: str  # of the current CAP document
     kind: Kind
     level: Level
     language: str
@@ -44,7 +44,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """What is published at one moment, newest first, and when that last changed."""
+    """The published alerts, newest first, and the time of their last change (UNIX ms)."""
 
     entries: Sequence[Published]
     updated: int
@@ -52,7 +52,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
-    """How an alert stands. Times are UNIX milliseconds."""
+    """The unsealed fields of an alert. Times are UNIX milliseconds."""
 
     id: str
     state: AlertState
@@ -63,7 +63,7 @@ class _Head:
 
 
 class Feeds:
-    """Answers what is published."""
+    """Reads the published alerts."""
 
     def __init__(
         self, current: OpenAlerts, alerts: Alerts, cap_out: CapOut, renderer: Renderer, texts: Texts, clock: Clock
@@ -74,14 +74,14 @@ class Feeds:
         self._renderer = renderer
         self._texts = texts
         self._clock = clock
-        self._since = clock.now_ms()  # of a feed that nothing was ever in
+        self._since = clock.now_ms()  # the time of change of a feed that was always empty
         self._seen: dict[tuple[str, int, AlertState], Published | int | None] = {}
 
     async def feed(self) -> Feed:
-        """Every organisation's. Only what changed since it was last asked is read again."""
+        """Returns the feed of all organisations. Reads only the alerts that changed since the last call."""
         heads = [replace(one, state=self._state(one)) for one in await self._heads() if _public(one, one.start)]
         seen = {(one.id, one.rev, one.state): one.id for one in heads}
-        known = self._seen  # another may be asked meanwhile, and let go of some
+        known = self._seen  # a concurrent call may replace it meanwhile
         self._seen = now = {
             name: known[name] if name in known else await unless_damaged(alert_id, self._look(alert_id))
             for name, alert_id in seen.items()
@@ -94,8 +94,9 @@ class Feeds:
         )
 
     async def cap(self, identifier: str) -> tuple[str, bytes]:
-        """The document of an alert as it stands, and its identifier, which is another than the one asked for where it was changed or is
-        over since. Raises Problem for whatever is not published.
+        """Returns the identifier and the current CAP document of an alert.
+
+        The identifier differs from the requested one if the alert has changed or ended since. Raises Problem if the alert is not published.
         """
         named = _IDENTIFIER.fullmatch(identifier)
         record = await self._alerts.get(named["alert"]) if named else None
@@ -107,24 +108,24 @@ class Feeds:
         return (await self._cap_out.head(record)).identifier, document
 
     async def _heads(self) -> list[_Head]:
-        """How all alerts stand, without a look at what is sealed."""
+        """Returns the unsealed fields of all open alerts."""
         current = await self._current.alerts()
         facts = await self._alerts.fields(current, "state", "status", "rev", "start", "expires")
         return [_head(one, *found) for one, found in zip(current, facts, strict=True) if found[0]]
 
     def _state(self, record: AlertRecord | _Head) -> AlertState:
-        """How an alert stands: past its end it is over, also where no worker has come to say so yet."""
+        """Returns the state of an alert: EXPIRED after its expiry, even if no worker has recorded that yet."""
         is_over = record.state in SHOWN and record.expires <= self._clock.now_ms()
         return AlertState.EXPIRED if is_over else record.state
 
     def _now(self, record: AlertRecord) -> AlertRecord:
-        """The alert as it stands."""
+        """Returns the alert with its state at this moment."""
         if (state := self._state(record)) is record.state:
             return record
         return replace(record, state=state, last_step=replace(record.last_step, since=record.expires))
 
     async def _look(self, alert_id: str) -> Published | int | None:
-        """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""
+        """Returns the feed's entry for an alert; for an ended alert, when it left the feed (UNIX ms); None if it never was in the feed."""
         record = await self._alerts.get(alert_id)
         alert = _published(record) if record else None
         if record is None or alert is None:
@@ -159,7 +160,7 @@ def _public(head: AlertRecord | _Head, start: int) -> bool:
 
 
 def _published(record: AlertRecord) -> Alert | None:
-    """What an alert says, where it is published, or was while it was told."""
+    """Returns the content of an alert that is or was published, else None."""
     if not record.document or not _public(record, record.times.start):
         return None
     alert = record.alert
