@@ -39,36 +39,36 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.organisations.paging import Page, Paged, Waiting
 from channels.base import Loudness, Stamp
 
-#: How often it is looked what is due.
+#: Seconds between two searches for due alerts.
 LOOK_S = 1.0
-#: What has no rota, nobody on duty or is stopped is looked at again so soon.
+#: An alert that is stopped, or has no rota or no person on duty, is checked again after this time.
 AGAIN_MS = 60_000
-#: What nobody more is told of, to see whether it still waits.
+#: An alert that needs no further pages is checked after this time, in case it still waits.
 OVER_MS = HOUR_MS
-#: What an organisation lets go out by itself is approved in the request that it came with; until then nobody is woken for it.
+#: Delay of the first page. An alert under an approval policy is approved within its own request, so that no one is woken for it.
 UNATTENDED_MS = 10_000
-#: After a whole round that no carrier took it is tried anew so soon; such a round does not count.
+#: A round of pages that no carrier accepted is repeated after this time, and does not count.
 DARK_MS = 60_000
-#: Alerts at once.
+#: Number of alerts paged about at the same time.
 AT_ONCE = 16
-#: All that wait are looked for so often, whether or not anything said so: of data from before, or a due set that was lost.
+#: Seconds between two searches for all waiting alerts, in case their data is older or the due set was lost.
 SURVEY_S = 600.0
-#: Of each organisation the newest alerts.
+#: Number of the newest alerts that such a search reads in each organisation.
 SURVEYED = 1_000
-#: A phone that is off for longer need not ring for it: by then others were called, again and again.
+#: Lifetime of a page. A phone that is off for longer need not ring: others were paged several times by then.
 FRESH_S = 3600
-#: A process from which nobody is reached makes way for another so often: where there is none, nobody brings events meanwhile.
+#: Least seconds between two attempts to hand over after no page was accepted. Without another process, events wait during a handover.
 ASIDE_EVERY_S = 60.0
-#: What is being sent when a process ends is waited for, so that it need not be sent again.
+#: A process that ends waits this long for pages being sent, so that they need not be sent again.
 LINGER_S = 5.0
 ACT = "alert.page"
-#: Who does it, in the audit.
+#: The actor in the audit.
 BY = "alertd"
 
 
 @dataclass(kw_only=True)
 class Paging:
-    """One process's share of it: all, or nothing."""
+    """Pages people for all waiting alerts. Only one process at a time does so."""
 
     alerts: Alerts
     waiting: Waiting
@@ -84,16 +84,16 @@ class Paging:
     names: Callable[[], Awaitable[Sequence[str]]]  # of organisations
     pace: PagePace
     site: str  # where people sign in to the console
-    step_aside: Callable[[], None]  # so that another process tells them, if there is one
+    step_aside: Callable[[], None]  # lets another process send the pages, if there is one
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _looked: float = -LOOK_S
     _surveyed: float = -SURVEY_S
-    _is_sick: bool = False  # nobody was reached, and that may be this machine's fault
+    _is_sick: bool = False  # no page was accepted, and this machine may be the cause
     _made_way: float = -ASIDE_EVERY_S
 
     async def round(self) -> None:
-        """Begins to tell of each alert that is due, unless that is under way."""
+        """Starts paging about each due alert, unless a task for it is running."""
         now = self.clock.monotonic()
         self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
         if now - self._looked < LOOK_S:
@@ -110,18 +110,18 @@ class Paging:
             self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
 
     def _make_way(self, now: float) -> None:
-        """Once whoever is being told is noted, so that another tells nobody of them again; nobody is begun with meanwhile."""
+        """Hands over once all running pages are recorded, so that another process repeats none. Starts no page meanwhile."""
         if not self._tasks:
             self._is_sick, self._made_way = False, now
             self.step_aside()
 
     async def settled(self) -> None:
-        """All that was begun is over."""
+        """Waits until all started tasks are done."""
         await asyncio.gather(*self._tasks.values())
 
     async def close(self) -> None:
         """Another process tells what was begun and is not over soon, again."""
-        self._turns = asyncio.Semaphore(AT_ONCE)  # whose turn has not come begins nothing any more
+        self._turns = asyncio.Semaphore(AT_ONCE)  # a task that still waits for its turn starts no page
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=LINGER_S)
         for task in self._tasks.values():
@@ -169,20 +169,20 @@ class Paging:
             await self.look(alert_id)
         except StoreUnavailableError:
             log.warning("store unavailable", step="page", alert=alert_id)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with it, of the others people are told
+        except Exception as error:  # noqa: BLE001  an error in one alert must not stop the pages about others
             log.error("step failed", step="page", alert=alert_id, error=type(error).__name__)  # noqa: TRY400  its text may name people
             with suppress(StoreUnavailableError):
                 await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
     async def look(self, alert_id: str) -> None:
-        """Tell whoever is to be told now of one alert, and say when the next are."""
+        """Pages the people on turn for one alert, and schedules the next turn."""
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or not (why := cause(record)):
             return  # the next round takes it out
         [(known, seen)] = await self.waiting.paged([alert_id])
         paged, stood = begun(known, record), await self.rota.get(record.org)
         rota = stood.rota
-        if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
+        if paged.over and paged.rev != stood.rev:  # the rota has changed and may name other people
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
         if paged is known and paged.due > now:
             await self.waiting.add({alert_id: paged.due})
@@ -197,7 +197,7 @@ class Paging:
             await self._take_turn(record, stood, (paged, seen), whose)
 
     async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
-        """For how many ms nobody is to be told; 0: somebody is."""
+        """Returns for how many ms to send no page; 0 to page now."""
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.chain.ahead - paged.since
@@ -207,13 +207,13 @@ class Paging:
         try:
             await self.stop_control.check(record.org, record.author.key)
         except Problem:
-            return AGAIN_MS  # nothing leaves while it is stopped, and nobody could approve it
+            return AGAIN_MS  # while the alert is stopped, no one could approve it
         return 0
 
     async def _take_turn(
         self, record: AlertRecord, stood: KnownRota, known: tuple[Paged, bytes], whose: Turn | None
     ) -> None:
-        """Tell the step whose turn it is. A round in which no carrier took anything does not count, and the next waits a little."""
+        """Pages the current step. A round in which no carrier accepted a page does not count, and the next starts after a delay."""
         (paged, seen), now, rota = known, self.clock.steady_ms(), stood.rota
         if whose is None or rota is None:
             await self._unanswered(record, paged, seen, alone=True)
@@ -229,7 +229,7 @@ class Paging:
             await self._unanswered(record, msgspec.structs.replace(paged, rev=stood.rev), seen, alone=False)
             return
         told = await self.page_step(record, whose, seen=seen, number=paged.told)
-        if not told:  # nobody need be told any more, which the next look tells apart
+        if not told:  # no page is needed any more; the next check finds the reason
             return
         due = now + rota.after_min * 60_000  # however long the slowest of a step took
         fresh = msgspec.structs.replace(
@@ -269,7 +269,7 @@ class Paging:
         self, record: AlertRecord, whose: Turn, claim: PageClaim, about: tuple[frozenset[str], dict[int, Reached | None]],
         seen: bytes, number: int,
     ) -> list[Page]:  # fmt: skip
-        """Tells those that are claimed how many wait, and notes how each was `found`."""
+        """Pages the claimed people with the number of waiting alerts, and records each result in `found`."""
         waiting, found = about
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, record.id)
@@ -299,13 +299,13 @@ class Paging:
         return pages
 
     def _look_at_health(self, found: Sequence[Reached]) -> None:
-        """Where nobody was reached, and the clock, the certificates or the network of this machine may be why, another process is to try."""
+        """Prepares a handover if no page was accepted and this machine's clock, certificates or network may be the cause."""
         if any(one.is_sick for one in found) and not any(one.taken for one in found):
             structlog.get_logger().warning("nobody on call was reached from here")
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
-        """What waits in its organisation for the same cause and is meant as it is."""
+        """Returns the waiting alerts of its organisation with the same cause and status."""
         waiting = await self.waiting.all()
         causes, facts = await asyncio.gather(self._causes(waiting), self.alerts.fields(waiting, "org", "status"))
         why, wanted = cause(record), [record.org.encode(), record.status.encode()]
@@ -313,7 +313,7 @@ class Paging:
         return frozenset({record.id, *same})
 
     async def _needed(self, alert_id: str, why: Cause | None, seen: bytes) -> bool:
-        """Whether people are still called for the same cause and nobody took it. True if the store does not answer: a page too many is better than none."""
+        """Whether people are still called for the same cause and no one took it. True if the store does not answer: a page too many is better than none."""
         try:
             causes, [(_, stands)] = await asyncio.gather(self._causes([alert_id]), self.waiting.paged([alert_id]))
         except StoreUnavailableError:
