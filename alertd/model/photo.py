@@ -1,6 +1,6 @@
 """Photos as they are told: from whatever was handed in to JPEGs of our own, made from the pixels alone.
 
-Pure, and to be run in a process of its own (`python -m alertd.model.photo SECONDS`, see `decoding`), because decoders can be made to
+Pure, and to be run in a process of its own (`python -m alertd.model.photo SECONDS`, see `Decoder` in `alertd.service.records.photos`), because decoders can be made to
 hang: a progressive JPEG of 200 kB with a hundred empty scans takes three seconds, one of 10 MB takes an hour. That process
 reads a picture on its standard input and writes one line of JSON, then the copies that the line announces.
 """

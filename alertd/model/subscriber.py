@@ -66,7 +66,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
-#: Which address it is: a channel, as its index in `alerts.CHANNELS`, and a value as it is compared with others.
+#: Which address it is: a channel, as its index in `states.CHANNELS`, and a value as it is compared with others.
 Key = tuple[int, str]
 
 
@@ -80,7 +80,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     """
 
     number: int
-    channel: int  # index in alerts.CHANNELS
+    channel: int  # index in states.CHANNELS
     value: str  # secret: token, E.164 number, mailbox, endpoint with its keys
     language: str | None
     state: int = AddressState.ACTIVE

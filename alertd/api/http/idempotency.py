@@ -1,7 +1,7 @@
-"""A POST that is sent twice is done once: the `Idempotency-Key` header, and what is kept of a key.
+"""The `Idempotency-Key` header: a POST that is sent twice is carried out once.
 
-No answer is kept, for answers hold what must be forgotten. What is made gets an id that was decided before the first try;
-the same request again is handed to its handler as a replay, which reads what that id names and answers from how it is now.
+The store keeps no answer, because an answer can hold personal data that must be deleted. It keeps the id of the object, chosen before the
+first try, and the status. A repeated request runs its handler as a replay, which answers from the present state of that object.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class Mismatch:
 
 
 class KeptKeys:
-    """Keeps idempotency keys in the store for 24 hours: of each its digest, its id and, once there is one, its status.
+    """Keeps idempotency keys in the store for 24 hours: the digest of the request, the id and, after the answer, the status.
 
-    What the store could not note, because it was away, is noted when the key comes again: until its claim ends by itself whoever was told
-    to try again would hear that the first request is not answered yet, and an approval waits.
+    If the store fails to note a result, the next request with the key notes it first. Else that request would have to wait until the claim
+    ends, and with it, for instance, an approval.
     """
 
     def __init__(self, requests: Requests, clock: Clock) -> None:

@@ -1,12 +1,13 @@
-"""Addresses that are dead: removed only if they still are what was sent to.
+"""Removes dead addresses, if the subscriber still has the address that was sent to.
 
-A number is never: what a carrier says of it is that its owner answered STOP to the carrier itself (twilio.com/docs/api/errors/21610), and wants
-nothing more from anybody. That goes on the suppression list, as if they had said it to us: no import forgets it, and no other carrier writes.
+alertd never removes a phone number. A carrier that rejects a number reports a STOP that its owner sent to the carrier
+(twilio.com/docs/api/errors/21610). The number goes on the suppression list, as after a STOP to alertd, so that no import brings it back and no
+other carrier writes to it.
 
-A mailbox is so only when it is called dead again days after it was first. On two days in a row, 14 and 15 December 2020, Gmail answered "550 5.1.1
-The email account that you tried to reach does not exist" for accounts that lived, for hours (Google Workspace status): whoever had believed it would
-have told none of them of a child ever again. Of a token that is unregistered, FCM says that a new one must be used
-(firebase.google.com/docs/cloud-messaging/error-codes), and an app that is there brings it.
+A mailbox is removed only if a carrier calls it dead again three days or more after the first time. On 14 and 15 December 2020, Gmail answered
+"550 5.1.1 The email account that you tried to reach does not exist" for living accounts, for hours (Google Workspace status). Without the wait,
+none of them would get an alert again. An unregistered token is removed at once: FCM requires a new one
+(firebase.google.com/docs/cloud-messaging/error-codes), which an installed app registers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Keeps the label of every place, its smallest region, that of the library as it is: a finer one was imported, or one is gone. Whoever named one
-that is gone is told of nothing by it any more, which the log says then.
+"""Keeps each place labelled with its smallest region of the current library, after an import or a deletion of regions.
 
-Until everybody was gone through, counts fall back to the parent of what is not known yet.
+A place that names a deleted region gets no alerts any more; the log says so. Until all places are relabelled, counts by region use the parent
+region of an unknown label.
 """
 
 from __future__ import annotations

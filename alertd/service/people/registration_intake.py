@@ -19,7 +19,7 @@ from alertd.model.subscriber import AddressesUsedUpError, Subscriber, from_docum
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `registrations.within`)."""
+    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `within` in `alertd.model.registration`)."""
 
     id: str
     document: Registration

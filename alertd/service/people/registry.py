@@ -204,7 +204,7 @@ class Registry:
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
         await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
-        ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppressing`)
+        ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppression.as_listed`)
         outcomes: list[Entered] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])

@@ -32,7 +32,7 @@ from alertd.store.people.subscribers import Absence, People
 
 AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
 
-#: A channel, as its index in `alerts.CHANNELS`, and a value as somebody wrote it.
+#: A channel, as its index in `states.CHANNELS`, and a value as somebody wrote it.
 Given = tuple[int, str]
 
 

@@ -283,7 +283,7 @@ class Decoder:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def copies_of(self, raw: bytes) -> dict[str, Copy]:
-        """As `photos.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
+        """As `alertd.model.photo.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
         async with self._turns:
             answer = await _asked(raw, self._cpu_s)
         if not answer:

@@ -2,7 +2,7 @@
 
 An event waits in its webhook's queue until it was taken. One that is not is tried again over three days, while those after it are
 told; so a receiver gets every event at least once, each time under the same id, and mostly in order. What waits, and what is done with it when it
-is due, is the destination's: a webhook is told an event, a distributor (`distributing`) is sent what an alert says by then.
+is due, is the destination's: a webhook is told an event, a distributor (`distributor_delivery`) is sent what an alert says by then.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Absence(enum.Enum):
 class People:
     """The repository of subscribers.
 
-    `names` finds subscribers by id or address. `suppressions` is the suppression list. `called_dead` counts hard bounces of mailboxes.
+    `names` finds subscribers by id or address. `suppressions` is the suppression list. `called_dead` has the time of each mailbox's first hard bounce.
     """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
