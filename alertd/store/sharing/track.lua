@@ -1,7 +1,6 @@
 -- Stores the track of one alert at a distributor, unless it was changed since the caller read it. Writes the organisation's events about it in
 -- the same step. May queue the alert for another check.
--- KEYS: 1 the distributor's state, 2 its queue, 3 tries of the entries, 4 given-up entries, 5 tracks of the alert, 6 holders of alerts,
---       7 events, 8 their numbers
+-- KEYS: 1 the distributor's state, 2 its queue, 3 tries, 4 given-up entries, 5 tracks of the alert, 6 holders of alerts, 7 events, 8 their numbers
 -- ARGV: 1 distributor, 2 track that the caller read ('' for none), 3 new track, 4 alert, 5 since when it owes a take-down (ms), 0 if it only
 --       has the alert, '' if neither, 6 now (ms), 7 time of the next check (ms, '' for none), 8 number of changes of its address that the
 --       caller read ('' for any: nothing is sent), 9... events
