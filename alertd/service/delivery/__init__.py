@@ -1,1 +1,1 @@
-"""Plans alerts, sends their messages through carriers, and settles what carriers answer."""
+"""Plans alerts, sends their messages through carriers, and settles the carriers' answers."""

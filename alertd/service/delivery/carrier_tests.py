@@ -1,7 +1,8 @@
-"""One harmless message to one address, by one carrier: whether its account, its sender and its route work before somebody needs them.
-What fails is answered with its cause and the settings to change.
+"""Sends one harmless message to one address through one carrier, to test account, sender and route before they are
+needed. A failed test returns its cause and the settings to change.
 
-A worker sends it, for workers alone bind to text message centres, through the limits and rests of every message. It is in no ledger.
+A worker sends the test, because only workers bind to text message centres. The test obeys the same limits and pauses as
+every message. It is in no ledger.
 """
 
 from __future__ import annotations
@@ -45,19 +46,21 @@ from channels.base import (
 )
 from channels.login import Login
 
-#: So many at once and then a minute of one carrier: enough to set an account up, too few to annoy anybody with.
+#: Tests of one carrier at once, and then each minute: enough to set up an account, too few to annoy anyone.
 A_MINUTE = 5
 LOOK_S = 0.25
-#: A worker, which looks twice a second, takes a test within so long, waits for a permit, then for the carrier; so long somebody waits.
+#: Seconds within which a worker takes a test; workers look twice a second. Then the test waits for a permit and for the
+#: carrier.
 TAKEN_S = 5.0
-#: After a failure the worker logs in once, to find the cause.
+#: Seconds that the caller waits at most. After a failure the worker logs in once, to find the cause.
 PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LONGEST_S
 LIFE_S = 3600
-#: At once in one process, over all carriers: what comes then is another worker's, or waits.
+#: Tests at once in one process, over all carriers. Further tests go to another worker, or wait.
 AT_ONCE = 16
-#: At the end of a process, before what is under way is given up: whoever asked hears that nobody answered.
+#: Seconds that a stopping process waits for running tests. Then it gives up, and their callers hear that no worker
+#: answered.
 LINGER_S = 5.0
-#: What it says, by language. Nothing in it is anybody's to choose: who may test a carrier has no way to write to strangers.
+#: The text of the test, by language. Callers cannot change it, so that a test cannot be used to write to strangers.
 WORDS = {
     "en": ("Test of alertd", "This is a test of a carrier of alertd. Nobody is missing, and there is nothing to do."),
     "es": (
@@ -78,15 +81,15 @@ NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of
 NO_BROWSER = (
     "This subscriber has no web push address. Subscribe a browser of your own first (ops/docs/integrate/web-push.md)."
 )
-#: Logs in at a carrier now. The worker's login watch does it, so that it stores what it finds.
+#: Logs in at a carrier now. The worker's login watch does it, and stores the result.
 LogIn = Callable[[Carrier], Awaitable[Login]]
-#: No worker took it in time.
+#: The answer if no worker took the test in time.
 NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
 
 @dataclass(kw_only=True)
 class CarrierTests:
-    """Asks for tests, and sends them."""
+    """Queues tests, and sends them."""
 
     queue: CarrierTestQueue
     carriers: Carriers
@@ -100,11 +103,11 @@ class CarrierTests:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def carrier(self, name: str, who: Credential) -> Carrier:
-        """The carrier that is to be tested. Raises Problem."""
+        """Returns the carrier to test. Raises Problem."""
         if not self.organisations.is_host(who):
-            raise Problem("not-allowed", "Carriers are of whoever runs the service, who tests them.")
+            raise Problem("not-allowed", "Only the organisation that runs the service may test carriers.")
         if who.test:
-            raise Problem("not-allowed", "A test key reaches testers alone.")
+            raise Problem("not-allowed", "A test key cannot test carriers: it reaches only testers.")
         found = self.carriers.named(name)
         if found is None:
             raise Problem(
@@ -114,7 +117,9 @@ class CarrierTests:
         return found
 
     async def browser(self, name: str) -> str:
-        """The web push address of a subscriber. People cannot type such an address, so a test names the subscriber. Raises Problem."""
+        """Returns the web push address of a subscriber. People cannot type such an address, so a test names the
+        subscriber. Raises Problem.
+        """
         try:
             person = await self.registry.get(name)
         except Problem as problem:
@@ -127,12 +132,12 @@ class CarrierTests:
         return found[0]
 
     async def ask(self, carrier: Carrier, to: str, language: str, *, test_id: str, who: Credential) -> Answered:
-        """Have one sent, and wait for what comes of it. Raises Problem."""
+        """Queues a test, and returns its result. Raises Problem."""
         if SERVICE in await self.stop_control.active(who.org):
-            raise Problem("stop-active", "All sending is stopped: nothing is sent, no test either.")
+            raise Problem("stop-active", "All sending is stopped, also of tests.")
         block = await self.limits.take(f"{carrier.name}/test", A_MINUTE / 60, A_MINUTE, 1)
         if not block.granted:
-            sentence = f"A carrier is tested {A_MINUTE} times a minute at most."
+            sentence = f"A carrier can be tested at most {A_MINUTE} times a minute."
             raise Problem("rate-limited", sentence, headers={"Retry-After": str(int(block.wait_s) + 1)})
         until = self.clock.now_ms() + int(TAKEN_S * 1000)
         await self.queue.add(CarrierTest(id=test_id, carrier=carrier.name, to=to, language=language, until=until))
@@ -145,12 +150,14 @@ class CarrierTests:
         return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
 
     async def answered(self, test_id: str) -> Answered:
-        """What came of one that was asked for before."""
+        """Returns the result of an earlier test."""
         return await self.queue.answered(test_id) or NO_WORKER
 
     async def round(self, may_use: Callable[[Carrier], bool], log_in: LogIn) -> None:
-        """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
-        no carrier for is another's. `log_in` tells why a test failed.
+        """Starts to send the queued tests, each in its own task, so that a silent carrier does not delay others.
+
+        Tests of carriers that this process must not use (`may_use`) go back into the queue. `log_in` finds out why a
+        test failed.
         """
         others = list[CarrierTest]()
         self._tasks = {task for task in self._tasks if not task.done()}
@@ -164,7 +171,7 @@ class CarrierTests:
             await self.queue.add(test)
 
     async def close(self) -> None:
-        """What is being sent is waited for, a little."""
+        """Waits up to `LINGER_S` for the running tests, and then ends them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LINGER_S)
         for task in self._tasks:
@@ -177,7 +184,7 @@ class CarrierTests:
             await self._answer(test, carrier, log_in)
         except StoreUnavailableError:
             log.warning("store unavailable", step="carrier test", test=test.id)
-        except Exception as error:  # noqa: BLE001  whoever asked hears that nothing came of it
+        except Exception as error:  # noqa: BLE001  the caller hears that no worker answered
             log.error("step failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
 
     async def _answer(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
@@ -203,7 +210,7 @@ class CarrierTests:
 
 
 async def _cause(carrier: Carrier, outcome: Outcome, address: str, log_in: LogIn) -> Cause | None:
-    """Why a test failed: what the login says, else the carrier's answer. None when the carrier accepted it."""
+    """Returns why a test failed: the login's fault, else the carrier's answer. None if the carrier accepted it."""
     if may_be_the_login(outcome) and (cause := cause_of_login(carrier, await log_in(carrier))):
         return cause
     return cause_of_answer(carrier, outcome, address)
@@ -225,7 +232,7 @@ def _no_browser(why: str) -> Problem:
 
 
 def _message(channel: str, test: CarrierTest, now_s: int) -> Message:
-    """Raises ValueError for a channel that has no such message."""
+    """Returns the test message for a channel. Raises ValueError for a channel without one."""
     title, text = WORDS[test.language]
     stamp = Stamp(
         chain=test.id, version=test.id, sent_s=now_s, expires_s=now_s + LIFE_S, loudness=Loudness.NORMAL,

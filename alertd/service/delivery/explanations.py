@@ -1,4 +1,4 @@
-"""Why somebody was told of an alert, or was not: from what was frozen, from the ledger, and from how their record stands now."""
+"""Explains why a person got an alert or did not: from the frozen audience, the ledger, and the person's current record."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from alertd.store.people.name_index import NameIndex
 
 Told = Literal["yes", "no", "maybe"]
 
-#: Why there is no message, in the order in which they are looked at: the first that holds.
+#: Why there is no message. Checked in this order; the first that holds counts.
 Why = Literal[
     "has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"
 ]
-NOBODY = 0  # people are numbered from 1
+NOBODY = 0  # no person's number: people are numbered from 1
 _ARRIVED = {State.ACCEPTED.word, State.DELIVERED.word}
 _MAY_HAVE = {State.UNKNOWN.word, State.IN_FLIGHT.word}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceStanding:
-    """A place of a subscriber, by its name and kind, and how it stands to the alert."""
+    """A subscriber's place, by name and kind, and how it relates to the alert."""
 
     name: str
     kind: str
@@ -41,17 +41,20 @@ class PlaceStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressStanding:
-    """An address by its number, never by what it is."""
+    """An address by its number, never by its value."""
 
     number: int
     channel: str
     active: bool
-    asked_for: bool  # the alert goes over its channel
+    asked_for: bool  # the alert uses its channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Whether somebody was told, and what led to it. Places, consent and addresses are as they are now; none of them, and None, for a guest."""
+    """Whether a person got the alert, and the facts behind that.
+
+    Places, consent and addresses are the current ones. For a guest organisation they are empty or None.
+    """
 
     told: Told
     why: Why
@@ -72,8 +75,11 @@ class Explanations:
     names: NameIndex
 
     async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
-        """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
-        their places: whoever writes it would find where they live. Raises Problem where its ledger was deleted: nobody knows.
+        """Returns whether the person got the alert, and why.
+
+        For a purged alert, only the ledger's facts. Places are left out if the alert was not approved or is not for
+        this person: otherwise its author could find out where the person lives. Raises Problem if the ledger was
+        deleted, because nothing is known then.
         """
         alert = record.alert if record.document else None
         tells_all = record.status == Status.ACTUAL
@@ -101,14 +107,16 @@ class Explanations:
         )  # fmt: skip
 
     async def to_guest(self, name: str, record: AlertRecord) -> Explanation:
-        """What an organisation may know of somebody who is the host's: what became of the messages that its alert sent them, and nothing of themselves.
-        Raises Problem where none has left, in the same words and after the same search whether they exist or not: an alert that waits, and is
-        cancelled in the morning, would find where somebody lives and nobody would hear of it.
+        """Returns what a guest organisation may know of a subscriber of the host: the outcome of the messages that its
+        own alert sent them, and nothing about the person.
+
+        Raises Problem if no message has left. The text and the search are the same whether or not the subscriber
+        exists. Otherwise an alert on hold, cancelled in the morning, would reveal unnoticed where a person lives.
         """
         number = await self.names.number_of(name) or NOBODY
         messages = [one async for one in self.reports.deliveries_to(record, number) if _has_left(one)]
         if not messages:
-            raise Problem("not-found", "No message of this alert went to such a subscriber.")
+            raise Problem("not-found", "This alert sent no message to such a subscriber.")
         return Explanation(
             told=_told(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
             messages=messages,
@@ -118,7 +126,8 @@ class Explanations:
         area = await self.alerts.area(record.id)
         regions = set(numbers_of(record.target.regions))
         belongs = Belongs(alert, area, regions, record.times.start or record.times.created)
-        # Where they are now is nobody's to ask of an alert that is over: its area would tell each time that they come and go.
+        # The current position is not compared with an alert that is over: repeated questions would show when the person
+        # enters and leaves its area.
         asked = [one for one in person.places if record.state in SHOWN or PLACE_KINDS[one.kind] != PlaceKind.NOW]
         return [
             PlaceStanding(name=place.name, kind=PLACE_KINDS[place.kind], standing=standing)
@@ -139,12 +148,16 @@ def _addresses(person: Subscriber, alert: Alert | None) -> list[AddressStanding]
 
 
 def _has_left(message: Delivery) -> bool:
-    """Whether a carrier was given it: not where its person sleeps, or wants nothing, or where that is not decided yet."""
+    """Returns whether a carrier got the message. False during quiet hours, after an opt-out, or if that is not decided
+    yet.
+    """
     return message.attempts > 0 and message.state not in {State.IN_FLIGHT.word, State.SUPPRESSED.word}
 
 
 def _told(messages: Sequence[Delivery]) -> Told:
-    """What a carrier reported as failed, or an attempt before it took, may have arrived."""
+    """Returns "yes" if a carrier accepted a message, "maybe" if one may have arrived, else "no". A message may have
+    arrived although the carrier reported a failure, or through an earlier attempt.
+    """
     states = {message.state for message in messages}
     doubted = any(message.doubled or message.receipt_ms for message in messages)
     return "yes" if states & _ARRIVED else "maybe" if states & _MAY_HAVE or doubted else "no"

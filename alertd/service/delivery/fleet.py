@@ -1,4 +1,4 @@
-"""What is true of the whole fleet at this moment, from the store: the identity of references among it."""
+"""Computes the metrics of the whole fleet from the store, among them the number of references in each state."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from alertd.store.delivery.work import Work
 from alertd.store.people.subscribers import People
 from alertd.store.sharing.webhooks import Hook, Hooks, Tracks
 
-#: Alerts of each organisation looked at for their states: the newest.
+#: The newest alerts of each organisation that are read for their states.
 RECENT = 1_000
 
 
 @dataclass(slots=True)
 class FleetMetrics:
-    """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
+    """Makes `/metrics/fleet` with a few round trips, however many alerts there are."""
 
     alerts: Alerts
     work: Work
@@ -33,12 +33,12 @@ class FleetMetrics:
     tracks: Tracks
     clock: Clock
     organisations: Callable[[], Awaitable[Sequence[str]]]
-    reviews: Callable[[str], Awaitable[Sized]]  # of an organisation, those that are owed
-    at_work: Callable[[], Awaitable[Mapping[str, bool]]]  # of each channel, whether a worker sends by it
-    seals: Callable[[], Awaitable[Mapping[str, int]]]  # how often the current master key sealed, and the audit's
+    reviews: Callable[[str], Awaitable[Sized]]  # returns an organisation's reviews that are due
+    at_work: Callable[[], Awaitable[Mapping[str, bool]]]  # by channel: whether a worker sends on it
+    seals: Callable[[], Awaitable[Mapping[str, int]]]  # how often the current master key sealed, and the audit's key
 
     async def metrics(self) -> FleetText:
-        """Prometheus' text format."""
+        """Returns the metrics in Prometheus' text format."""
         orgs = await self.organisations()
         places = await asyncio.gather(*(self.alerts.of_org(org, before=None, limit=RECENT) for org in orgs))
         recent, hooks = list(chain.from_iterable(places)), await self.hooks.of_orgs(orgs)
@@ -62,15 +62,18 @@ class FleetMetrics:
         )
 
     async def _waits_since(self, pending: Sequence[str], now: int) -> int:
-        """When the first of these came to wait for its second person; `now` where there is none."""
+        """Returns since when (UNIX ms) the oldest of these alerts has waited for its approver, or `now` if there are
+        none.
+        """
         found = await self.alerts.fields(
             pending, "pending_at", "created"
-        )  # what was submitted at once came into no other state
+        )  # an alert that was submitted at once had no other state before
         return min((int(since or made or now) for since, made in found), default=now)
 
     async def _references(self, now: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], tuple[int, float]]]:
-        """References by channel and state of all live alerts; and by channel and loudness how many of them are queued, and how many
-        seconds ago the oldest alert with such started.
+        """Returns two tables about all live alerts. First: the number of references by channel and state. Second, by
+        channel and loudness: the number of queued references, and the seconds since the oldest alert with queued ones
+        started.
         """
         totals: dict[str, Counter[str]] = {}
         queues: dict[tuple[str, str], tuple[int, float]] = {}

@@ -1,5 +1,5 @@
-"""Late reports: what a carrier says of a message after it took it, what an app acknowledges, and who leaves; as text
-message centres and mail servers tell it.
+"""Handles late reports: delivery reports of carriers, acknowledgements of apps, and opt-outs. Text message centres and
+mail servers send the reports and opt-outs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from channels.smpp import inbox
 from channels.smpp.receipts import Report, names_of
 from channels.smpp.words import Word
 
-#: What a carrier's report makes of a row; the rest are stations on the way.
+#: The row's state after a carrier's report. Other reports are only stages on the way.
 REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 
-#: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
-#: one that comes while the next try waits makes that try needless; the failure of an earlier try does not. An answer that came late is one, too.
+#: The states from which a report may move a row. Delivered outranks failed, in either order. A report can come before
+#: the answer to the attempt. A delivery report during the wait for a retry makes the retry unnecessary. A failure
+#: report of an earlier attempt does not. A late answer of the carrier counts as a report too.
 SOURCES = {
     State.ACCEPTED: tuple(old for old, steps in STEPS.items() if State.ACCEPTED in steps),
     State.DELIVERED: tuple(old for old, steps in STEPS.items() if State.DELIVERED in steps),
@@ -43,7 +44,9 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What is reported of one message: by its tag, or by the carrier's id alone, which may be that of a part of it."""
+    """A report about one message. `tag` names the message; without a tag, only the carrier's id does. The id may belong
+    to one part of the message.
+    """
 
     tag: str | None
     said: Said
@@ -51,7 +54,7 @@ class End:
 
 @dataclass(slots=True)
 class Receipts:
-    """Takes reports in any order, any number of times."""
+    """Handles reports in any order. Repeated reports do no harm."""
 
     work: Work
     acknowledgements: Acknowledgements
@@ -63,23 +66,28 @@ class Receipts:
     metrics: Metrics
 
     def reference(self, tag: str, door: TokenPurpose) -> Reference | None:
-        """The reference a signed tag names, or None if it was not made here for this door."""
+        """Returns the reference of a signed tag, or None if this installation did not make the tag for this `door`."""
         return self.tags.parse(tag, door)
 
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
-        """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
+        """Stores a carrier's report about one reference. `of` is the carrier's channel.
+
+        Returns False if that channel has no such row.
+        """
         state = REPORTED.get(said)
         return state is None or await self.report(reference, state, reason.value, carrier, of=of)
 
     async def opted_out(self, reference: Reference, number: str) -> None:
-        """A carrier that keeps a list of its own says of a message after it took it that the owner of this number wants nothing more: they are on
-        ours, too, if the message was theirs.
+        """Adds `number` to the suppression list if the message went to it. Some carriers keep their own list and report
+        such an opt-out after they accepted the message.
         """
         if ref := await self.work.ref(reference.alert_id, reference.row):
             await self.dead_addresses.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
-        """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
+        """Stores an app's acknowledgement that a message arrived or, which is more, was seen. Returns False if there is
+        no such row.
+        """
         seen = said is ReportState.SEEN
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None:
@@ -96,7 +104,10 @@ class Receipts:
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
     ) -> bool:
-        """A report for one reference; `of` is the carrier's channel. False when there is no such row on that channel."""
+        """Stores a report about one reference. `of` is the carrier's channel; None skips that check.
+
+        Returns False if that channel has no such row.
+        """
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
             return False
@@ -112,19 +123,23 @@ class Receipts:
             self.metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
 
     async def sent(self, carrier: str, channel: str, messages: Sequence[Sent]) -> None:
-        """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
+        """Stores the ids that the carrier gave to accepted messages, and applies reports that arrived before the ids
+        were known.
+        """
         if messages:
             early = await self.ids.keep(carrier, messages)
             await self._settle(early, carrier, channel)
 
     async def ended(self, carrier: str, channel: str, reports: Sequence[End]) -> None:
-        """Reports, in their order. What is said of nobody's message changes nothing."""
+        """Applies reports in their order. Ignores reports about unknown messages."""
         owners = iter(await self.ids.owners(carrier, [one.said for one in reports if one.tag is None]))
         found = [(next(owners) if one.tag is None else Owner(one.tag, 1), one.said) for one in reports]
         await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
 
     async def _ends(self, said: Sequence[tuple[Owner, Said]]) -> list[tuple[Owner, Said]]:
-        """Without the parts that arrived: a message has failed with any of them, and is delivered with the last."""
+        """Removes reports of delivered parts that do not complete their message. A message has failed if any part
+        failed, and is delivered when the last part is.
+        """
         is_part = [owner.parts > 1 and one.state is State.DELIVERED for owner, one in said]
         parts = [(owner, one.message_id) for (owner, one), is_one in zip(said, is_part, strict=True) if is_one]
         whole = iter(await self.ids.whole(parts))
@@ -144,18 +159,23 @@ class Receipts:
                 self._count(answer, channel, carrier, one.state.word)
 
     async def _is_there(self, reference: Reference, channel: str) -> bool:
-        """Whether there is such a row on that channel. An alert whose rows cannot be read keeps no other from its reports."""
+        """Returns whether the channel has such a row. If an alert's rows cannot be read, the answer is False, so that
+        it does not block the reports of other alerts.
+        """
         try:
             return await self.work.channel_of(reference.alert_id, reference.row) == channel
         except StoreUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this alert alone
+        except Exception as error:  # noqa: BLE001  only this alert is affected
             _told(reference.alert_id, error)
             return False
 
     async def sent_to(self, reference: Reference) -> str | None:
-        """The name of the address that a mail went to, whoever has it by now. None where nobody can tell: an older tag says it no more than by
-        its row, which may be deleted (`retention.ledger_days`), or its address gone.
+        """Returns the hashed name of the address that a mail went to, even if it now has another owner. Returns None if
+        that cannot be found out.
+
+        An older tag does not contain the name, so the row is read. The row may be deleted (`retention.ledger_days`), or
+        the address removed.
         """
         if reference.address is not None:
             return reference.address
@@ -171,11 +191,13 @@ class Receipts:
         return self.suppression.people.names.address_hash(found.channel, found.value)
 
     async def has_left(self, name: str) -> bool:
-        """Whether an address of this name, as `sent_to` answers it, gets no more."""
+        """Returns whether the address of this name (from `sent_to`) is on the suppression list."""
         return (await self.suppression.people.suppressions.since([name]))[0] is not None
 
     async def leave(self, reference: Reference) -> bool:
-        """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
+        """Puts the address that got this mail on the suppression list. Returns False, and changes nothing, if the
+        address cannot be found out.
+        """
         name = await self.sent_to(reference)
         if name is None:
             return False
@@ -197,15 +219,15 @@ def _told(alert_id: str, error: Exception) -> None:
 
 
 _CHANNEL = Channel.SMS.value
-AT_ONCE = 16  # answers heeded together: each costs some round trips, and the store has others to serve
+AT_ONCE = 16  # answers handled together: each costs some round trips, and the store has other work
 
-#: Nothing else that is said changes anything.
+#: All other words change nothing.
 _HEEDED = (Word.STOP, Word.START)
 
 
 @dataclass(slots=True)
 class Inbound:
-    """Listens to one carrier. Implements `channels.smpp.inbox.Listener`; both calls may be made again with the same."""
+    """Listens to one carrier. Implements `channels.smpp.inbox.Listener`. Repeating either call does no harm."""
 
     carrier: str
     receipts: Receipts
@@ -213,9 +235,9 @@ class Inbound:
     metrics: Metrics
 
     async def reports(self, reports: Sequence[Report]) -> None:
-        """Raises StoreUnavailableError, and then all of them may be told again."""
+        """Handles delivery reports. Raises StoreUnavailableError; the caller may then repeat all of them."""
         taken = [Sent(one.tag, names_of(one.message_id), 0) for one in reports if one.tag and one.state not in REPORTED]
-        await self.receipts.sent(self.carrier, _CHANNEL, taken)  # what is said of them may come to another process
+        await self.receipts.sent(self.carrier, _CHANNEL, taken)  # reports about them may come to another process
         ends = [
             End(one.tag, Said(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
             for one in reports
@@ -223,8 +245,10 @@ class Inbound:
         await self.receipts.ended(self.carrier, _CHANNEL, ends)
 
     async def take_answers(self, answers: Sequence[inbox.Written]) -> None:
-        """Of one number's answers the last counts; one that may be anybody's is nobody's. Raises StoreUnavailableError, and then all of them may
-        be told again.
+        """Handles answers that people sent by SMS. The last answer of each number counts. Skips numbers without a
+        country code, because they may belong to several people.
+
+        Raises StoreUnavailableError; the caller may then repeat all of them.
         """
         heard = {one.number: one.word for one in answers if one.word in _HEEDED}
         last = [(number, word) for number, word in heard.items() if number.startswith("+")]
@@ -238,11 +262,11 @@ class Inbound:
             for fault in await asyncio.gather(*heeded, return_exceptions=True):
                 if isinstance(fault, StoreUnavailableError):
                     raise fault
-                if isinstance(fault, Exception):  # it is that answer's alone, and no repeating helps
+                if isinstance(fault, Exception):  # only this answer fails, and repeating it does not help
                     structlog.get_logger().error("answer cannot be heeded", error=type(fault).__name__)
 
     async def _heed(self, number: str, word: Word | None) -> None:
-        """Whether anybody has the number or not: it may come with the next import."""
+        """Changes the suppression list even if no subscriber has the number: the next import may add it."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
             await self.suppression.start([address])
@@ -255,7 +279,7 @@ MAIL = CHANNELS.index("mail")
 
 @dataclass(slots=True)
 class MailReports:
-    """Takes reports in any order, any number of times."""
+    """Handles mail reports in any order. Repeated reports do no harm."""
 
     receipts: Receipts
     dead_addresses: DeadAddresses
@@ -263,7 +287,9 @@ class MailReports:
     people: People
 
     async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
-        """Answers how many were about a mail of ours. A report about none is no fault: tags end, and strangers write."""
+        """Returns the number of reports about mails of this installation. Other reports are normal: tags expire, and
+        strangers write.
+        """
         return sum([await self._one(report, carrier) for report in reports])
 
     async def _one(self, report: MailReport, carrier: str) -> bool:
@@ -271,7 +297,7 @@ class MailReports:
         reference = next((one for one in found if one is not None), None)
         if reference is None:
             return False
-        # A ledger that is compressed takes no report, and knows yet whom it is about.
+        # A compressed ledger takes no report, but still knows the recipient.
         is_taken = await self.receipts.reported(reference, report.state, report.reason, carrier, of="mail")
         if report.left:
             is_taken = await self.receipts.leave(reference) or is_taken
@@ -280,7 +306,9 @@ class MailReports:
         return is_taken
 
     async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
-        """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""
+        """Removes the address if it still is the one that the mail was sent to and is itself the dead mailbox. A live
+        address may forward to a dead one.
+        """
         sent_to = await self.receipts.sent_to(reference)
         ref = await self.work.ref(reference.alert_id, reference.row)
         person = await self.people.get(ref[0]) if ref else None

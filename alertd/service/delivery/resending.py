@@ -1,4 +1,4 @@
-"""Sending again, by an operator's word, what may not have arrived: the unknown, and those a carrier refused."""
+"""Sends messages again that may not have arrived, on an operator's request: state unknown, or refused by a carrier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, listed
 from alertd.store.delivery.work import Work
 
-#: Batches a script call: 10,000 rows hold nobody up for longer than a planning chunk.
+#: Batches of one script call: 10,000 rows block the store no longer than a planning chunk does.
 BATCHES = 20
 
 
@@ -28,28 +28,31 @@ class Resending:
     stop_control: StopControl
 
     async def resend(self, record: AlertRecord, who: Credential, states: Collection[State], channel: str | None) -> int:
-        """Queue those of these states, of one channel or of all. Answers how many; none the second time, for they are queued by
-        then. Raises Problem: precondition-failed where nothing more is sent of the alert, or what this version tells
-        is not true of it any more; stop-active.
+        """Queues the references in these `states` again, on one channel or, if `channel` is None, on all.
+
+        Returns the number of queued references. A repeated call returns 0, because they are queued already. Raises
+        Problem: `precondition-failed` if nothing more is sent of the alert, or if the content of this version no longer
+        holds; `stop-active`.
         """
         check_key(record, who)
         await self.stop_control.check(record.org, record.author.key, who.key_id)
-        await self.alerts.enliven(record.id)  # before the step, so that no crash hides it
+        await self.alerts.enliven(record.id)  # before the rows are queued: after a crash, workers still find the chain
         resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[record.occasion])
         while not last:
             state, queued, last = await self.work.resend(record.id, true_in, batch, BATCHES, states, channel)
             if state is not None:
                 raise Problem("precondition-failed", _why(record, state))
             resent, batch = resent + queued, batch + BATCHES
-        await self.alerts.enliven(record.id)  # again: a worker may have found it over yet, and retired it
+        # Again: in the meantime a worker may have found the alert finished and retired it.
+        await self.alerts.enliven(record.id)
         await self.stop_control.put_on(chain_of(record.id))
         return resent
 
 
 def _why(record: AlertRecord, state: str) -> str:
-    """Why nothing of a version is sent again, by the state of it or of its alert."""
+    """Returns why the version is not sent again, given the state of the version or of its alert."""
     if record.id == chain_of(record.id):
-        return f"Nothing more is sent of an alert that is {state or 'gone'}."
+        return f"Nothing more is sent: the alert is {state or 'gone'}."
     if state == "superseded":
-        return "A later version tells this in its place."
-    return f"What this version tells, {record.occasion}, does not hold of an alert that is {state or 'gone'}."
+        return "A later version replaces this one."
+    return f"The {record.occasion} message no longer holds: the alert is {state or 'gone'}."

@@ -1,8 +1,10 @@
-"""When alerts start and end by themselves. One that was approved to start later is opened when its time has come, by whichever worker finds it first,
-or waits for a person again. One ends as sent when nothing is left, expired when its time has come, settled when its gate is closed.
+"""Starts and ends alerts at their time.
 
-Between the approval and the start people move, words and regions change, cases take another turn and whoever approved may go: so all that an
-approval asks is asked again, and what is another than was approved is told to nobody.
+The first worker that finds a scheduled alert due opens it, or returns it to a person. An alert ends as sent when
+nothing is left to send, and as expired when its time has come. When its gate is closed, its rows are settled.
+
+Between approval and start, people move, texts and regions change, cases develop, and the approver may leave. So all
+checks of the approval are repeated, and alertd sends nothing that differs from the approved alert.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from alertd.store.delivery.work import Work
 from geofences.errors import LibraryError
 
 ACT = "alert.start"
-#: So long after its start nobody is asked yet about an alert that no worker could start.
+#: Time in ms after the start during which workers keep trying to read the regions. Then the alert returns to its
+#: approver.
 PATIENCE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Starts alerts. Two at it do no harm: the second finds it started."""
+    """Starts alerts. Two workers on one alert do no harm: the second finds it started."""
 
     alerts: Alerts
     approval: Approval
@@ -43,11 +46,13 @@ class Schedule:
     clock: Clock
 
     async def due(self) -> list[str]:
-        """The alerts whose time has come."""
+        """Returns the ids of the alerts that are due to start."""
         return await self.alerts.times.to_start(self.clock.now_ms())
 
     async def start(self, alert_id: str) -> None:
-        """Open an alert whose time has come; while a stop is active it waits for two people to lift that, or for its end."""
+        """Opens an alert when its start has come. During a stop the alert waits until two people lift the stop, or
+        until the alert ends.
+        """
         record = await self.alerts.get(alert_id)
         if record is None or record.state is not AlertState.SCHEDULED:
             await self.alerts.times.start_done(alert_id)
@@ -57,12 +62,12 @@ class Schedule:
             return
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=frozenset())
         try:
-            await self.regions.ready()  # a worker has none until it needs them
+            await self.regions.ready()  # a worker reads the regions when it first needs them
             started = await self.approval.start(record)
-        except LibraryError as error:  # another worker may have them, and finds it due
+        except LibraryError as error:  # another worker may have the regions, and finds the alert due
             structlog.get_logger().error("a scheduled alert waits for regions", alert=alert_id, why=str(error))
             if self.clock.now_ms() >= record.times.starts + PATIENCE_MS:
-                unread = Problem("precondition-failed", "The regions cannot be read where it was to start.")
+                unread = Problem("precondition-failed", "The region library could not be read.")
                 await self._stopped(record, who, unread)
             return
         except Problem as problem:
@@ -73,7 +78,7 @@ class Schedule:
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
-        """It is not told, and says why: its approver looks at it again."""
+        """Does not start the alert, and returns it with the reason to its approver, who decides again."""
         waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
         await self.alerts.times.start_done(record.id)
         if waits:
@@ -81,27 +86,31 @@ class Schedule:
             await self.audit.end(who, ACT, REFUSED, Noted(record=waits, facts={"problem": problem.slug}), of=0)
 
 
-#: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
+#: Batches of one call: at most 4,000 rows, so that it blocks the store for only a few milliseconds.
 SWEEP_BATCHES = 8
-#: An alert announced as live and not approved after this long was never approved: its approver died or was refused.
+#: Seconds. If an alert was announced as live and is not approved by then, its approval was interrupted or refused.
 EARLY_S = 60.0
-#: Nothing more goes: all was sent, or what no carrier took has expired with the alert.
+#: Nothing more is sent: all messages were sent, or the rest expired with the alert.
 _OVER = (AlertState.SENT, AlertState.EXPIRED)
 
 
 class Expiry:
-    """Brings alerts to their end."""
+    """Ends alerts."""
 
     def __init__(self, alerts: Alerts, work: Work, clock: Clock, metrics: Metrics) -> None:
         self._alerts = alerts
         self._work = work
         self._clock = clock
         self._metrics = metrics
-        self._early: dict[str, tuple[float, float]] = {}  # when it was first and last found so
+        # By alert: when it was first and last found early (monotonic s).
+        self._early: dict[str, tuple[float, float]] = {}
 
     async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
-        """Do what `Work.finish_each` says of an alert: let it go when it is over, settle what a closed gate left. `seen` is what
-        `Alerts.live` said of its chain before that was asked: what was announced since stays.
+        """Acts on the answer `word` of `Work.finish_each`: retires an alert that is over, or settles the rows behind a
+        closed gate.
+
+        `seen` is the chain's value from `Alerts.live`, read before `finish_each`. A chain that was announced since then
+        stays live.
         """
         if word != "early":
             self._early.pop(alert_id, None)
@@ -114,14 +123,14 @@ class Expiry:
                 now = self._clock.monotonic()
                 since, last = self._early.get(alert_id, (now, now))
                 if now - last > EARLY_S:
-                    since = now  # it was away, and is announced anew
+                    since = now  # it was not live for a while, and is announced anew
                 self._early[alert_id] = since, now
                 if now - since > EARLY_S:
-                    del self._early[alert_id]  # announced again, it has the whole time again
+                    del self._early[alert_id]  # if it is announced again, it gets the full time again
                     await self._alerts.retire(chain_of(alert_id), seen)
 
     async def expire(self, alert_id: str) -> None:
-        """Close the gate of an alert whose end has passed, unless that is put off at this moment, or was."""
+        """Closes the gate of an alert after its end, unless the end was extended or is being extended now."""
         (head,) = await self._alerts.heads([alert_id])
         if head is not None and head.expires > self._clock.now_ms():
             await self._alerts.times.note_end(head)
@@ -139,11 +148,11 @@ class Expiry:
             return
         nobody = had_nobody_to_notify(record) and not record.people
         if not (record.people or nobody) or not await self._alerts.sum_up(alert_id):
-            return  # its chain had more to tell since, or another worker was first
+            return  # its chain got more to send since, or another worker was first
         if nobody:
             structlog.get_logger().warning("alert had nobody to notify", alert=alert_id, status=record.status)
             return
-        if not record.times.last_send:  # no carrier took any
+        if not record.times.last_send:  # no carrier accepted a message
             structlog.get_logger().error("alert reached nobody", alert=alert_id, people=record.people)
             return
         first_s, last_s = ((at - record.times.start) / 1000 for at in (record.times.first_send, record.times.last_send))
