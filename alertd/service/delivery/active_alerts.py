@@ -1,10 +1,11 @@
-"""A process's memory of the alerts with work: their versions, loudness and planning progress, and the queues that were empty.
+"""What one process knows of the alerts that have work: their loudness, how far they are planned, and which channels are
+empty.
 
-The store is the authority. This memory saves questions to it, and is cleared when the store was away.
+The store has the truth. This knowledge saves round trips, and is dropped after the store was away.
 
-Alerts take turns by chunks, not by batches. A large alert has batches of five chunks, and an alert to a hundred people has one batch for each
-language. In turns by batches, the large alert would go out twenty times as fast, and each small one would wait for its second batch until all
-had sent their first.
+Alerts take turns by chunks, not by batches. A large alert has batches of five chunks, and an alert to a hundred people
+has one batch for each language. With turns by batches, the large alert would be sent twenty times as fast. Each small
+alert would wait for its second batch until all had sent their first.
 """
 
 from __future__ import annotations
@@ -21,30 +22,34 @@ from alertd.store.alerts.records import PlanHead
 from alertd.store.delivery.work_records import Lease
 from channels.base import Loudness
 
-#: If an alert is planned far ahead of the sending, and other alerts are active, one chunk of it is planned per interval. That takes a
-#: tenth of a process's time.
+#: Seconds between two chunks of a plan that is far ahead of sending, while other alerts wait. Planning it then takes a
+#: process a tenth of its time.
 STEP_S = 0.25
-#: A process leaves a plan to another process until the plan has not moved for this long. Two planners of one alert would waste work.
+#: Seconds. A plan that another process advances is left to it until it has not moved for this long: of two processes on
+#: one plan, one works in vain.
 LEFT_S = 1.0
-#: A completely planned alert without work on a channel is asked again after this time, or earlier if the store reports due rows.
+#: Seconds until a planned chain that had nothing to send on a channel is asked again, unless some of it becomes due
+#: before.
 EMPTY_S = 2.0
 
 
 class FairQueue:
-    """The chains of one channel and loudness, in the order of their turns. A new chain goes to the end, and so does one that had a turn. A
-    chain without work keeps its place.
+    """The queue of chains of one loudness. A new chain goes to the end, and so does a chain after its turn. A chain
+    that had nothing to send keeps its place.
     """
 
     def __init__(self, lanes: int, chunk: int) -> None:
         self._all, self._chunk = lanes * chunk, chunk  # rows
         self._places: dict[str, int] = {}
         self._last = count()
-        self._waits = set[str]()  # chains that had work at the last question, or may have some now
-        self._had = Counter[str]()  # rows leased in the current turn, by chain
-        self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows in progress, by chain and lease
+        self._waits = set[str]()  # chains that had work when last asked, or may have work now
+        self._had = Counter[str]()  # rows taken in the current turn, by chain
+        self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows under way, by chain and lease
 
     def order(self, chains: Sequence[str]) -> list[str]:
-        """Returns those of all `chains` that may lease more rows, in the order of their turns."""
+        """Returns the chains that have fewer rows under way than their share, in order of their turns. `chains` are all
+        that exist; others are forgotten.
+        """
         new = [chain for chain in chains if chain not in self._places]
         self._waits = (self._waits | set(new)).intersection(chains)
         self._places = {chain: self._places[chain] if chain in self._places else next(self._last) for chain in chains}
@@ -53,17 +58,17 @@ class FairQueue:
         return sorted(short, key=self._places.__getitem__)
 
     def expect(self, chain: str) -> None:
-        """Notes that a chain may have work."""
+        """Marks a chain as one that may have work now."""
         if chain in self._places:
             self._waits.add(chain)
 
     def nothing(self, chain: str) -> None:
-        """Notes that a chain has no work."""
+        """Marks a chain as one that has no work."""
         self._waits.discard(chain)
         self._had.pop(chain, None)
 
     def take(self, lease: Lease) -> None:
-        """Counts a lease in the chain's turn. The turn ends after a chunk of rows."""
+        """Counts the lease to its chain's turn. The turn ends when it makes up a chunk."""
         chain, rows = chain_of(lease.alert_id), min(len(lease.rows), self._chunk)
         self._waits.add(chain)
         self._held[chain][lease.name] = rows
@@ -73,14 +78,16 @@ class FairQueue:
             del self._had[chain]
 
     def free(self, lease: Lease) -> None:
-        """Removes a lease that was sent or given back."""
+        """Removes a lease that was drained or given back."""
         chain = chain_of(lease.alert_id)
         self._held[chain].pop(lease.name, None)
         if not self._held[chain]:
             del self._held[chain]
 
     def over(self, lease: Lease) -> bool:
-        """Returns whether this lease exceeds the chain's share, because other chains have work since it was leased."""
+        """Returns whether the chain exceeds its share with this lease: other chains have work now that had none when it
+        was taken.
+        """
         rows, share = 0, self._share()
         for name, of_lease in self._held[chain_of(lease.alert_id)].items():
             rows += of_lease
@@ -89,34 +96,35 @@ class FairQueue:
         return rows > share
 
     def _share(self) -> int:
-        """Returns the number of rows that each chain may have in progress: at least one chunk."""
+        """Returns the rows that each chain may have under way, at least one lane's."""
         return max(self._chunk, self._all // max(1, len(self._waits)))
 
 
 class ActiveAlerts:
-    """The active chains and their versions, as they were at the last look."""
+    """The live chains and their versions, as this process last read them."""
 
     def __init__(self, channels: Iterable[str], settings: WorkerSection, clock: Clock) -> None:
         self._clock = clock
         self._poll_s = settings.poll_ms / 1000
-        self.live: dict[str, bytes] = {}  # active chains, each with its state before its versions were read
-        self.versions: list[str] = []  # versions of the active chains
+        self.live: dict[str, bytes] = {}  # by chain: its announcement, read before its versions
+        self.versions: list[str] = []  # ids of the versions of the live chains
         self.turns = {
             (one, loud): FairQueue(settings.lanes, settings.chunk) for one in channels for loud in (True, False)
         }
-        self._loud: dict[str, bool] = {}  # loudness of the versions that were read
-        self._planned = set[str]()  # completely planned versions, which are not read again
-        self._begun = set[str]()  # chains with a planned chunk; the others have nothing to send
-        self._empty: dict[tuple[str, str], float] = {}  # by chain and channel: when to ask again (monotonic s)
-        self._stepped: dict[str, float] = {}  # partly planned versions: time of the last planned chunk
-        self._cursors: dict[
-            str, tuple[int, float]
-        ] = {}  # partly planned versions: cursor, and when another process moved it
-        self._own = set[str]()  # versions that this process has planned since the last look
-        self._followed = ""  # the chain that was last checked for its end
+        self._loud: dict[str, bool] = {}  # by version that was read
+        # Versions that are planned completely; they stay so while the store does, and are not read again.
+        self._planned = set[str]()
+        self._begun = set[str]()  # chains that are planned at least in part; the others have nothing to send
+        # By chain and channel: until when it counts as empty (monotonic s).
+        self._empty: dict[tuple[str, str], float] = {}
+        self._stepped: dict[str, float] = {}  # by version planned in part: when its plan last advanced (monotonic s)
+        # By version planned in part: its cursor, and when another process last moved it (monotonic s).
+        self._cursors: dict[str, tuple[int, float]] = {}
+        self._own = set[str]()  # versions that this process planned further since `elsewhere` last ran
+        self._followed = ""  # the chain last returned by `to_follow`
 
     def look(self, live: dict[str, bytes], versions: list[str]) -> None:
-        """Stores the active chains and versions, both in one step, so that a reader sees matching ones."""
+        """Replaces the live chains and their versions together, so that a reader never sees one newer than the other."""
         self.live, self.versions = live, versions
         self._planned.intersection_update(versions)
         self._begun.intersection_update(live)
@@ -127,40 +135,44 @@ class ActiveAlerts:
         self._empty = {asked: until for asked, until in self._empty.items() if asked[0] in live}
 
     def forget_plans(self) -> None:
-        """Forgets which versions are planned. After an outage a replica with less of a plan may serve, because plans are not written durably."""
+        """Forgets which versions are planned completely. After an outage the store may be a replica that lacks a part
+        of a plan, because planning does not wait for the disk.
+        """
         self._planned.clear()
 
     def unplanned(self) -> list[str]:
-        """Returns the versions that are not known to be completely planned."""
+        """Returns the versions that are not known to be planned completely."""
         return [one for one in self.versions if one not in self._planned]
 
     def note_heads(self, asked: Sequence[str], heads: Sequence[PlanHead]) -> None:
-        """Stores the heads that were read for the versions `asked`."""
+        """Stores the plan heads that were read for the versions `asked`."""
         for chain in {chain_of(head.id) for head in heads if head.planned or head.cursor} - self._begun:
             self.expect(chain)
         self._loud |= dict.fromkeys(asked, False) | {head.id: head.loudness == Loudness.LOUD for head in heads}
         self._planned |= {head.id for head in heads if head.planned}
 
     def planned(self, alert_id: str) -> None:
-        """Notes that a version is completely planned."""
+        """Marks a version as planned completely."""
         self._planned.add(alert_id)
         self.expect(chain_of(alert_id))
 
     def begun(self, alert_id: str) -> None:
-        """Notes that this process planned a chunk of a version."""
+        """Marks a version as planned in part, by this process."""
         self._own.add(alert_id)
         if (chain := chain_of(alert_id)) not in self._begun:
             self.expect(chain)
 
     def expect(self, chain: str) -> None:
-        """Notes that a chain has rows to send."""
+        """Marks a chain as one that has messages to send now."""
         self._begun.add(chain)
         for (channel, _), turns in self.turns.items():
             turns.expect(chain)
             self._empty.pop((chain, channel), None)
 
     def comes_due(self, chain: str, channels: Iterable[str]) -> None:
-        """Notes that a chain has due rows on these channels: retries, or rows of a lost lease. Other chains then give up lanes for it."""
+        """Marks that the chain has messages due now on these channels: retries, or rows of a lost lease. Chains that
+        hold all lanes then give some up.
+        """
         for channel in channels:
             self._empty.pop((chain, channel), None)
             for loud in (True, False):
@@ -168,7 +180,7 @@ class ActiveAlerts:
                     self.turns[channel, loud].expect(chain)
 
     def is_loud(self, alert_id: str) -> bool:
-        """Returns whether a version is loud, False if it was not read yet."""
+        """Returns whether a version is loud. False for a version that was not read yet."""
         return self._loud.get(alert_id, False)
 
     def has_unread(self) -> bool:
@@ -176,7 +188,7 @@ class ActiveAlerts:
         return any(one not in self._loud for one in self.versions)
 
     def elsewhere(self, begun: Iterable[PlanHead]) -> set[str]:
-        """Returns those of the partly planned versions whose plan another process moved in the last LEFT_S."""
+        """Returns the ids of the partly planned versions that another process is planning."""
         now = self._clock.monotonic()
         for head in begun:
             cursor, moved = self._cursors.get(head.id, (0, -LEFT_S))
@@ -189,18 +201,19 @@ class ActiveAlerts:
         return {one for one, (_, moved) in self._cursors.items() if now - moved < LEFT_S}
 
     def resting(self, begun: Iterable[PlanHead]) -> list[PlanHead]:
-        """Returns those of the partly planned versions of which a chunk was planned in the last STEP_S."""
+        """Returns the heads of the partly planned versions that `step` noted less than `STEP_S` ago."""
         now = self._clock.monotonic()
         return [head for head in begun if now - self._stepped.get(head.id, -STEP_S) < STEP_S]
 
     def step(self, heads: Iterable[PlanHead]) -> None:
-        """Notes that a chunk of these versions is planned now."""
+        """Notes that these versions are planned further now."""
         self._stepped |= dict.fromkeys((head.id for head in heads), self._clock.monotonic())
 
     def to_follow(self) -> list[str]:
-        """Returns the versions of the chains whose turn it is to be checked for their end.
+        """Returns the versions of the next chains to be asked whether they are over.
 
-        Each chain has a turn at least every second. After a longer time without a check (`GAP_MS`), a chain counts a gap.
+        Each chain gets its turn at least every second: after more than `GAP_MS` the store counts a gap in which no
+        worker could settle its messages.
         """
         turn = those_next(sorted({chain_of(one) for one in self.versions}), self._followed)
         self._followed = turn[-1] if turn else ""
@@ -208,17 +221,20 @@ class ActiveAlerts:
         return [one for one in self.versions if chain_of(one) in its]
 
     def in_turn(self, channel: str, *, loud: bool) -> list[str]:
-        """Returns the active chains of this loudness that may have rows to send and have less than their share in progress, in order.
+        """Returns the live chains of this loudness that may have messages for the channel and are below their share, in
+        turn.
 
-        A chain is loud if one of its versions is. A follow-up is never loud.
+        A chain is as loud as its loudest version. Follow-ups are never loud.
         """
         of_loud = {chain_of(one) for one in self.versions if self.is_loud(one)}
         chains = [chain for chain in sorted(self._begun & self.live.keys()) if (chain in of_loud) == loud]
-        turn = self.turns[channel, loud].order(chains)  # all chains, because one without a lane counts as waiting
+        turn = self.turns[channel, loud].order(chains)  # over all chains: one without a lane counts as waiting
         now = self._clock.monotonic()
         return [chain for chain in turn if self._empty.get((chain, channel), 0) <= now]
 
     def nothing(self, chain: str, channel: str, *, loud: bool, soon: bool) -> None:
-        """Notes that a chain has nothing to send on a channel, and when to ask again. `soon`: its plan is not complete."""
+        """Marks a chain that was asked and has nothing to send. It is asked again later, sooner if more of it was still
+        to be planned (`soon`).
+        """
         self.turns[channel, loud].nothing(chain)
         self._empty[chain, channel] = self._clock.monotonic() + (self._poll_s if soon else EMPTY_S)

@@ -1,8 +1,8 @@
-"""What is not sent although its carrier would take it: now, because its person sleeps or it would cost too much, or at all, because
-they know.
+"""Holds messages back that a carrier would take. Some are deferred: quiet hours, or the budget is used up. Others are
+suppressed: the recipient has acknowledged the alert.
 
-It is decided when the addresses are fetched, so it holds for who a person is and what the time is then: for what is planned, for what
-a slow carrier brings into the night, and for a try that failed before it.
+The worker decides when it fetches the addresses. So the person's current data and the current time count, also for a
+message that a slow carrier delays into the night and for a retry.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.work_records import Lease, Settlement
 from alertd.store.people.subscribers import Absence
 
-#: So often it is asked whether more may be spent.
+#: Seconds after which a message that exceeded the budget is tried again.
 ASK_AGAIN_S = 30.0
 
 
 class Deferral:
-    """Settles what is held back."""
+    """Settles the rows of a lease that must not be sent now."""
 
     def __init__(self, acknowledgements: Acknowledgements, budget: Budget) -> None:
         self._acknowledgements = acknowledgements
@@ -40,16 +40,17 @@ class Deferral:
         carrier: int,
         now_ms: int,
     ) -> Mapping[int, Settlement]:
-        """By index, the settlements of those rows of a lease that are not sent now, at `now_ms`; `people` are in the order of `indices`,
-        each with an address that may be used: the others cost nothing.
+        """Returns the settlements of the rows that are not sent at `now_ms` (UNIX ms), by index.
+
+        `people` are in the order of `indices`. Each has a usable address: rows without one cost nothing.
         """
         pays = self._budget.limits(lease.alike.channel)
         if not indices or not (ready.hushed or lease.alike.unheard or pays):
             return {}
         found = dict[int, Settlement]()
         for i, person in zip(indices, people, strict=True) if ready.hushed else ():
-            # Queued until their quiet hours end, or have for as long as an alert is waited for to be acknowledged: what is on their screen is held
-            # as long.
+            # The row waits until the quiet hours end. A message that waits for an acknowledgement waits `late_ms`
+            # longer, because the same quiet hours defer the message on the person's screen.
             if (until := _asleep_until(person, now_ms)) is not None:
                 later = not_tried((until - now_ms + ready.late_ms) / 1000, LedgerReason.QUIET_HOURS)
                 found[i] = settlement(lease, i, later, carrier)
@@ -62,7 +63,11 @@ class Deferral:
     async def began(
         self, lease: Lease, numbers: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, now_ms: int
     ) -> bool:
-        """Whether there is, by now, a reason to hold one of those whom a carrier has: `numbers` and `people` are theirs. What they cost is paid."""
+        """Returns whether a message that a carrier already has must now be held back: quiet hours began, or the
+        recipient acknowledged the alert. The budget is not checked, because the message is paid for.
+
+        `numbers` and `people` are those of the messages that the carrier has, in the same order.
+        """
         if ready.hushed and any(
             isinstance(one, Subscriber) and _asleep_until(one, now_ms) is not None for one in people
         ):
@@ -70,15 +75,18 @@ class Deferral:
         return lease.alike.unheard and any(await self._acknowledgements.of(lease.alert_id, numbers))
 
     async def unsent(self, lease: Lease, ready: Ready, messages: int, then_ms: int) -> None:
-        """So many of those that were not held at `then_ms` did not go after all, and are not paid for."""
+        """Refunds the cost of `messages` messages that were paid for at `then_ms` (UNIX ms) and were not sent."""
         if messages and self._budget.limits(lease.alike.channel):
             await self._budget.take(ready.org, lease.alert_id, -messages, ready.prepared.cost, then_ms)
 
     async def _unpaid(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int, now_ms: int
     ) -> dict[int, Settlement]:
-        """Queued until there may be more to spend; what a worker that died had taken counts as spent. Of what follows an alert nobody who was told that
-        is told less.
+        """Pays for the rows. Returns settlements for those that exceed the budget: queued, to be tried again in
+        `ASK_AGAIN_S`.
+
+        The cost of rows that a dead worker had paid for counts as spent. A follow-up ignores the budget, so that every
+        recipient of the original alert gets it.
         """
         if not indices:
             return {}
@@ -89,7 +97,10 @@ class Deferral:
         return {i: settlement(lease, i, later, carrier) for i in indices[paid:]}
 
     async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
-        """Of an alert that escalates, those who have it on a screen; where a try may have arrived nobody knows what they have."""
+        """Returns settlements for the rows of recipients who have acknowledged an escalating alert on a screen.
+
+        The state is suppressed, or unknown if an earlier attempt may have arrived.
+        """
         acked = await self._acknowledgements.of(lease.alert_id, [lease.refs[i][0] for i in indices])
         return {
             i: Settlement(
@@ -101,7 +112,9 @@ class Deferral:
 
 
 def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
-    """When their quiet hours end; None where it is not known that they are in them: then they are told."""
+    """Returns when the person's quiet hours end (UNIX ms). Returns None outside quiet hours, and also if they or the
+    time zone are not known: then the message is sent.
+    """
     if person.quiet is None or person.time_zone is None:
         return None
     try:
@@ -111,7 +124,7 @@ def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
 
 
 def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Settlement:
-    """What a verdict on a row of a lease makes of it; it may have arrived before."""
+    """Returns the settlement of a row, given the verdict on it. An earlier attempt that may have arrived stays noted."""
     state, reason, delay_ms, doubt, unsent = verdict
     return Settlement(
         lease.rows[index], state, reason, carrier, delay_ms, doubt=doubt or lease.doubted[index], unsent=unsent
@@ -119,8 +132,10 @@ def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Sett
 
 
 def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: str | None) -> tuple[str | None, int]:
-    """The value of an address that may be used now for a message of this kind, or why there is none. `kind` is None for what only takes away what
-    they have: it goes to whoever wants that kind no more, but to nobody who withdrew their consent.
+    """Returns (value, 0) for an address that may be used now for a message of this kind, else (None, reason).
+
+    `kind` is None for a message that only removes content. It also goes to people who opted out of the kind, but not to
+    people who withdrew their consent.
     """
     if isinstance(person, Absence):
         return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED

@@ -1,7 +1,7 @@
-"""Who is told, and at which addresses: from the numbers of those who still belong to the place, or from pairs of numbers and channels, to batches of
-references.
+"""Chooses the recipients' addresses and groups their references into batches. The input is either people who still
+belong to the place, or pairs of subscriber number and channel.
 
-Those of a batch have in common what they are sent, and when.
+All references of a batch get the same message at the same time.
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ from alertd.store.people.subscribers import Absence
 from geofences.scan import inside
 from geofences.tiles import position
 
-#: How a place stands to an alert; one of another kind than the alert's policy names is not asked for.
+#: How a place relates to an alert. `not-asked-for`: the alert's policy does not name places of this kind.
 Standing = Literal["inside", "outside", "not-asked-for", "too-old"]
 
 
 class Belongs:
-    """Whether someone of a frozen audience still belongs to the place when the plan reaches them."""
+    """Checks whether a person of a frozen audience still belongs to the place when the planner reaches them."""
 
     def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], start_ms: int) -> None:
-        """`start_ms` is the time of the approval: nobody who was counted then grows too old since."""
+        """`start_ms` is the time of the approval (UNIX ms). The age of a place is measured at that time, so that a
+        place that counted then does not become too old later.
+        """
         self._area = area
         self._regions = regions
         self._kind = 1 << KINDS.index(alert.kind)
         self._places = {PLACE_KINDS.index(place) for place in alert.policy.places}
-        # In hours, as in the tiles; one more, since the audience was read a moment before the approval.
+        # In hours, as in the tiles. One hour more, because the audience was read a moment before the approval.
         self._oldest_h = start_ms // HOUR_MS - alert.policy.max_age_h - 1
         self._testers_only = alert.status is not Status.ACTUAL
 
@@ -55,7 +57,7 @@ class Belongs:
         return [person for i, person in enumerate(people) if i in kept]
 
     def standings(self, places: Sequence[Place]) -> list[Standing]:
-        """How each place stands, whoever belongs there."""
+        """Returns the standing of each place, regardless of its owner."""
         within = self._within(places)
         return [
             self._counts(place) or ("inside" if is_in else "outside")
@@ -63,7 +65,7 @@ class Belongs:
         ]
 
     def _counts(self, place: Place) -> Standing | None:
-        """Why a place does not count, wherever it lies."""
+        """Returns why a place does not count, regardless of its position. Returns None if it counts."""
         if place.kind not in self._places:
             return "not-asked-for"
         at_s = seen_s(place)
@@ -72,7 +74,7 @@ class Belongs:
     def _within(self, places: Sequence[Place]) -> list[bool]:
         tile = np.array([place.tile for place in places], np.uint32)
         x, y = np.array([place.x for place in places]), np.array([place.y for place in places])
-        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
+        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles, so that both agree
         return [
             bool(is_in) if place.region is None else place.leaf in self._regions
             for place, is_in in zip(places, within, strict=True)
@@ -80,12 +82,15 @@ class Belongs:
 
 
 SMS = CHANNELS.index(Channel.SMS)
-#: References that have something in common.
+#: The packed references that share the properties of a batch.
 Group = tuple[BatchKey, bytes]
 
 
 def of_pairs(kind: str, people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]) -> list[Group]:
-    """The references of pairs, given who has their numbers now: each person's active addresses on that channel. `kind` is that of the alert."""
+    """Returns the references of pairs (subscriber number and channel): each person's active addresses on that channel.
+
+    `people` are the current owners of the numbers. `kind` is the alert's kind.
+    """
     by_number = {person.number: person for person in people if isinstance(person, Subscriber)}
     groups: dict[tuple[int, str, bool], list[bytes]] = {}
     for pair in pairs.tolist():
@@ -114,8 +119,10 @@ def of_people(
     *,
     escalates: bool = False,
 ) -> list[Group]:
-    """The references of people, grouped by what a batch has in common; `ring_of` and `inside` are by number of the person,
-    `told_pairs` and those told `again` by number and channel.
+    """Returns the references of people, grouped by the properties that a batch shares.
+
+    `ring_of` and `inside` go by the person's number. `told_pairs` (notified before) and `again` (to be notified again)
+    hold pairs of number and channel.
     """
     wanted = {CHANNELS.index(channel) for channel in channels}
     groups: dict[tuple[int, str, int, bool, bool, bool], list[bytes]] = {}
@@ -125,7 +132,8 @@ def of_people(
             pair in told_pairs and pair not in again for pair in (number << 3 | one for one in SCREENS)
         )
         for address, was_told in _meant(person, wanted, told_pairs, again, inside):
-            unheard = may_ack and address.channel == SMS and not was_told  # whoever had an SMS has its change by SMS
+            # A recipient of the SMS gets its change by SMS.
+            unheard = may_ack and address.channel == SMS and not was_told
             language = _language(person, address, languages)
             alike = (address.channel, language, ring_of[number], was_told, unheard, unheard and shown)
             groups.setdefault(alike, []).append(pack_ref(number, address.number))
@@ -152,7 +160,9 @@ def _meant(
     again: Collection[int],
     inside: Collection[int],
 ) -> Iterator[tuple[Address, bool]]:
-    """The active addresses on the channels that are `wanted` at which a person is told, and whether they were told by that channel before."""
+    """Yields the person's active addresses to notify on the `wanted` channels. Each comes with whether the person was
+    notified on that channel before.
+    """
     for address in person.addresses:
         if address.channel not in wanted or address.state != AddressState.ACTIVE:
             continue
@@ -163,13 +173,13 @@ def _meant(
 
 
 def _language(person: Subscriber, address: Address, languages: Sequence[str]) -> str:
-    """The language that an address is told in, of those that the alert can be told in."""
+    """Returns the language for an address, of those in which the alert can be written."""
     reads = (address.language, *person.languages) if address.language else person.languages
     return choose_language(reads, tuple(languages))
 
 
 def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
-    """Whether an alert on some channels reaches a screen of theirs, from which an app may acknowledge it."""
+    """Returns whether an alert on these channels reaches a screen of the person, where an app may acknowledge it."""
     return any(
         address.state == AddressState.ACTIVE
         and CHANNELS[address.channel] in ON_SCREEN
@@ -179,7 +189,7 @@ def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
 
 
 def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
-    """Those of a few people, of pairs that are sorted."""
+    """Returns the pairs that belong to these people. `pairs` are sorted."""
     if not len(pairs):
         return set()
     wanted = (numbers[:, np.newaxis] << np.uint64(3) | np.arange(8, dtype=np.uint64)).ravel()
@@ -187,7 +197,7 @@ def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
 
 
 def among(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of a few are among many that are sorted."""
+    """Returns which of the `wanted` values are among the `known` ones, which are sorted."""
     at = np.searchsorted(known, wanted)
     found = at < len(known)
     found[found] = known[at[found]] == wanted[found]

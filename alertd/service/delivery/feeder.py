@@ -1,7 +1,8 @@
-"""Takes leases and sends them. One loop per channel takes as many leases as it has room for, loud alerts first, each alert in its turn.
+"""Brings queued references to the lanes. One loop for each channel takes leases in turn, as many as there is room for,
+loud alerts first.
 
-A lane sends one lease, chunk by chunk: permits, gate, carrier, ledger. One call of the gate stores the outcomes of a chunk and asks for the
-next, so the ledger costs one round trip per chunk.
+A lane drains one lease, chunk by chunk: permits, gate, send, settle. One call settles a chunk and asks the gate for the
+next, so the ledger costs one round trip for each chunk.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: Interval in which a lane retries to store its outcomes while the store is away, and the limit of that while the worker stops.
+#: How often (s) a worker retries to store outcomes while the store is away, and for how long when it stops.
 SETTLE_EVERY_S = 0.2
 SETTLE_WITHIN_S = 10.0
 
@@ -57,30 +58,29 @@ class Dispatch:
     async def drain(
         self, lease: Lease, stop_control: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
     ) -> None:
-        """Sends each row of a lease once.
+        """Tries every row of a lease once.
 
-        Returns the unsent rows of the lease if the gate is on hold, if the worker is stopping, or if the lease gives way: to a loud alert,
-        to other alerts in their turn, or to a worker that is bound to the carrier.
+        Returns the unsent rows to the queue if the gate is on hold, the worker is stopping, or `gives_way` returns
+        True: a loud alert, another alert or a bound worker has priority.
         """
         way = LeaseProgress(list(range(len(lease.rows))))
         try:
             await self._chunks(lease, way, lambda: stop_control() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
-        except (
-            Exception
-        ):  # no carrier has these rows: sends them later and apart, or the faulty one would stop the same others again
+        except Exception:
+            # No carrier has these rows: retry them later and apart, or a faulty row stops the same others again.
             if not way.sending and (way.asked or way.settled):
                 await self._end(lease, way, stop_control, later=True)
             raise
         await self._end(lease, way, stop_control)
-        if way.dead:  # last, because no recipient waits for it
+        if way.dead:  # last, because no message waits for it
             await self.dead_addresses.gone(way.dead)
 
     async def _chunks(self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool]) -> None:
         while way.left and not stop_control():
             offer = await self.offers.next(lease, way.left)
-            if offer is None:  # `_end` gives the remaining rows back
+            if offer is None:  # the rest goes back to the queue
                 return
             if not offer.rows and not way.settled and offer.wait_s < LONGEST_SLEEP_S:
                 await self.clock.sleep(offer.wait_s)
@@ -101,13 +101,15 @@ class Dispatch:
                 async with until.keep_asking():
                     report = await self.hand_over.send(lease, indices, offer, until, way)
                 await self.health.heed(offer.carrier, report, offer.block if offer.wait_s else None)
-            else:  # the outcomes are stored; the short sleep lets the next call of the gate notice a cancellation
+            else:  # settle the answers, and notice a cancellation during the wait
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
     async def _goes_on(
         self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stop_control: Callable[[], bool]
     ) -> bool:
-        """Returns whether the channel may still write the rows of the chunk. A slow carrier has written only some of them."""
+        """Returns whether the begun messages may still be written: with a slow carrier, most of a chunk is not written
+        yet.
+        """
         rev = offer.ready.rev if offer.ready else 0
         try:
             return (
@@ -121,9 +123,10 @@ class Dispatch:
     async def _end(
         self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool], *, later: bool = False
     ) -> None:
-        """Stores what carriers answered and which rows were not sent. Only this process knows, so it waits for a store that is away.
+        """Stores the outcomes and the unsent rows. Only this process knows them, so it retries while the store is away.
 
-        The gate may have let rows through and not been able to say so. The rows that it was asked for last are stored as unsent.
+        The gate may have permitted rows without its answer arriving. The rows of the last question are stored as
+        unsent.
         """
         settled = [*way.settled, *(unsent(lease, i, wait_s(1) if later else 0) for i in way.asked)]
         back = [lease.rows[i] for i in way.left]
@@ -135,11 +138,12 @@ class Dispatch:
 
 
 class Slots:
-    """The lanes of one channel. Loud alerts may use all of them, other alerts all but one. If there is only one lane, the others use it, and
-    loud alerts get a second one.
+    """The lanes of one channel. Loud leases may use all of them, other leases all but one. If there is only one lane,
+    other leases use it, and loud leases get one more. A lease of less than a chunk takes a share of a lane, so that
+    many small alerts go side by side.
 
-    A lease of fewer rows than a chunk takes a part of a lane, so that many alerts with few recipients go in parallel. A lease that is not
-    loud may hold its lane for a minute while its carrier ramps up. It gives the lane up if a loud alert could use it.
+    Other leases may hold their lanes for a minute while a carrier ramps up. They give them up when loud leases need
+    more room.
     """
 
     def __init__(self, lanes: int, chunk: int) -> None:
@@ -147,10 +151,10 @@ class Slots:
         self._most = {True: max(2, lanes) * chunk, False: max(1, lanes - 1) * chunk}  # rows
         self._taken = {True: 0, False: 0}
         self._freed = asyncio.Event()
-        self.pressed = False  # whether loud alerts took all lanes that they may have
+        self.pressed = False  # loud leases took all that they may have
 
     def room(self, *, loud: bool) -> int:
-        """Returns the number of leases that may start, each of any size."""
+        """Returns the number of leases that fit, however many rows they have."""
         if self.pressed and not loud:
             return 0
         rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
@@ -164,7 +168,7 @@ class Slots:
         self._freed.set()
 
     async def freed(self, within_s: float) -> None:
-        """Waits at most `within_s` for a lane to become free."""
+        """Waits at most `within_s` for a lane that was freed since the last call."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
@@ -183,10 +187,10 @@ class Feeder:
     agenda: ActiveAlerts
     steps: ErrorGuard
     settings: WorkerSection
-    held: dict[str, Lease] = field(default_factory=dict)  # leases of this process, by name
+    held: dict[str, Lease] = field(default_factory=dict)  # by name: the leases that this process drains
 
     async def feed(self, channel: str, stop: asyncio.Event) -> None:
-        """Keeps the lanes of one channel busy until `stop`. Returns when all leases are sent or given back."""
+        """Keeps the lanes of one channel busy until `stop`. Returns when all leases are drained or given back."""
         lanes = Slots(self.settings.lanes, self.settings.chunk)
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
@@ -205,12 +209,11 @@ class Feeder:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     async def leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
-        """Leases at most `room` chunks from the active alerts of a loudness, each alert in its turn, with one round trip for many alerts.
-
-        A turn is a chunk of rows: an alert whose batch was smaller is asked again.
+        """Returns leases of at most `room` chunks from the live alerts of a loudness, each in its turn. Asks as many
+        chains at once as there is room for. A turn is a chunk: a chain with a smaller batch is asked again.
         """
         found, rows = list[Lease](), Counter[str]()
-        # Asks for the order even without room, so that alerts without a lane count as waiting.
+        # Also without room: a chain that finds none counts as waiting.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
         todo = [chain for chain in turn if not self.stop_control.is_deaf(chain)]
         if not room or not self.health.takes(channel):
@@ -226,7 +229,7 @@ class Feeder:
         return found
 
     async def _asked(self, channel: str, chains: Sequence[str], *, loud: bool) -> list[Lease]:
-        """Leases a batch from each of the chains. Notes those that have none."""
+        """Returns the lease of each chain that has messages to send now."""
         growing, found = {chain_of(one) for one in self.agenda.unplanned()}, list[Lease]()
         try:
             answers = await self.work.leases(chains, channel, self.carriers.held(channel), self.held.values())

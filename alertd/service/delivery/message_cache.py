@@ -1,4 +1,4 @@
-"""Messages, made once for all who get the same: per version, channel, language and format."""
+"""Makes each message once for all recipients of the same text: per version, channel, language and format."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
 from channels.base import Loudness, Prepared
 
-#: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
-#: second later.
+#: Maximum age in s of a known revision of an alert. With `SEND_WITHIN_S` of the sender (half a second), removed text is
+#: sent for less than a second after its removal.
 LOOK_S = 0.25
-READ = 64  # alerts in memory: what is sent of one at once is in several languages and to several rings
+READ = 64  # alerts in memory: an alert is sent in several languages and to several rings at once
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
 def _loud(record: AlertRecord, alike: BatchKey) -> Loudness | None:
-    """What follows an alert is as loud as it says; an update as the alert is, but whoever is told in silence. None: as the alert is."""
+    """Returns the loudness of a version for a batch; None: as the alert.
+
+    A follow-up has its own loudness. An update is as loud as the alert, but silent for earlier recipients if `notify`
+    says so. A muted batch is silent.
+    """
     if alike.muted:
         return Loudness.SILENT
     if not record.update:
@@ -37,7 +41,9 @@ def _loud(record: AlertRecord, alike: BatchKey) -> Loudness | None:
 
 
 def alert_of(record: AlertRecord) -> Alert:
-    """The alert as a version tells it: what follows an alert has an end of its own, on the clocks that the sender wrote the first one by."""
+    """Returns the alert as the version states it. A follow-up has an expiry of its own, written in the time zone of the
+    sender's expiry.
+    """
     alert = record.alert
     if not record.follow_up:
         return alert
@@ -46,24 +52,22 @@ def alert_of(record: AlertRecord) -> Alert:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A message as its carrier takes it."""
+    """A message in its carrier's form, with the rules for sending it."""
 
     prepared: Prepared
-    rev: int  # of the alert, whose words these are
-    kind: str | None  # that its readers must want; None: it only takes away what they have, without a sound
+    rev: int  # revision of the alert that the text comes from
+    kind: str | None  # kind that recipients must want; None: the message only removes content, silently
     expires_ms: int
-    loud: bool  # it goes before all that is not
+    loud: bool  # it goes before all messages that are not loud
     hushed: bool = False  # it waits for the end of quiet hours
-    late_ms: int = 0  # and for so long after that, where they may acknowledge the alert
-    org: str = ""  # who pays
-    follows: bool = (
-        False  # it goes to exactly those who were told before, whatever that costs: an update goes to others, too
-    )
+    late_ms: int = 0  # extra wait after the quiet hours, for recipients who may acknowledge the alert
+    org: str = ""  # organisation that pays
+    follows: bool = False  # a follow-up for exactly the earlier recipients, at any cost; an update also goes to others
 
 
 class MessageCache:
-    """Renders and prepares, and remembers for as long as the alert is of the same revision: what it says may be restricted, and its
-    end put off, while it is sent.
+    """Renders and prepares messages, and keeps them as long as the alert's revision stays the same. While an alert is
+    sent, its text can be restricted and its expiry changed.
     """
 
     def __init__(self, alerts: Alerts, renderer: Renderer, texts: Texts, clock: Clock) -> None:
@@ -73,16 +77,18 @@ class MessageCache:
         self._clock = clock
         self._kept: SingleFlightCache[Ready | None] = SingleFlightCache(KEPT)
         self._read: SingleFlightCache[tuple[AlertRecord, Alert, OwnTexts] | None] = SingleFlightCache(READ)
-        self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when that was looked at
+        self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when it was read (monotonic s)
 
     async def ready(self, alert_id: str, alike: BatchKey, carrier: Carrier) -> Ready | None:
-        """The message, or None when its document is gone (purged) or cannot be told this way, which is told once."""
+        """Returns the message. Returns None if the alert's document is gone (purged) or the message cannot be made for
+        this carrier, which is logged once.
+        """
         rev = await self._rev(alert_id)
         name = (alert_id, rev, alike, carrier.name)
         return await self._kept.once(None, name, lambda: self._make(alert_id, rev, alike, carrier))
 
     async def _rev(self, alert_id: str) -> int:
-        """The revision of an alert, as it was a moment ago."""
+        """Returns the revision of an alert, at most `LOOK_S` old."""
         rev, looked = self._looks.get(alert_id, (0, -LOOK_S))
         now = self._clock.monotonic()
         if now - looked < LOOK_S:
@@ -94,20 +100,24 @@ class MessageCache:
         return rev
 
     async def _told(self, alert_id: str) -> tuple[AlertRecord, Alert, OwnTexts] | None:
-        """An alert as it is told, with the texts of its organisation; None when its document is gone. Raises whatever is wrong with it."""
+        """Returns the record, its alert as stated by the version, and the texts of its organisation; None if the
+        document is gone. Raises every error of reading them.
+        """
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
         return record, alert_of(record), await self._texts.of(record.org, record.texts)
 
     async def _make(self, alert_id: str, rev: int, alike: BatchKey, carrier: Carrier) -> Ready | None:
-        """Raises what keeps this process from reading the alert: what it says is not known, and another process may read it."""
+        """Makes the message; see `ready`. Raises the error that prevents this process from reading the alert. Its
+        content is then not known, and another process may be able to read it.
+        """
         read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
         if read is None:
             return None
         record, alert, own = read
         loudness = _loud(record, alike) or loudness_of(alert, alike.ring)
-        # Whoever was not told before an update is told the alert.
+        # People who were not notified before an update get the alert itself.
         telling = THE_ALERT if record.update and not alike.again else telling_of(record)
         try:
             message = rendered(
@@ -115,11 +125,12 @@ class MessageCache:
                 telling=telling, loud=loudness,
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
-        except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
+        except Exception as error:  # noqa: BLE001  any fault concerns this message alone
             tell(alert_id, alike, error)
             return None
         loud = loudness is Loudness.LOUD
-        takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
+        # A child's name leaves the screens even during quiet hours.
+        takes_back = hides(record) and alike.channel in ON_SCREEN
         kind = None if takes_back and loudness is Loudness.SILENT else record.kind
         return Ready(
             prepared, rev, kind, record.expires, loud,

@@ -1,6 +1,6 @@
 """Plans alerts: turns a frozen audience into batches of references, in deterministic chunks that resume after a crash.
 
-`PlanScheduler` decides which alert is planned next, so that an alert with few recipients does not wait for one with many.
+Also decides which alert this process plans next, so that an alert to many people does not delay an alert to few.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, BatchKey, When, pack_ref
 from alertd.store.people.subscribers import Absence, People
 
-#: People per chunk. The first one is small, so that the first phone rings while the rest is planned. Each of the others blocks the process
-#: for about 25 ms.
+#: People of a chunk. The first chunk is small, so that the first phone rings while the rest is planned. Each later
+#: chunk blocks the process for some 25 ms.
 FIRST_CHUNK = 500
 CHUNK = 1_000
-#: References per batch of the first chunk: small, so that several lanes share it. A small alert has no other chunk.
+#: References of a batch in the first chunk, so that several lanes share it. An alert to few people has no other chunk.
 FIRST_BATCH = 100
 
 
-#: Called between two chunks. Returns whether to plan the rest later.
+#: Called between two chunks. Returns whether the rest is planned at another time.
 GivesWay = Callable[[], Awaitable[bool]]
 
 
@@ -54,7 +54,7 @@ async def _never() -> bool:
 class Planner:
     """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append.
 
-    `chunks` are people: in the first chunk, and in each that follows.
+    `chunks` are numbers of people: of the first chunk, and of each later one.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
         self._first, self._rest = chunks
-        # The frozen audience of the last version, because a plan may continue chunk by chunk: unpacking a million people takes as long as
-        # planning a thousand of them.
+        # The frozen audience of the latest version, because an interrupted plan goes on chunk by chunk. Unpacking a
+        # million people takes as long as planning a thousand of them.
         self._kept: tuple[tuple[str, int], FrozenAudience, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
-        """Plans the rest of an alert. Returns False if its gate is closed, another planner has moved the cursor, or it gives way."""
+        """Plans the rest of an alert. Returns False if its gate is closed, another planner works on it, or `gives_way`
+        says so between chunks.
+        """
         alert = record.alert
         if record.follow_up and not record.update:
             return await self._plan_notice(record, alert, gives_way)
@@ -110,7 +112,7 @@ class Planner:
         return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
-        """Plans a follow-up, like `plan`. Waits until earlier messages of the alert have arrived, or had the time to."""
+        """Does the same for a follow-up, once the earlier messages have arrived or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
         waited = self._has_waited(record, later_audience.SETTLE_MS)
         if not waited and (later_audience.replaces(record) or await later_audience.in_flight(self._work, earlier)):
@@ -132,7 +134,9 @@ class Planner:
         gives_way: GivesWay,
         when: When = AT_ONCE,
     ) -> bool:
-        """Appends chunk by chunk from the cursor on. Returns False if another planner appended, the gate is closed, or it gives way."""
+        """Appends chunks from the cursor on. Returns False if another planner appended meanwhile, the gate is closed,
+        or `gives_way` says so.
+        """
         cursor = record.plan.cursor
         while True:
             size, batch = (self._first, FIRST_BATCH) if cursor == 0 else (self._rest, BATCH)
@@ -147,9 +151,10 @@ class Planner:
                 return False
 
     async def _began(self, record: AlertRecord) -> int:
-        """Returns the time (UNIX ms) from which the rings' delays count, and at which a recipient's position counts.
+        """Returns the time (UNIX ms) from which the rings wait, and at which membership in the audience is measured.
 
-        An update that only adds a neighbour's permitted area continues the alert, so its first time counts. Any other update starts again.
+        An update for an area that a neighbour has permitted continues the alert or update before it. Every other update
+        begins anew.
         """
         if not (record.update and record.update.continues):
             return record.times.start
@@ -159,14 +164,15 @@ class Planner:
         )
 
     def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
-        """Returns whether both the approval of a version and `since` are at least `ms` ago, by the chain's clock."""
+        """Returns whether both the version's approval and `since` are at least `ms` ago by its chain's clock."""
         return self._clock.now_ms() + record.chain.ahead >= max(record.times.start, since) + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
-        """Returns whether to plan an update later, because earlier messages are in flight and had not enough time to arrive.
+        """Returns whether an update must be planned later: earlier messages are in flight, and had not yet the time to
+        arrive.
 
-        Time in which the store or all workers were away does not count. After more than a few such gaps it counts, because an unstable store
-        would delay an update for ever.
+        Time in which no message could be settled does not count, because the store or all workers were away. After
+        `MOST_GAPS` such gaps all time counts. Otherwise a store that comes and goes would delay an update for ever.
         """
         if record.plan.cursor:
             return False
@@ -186,8 +192,8 @@ class Planner:
         self, alert: Alert, belongs: Belongs, told: later_audience.Pairs, again: later_audience.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[expand_addresses.Group]:  # fmt: skip
-        """Returns the references of some people, given the ring of each: people inside the area, and for an update also earlier recipients
-        outside it who are notified again.
+        """Returns the references of people, given the ring of each: people inside the area and, for an update, earlier
+        recipients who are notified again, inside or not.
         """
         found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         people = [person for person in found if isinstance(person, Subscriber)]
@@ -198,19 +204,19 @@ class Planner:
             people, alert.channels, languages, ring_of, expand_addresses.pairs_of(told, numbers),
             expand_addresses.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
         )  # fmt: skip
-        # An unreadable record gets a row, so that the ledger shows a recipient who was not notified.
+        # So that the ledger shows the people who could not be notified.
         unreadable = numbers[np.array([one is Absence.UNREADABLE for one in found], bool)].tolist()
         refs = b"".join(pack_ref(number, 0) for number in unreadable)
         return [*groups, (BatchKey(channel=alert.channels[0], language=languages[0]), refs)] if refs else groups
 
 
-#: With this many batches ready on a channel, sending has work for most of a second.
+#: Ready batches of a channel that are enough to send for most of a second.
 ENOUGH = 16
 
 
 @dataclass(kw_only=True, slots=True)
 class PlanScheduler:
-    """Plans all active alerts of the process, chunk by chunk."""
+    """Plans the alerts that are not fully planned, round after round."""
 
     alerts: Alerts
     work: Work
@@ -221,9 +227,11 @@ class PlanScheduler:
     metrics: Metrics
 
     async def round(self) -> None:
-        """Plans loud alerts first, then by the number of people, the fewest first: a small alert waits for at most one chunk of a large one.
+        """Plans loud alerts first, and among them those with the fewest people. So they wait for at most one chunk of a
+        large alert.
 
-        Each process plans alerts of one chunk in a different order, so that two rarely plan the same one. Raises StoreUnavailableError.
+        Each process plans alerts of one chunk in another order, so that no two plan the same one. Raises
+        StoreUnavailableError.
         """
         unread, heads = self.agenda.unplanned(), list[PlanHead]()
         for alert_id, head in zip(unread, await self.alerts.plan_heads(unread), strict=True):
@@ -239,7 +247,9 @@ class PlanScheduler:
         await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
 
     async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
-        """Returns those partly planned alerts that have enough batches ready while other alerts are active. Their plans continue step by step."""
+        """Returns the partly planned alerts that have enough to send while other alerts wait. Their plans advance step
+        by step until the others are sent.
+        """
         resting, waits = self.agenda.resting(begun), set[str]()
         if resting and len(self.agenda.versions) > 1:
             ready = await self.work.ready([head.id for head in resting])
@@ -256,7 +266,9 @@ class PlanScheduler:
             self.agenda.planned(alert_id)
 
     async def _gives_way(self, alert_id: str) -> bool:
-        """Returns whether to stop planning the alert for now: another one was not read yet, or this one has enough batches beside others."""
+        """Returns whether another alert's plan must go first, or whether this plan is far enough ahead while there are
+        other alerts.
+        """
         self.agenda.begun(alert_id)
         if self.agenda.has_unread():
             return True

@@ -1,7 +1,9 @@
-"""Sends one chunk: selects the carrier, reads the addresses, hands the messages over and turns the answers into outcomes.
+"""Sends one chunk: chooses the carrier and, once the gate permits the rows, fetches the addresses, sends, and turns the
+carrier's answers into outcomes.
 
-A permission of the gate is valid for half a second. A carrier may need longer, to connect or to answer an envelope. So the worker keeps asking
-the gate meanwhile, without rows, and each "go" is valid for another half second (ops/docs/decisions/0022).
+The gate's permission holds for half a second after the question. A carrier may take longer, to connect or to check an
+envelope. So the worker asks the gate again meanwhile, for no rows. Each "go" is worth another half second
+(ops/docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -36,29 +38,30 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.subscribers import Absence, People
 from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
-#: A lane that waits longer for permits asks the gate in between, so that it notices a cancellation and the worker's stop.
+#: A lane that waits longer for permits asks the gate in between, to notice a cancellation or the worker's own stop.
 LONGEST_SLEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierSlot:
-    """The carrier for the next rows, with the indices of the rows. Without rows: the time until asking again makes sense."""
+    """The next carrier and the rows for it, by their indices. Without rows: how long to wait before asking again."""
 
     carrier: Carrier
-    ready: Ready | None  # None: no message can be made for this carrier, or the rows wait for it in the queue
+    ready: Ready | None  # None: the message cannot be made, or the rows wait for the carrier in the queue
     rows: list[int]
-    wait_s: (
-        float  # with rows and `ready`: the carrier rests, and the rows probe it; with rows alone: the rows wait so long
-    )
+    # Seconds. With rows and `ready`: above 0, the rows probe a resting carrier. With rows alone: they wait in the
+    # queue.
+    wait_s: float
     block: Block | None = None  # the permits, if rows may be sent
 
 
 def _meant_for(
     carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[CarrierSlot]
 ) -> list[int]:
-    """Returns the rows that a carrier may take, after the `offers` of others. A row in `meant` is for one carrier only.
+    """Returns the rows that a carrier may send, given the earlier `offers` of other carriers.
 
-    A reserve (weight 0) takes no other rows while another carrier works, even if that one has no permit at the moment.
+    A row meant for one carrier goes to no other. A reserve carrier (weight 0) gets only the rows meant for it while the
+    others work, even if they have no permits at the moment.
     """
     is_spared = not carrier.weight and any(one.ready and one.wait_s <= LONGEST_SLEEP_S for one in offers)
     return [i for i in left if meant.get(i, None if is_spared else carrier.number) == carrier.number]
@@ -66,7 +69,7 @@ def _meant_for(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarrierSelection:
-    """Selects a carrier of the channel for the rows of a lease."""
+    """Chooses among the carriers of a channel."""
 
     messages: MessageCache
     carriers: Carriers
@@ -74,25 +77,26 @@ class CarrierSelection:
     chunk: int  # maximum number of rows
 
     async def next(self, lease: Lease, left: Sequence[int]) -> CarrierSlot | None:
-        """Returns the first carrier that has permits, with the rows it may take, else the one that has permits soonest.
+        """Returns the first carrier of the channel that has permits, with its rows; else the one that will have permits
+        soonest. Returns None if only other processes are bound to a carrier: the rows need not wait for this process.
 
-        Returns None if another worker is bound to a carrier that this process is not bound to: the rows need not wait here. A message that may
-        have arrived goes only to the same carrier again, because only there both count as one.
+        A row that may have arrived goes only to the carrier that had it: only there do both attempts count as one
+        message.
         """
         offers, channel = list[CarrierSlot](), lease.alike.channel
         usable = self.health.usable(self.carriers.turn(channel))
         known = [carrier.number for carrier in self.carriers.of(channel)]
-        tried = {
-            i: lease.carriers[i] for i in left if lease.carriers[i] in known
-        }  # rows with an earlier try: its carrier
+        # By row: the carrier that last had it.
+        tried = {i: lease.carriers[i] for i in left if lease.carriers[i] in known}
         bound = {i: number for i, number in tried.items() if lease.doubted[i]}
-        # A row that a carrier surely did not accept is for the next carrier, so that each is tried before one is tried again.
+        # A row that one carrier surely did not take goes to the next carrier. So each is tried once before one is tried
+        # again.
         turns = {
             i: known[(known.index(number) + 1) % len(known)]
             for i, number in tried.items()
             if lease.tries[i] and i not in bound
         }
-        # A second pass without `turns`: if the carrier in turn has no permit, any other may take the row.
+        # A carrier without permits for its rows leaves them to other carriers, if there are any.
         for meant in (turns | bound, bound) if turns and len(known) > 1 else (bound,):
             for carrier in usable:
                 if rows := _meant_for(carrier, left, meant, offers):
@@ -105,13 +109,11 @@ class CarrierSelection:
         offer = min(offers, key=lambda offer: (offer.ready is None, offer.wait_s))
         if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(i in bound for i in left):
             return offer
-        waiting = [
-            i for i in left if bound[i] == offer.carrier.number
-        ]  # these wait in the queue and free the lane for other rows
+        waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which other rows can use
         return CarrierSlot(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
 
     async def _of(self, lease: Lease, carrier: Carrier, rows: Sequence[int]) -> CarrierSlot:
-        """Returns which of the rows a carrier may take now."""
+        """Returns which of these rows a carrier may send now."""
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
         if ready is None:  # no message can be made
             return CarrierSlot(carrier, None, list(rows[: self.chunk]), 0)
@@ -121,7 +123,7 @@ class CarrierSelection:
         return CarrierSlot(carrier, ready, may, block.wait_s, block)
 
     async def give_back(self, offer: CarrierSlot, rows: int) -> CarrierSlot:
-        """Gives back the permits of rows that were not written. Returns the offer without them."""
+        """Returns unused permits of `rows` rows to the limiter. Returns the slot without them."""
         if offer.ready is None or offer.block is None or not rows:
             return offer
         permits = rows * offer.ready.prepared.cost
@@ -130,33 +132,35 @@ class CarrierSelection:
         )
 
 
-#: Asks the store whether the channel may still write.
+#: Asks the store whether the begun messages may still be written.
 GoesOn = Callable[[], Awaitable[bool]]
 
-#: Maximum time from the question to the gate to the last write to a socket. A worker that was suspended in between writes nothing.
+#: Seconds from the question to the gate until the last write to a socket. A worker that slept in between writes nothing
+#: when it wakes.
 SEND_WITHIN_S = 0.5
-#: Half of it, so that the store's answer may take as long.
+#: Seconds. The rest of `SEND_WITHIN_S` is left for the store's answer.
 ASK_AGAIN_S = SEND_WITHIN_S / 2
 
 
 class SendDeadline:
-    """The time until which a channel may write. Made right before the question to the gate."""
+    """The time until which the worker may write messages. Create it right before the question to the gate."""
 
     def __init__(self, clock: Clock, goes_on: GoesOn) -> None:
         self._clock = clock
         self._goes_on = goes_on
         self._until_s = clock.monotonic() + SEND_WITHIN_S
-        self._over = False  # set at the end, in case the task swallowed its cancellation
+        self._over = False  # ends the loop even if its cancellation was swallowed
 
     def holds(self) -> bool:
-        """Returns whether the channel may write now (a `channels.base.MayWrite`)."""
+        """Returns whether messages may still be written. Implements `channels.base.MayWrite`."""
         return self._clock.monotonic() < self._until_s
 
     @asynccontextmanager
     async def keep_asking(self) -> AsyncIterator[None]:
-        """Keeps asking the store inside the context, as long as the answer is yes. Asks immediately if the gate took long.
+        """Asks the gate again and again inside the block, as long as the answer is yes. Asks at once if the gate itself
+        took long.
 
-        The gate answers only after its write is on disk. With a slow disk, no time to write would be left without this.
+        The gate answers after its write has reached the disk. With a slow disk, no time to send would ever be left.
         """
         asking = asyncio.create_task(self._keep(goes=await self.renewed()))
         try:
@@ -166,9 +170,8 @@ class SendDeadline:
             await ended(asking)
 
     async def renewed(self) -> bool:
-        """Asks again if less than half of the time is left, because other questions to the store may have taken long.
-
-        Returns whether the channel may write. Called right before the first write.
+        """Asks again if little of the permission is left, and returns whether sending may go on. Call it before
+        anything is written: the store calls since then may have taken as long.
         """
         return self._clock.monotonic() < self._until_s - ASK_AGAIN_S or await self._ask()
 
@@ -178,7 +181,7 @@ class SendDeadline:
             goes = await self._ask()
 
     async def _ask(self) -> bool:
-        """Asks the store. The time of a yes counts from the question, not from the answer."""
+        """Asks the store. A yes counts from the moment of the question."""
         until_s = self._clock.monotonic() + SEND_WITHIN_S
         goes = await self._goes_on()
         if goes:
@@ -186,24 +189,26 @@ class SendDeadline:
         return goes
 
 
-#: Limit and interval of the retries to store the carrier's message ids. The limit is less than the time that a worker has to stop.
+#: For how long and how often (s) the worker tries to store the carrier's message ids. It is less than the time that a
+#: worker has to stop.
 NAME_WITHIN_S = 30.0
 NAME_EVERY_S = 0.2
-#: Maximum age of subscriber data during a send. A subscriber who opts out later than this may still get the message.
+#: Maximum age in s of subscriber data during a send. Until the next check, a message may still go to a person who has
+#: just opted out.
 LOOK_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
 class LeaseProgress:
-    """Progress of a lease, by the indices of its rows."""
+    """The progress of a lease. Rows are given by their indices."""
 
-    left: list[int]  # rows that the gate was not asked for
-    asked: list[int] = field(default_factory=list)  # rows that the gate was asked for, before their outcomes are known
-    settled: list[Settlement] = field(default_factory=list)  # outcomes that are not in the ledger yet
-    dead: list[Dead] = field(default_factory=list)  # addresses to remove
-    sending: bool = False  # whether a carrier has the rows `asked`, and their outcomes are not in `settled` yet
-    tries: Sequence[_Try] = ()  # the rows that the carrier has
-    looked_s: float = 0.0  # when their subscribers were last read (monotonic s)
+    left: list[int]
+    asked: list[int] = field(default_factory=list)  # the gate was asked, and nothing is sent yet
+    settled: list[Settlement] = field(default_factory=list)  # answered, but not in the ledger yet
+    dead: list[Dead] = field(default_factory=list)
+    sending: bool = False  # a carrier has the rows, and its answers are not in `settled` yet
+    tries: Sequence[_Try] = ()  # what the carrier has
+    looked_s: float = 0.0  # when their recipients were last read (monotonic s)
 
 
 class _Try(NamedTuple):
@@ -214,7 +219,7 @@ class _Try(NamedTuple):
     number: int
     address: int
     recipient: Recipient
-    doubted: bool  # an earlier try may have arrived
+    doubted: bool  # an earlier attempt may have arrived
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,14 +236,14 @@ class Sender:
     tags: Tags
     clock: Clock
     metrics: Metrics
-    attempts: int  # maximum number of tries for a message that may have arrived
+    attempts: int  # maximum number of attempts that may have arrived
 
     async def send(
         self, lease: Lease, indices: Sequence[int], offer: CarrierSlot, until: SendDeadline, way: LeaseProgress
     ) -> ChunkReport:
-        """Sends the rows `indices` of a lease, and returns the carrier's answers.
+        """Sends the rows at `indices` through the carrier of `offer`, and returns the report.
 
-        Puts the outcomes into `way` before any further call of the store, which may fail.
+        Stores the answers in `way` before any further call to the store, which may be away by then.
         """
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
@@ -247,9 +252,9 @@ class Sender:
         now_ms, way.looked_s = self.clock.now_ms(), self.clock.monotonic()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, admission = await self._admitted(lease, found, carrier, ready)
-        # Gives unused permits back before the send, because a slow carrier would hold them for long.
+        # Give them back now: during a slow send they would expire.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
-        way.tries = tries  # `still` checks these recipients during the send
+        way.tries = tries  # `until.renewed` also checks these recipients
         await until.renewed()
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
@@ -275,7 +280,7 @@ class Sender:
         if isinstance(carrier.channel, ReportingById):
             await self._name(answered, carrier, carrier.channel, ready)
         gone = sum(answer.may_have_left for answer in report.answers)
-        with suppress(StoreUnavailableError):  # then the budget counts the unsent messages as spent
+        with suppress(StoreUnavailableError):  # otherwise the cost counts as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         if withheld := [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]:
             await self.offers.give_back(offer, len(withheld))
@@ -284,9 +289,8 @@ class Sender:
         return report._replace(domains=domains)
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
-        """Returns whether all recipients of the chunk still have the same usable address. Reads them again each second.
-
-        Raises StoreUnavailableError.
+        """Returns whether all recipients that a carrier has may still get the message at the address that was read.
+        Reads them again each second. Raises StoreUnavailableError.
         """
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
@@ -304,8 +308,8 @@ class Sender:
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
     ) -> tuple[list[_Try], list[Settlement], Admission]:
-        """Takes permits of the mail domains. Returns the rows that may be sent, outcomes that queue the others without counting an attempt, and
-        the permits.
+        """Splits the rows by the limits of their mail domains. Returns the rows that may go now, settlements that queue
+        the rest for later (no attempt is counted), and the limits' answer.
         """
         addresses = [one.recipient.address for one in found]
         is_new = [one.attempt == 1 for one in found]
@@ -321,10 +325,7 @@ class Sender:
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int
     ) -> tuple[list[_Try], list[Settlement]]:
-        """Reads the addresses now, so that a STOP, a new token or quiet hours since the plan count.
-
-        Returns the rows to send, and the outcomes of the others.
-        """
+        """Fetches the addresses now, so that a STOP, a new token or quiet hours since the plan count."""
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
         usable, tries, settled = dict[int, tuple[str, Subscriber]](), list[_Try](), list[Settlement]()
         for i, person in zip(indices, people, strict=True):
@@ -333,7 +334,7 @@ class Sender:
                 settled.append(Settlement(lease.rows[i], State.SUPPRESSED, reason, 0))
             else:
                 usable[i] = value, person
-        # Only usable addresses count against the budget.
+        # Recipients without a usable address cost nothing.
         whom = [person for _, person in usable.values()]
         held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
         for i, (value, _) in usable.items():
@@ -351,7 +352,9 @@ class Sender:
     async def _name(
         self, answered: Sequence[tuple[_Try, Outcome]], carrier: Carrier, channel: ReportingById, ready: Ready
     ) -> None:
-        """Stores the carrier's message ids before the outcomes, so that a report for an accepted row finds it. Retries while the store is away."""
+        """Stores the carrier's message ids before the rows are settled, so that a report finds its row. Retries for
+        `NAME_WITHIN_S` if the store is away.
+        """
         keep_ms, give_up = ready.expires_ms - self.clock.now_ms(), self.clock.monotonic() + NAME_WITHIN_S
         sent = [
             Sent(one.recipient.tag, channel.names_of(answer.message_id), keep_ms)
@@ -375,12 +378,16 @@ class Sender:
 
 
 def _nothing_sent(lease: Lease, index: int, offer: CarrierSlot) -> Settlement:
-    """Returns the outcome of a row without a message: failed, or queued to wait for its carrier, at most until its next probe."""
+    """Returns the settlement of a row that cannot be sent: failed if its message cannot be made. A row that waits for
+    its carrier is queued, at most until the carrier is probed again.
+    """
     if not offer.wait_s:
         return Settlement(lease.rows[index], State.FAILED, LedgerReason.LEFT_BLANK, 0)
     return unsent(lease, index, min(offer.wait_s, PROBE_MS / 1000))
 
 
 def unsent(lease: Lease, index: int, later_s: float = 0) -> Settlement:
-    """Returns the outcome of a row that the gate may have permitted and that was not written: queued, with its earlier carrier."""
+    """Returns the settlement of a row that the gate may have permitted and that was not sent. It keeps its earlier
+    carrier.
+    """
     return settlement(lease, index, not_tried(later_s), lease.carriers[index])
