@@ -1,17 +1,24 @@
-"""The health of the carriers, as one process sees it: whether it may send by one now, and what the answers to a chunk say of their carrier.
+"""The health of the carriers, as one process sees it: whether it may send through one now, and what the answers to a
+chunk say about the carrier.
 
-Which process may send. A text message centre counts the binds of an account, and may have let in another process and not this one: that one
-sends, then, and this one tries nothing and says nothing of the carrier. Each process announces with every beat where it is bound. If no process
-is bound for a few beats, all try: that the carrier fails is seen then, and counts, as with any other. A mail relay limits the connections of
-the whole installation, too, and the workers share them (`Sharing`). A worker without a share sends nothing by the relay. A relay may take
-fewer connections than its settings say. If it refuses this process while another is connected, the relay works: this process gives its
-messages back and leaves the relay to the others for a while. So it is with a carrier of any kind that takes messages of another process and
-none of this one: a wrong clock, a certificate that is not known here, a network that lets nothing out is this machine's trouble.
+Which process may send. A text message centre limits the binds of an account, and may have accepted another process and
+not this one. Then the other process sends, and this one tries nothing and does not judge the carrier. Each process
+announces with every beat where it is bound. If no process is bound for a few beats, all try. Then a failure of the
+carrier shows and counts as usual.
 
-What a chunk says. Only answers about the carrier open its breaker; a refused recipient proves that the carrier works. A broken carrier may
-refuse every address, and a removed address never gets an alert again; a carrier that is set up for another project or sender, or that relays
-for nobody, refuses everyone too. So a carrier is believed for a few refusals in a row only. A refusal that may pass counts at the first try
-only, because alertd tries refused recipients again and again. A dead address counts at every try: it may come from the next carrier.
+A mail relay limits the connections of the whole installation, and the workers share them (`Sharing`). A worker without
+a share sends nothing through the relay. A relay may accept fewer connections than its settings say. If it refuses this
+process while another is connected, the relay works. This process then returns its messages, and leaves the relay to the
+others for a while.
+
+The same holds for any carrier that takes messages of another process and none of this one. Then the fault is on this
+machine: a wrong clock, a certificate that is unknown here, a network that blocks outgoing connections.
+
+What a chunk says. Only answers about the carrier open its breaker; a refused recipient proves that the carrier works.
+But a broken carrier may refuse every address, and a removed address never gets an alert again. A carrier set up for
+another project or sender, or one that relays for no account, refuses everyone too. So only a few refusals in a row are
+believed. A temporary refusal counts at the first attempt only, because alertd retries refused recipients again and
+again. A dead address counts at every attempt: it may come from the next carrier.
 """
 
 from __future__ import annotations
@@ -35,60 +42,64 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
 from channels.base import WITHHELD, Answer, Apart, Binding, Outcome, Reason, Sharing, Subject
 
-#: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.
+#: Beats in a row without any bound process, after which all processes try. A process that was just accepted has
+#: announced it by then. The first beat counts before anything was heard.
 NOBODY = 4
-#: A channel whose carriers here have no room is left alone so long, at least and at most: who is bound to the others takes it up.
+#: Shortest and longest time in s for which a channel is left alone if its carriers have no room here. Processes that
+#: are bound to the others take its messages.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
-#: A process of which a carrier took no message for so long, by when its own sign is gone, takes the word of another that it does; and leaves it to that
-#: one for so long, or until it takes nothing of anybody.
+#: `TAKEN_S`: after this long (s) without an accepted message, a process's own mark has expired. It then believes
+#: another process's mark that the carrier takes messages. `LEFT_S`: so long (s) it leaves the carrier to others, or
+#: until the carrier takes nothing from any process.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
-#: For this long after a carrier took nothing of this process, the others get shares of its connections first.
+#: Seconds after a carrier took nothing of this process. In this time the others get shares of its connections first.
 LAST_S = 300.0
-#: If a carrier refuses this process, the process asks again for so long. Within that time the others say whether they are connected.
+#: Seconds for which a process keeps trying a carrier that refuses it. In this time the others announce whether they are
+#: connected.
 REFUSED_S = 2.0
-#: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
+#: Failures that may not be the carrier's fault: clock, certificates, network and configuration belong to the machine.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
-#: What a channel that is not bound answers, and has written nothing.
+#: Reasons of an unbound channel, which has written nothing.
 _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 _NO_CONNECTION = (Reason.CONNECTION, Subject.CARRIER)
-#: So many refused addresses are believed in a row. Of a hundred live tokens a few are dead, and one at least is accepted.
+#: Refused addresses in a row that are believed. Of a hundred live tokens a few are dead, and at least one is accepted.
 IN_A_ROW = 20
-#: A carrier that accepts others is believed, for addresses that nobody has used for a year may be dead by the half; but who runs the service hears
-#: of more than one in so many.
+#: A carrier that accepts others is believed: half of the addresses may be dead after a year without use. But the log
+#: names it if it refuses more than one in this many.
 MANY = 4
 
 
 class ChunkReport(NamedTuple):
-    """The answers to one chunk, and what they say of their carrier."""
+    """The answers to one chunk, and what they say about the carrier."""
 
-    said: Sequence[Outcome] = ()  # by the carrier to this process
-    answers: Sequence[Outcome] = ()  # as far as they are believed
+    said: Sequence[Outcome] = ()  # the carrier's own answers to this process
+    answers: Sequence[Outcome] = ()  # the answers, corrected where the carrier is not believed
     signs: Signs = Signs()
-    accepted: bool = False  # any message
-    refused: int = 0  # new recipients refused, if the carrier itself may be the reason
-    domains: Sequence[Heard] = ()  # what came of the mail domains behind the carrier
+    accepted: bool = False  # the carrier accepted a message
+    refused: int = 0  # refused new recipients, if the carrier itself may be the reason
+    domains: Sequence[Heard] = ()  # what the answers say about the mail domains behind the carrier
 
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of one carrier. Times are of its clock."""
+    """What this process knows of one carrier. Times are monotonic s."""
 
     sharing: Sharing | None
     binding: Binding | None
-    share: Share | None = None  # what this process got of its connections
-    unbound: int = 1  # beats in a row that no process was bound
-    refused_s: float | None = None  # since when it refuses the connections of this process
-    left_s: float = 0  # until when it is left to others, because it takes nothing of this process
-    crowded_s: float = 0  # until when it is left to the processes that are connected
-    took_s: float = -math.inf  # when it last took a message of this process
-    last_s: float = -math.inf  # when it took nothing of this process: others get its connections first
-    failed: int = 0  # messages in a row that it did not take
+    share: Share | None = None  # this process's share of the connections
+    unbound: int = 1  # beats in a row in which no process was bound
+    refused_s: float | None = None  # since when the carrier refuses the connections of this process
+    left_s: float = 0  # until when the carrier is left to others, because it takes nothing of this process
+    crowded_s: float = 0  # until when the carrier is left to the processes that are connected
+    took_s: float = -math.inf  # when the carrier last took a message of this process
+    last_s: float = -math.inf  # when the carrier took nothing of this process: others get its connections first
+    failed: int = 0  # messages in a row that the carrier did not take
 
 
 @dataclass(kw_only=True)
 class CarrierHealth:
-    """Of one process."""
+    """Judges the carriers, for one process."""
 
     carriers: Carriers
     limits: Limits
@@ -97,13 +108,14 @@ class CarrierHealth:
     shares: ConnectionShares
     clock: Clock
     metrics: Metrics
-    failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
+    failing: set[str] = field(default_factory=set)  # carriers that failed at the last chunk
     _worker: str = field(default_factory=lambda: secrets.token_hex(8))
     _known: dict[str, _Known] = field(default_factory=dict)  # by carrier
-    _rests: dict[str, float] = field(default_factory=dict)  # by channel, until when
+    _rests: dict[str, float] = field(default_factory=dict)  # by channel: until when it is left alone (monotonic s)
     _beaten_s: float = -math.inf
-    _refused: Counter[str] = field(default_factory=Counter)  # by who answers, refusals since it last accepted something
-    _doubted: set[str] = field(default_factory=set)  # those of them that the log has named
+    # By answering server: refusals since it last accepted a message.
+    _refused: Counter[str] = field(default_factory=Counter)
+    _doubted: set[str] = field(default_factory=set)  # answering servers that the log has named
 
     def __post_init__(self) -> None:
         for one in self.carriers.all():
@@ -114,8 +126,11 @@ class CarrierHealth:
                 sharing.share(sharing.connections)
 
     async def beat(self) -> None:
-        """Say which carriers took messages of this process, where it is bound, and hear where anybody is. Where the last one is gone it is tried
-        at once, and so is what was left to others that have no message taken any more.
+        """Announces which carriers took messages of this process and where it is bound, and reads the same of all
+        processes.
+
+        If the last bound process is gone, this process tries to bind at once. It takes back a carrier left to others
+        that takes no messages any more.
         """
         since_s, self._beaten_s = self._beaten_s, self.clock.monotonic()
         taking = await self.taking.announce({name: one.took_s > since_s for name, one in self._known.items()})
@@ -141,8 +156,8 @@ class CarrierHealth:
                 structlog.get_logger().warning("nobody is bound", carrier=name)
 
     async def _claim_shares(self) -> None:
-        """Claims this process's shares of connections. A process that reaches all other channels goes first: one process at least must reach every
-        channel, to page people.
+        """Claims this process's shares of connections. A process that reaches all other channels goes first, because at
+        least one process must reach every channel, to page people.
         """
         behind = not self._reaches_each(lambda one: self._known[one.name].sharing is not None or self._is_bound(one))
         now_s = self.clock.monotonic()
@@ -157,14 +172,14 @@ class CarrierHealth:
             channel.share(known.share.connections)
 
     async def end(self) -> None:
-        """Frees the shares of this process, for the others."""
+        """Frees this process's shares for the others."""
         for name, known in self._known.items():
             if known.sharing:
                 known.sharing.share(0)
                 await self.shares.give_up(name, self._worker)
 
     def may_use(self, carrier: Carrier) -> bool:
-        """Whether it is for this process to send by it."""
+        """Returns whether this process may send through the carrier."""
         known = self._known[carrier.name]
         return self.clock.monotonic() >= max(known.left_s, known.crowded_s) and self._is_bound(carrier)
 
@@ -174,46 +189,57 @@ class CarrierHealth:
         return known.sharing is None or (known.share is not None and known.share.connections > 0)
 
     def _is_bound(self, carrier: Carrier) -> bool:
-        """Whether what fails is the carrier's, and not that others are bound."""
+        """Returns whether this process is connected, or no process is. Only then is a failure the carrier's fault; else
+        other processes hold its binds.
+        """
         known = self._known[carrier.name]
         if known.share is not None:
             return known.share.connections > 0
         return known.binding is None or known.binding.is_bound() or known.unbound >= NOBODY
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
-        """Of all carriers of a channel those that it may use. What is for when the others rest is not for when other processes have them."""
+        """Returns the carriers of `every` that this process may use; `every` are all of a channel. A reserve carrier is
+        not used if only other processes can use the others.
+        """
         return _beside(every, [one for one in every if self.may_use(one)])
 
     def reaches(self, channel: str) -> bool:
-        """Whether messages of a channel are for this process, too."""
+        """Returns whether this process can send messages of the channel."""
         return bool(self.usable(self.carriers.of(channel)))
 
     def _reaches_each(self, may: Callable[[Carrier], bool]) -> bool:
-        """Whether every channel has a carrier that this process may use."""
+        """Returns whether every channel has a carrier that `may` accepts."""
         every = [self.carriers.of(channel) for channel in self.carriers.channels]
         return all(_beside(one, list(filter(may, one))) for one in every)
 
     def reaches_all(self) -> bool:
-        """Whether no channel is for others that are bound, and one at least works from here. A relay that is left to others because it fails here
-        does not count: the process that is bound to all other channels may be the only one that can page people.
+        """Returns whether this process is bound for every channel, and at least one works from here.
+
+        A relay that this process leaves to others because it fails here does not count against it. This process may be
+        the only one bound to all other channels, and so the only one that can page people.
         """
         since_s = self.clock.monotonic() - LAST_S
         is_bound = self._reaches_each(lambda one: self._is_bound(one) or self._known[one.name].last_s > since_s)
         return is_bound and (not self.carriers.channels or any(map(self.reaches, self.carriers.channels)))
 
     def takes(self, channel: str) -> bool:
-        """Whether such messages are to be taken now."""
+        """Returns whether leases of this channel may be taken now."""
         return self.reaches(channel) and self.clock.monotonic() >= self._rests.get(channel, 0)
 
     def rest(self, channel: str, wait_s: float) -> None:
-        """Its carriers here have no room for so long: what was taken is given back, and nothing taken meanwhile."""
+        """Takes no leases of the channel for `wait_s` seconds, because its carriers have no room here; the leases taken
+        go back.
+        """
         self._rests[channel] = self.clock.monotonic() + min(max(wait_s, SHORTEST_REST_S), LONGEST_REST_S)
 
     async def grant(
         self, carrier: Carrier, rows: Sequence[int], tries: Sequence[int], cost: int, *, most: int, loud: bool
     ) -> tuple[list[int], Block]:
-        """The rows that may go now, at most so many, each for `cost` permits, with their permits; if there are none, the seconds until it is worth asking again;
-        both to probe a paused carrier. Rows that were never tried go first: they say most of their carrier. `tries` is by row.
+        """Returns the rows that may be sent now, at most `most`, and the block of permits for them (`cost` for each
+        row).
+
+        Without rows, the block has the seconds until the next question. If it has both, the rows probe a paused
+        carrier. Rows that were never tried go first, because they say most about the carrier. `tries` is by row.
         """
         first = sorted(rows, key=lambda row: tries[row] > 0)[:most]
         block = await self.limits.take(
@@ -225,8 +251,10 @@ class CarrierHealth:
         return first[: block.granted // cost], block
 
     async def give_back(self, carrier: Carrier, block: Block, permits: int, *, loud: bool) -> Block:
-        """Permits that nothing was written for: another may have them, and another may try a carrier that rests. Returns what is left of the
-        block. Of a store that is away nobody can have any, and they come again by themselves.
+        """Gives back permits that were not used, for other rows and for another probe of a resting carrier. Returns the
+        rest of the block.
+
+        If the store is away, no process can have them, and they grow back by themselves.
         """
         if carrier.rate < UNLIMITED or block.wait_s:
             with suppress(StoreUnavailableError):
@@ -242,12 +270,12 @@ class CarrierHealth:
         *,
         probes: bool,
     ) -> ChunkReport:
-        """Reads the answers to a chunk. `attempts` numbers the try of each. A chunk that `probes` was to try a resting carrier, which is not
-        believed.
+        """Reads the answers to a chunk. `attempts` has the attempt number of each. `probes`: the chunk probed a resting
+        carrier, which is not believed.
 
-        It is no answer of the carrier's that this process lost its bind meanwhile, or that the carrier takes no more connections than those of
-        other processes. Each push service answers for itself: one that calls all its browsers dead is not believed for what another accepts, and
-        what it says is not the word of the carrier.
+        If this process lost its bind, or the carrier takes no connections beyond those of other processes, the answers
+        do not concern the carrier. Each push service answers for itself. If one server calls all its browsers dead,
+        messages that another server accepted do not make it believed. Its answers do not judge the carrier.
         """
         if not self._is_bound(carrier) or self._is_refused(carrier, said):
             said = [WITHHELD if _was_not_bound(one) else one for one in said]
@@ -260,11 +288,13 @@ class CarrierHealth:
         return ChunkReport(said, answers, signs, any(one.answer is Answer.ACCEPTED for one in said), refused)
 
     def _is_refused(self, carrier: Carrier, answers: Sequence[Outcome]) -> bool:
-        """Whether the carrier refuses the connections of this process and may take those of others. Then this process leaves it to them."""
+        """Returns whether the carrier refuses the connections of this process and may take those of others. If so, this
+        process leaves the carrier to them.
+        """
         known = self._known[carrier.name]
         if known.sharing is None or known.share is None or not known.share.others or known.sharing.is_connected():
             return False
-        # Some servers hang up on one recipient, which says nothing of the others.
+        # Some servers hang up on one recipient, which says nothing about the others.
         if not any(_was_not_bound(one) and (one.reason, one.subject) == _NO_CONNECTION for one in answers):
             return False
         now_s = self.clock.monotonic()
@@ -279,8 +309,8 @@ class CarrierHealth:
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], attempts: Sequence[int], *, resting: bool
     ) -> tuple[list[Outcome], int]:
-        """Returns the answers to a chunk, where an unbelievable "no" to an address becomes another try; and how many new recipients were refused by
-        who is not believed. `whose` names who gave each answer.
+        """Returns the answers to a chunk, with a retry in place of each refusal that is not believed, and the number of
+        new recipients with such a refusal. `whose` names the server of each answer.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
         refused = Counter(one for one, answer, attempt in triples if _is_refusal(answer, attempt))
@@ -294,7 +324,7 @@ class CarrierHealth:
         if not doubted:
             return list(answers), 0
         return [
-            # What is not believed is tried again, until the alert ends if need be.
+            # Retried until the alert ends, if need be.
             answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)
             if one in doubted and _is_of_an_address(answer, attempt)
             else answer
@@ -310,14 +340,14 @@ class CarrierHealth:
         return doubts
 
     async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
-        """Pauses a carrier or domain that asks for it, until a probe shows that it works. `probed` is the leave to try a resting carrier, if the
-        chunk had it.
+        """Pauses a carrier or domain that asks for it, until a probe shows that it works. `probed` is the permit to
+        probe a resting carrier, if the chunk had it.
         """
         signs, refused = report.signs, report.refused
         if report.accepted:
             self.took(carrier)
-        # While others take its place, a carrier that rests or refuses everyone has to accept somebody. An only carrier that refuses many recipients
-        # does not rest for it: they may be dead, and everybody else would wait.
+        # If others can replace it, a carrier that rests or refuses everyone must first accept a recipient. An only
+        # carrier that refuses many recipients does not rest: those may be dead, and all others would wait.
         others = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]
         is_replaced = bool(probed or refused) and not all((await self.limits.open_breakers(others)).values())
         works = report.accepted or (signs.works and not is_replaced)
@@ -338,8 +368,8 @@ class CarrierHealth:
             await self.limits.undecided(carrier.name, probed)
 
     async def _failed(self, carrier: Carrier, times: int, why: Reason) -> None:
-        """Counts failures; after enough of them the carrier rests. If it accepts messages of other processes, the fault is this machine's, and this
-        process leaves the carrier to them.
+        """Counts failures; after enough of them the carrier rests. If the carrier accepts messages of other processes,
+        the fault is on this machine, and this process leaves the carrier to them.
         """
         reason = why.name.lower()
         if why in OF_A_MACHINE and await self.leave(carrier, times):
@@ -351,13 +381,16 @@ class CarrierHealth:
             structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=reason, rests_s=rest_s)
 
     def took(self, carrier: Carrier) -> None:
-        """It took a message of this process."""
+        """Notes that the carrier took a message of this process."""
         known = self._known[carrier.name]
         known.took_s, known.failed, known.refused_s, known.last_s = self.clock.monotonic(), 0, None, -math.inf
 
     async def leave(self, carrier: Carrier, times: int) -> bool:
-        """It did not take so many messages. After as many as are enough for its breaker: where it takes messages of others, and took none of this
-        process, leave it to them for a while. Answers whether that is so.
+        """Counts `times` messages that the carrier did not take. Returns whether this process leaves the carrier to
+        others for a while.
+
+        It does so after as many failures as open the breaker. The carrier must take messages of others, and have taken
+        none of this process for `TAKEN_S`.
         """
         known, now_s = self._known[carrier.name], self.clock.monotonic()
         known.failed += times
@@ -375,18 +408,24 @@ def _was_not_bound(answer: Outcome) -> bool:
 
 
 def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:
-    """Of a channel's carriers the usable ones, without what stands by where some are others'."""
+    """Returns the usable carriers of a channel. Leaves reserves out if some carriers of the channel are usable only by
+    other processes.
+    """
     stands_by = any(one.weight for one in every) and len(usable) < len(every)
     return [one for one in usable if one.weight] if stands_by else usable
 
 
 def _is_refusal(answer: Outcome, attempt: int) -> bool:
-    """Returns whether an answer refuses a recipient in a way that counts: for now at the first try, for good as `_is_of_an_address` says."""
+    """Returns whether an answer refuses a recipient in a way that counts: temporarily at the first attempt, or for good
+    (see `_is_of_an_address`).
+    """
     is_for_now = answer.answer is Answer.RETRY and answer.subject is Subject.RECIPIENT
     return (is_for_now and attempt == 1) or _is_of_an_address(answer, attempt)
 
 
 def _is_of_an_address(answer: Outcome, attempt: int) -> bool:
-    """Whether it is for good, for who it is for. What is called bad again is: those are tried beside one another, and of them none is accepted."""
+    """Returns whether an answer refuses an address for good. A bad address counts at the first attempt only: bad
+    addresses are retried side by side, and none of them is accepted.
+    """
     is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
     return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)

@@ -24,11 +24,12 @@ from channels.login import Login, LoginState
 
 #: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
 FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
-#: Seconds between attempts while the carrier works, less up to a fifth by chance. The first attempt waits up to `FIRST_LOGIN_WAIT_S` by chance.
+#: Seconds between attempts while the carrier works, less up to a fifth at random. The first attempt waits up to
+#: `FIRST_LOGIN_WAIT_S`, at random.
 WORKS_WAIT_S = 300.0
-#: One attempt takes no longer.
+#: Maximum seconds of one attempt.
 LONGEST_S = 15.0
-#: A finding is stored again this often, so that it outlives its life in the store by far.
+#: Seconds between two stores of the same finding: a third of its life in the store.
 REPEAT_S = LIFE_MS / 3000
 _CHANCE = secrets.SystemRandom()
 
@@ -41,31 +42,32 @@ class _Carrier:
     wait_s: float = 0.0
     login: Login | None = None
     stored_s: float = 0.0
-    failures: set[tuple[str, int]] = field(default_factory=set)  # of other workers, as they began
+    # Failed logins of other workers: the worker, and when it began (UNIX ms).
+    failures: set[tuple[str, int]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
 
 @dataclass(kw_only=True)
 class LoginWatch:
-    """Of one process."""
+    """Logs in at the carriers, for one process."""
 
     carriers: Carriers
     logins: Logins
     limits: Limits
     clock: Clock
     may_log_in: Callable[[Carrier], bool] = lambda _: True
-    chance: Callable[[], float] = _CHANCE.random  # 0 to 1
+    chance: Callable[[], float] = _CHANCE.random  # returns a random number from 0 to 1
     longest_s: float = LONGEST_S
     worker: str = field(default_factory=lambda: secrets.token_hex(8))
     _known: dict[str, _Carrier] = field(default_factory=dict)
 
     async def round(self) -> None:
-        """Begin the attempts that are due, and store known findings again. Waits for no carrier."""
+        """Starts the attempts that are due, and stores known findings again. Does not wait for a carrier."""
         now_s = self.clock.monotonic()
         resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
         for carrier in self.carriers.all():
             known = self._known.setdefault(carrier.name, _Carrier(due_s=now_s + FIRST_LOGIN_WAIT_S * self.chance()))
-            if not self.may_log_in(carrier):  # what it found before is old, and may hide what another worker finds
+            if not self.may_log_in(carrier):  # an old finding may hide a newer one of another worker
                 known.login, known.due_s = None, now_s
                 continue
             rests = resting[carrier.name]
@@ -84,13 +86,13 @@ class LoginWatch:
         return known.login or Login(LoginState.NOT_KNOWN)
 
     async def close(self) -> None:
-        """End the attempts under way."""
+        """Ends the running attempts."""
         for known in self._known.values():
             if known.task is not None:
                 await ended(known.task)
 
     def _begin(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> asyncio.Task[None]:
-        """Begins an attempt unless one is under way. Returns the one that is."""
+        """Starts an attempt unless one is running. Returns the running one."""
         if known.task is None or known.task.done():
             known.task = asyncio.create_task(self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}")
         return known.task
@@ -109,7 +111,7 @@ class LoginWatch:
         now_s = self.clock.monotonic()
         in_trouble = login.fails or rests
         known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
-        is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
+        is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and log_in only reports the state
         known.due_s = now_s + (
             FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5)
         )
@@ -126,8 +128,9 @@ class LoginWatch:
             return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
-        """Returns False if another worker can log in and this one cannot. Logs in again soon if another worker's login began to fail: a new
-        password locks this worker out too.
+        """Stores the finding. Returns False if another worker can log in and this one cannot.
+
+        Logs in again soon if another worker's login began to fail: a new password locks this worker out too.
         """
         records = await self.logins.put(carrier.name, self.worker, login, carrier.login)
         known.stored_s = self.clock.monotonic()

@@ -1,4 +1,4 @@
-"""What follows from a carrier's answer: a pure decision."""
+"""Decides from a carrier's answer: accept, retry, fail. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ from typing import NamedTuple
 from alertd.model.states import LedgerReason, State
 from channels.base import Answer, Outcome, Reason, Subject
 
-#: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
+#: Seconds. FCM asks for at least 10 s before the first retry of a 5xx; other carriers ask for less, and none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
-#: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
+#: Maximum seconds between attempts of an urgent message: one that rings, or that removes a child's name from a screen.
+#: Ten minutes are too long in the first hour, and after the end.
 LONGEST_URGENT_S = 60.0
-#: An urgent message waits at least this long, even if its carrier asks for 0 s. The wait doubles after `LEAST_URGENT_TIMES` tries. Otherwise
-#: alertd would try each refused recipient every second.
+#: An urgent message waits at least this long (s), even if its carrier asks for 0 s. The wait doubles after
+#: `LEAST_URGENT_TIMES` tries. Otherwise alertd would try each refused recipient every second.
 LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
-#: Longest wait of an urgent message at which the carrier may have failed, so that it is due within 15 s of the carrier's return. While the
-#: carrier rests, this costs it nothing: only single messages probe it.
+#: Longest wait in s of an urgent message after an answer that may mean a carrier outage. The message is then due within
+#: 15 s of the carrier's return. While the carrier rests, this costs it nothing: only single messages probe it.
 LONGEST_AWAY_S = 13.0
-#: Reasons of such a failure. A timeout is none: the relay may only be slow for this mailbox.
+#: Reasons that may mean an outage. A timeout does not: the relay may only be slow for this mailbox.
 _OF_AN_OUTAGE = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED, Reason.CREDENTIALS, Reason.GARBAGE})
-#: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
-#: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
+#: If the channel has several carriers, a message that one surely did not take is soon tried by the next: after this
+#: many seconds, and up to this many times for each carrier. It is two times because a resting carrier gets only single
+#: messages, and one time if the carrier names a delay. A message that all refuse waits as long as with a single
+#: carrier.
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
-#: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
+#: Maximum seconds of a pause. A carrier that asks for more is tried after an hour: its answer may be wrong, and alerts
+#: are short-lived.
 LONGEST_PAUSE_S = 3600.0
-#: This many new recipients of one chunk speak of their carrier; fewer may speak of themselves.
+#: Number of new recipients of one chunk whose answers concern the carrier. Fewer may concern only themselves.
 ENOUGH = 10
 _CHANCE = secrets.SystemRandom()
 
 
 class Verdict(NamedTuple):
-    """The row's next state; for QUEUED, when to try again."""
+    """The next state of a row. For QUEUED, `delay_ms` says when to try again."""
 
     state: State
     reason: int
     delay_ms: int = 0
     doubt: bool = False
-    unsent: bool = False  # nothing was written, so it was no attempt
+    unsent: bool = False  # nothing was written, so it does not count as an attempt
 
 
 def after(
@@ -55,10 +59,16 @@ def after(
     carriers: int = 1,
     urgent: bool = False,
 ) -> Verdict:
-    """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
-    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
-    soon, where the channel has several `carriers`. An address that is not the one's may be another's, and is final when so many said no. What
-    is `urgent` never waits long of our own accord. A wait that outlasts the alert is a wait all the same: its end may be put off.
+    """Returns the verdict on attempt number `attempt`. `left_ms` is the time until the alert expires. `doubted`: an
+    earlier attempt may have arrived.
+
+    A message that was surely not taken is tried until the alert expires, at first soon if the channel has several
+    `carriers`. A message that may have arrived is tried at most `attempts` times.
+
+    Another carrier may accept an address that one calls bad. It is final after so many carriers refused it.
+
+    An `urgent` message never waits long unless the carrier asks for it. A wait may exceed the alert's life, because the
+    alert's end may be extended.
     """
     reason = answer.reason.value
     elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
@@ -74,7 +84,7 @@ def after(
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.may_have_left
-            # At most: nobody counts which of them.
+            # At most: attempts that may have arrived are not counted one by one.
             if doubt and (attempt if doubted else 1) >= attempts:
                 return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
             soon = elsewhere and not doubt and not doubted
@@ -82,39 +92,41 @@ def after(
             wait_ms = int(1000 * own_s)
             delay_ms = wait_ms if soon else int(1000 * _delay_s(answer, own_s, attempt, urgent=urgent))
             if delay_ms >= left_ms:
-                delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
+                # All messages wait for this carrier anyway, and it may accept messages sooner than it said.
+                delay_ms = wait_ms
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
 
 
 def not_tried(wait_s: float, reason: int = 0) -> Verdict:
-    """The verdict on a row that nothing was written for: it goes again after the wait, and it was no attempt."""
+    """Returns the verdict on a row that was not sent: it is queued again for `wait_s` later, and no attempt is counted."""
     return Verdict(State.QUEUED, reason, math.ceil(1000 * wait_s), unsent=True)
 
 
 def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
-    """Returns how many seconds the carrier asked alertd to wait, at most `LONGEST_PAUSE_S`; at most `LONGEST_URGENT_S` for an urgent message.
+    """Returns how many seconds the carrier asked alertd to wait: at most `LONGEST_PAUSE_S`, or `LONGEST_URGENT_S` for
+    an urgent message.
 
-    The carrier's pause (`store.limits`) holds for all messages, and lets a loud one probe it. So an urgent message must be due soon: what the
-    carrier said may be wrong.
+    The carrier's pause (`store.carriers.limits`) holds for all messages, and lets a loud one probe it. So an urgent
+    message must be due soon: the carrier's answer may be wrong.
     """
     return min(answer.retry_after_s or 0.0, LONGEST_URGENT_S if urgent else LONGEST_PAUSE_S)
 
 
 class Signs(NamedTuple):
-    """What the answers to a chunk say of their carrier."""
+    """What the answers to a chunk say about their carrier."""
 
-    wait_s: float = 0  # what the carrier asks for
+    wait_s: float = 0  # seconds that the carrier asks for
     works: bool = False  # it accepted or refused a recipient
-    failed: int = 0  # messages that the carrier itself failed at; 0 if it works
+    failed: int = 0  # messages that failed because of the carrier; 0 if it works
     why: Reason = Reason.NONE  # the most frequent reason
 
 
 def signs_of(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> Signs:
-    """Reads a chunk's answers. `attempts` numbers the try of each.
+    """Reads the answers to a chunk. `attempts` has the attempt number of each.
 
-    A recipient that is tried again says nothing new of the carrier, unless the answer is of `Subject.CARRIER`. A carrier asks to be left alone
-    for as long as most of these answers do. A delay that may be meant for one recipient counts if the chunk has `ENOUGH` new recipients, or if
-    `believed`: many in a row were refused.
+    A retried recipient says nothing new about the carrier, unless the answer is about `Subject.CARRIER`. The pause is
+    the longest that more than half of these answers ask for. A delay that may be meant for one recipient counts if the
+    chunk has `ENOUGH` new recipients, or if `believed`: many in a row were refused.
     """
     of_it = [
         one
@@ -133,7 +145,9 @@ def signs_of(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: b
 
 
 def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
-    """Returns the wait of our own accord, in seconds. It grows after an unknown answer, because the tries after those are counted."""
+    """Returns alertd's own wait in seconds, regardless of the carrier's. It grows after an unknown answer, because the
+    number of such tries is limited.
+    """
     may_be_outage = answer.answer is Answer.RETRY and answer.subject is not Subject.RECIPIENT
     if urgent and may_be_outage and answer.reason in _OF_AN_OUTAGE:
         return _CHANCE.uniform(FIRST_WAIT_S, LONGEST_AWAY_S)
@@ -141,8 +155,8 @@ def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
 
 
 def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> float:
-    """Returns the wait in seconds: the longer of what the carrier named and our own. If it named one, our own is short at the first tries of an
-    urgent message.
+    """Returns the wait in seconds: the longer of the carrier's and alertd's own. If the carrier named one, alertd's own
+    is short for the first tries of an urgent message.
     """
     if urgent and answer.retry_after_s is not None:
         longest_s = min(LONGEST_URGENT_S, LEAST_URGENT_S * 2 ** max(0, attempt - LEAST_URGENT_TIMES))
@@ -151,6 +165,8 @@ def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> fl
 
 
 def wait_s(attempt: int, *, urgent: bool = False) -> float:
-    """Doubling, with jitter over the upper half, so that a carrier that comes back is not hit by all at once."""
+    """Returns the seconds until the next attempt. They double, with random jitter over the upper half, so that a
+    returning carrier does not get all messages at once.
+    """
     longest = min(LONGEST_URGENT_S if urgent else LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
     return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))

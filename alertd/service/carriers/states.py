@@ -1,4 +1,5 @@
-"""The state of each carrier in one word, its cause and since when: for the API, the console, the metrics and the command line.
+"""The state of each carrier in one word, with its cause and since when, for the API, the console, the metrics and the
+command line.
 
 One table has the sentences that say why a carrier cannot send, and the settings to change.
 """
@@ -20,7 +21,7 @@ from alertd.store.engine.heartbeats import Heartbeats
 from channels.base import Answer, Outcome, Reason
 from channels.login import Login, LoginState
 
-#: What each kind of carrier calls the settings that a fault can lie in. The order is the order in the sentence.
+#: The names of the settings that can cause a fault, by kind of carrier. The sentence lists them in this order.
 SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "fcm": {
         "login": ("credentials", "project"),
@@ -69,13 +70,13 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sender": ("sender",),
     },
 }  # fmt: skip
-#: The same for every kind.
+#: The same settings for every kind.
 COMMON_SETTINGS: Mapping[str, tuple[str, ...]] = {"rate": ("rate",), "": ()}
 
-#: By code: the sentence, and in which settings the fault can lie. {server} is host:port, {said} the words that were heard.
-#: Its other languages are in the words of the console (`console.words`).
+#: By code: the sentence, and the group of settings that can cause the fault. {server} is host:port, {said} the
+#: carrier's own text. The translations are in the words of the console (`console.words`).
 SENTENCES: Mapping[str, tuple[str, str]] = {
-    # What a login found, and why no worker logs in.
+    # Results of a login, and reasons why no worker logs in.
     "login_refused": ("{server} refused the login: {said}.", "login"),
     "login_not_offered": ("{server} offers no login.", "offer"),
     "tls_not_offered": ("{server} offers no STARTTLS.", "tls"),
@@ -91,7 +92,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "no_worker": ("No worker sends by this carrier. Start a worker that has it in its configuration.", ""),
     "rests": ("It refused message after message and rests. The log of the workers names the reason.", ""),
     "waits": ("The carrier asked alertd to wait; {said} are left.", "rate"),
-    # What a test found, by the reason of its outcome.
+    # Results of a test, by the reason of its outcome.
     "gone": ("The carrier says that the address does not exist: {said}. Test with another address.", ""),
     "bad_address": ("The carrier refuses the address: {said}. Test with another address.", "sender"),
     "bad_message": ("The carrier refuses the message: {said}.", "sender"),
@@ -104,9 +105,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "garbage": ("The answer is not of the carrier's protocol: {said}.", "answer"),
     "fault": ("alertd failed. The log of the workers names the error.", ""),
 }
-#: A worker of a newer version may store a code that this version does not know.
+#: For a code from a newer version's worker, which this version does not know.
 _UNKNOWN = ("{server} reports {code}: {said}.", "")
-#: Reasons that speak of the message or its recipient. Any other refusal may come from the login.
+#: Reasons that concern the message or its recipient. Any other refusal may come from the login.
 _OF_A_MESSAGE = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 _NO_WORDS = "it gives no reason"
 
@@ -122,7 +123,7 @@ class Cause:
 
     @property
     def sentence(self) -> str:
-        """What happened, then what to check."""
+        """Returns what happened, then what to check."""
         said, server = self.said or _NO_WORDS, self.server or "The carrier"
         sentence, _ = SENTENCES.get(self.code, _UNKNOWN)
         text = sentence.format(server=server, said=said, code=self.code)
@@ -130,31 +131,33 @@ class Cause:
 
 
 def listed(names: tuple[str, ...]) -> str:
-    """Names in a sentence: `a, b and c`."""
+    """Returns names as part of a sentence: `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def cause_of_login(carrier: Carrier, login: Login) -> Cause | None:
-    """Why no message can go, None while messages can."""
+    """Returns why no message can be sent, or None if messages can."""
     if not login.fails:
         return None
     return made(carrier, login.state.value, login.server, login.said)
 
 
 def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
-    """Why a test failed, by the carrier's answer alone; None when the carrier accepted it. Leaves the `address` out."""
+    """Returns why a test failed, from the carrier's answer alone. Returns None if the carrier accepted the test. Leaves
+    the `address` out.
+    """
     if outcome.answer is Answer.ACCEPTED or outcome.reason is Reason.NONE:
         return None
     return made(carrier, outcome.reason.name.lower(), "", outcome.words(address))
 
 
 def may_be_the_login(outcome: Outcome) -> bool:
-    """Whether a login can tell why a test failed."""
+    """Returns whether a login can show why a test failed."""
     return outcome.answer is not Answer.ACCEPTED and outcome.reason not in _OF_A_MESSAGE
 
 
 def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause:
-    """A cause with the settings of this carrier."""
+    """Returns a cause with the settings of this carrier."""
     _, where = SENTENCES[code]
     own = SETTINGS.get(carrier.kind, {})
     names = (*own.get("login", ()), *own.get("sender", ())) if where == "account" else own.get(where)
@@ -171,7 +174,7 @@ LOOK_S = 10.0
 
 
 class ChannelCoverage:
-    """Of an installation, as an API process sees it."""
+    """Which channels of an installation have a working worker, as an API process sees it."""
 
     def __init__(self, carriers: Carriers, at_work: Heartbeats, clock: Clock) -> None:
         self._carriers = carriers
@@ -181,15 +184,15 @@ class ChannelCoverage:
         self._told: set[str] = set()
 
     async def channels(self) -> dict[str, bool]:
-        """Of each channel that has a carrier here, whether a worker sends by it."""
+        """Returns for each channel with a carrier here whether a worker sends on it."""
         return await self._at_work.find(sorted(self._carriers.channels))
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Looks again and again, as long as this lasts."""
+        """Calls `look` regularly inside the block."""
         return repeated("attendance", self.look, LOOK_S, self._clock)
 
     async def look(self) -> None:
-        """Tell in the log of what nobody sends by; of what was missed once a worker may be starting."""
+        """Logs channels on which no worker sends, if two looks in a row find so: a worker may just be starting."""
         missed = {channel for channel, is_so in (await self.channels()).items() if not is_so}
         for channel in sorted((missed & self._missed) - self._told):
             structlog.get_logger().error("no worker sends", channel=channel)
@@ -200,7 +203,9 @@ class ChannelCoverage:
 
 @dataclass(frozen=True, slots=True)
 class CarrierState:
-    """`state` is one of `causes.STATES`. `since_ms` is known for what a login found. `rests`: its breaker is open."""
+    """The state of one carrier, one of `STATES`. `since_ms` (UNIX ms) is known for the result of a login. `rests`: its
+    breaker is open.
+    """
 
     channel: str
     state: str
@@ -210,13 +215,13 @@ class CarrierState:
 
     @property
     def works(self) -> bool:
-        """Whether messages can go, as far as is known."""
+        """Returns whether messages can be sent, as far as is known."""
         return self.cause is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarrierStates:
-    """Of an installation."""
+    """Finds the states of all carriers of an installation."""
 
     carriers: Carriers
     logins: Logins
@@ -226,7 +231,7 @@ class CarrierStates:
     clock: Clock
 
     async def all(self) -> dict[str, CarrierState]:
-        """By carrier."""
+        """Returns the states by name of the carrier."""
         names = [carrier.name for carrier in self.carriers.all()]
         at_work, resting = await self.channel_coverage.channels(), await self.limits.open_breakers(names)
         found, taking = await self.logins.get(names), await self.taking.find(names)
@@ -244,7 +249,7 @@ class CarrierStates:
         }
 
     async def cause_without_worker(self, carrier: Carrier) -> Cause:
-        """Why no worker took a test of this carrier."""
+        """Returns why no worker took a test of this carrier."""
         found = (await self.all())[carrier.name]
         return found.cause or made(carrier, "no_worker")
 
@@ -252,7 +257,7 @@ class CarrierStates:
 def _state(
     carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes: bool, rests: bool, waits_s: float
 ) -> CarrierState:
-    """The first that applies. A message that was accepted a moment ago proves that the login works."""
+    """Returns the first state that applies. A message that was accepted a moment ago proves that the login works."""
     cause, state, since_ms = None, LoginState.NOT_KNOWN.value, None
     if not at_work:
         cause = made(carrier, "no_worker")
