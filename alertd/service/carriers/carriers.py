@@ -111,7 +111,7 @@ class Carriers:
         return [carrier for carriers in self._by_channel.values() for carrier in carriers]
 
     def held(self, channel: str) -> bytes:
-        """Returns the numbers of the channel's carriers whose open attempts are not repeated (`hold`).
+        """Returns the numbers of the channel's carriers with `hold`: their open attempts are not repeated.
 
         If all its carriers hold, returns every number. Then a message of a carrier that was removed from the settings
         is not sent by another carrier either.

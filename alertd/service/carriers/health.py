@@ -309,8 +309,8 @@ class CarrierHealth:
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], attempts: Sequence[int], *, resting: bool
     ) -> tuple[list[Outcome], int]:
-        """Returns the answers to a chunk, with a retry in place of each refusal that is not believed, and the number of
-        new recipients with such a refusal. `whose` names the server of each answer.
+        """Returns the answers to a chunk, and the number of new recipients with a refusal that is not believed. Such a
+        refusal becomes a retry. `whose` names the server of each answer.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
         refused = Counter(one for one, answer, attempt in triples if _is_refusal(answer, attempt))

@@ -28,8 +28,8 @@ STEP_S = 0.25
 #: Seconds. A plan that another process advances is left to it until it has not moved for this long: of two processes on
 #: one plan, one works in vain.
 LEFT_S = 1.0
-#: Seconds until a planned chain that had nothing to send on a channel is asked again, unless some of it becomes due
-#: before.
+#: A planned chain that had nothing to send on a channel is asked again after this many seconds, or as soon as a message
+#: becomes due.
 EMPTY_S = 2.0
 
 

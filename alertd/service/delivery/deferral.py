@@ -1,8 +1,8 @@
 """Holds messages back that a carrier would take. Some are deferred: quiet hours, or the budget is used up. Others are
 suppressed: the recipient has acknowledged the alert.
 
-The worker decides when it fetches the addresses. So the person's current data and the current time count, also for a
-message that a slow carrier delays into the night and for a retry.
+The worker decides when it fetches the addresses. So the person's current data and the current time count. This holds
+for planned messages, for messages that a slow carrier delays into the night, and for retries.
 """
 
 from __future__ import annotations

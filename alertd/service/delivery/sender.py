@@ -78,7 +78,8 @@ class CarrierSelection:
 
     async def next(self, lease: Lease, left: Sequence[int]) -> CarrierSlot | None:
         """Returns the first carrier of the channel that has permits, with its rows; else the one that will have permits
-        soonest. Returns None if only other processes are bound to a carrier: the rows need not wait for this process.
+        soonest. Returns None if none has permits here and this process may not use all carriers of the channel: another
+        process is bound, so the rows need not wait for this one.
 
         A row that may have arrived goes only to the carrier that had it: only there do both attempts count as one
         message.
