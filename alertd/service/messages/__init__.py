@@ -1,1 +1,1 @@
-"""Messages of an alert, and an organisation's own texts."""
+"""Builds the messages of alerts, and keeps the organisations' own texts."""

@@ -1,4 +1,4 @@
-"""A message of an alert, made; and whether each that a reader may get can be."""
+"""Builds a message of an alert, and checks that every message a reader may get can be built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from channels.base import Loudness, Message, Stamp
 def stamp_of(
     alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0, loud: Loudness | None = None
 ) -> Stamp:
-    """What goes with each message of an alert in one language and ring, as loud as it is there unless something else is said."""
+    """Returns the data that go with each message of an alert in one language and ring. `loud` replaces the loudness of
+    the ring. `sent_ms` is UNIX ms.
+    """
     return Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
@@ -31,11 +33,13 @@ def stamp_of(
     )
 
 
-def rendered(  # noqa: PLR0913  each says something else of it
+def rendered(  # noqa: PLR0913  each argument is a separate fact
     alert: Alert, alert_id: str, alike: BatchKey, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
     countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None,
 ) -> Message:  # fmt: skip
-    """The message for one channel in one of the alert's languages, as it is checked and as it is sent. Raises whatever is wrong with it."""
+    """Returns the message for one channel in one of the alert's languages. The check and the sender both use it. Raises
+    every error of rendering.
+    """
     stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring, loud=loud)
     return renderer.render(
         alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
@@ -47,8 +51,8 @@ def impossible(
     alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
     countries: Sequence[str] = (), telling: Telling = THE_ALERT,
 ) -> list[Fault]:  # fmt: skip
-    """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
-    reader may get.
+    """Returns a fault for each channel on which a message fails in a language that a reader may get: it cannot be made,
+    or the channel cannot prepare it for a carrier.
     """
     faults = []
     for i, channel in enumerate(alert.channels):
@@ -72,20 +76,20 @@ def _failing(
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
     for language in renderer.languages(alert):
         try:
-            # Where it is loud it has one word more than elsewhere.
+            # A loud message has one word more.
             alike = BatchKey(channel=channel, language=language, ring=ring)
             message = rendered(
                 alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
             )
             carrier.channel.prepare(message)
-        except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
+        except Exception as error:  # noqa: BLE001  any error here would also occur at the send
             tell(alert_id, BatchKey(channel=channel, language=language), error)
             failing.append(language)
     return failing
 
 
 def tell(alert_id: str, alike: BatchKey, error: Exception) -> None:
-    """That one cannot be made, and not what it says."""
+    """Logs that a message cannot be made, without the error's text."""
     structlog.get_logger().error(
         "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
         error=type(error).__name__,

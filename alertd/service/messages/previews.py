@@ -1,4 +1,4 @@
-"""What an alert's messages will look like, and what readers of each language will miss. Nothing is kept or sent."""
+"""Shows what an alert's messages will look like, and what readers of each language will miss. Stores and sends nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alertd.service.messages.message_builder import stamp_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
-    """One message, as a reader of that language will get it on that channel."""
+    """One message, as a reader of the language will get it on the channel."""
 
     channel: str
     language: str
@@ -26,10 +26,16 @@ class Specimen:
 
 
 def telling_of(occasion: Occasion, reason: CancelReason | None, *, alerted: datetime) -> Telling:
-    """The occasion of an alert that went out at that moment. Raises Problem for a cancel without reason, or a reason without cancel."""
+    """Returns the occasion of an alert that was sent at `alerted`. Raises Problem if a cancel has no reason, or if any
+    other occasion has one.
+    """
     if (occasion is Occasion.CANCEL) != (reason is not None):
-        sentence = f"A cancel has a reason, and nothing else has one: {', '.join(CancelReason)}."
-        raise Problem("invalid-request", "The reason is missing, or is none.", faults=(Fault("", sentence, "reason"),))
+        sentence = (
+            f"A cancel must have a reason, and no other occasion may have one. Reasons: {', '.join(CancelReason)}."
+        )
+        raise Problem(
+            "invalid-request", "The reason is missing or not allowed.", faults=(Fault("", sentence, "reason"),)
+        )
     return Telling(occasion=occasion, reason=reason, alerted_at=alerted)
 
 
@@ -37,8 +43,8 @@ def previews(
     alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
     own: OwnTexts, now_ms: int, countries: Sequence[str] = (),
 ) -> list[Specimen]:  # fmt: skip
-    """The message of each channel in each language, in that order. The languages are of
-    `renderer.languages(alert)`, the countries those that its area lies in.
+    """Returns the message of each channel in each language, in that order. `languages` are some of
+    `renderer.languages(alert)`; `countries` are those that the area lies in.
     """
     version = new_id(now_ms)
     specimens = []
@@ -53,32 +59,40 @@ def previews(
 
 
 def chosen_languages(alert: Alert, renderer: Renderer, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The wanted languages, else all that the alert can be told in. Raises Problem for one that it cannot be told in."""
+    """Returns the wanted languages, else all in which the alert can be sent. Raises Problem if it cannot be sent in a
+    wanted one.
+    """
     told = renderer.languages(alert)
     unknown = [tag for tag in wanted if tag not in told]
     if unknown:
-        sentence = f"The alert cannot be told in {', '.join(unknown)}; it can be in {', '.join(told)}."
-        raise Problem("invalid-request", "A language is not there.", faults=(Fault("", sentence, "languages"),))
+        sentence = f"The alert cannot be sent in {', '.join(unknown)}, only in {', '.join(told)}."
+        raise Problem(
+            "invalid-request", "The alert cannot be sent in a language.", faults=(Fault("", sentence, "languages"),)
+        )
     return tuple(dict.fromkeys(wanted)) or told
 
 
 def untold(alert: Alert, renderer: Renderer) -> list[str]:
-    """The sender's languages that nobody will be told in: without catalogue, or without the text that is the alert."""
+    """Returns the sender's languages in which no message is sent, because there is no catalogue or a required text is
+    missing.
+    """
     return [tag for tag in alert.info if tag not in renderer.languages(alert)]
 
 
 def untranslated(alert: Alert, language: str, telling: Telling) -> list[str]:
-    """JSON pointers to texts that others can read and readers of this language cannot, or read in another language."""
+    """Returns JSON pointers to texts that readers of this language miss, or get in another language, while other
+    readers can read them.
+    """
     return [pointer for pointer, written, told in _texts(alert, language, telling) if written and told not in written]
 
 
-#: The sender's texts that a message tells; a child has a name instead of a headline.
+#: The sender's texts in a message. For a missing child, the name replaces the headline.
 _TOLD = {Kind.MISSING_CHILD: ("description", "instruction"), Kind.GENERAL: ("headline", "description", "instruction")}
 _TOLD_AT_THE_END: dict[Kind, tuple[str, ...]] = {Kind.MISSING_CHILD: (), Kind.GENERAL: ("headline",)}
 
 
 def _texts(alert: Alert, language: str, telling: Telling) -> Iterator[tuple[str, Collection[str], str | None]]:
-    """Where each text of a message is or would be, the languages it is in, and which of them this one is told from."""
+    """Yields for each text of a message: its JSON pointer, the languages it exists in, and the one of them used here."""
     own = matching(language, alert.info) or language
     for name in (_TOLD_AT_THE_END if telling.is_end else _TOLD)[alert.kind]:
         yield f"/info/{own}/{name}", [tag for tag, info in alert.info.items() if getattr(info, name)], own

@@ -1,4 +1,4 @@
-"""An organisation's own texts: kept only when they pass their trial, and given ready to be told."""
+"""An organisation's own texts. A text is stored only after a trial with the renderer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from alertd.service.cache import SingleFlightCache
 from alertd.store.engine.codec import SealError
 from alertd.store.organisations.organisations import TextKey, TextStore
 
-KEPT = 64  # revisions in memory; one that is sent is of the latest few
-TRIES = 3  # against others who change texts at the same moment
+KEPT = 64  # revisions in memory; only the latest few are sent
+TRIES = 3  # attempts, if other calls change the texts at the same time
 
 Change = Callable[[dict[TextPlace, str]], Awaitable[None]]
 
 
 class Texts:
-    """Own texts by organisation and revision. A revision never changes."""
+    """Reads and writes own texts, by organisation and revision. A revision never changes."""
 
     def __init__(self, store: TextStore, renderer: Renderer) -> None:
         self._store = store
@@ -30,15 +30,17 @@ class Texts:
         self._kept: SingleFlightCache[OwnTexts] = SingleFlightCache(KEPT)
 
     async def revision(self, org: str) -> int:
-        """The latest, 0 for none."""
+        """Returns the latest revision, 0 for none."""
         return await self._store.revision(org)
 
     async def latest(self, org: str) -> OwnTexts:
-        """What an alert that is submitted now would be told with."""
+        """Returns the texts that an alert submitted now would be sent with."""
         return await self.of(org, await self.revision(org))
 
     async def of(self, org: str, revision: int) -> OwnTexts:
-        """The texts of one revision. What can be read no more leaves the usual words in its place: people are told."""
+        """Returns the texts of one revision. If texts cannot be read, the standard ones replace them, so that people
+        are still notified.
+        """
         try:
             return await self._kept.once(None, (org, revision), lambda: self._read(org, revision))
         except (KeyError, SealError):
@@ -49,7 +51,7 @@ class Texts:
         return _ready(await self._store.read_revision(org, revision))
 
     async def listed(self, org: str) -> tuple[int, dict[TextPlace, str]]:
-        """The latest revision, and its texts as they were written."""
+        """Returns the latest revision and its texts in their source form."""
         revision = await self.revision(org)
         return revision, {
             TextPlace(*place): source for place, source in (await self._store.read_revision(org, revision)).items()
@@ -58,15 +60,17 @@ class Texts:
     async def put(
         self, org: str, place: TextPlace, source: str, *, rev: int | None = None, dry_run: bool = False
     ) -> int:
-        """Keep a text that passes its trial, if the texts still are of revision `rev`. Answers the revision they are of then: what was
-        said before makes no new one. A dry run answers the same and keeps nothing. Raises Problem.
+        """Stores a text that passes its trial, if the texts are still at revision `rev` (None: any).
+
+        Returns the revision that they have then; an unchanged text makes no new one. A dry run returns the same and
+        stores nothing. Raises Problem.
         """
         self._check(place)
         try:
             read_text(source, place)
         except RefusedTextError as error:
             faults = tuple(Fault("/template", f"Line {fault.line}: {fault.sentence}") for fault in error.faults)
-            raise Problem("invalid-request", "The text is not taken.", faults=faults) from None
+            raise Problem("invalid-request", "The text is refused; see the faults.", faults=faults) from None
 
         async def change(texts: dict[TextPlace, str]) -> None:
             texts[place] = source
@@ -75,12 +79,12 @@ class Texts:
         return await self._changed(org, change, rev, dry_run=dry_run)
 
     async def drop(self, org: str, place: TextPlace, *, rev: int | None = None) -> int:
-        """The usual words again. Raises Problem where there is no own text."""
+        """Removes an own text, so that the standard one is used again. Raises Problem if there is no own text."""
         self._check(place)
 
         async def change(texts: dict[TextPlace, str]) -> None:
             if texts.pop(place, None) is None:
-                raise Problem("not-found", "There is no such text.")
+                raise Problem("not-found", "There is no own text for this place.")
 
         return await self._changed(org, change, rev)
 
@@ -98,11 +102,11 @@ class Texts:
         raise _changed_since()
 
     async def _try_out(self, place: TextPlace, texts: Mapping[TextPlace, str]) -> None:
-        """With all other texts as they are: a title and a body share their room."""
+        """Renders the text together with all others, because a title and a body share their space."""
         wrong = await asyncio.to_thread(rehearse, self._renderer, _ready(texts), place)
         if wrong:
             faults = tuple(Fault("/template", sentence) for sentence in wrong)
-            raise Problem("message-impossible", "A message of these words cannot be sent.", faults=faults)
+            raise Problem("message-impossible", "A message with this text cannot be sent.", faults=faults)
 
     def _check(self, place: TextPlace) -> None:
         if place.language not in self._renderer.all_languages:
@@ -113,12 +117,12 @@ class Texts:
 
 
 def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts:
-    """Those that can be read."""
+    """Returns the texts that can be read."""
     found = {}
     for place, source in ((TextPlace(*stored), source) for stored, source in sources.items()):
         try:
             found[place] = read_text(source, place)
-        except RefusedTextError:  # it was taken under other rules
+        except RefusedTextError:  # it was accepted under earlier rules
             structlog.get_logger().error("own text cannot be read", place="/".join(place))
     return found
 

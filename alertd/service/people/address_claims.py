@@ -1,14 +1,18 @@
-"""One owner of each address: claimed before the record that has it is written, claimed again after, given up without it.
+"""Keeps one owner for each address. An address is claimed before its record is written, claimed again after, and given
+up without a record.
 
     write a record                   give up an address             take an address over
-    1. claim what is new             1. read the claim              1. read the claim
+    1. claim the new addresses       1. read the claim              1. read the claim
     2. write the record              2. read its holder's record    2. read its holder's record
-    3. claim what is new again       3. withdraw this very claim,   3. replace this very claim, if it is old
-                                        unless the record has it       and the record has not the address
+    3. claim them again              3. withdraw this very claim,   3. replace this very claim, if it is old
+                                        unless the record has it       and the record does not have the address
 
-Every claim differs from every other, and a record is read between the reading of a claim and its end. So whoever ends a claim
-that a record confirms meanwhile finds another one, or the record's writer finds at step 3 that it is gone. A new subscriber
-needs no step 3 if it was quick: while nothing is at its number nobody gives its claims up, and nobody takes them over so soon.
+Each claim is unique, and the record is read after the claim and before the claim's end. If a record confirms the claim
+in between, one of two things happens. The process that ends the claim finds another one, or the record's writer finds
+at step 3 that the claim is gone.
+
+A new subscriber who was written quickly needs no step 3. Without a record at its number, no process gives its claims
+up, and none takes them over that soon.
 """
 
 from __future__ import annotations
@@ -23,15 +27,17 @@ from alertd.store.people.name_index import AddressClaim
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-#: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
+#: Seconds. A claim that its holder's record does not confirm is unfinished work of another process until then. After
+#: that it is free.
 CLAIM_GRACE_S = 60
-#: Who was slower than this cannot know what others saw of its claims. The rest of the grace is for clocks that differ.
+#: Seconds. A slower writer cannot know what other processes did with its claims. The rest of the grace allows for
+#: clocks that differ.
 QUICK_S = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Contest:
-    """An address that somebody else's claim stands for."""
+    """An address that another subscriber claims."""
 
     address: Address
     standing: AddressClaim
@@ -40,13 +46,13 @@ class _Contest:
 
 @dataclass(frozen=True, slots=True)
 class AddressClaims:
-    """Claims for the addresses of changes, by the index of the change."""
+    """Claims the addresses of changes. Results go by the index of the change."""
 
     people: People
     clock: Clock
 
     async def make(self, changes: Sequence[Change]) -> dict[int, Problem]:
-        """Claim every address a change wants. Answers the changes that cannot have theirs."""
+        """Claims every address that a change wants. Returns a Problem for each change that does not get all of its own."""
         wanted = [
             (i, address, self._claim(change.number, address), not has(change.old, address))
             for i, change in enumerate(changes)
@@ -63,7 +69,8 @@ class AddressClaims:
         return {i: taken() for i, contest in contested if contest not in won}
 
     async def confirm(self, changes: Sequence[Change], since: float) -> list[list[Address]]:
-        """Claim again what each change, now written, has brought. Answers of each what somebody else took meanwhile.
+        """Claims again the new addresses of each change, which is written by now. Returns for each change the addresses
+        that another subscriber took in between.
 
         `since` is when the claims were made (monotonic seconds).
         """
@@ -78,7 +85,9 @@ class AddressClaims:
         return lost
 
     def in_doubt(self, changes: Sequence[Change], since: float) -> list[tuple[int, Address]]:
-        """What each change has brought whose claim may have been given up, or taken over, before the record was written."""
+        """Returns the new addresses of each change that may have lost their claim before the record was written: it was
+        given up or taken over.
+        """
         was_quick = self.clock.monotonic() - since < QUICK_S
         return [
             (i, address)
@@ -89,7 +98,7 @@ class AddressClaims:
         ]
 
     async def _taken_over(self, contests: Sequence[_Contest]) -> set[_Contest]:
-        """Those whose address could be taken from a claim that its holder's record does not confirm."""
+        """Returns the contests that were won: the holder's record does not confirm the old claim, and it was replaced."""
         old = [one for one in contests if one.claim.since_s - one.standing.since_s >= CLAIM_GRACE_S]
         holders = await self.people.read_many([one.standing.number for one in old])
         free = [one for one, holder in zip(old, holders, strict=True) if not has(holder, one.address)]
@@ -102,9 +111,10 @@ class AddressClaims:
 
 
 async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
-    """Withdraw the claims of these subscribers, by number, to these addresses, where their records have them not.
+    """Withdraws the claims of subscribers (by number) to these addresses, if their records do not have them.
 
-    Where nothing is at a number yet, somebody may be about to write there: nobody's claims end by themselves.
+    If there is no record at a number yet, another process may be about to write one. Such a claim stays, because claims
+    do not expire by themselves.
     """
     names = [(people.names.address_hash(address.channel, address.value), number, address) for number, address in held]
     if not names:
@@ -124,12 +134,12 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
 
 
 def has(person: Subscriber | Absence | None, address: Address) -> bool:
-    """Whether a record has an address, under whatever number. One that cannot be read may have any."""
+    """Returns whether a record has an address, under any number. An unreadable record counts as having it."""
     if isinstance(person, Subscriber):
         return any(a.key == address.key for a in person.addresses)
     return person is Absence.UNREADABLE
 
 
 def taken() -> Problem:
-    """What is said to whoever wants an address of another: not whose it is."""
+    """Returns the problem for an address that another subscriber has. It does not name the subscriber."""
     return Problem("duplicate-address", "An address belongs to another subscriber.")

@@ -1,13 +1,15 @@
-"""Removes dead addresses, if the subscriber still has the address that was sent to.
+"""Removes dead addresses, if they still have the value that the message was sent to.
 
-alertd never removes a phone number. A carrier that rejects a number reports a STOP that its owner sent to the carrier
-(twilio.com/docs/api/errors/21610). The number goes on the suppression list, as after a STOP to alertd, so that no import brings it back and no
-other carrier writes to it.
+A phone number is never removed. If a carrier calls it dead, its owner has answered STOP to the carrier itself
+(twilio.com/docs/api/errors/21610), and wants no messages from any sender. The number goes on the suppression list, as
+after a STOP to alertd: no import undoes that, and no other carrier sends.
 
-A mailbox is removed only if a carrier calls it dead again three days or more after the first time. On 14 and 15 December 2020, Gmail answered
-"550 5.1.1 The email account that you tried to reach does not exist" for living accounts, for hours (Google Workspace status). Without the wait,
-none of them would get an alert again. An unregistered token is removed at once: FCM requires a new one
-(firebase.google.com/docs/cloud-messaging/error-codes), which an installed app registers.
+A mailbox is removed only if it is called dead again days after the first time. On two days in a row, 14 and 15 December
+2020, Gmail answered "550 5.1.1 The email account that you tried to reach does not exist" for live accounts, for hours
+(Google Workspace status). A sender who believed it would never have alerted these people again.
+
+For an unregistered token, FCM says that a new one must be used (firebase.google.com/docs/cloud-messaging/error-codes),
+and an installed app registers it.
 """
 
 from __future__ import annotations
@@ -28,16 +30,19 @@ from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
 
 SMS, MAIL = map(CHANNELS.index, ("sms", "mail"))
-#: An outage of a provider of mailboxes may come back the next day.
+#: Seconds between two reports of a dead mailbox before it is believed. An outage of a mail provider may return the next
+#: day.
 AGAIN_AFTER_S = 3 * DAY_MS // 1000
 
-#: A subscriber, and those of their addresses that are to go.
+#: A subscriber, and the addresses to remove from them.
 Lost = tuple[Subscriber, list[Address]]
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """An address a carrier called dead: whose, which, and what it was when it was sent to."""
+    """An address that a carrier called dead: its subscriber's number, its own number, and its value at the time of the
+    send.
+    """
 
     number: int
     address: int
@@ -46,7 +51,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class DeadAddresses:
-    """Takes addresses out of their subscribers' records, or stops them."""
+    """Removes addresses from their subscribers' records, or puts them on the suppression list."""
 
     people: People
     suppression: Suppression
@@ -54,7 +59,9 @@ class DeadAddresses:
     metrics: Metrics
 
     async def gone(self, dead: Iterable[Dead]) -> int:
-        """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
+        """Handles addresses that a carrier called dead. A token that has changed since stays. Returns how many
+        addresses were removed.
+        """
         left: dict[int, list[Dead]] = {}
         for one in dead:
             left.setdefault(one.number, []).append(one)
@@ -85,7 +92,7 @@ class DeadAddresses:
         self.metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
 
     async def _believed(self, found: Sequence[Lost]) -> list[Lost]:
-        """Without numbers, and mailboxes that are called dead for the first time, or were in these days."""
+        """Leaves out phone numbers, and mailboxes that were first called dead less than `AGAIN_AFTER_S` ago."""
         names, now_s = self._mailboxes(found), self.clock.now_ms() // 1000
         since = await self.people.called_dead.note(names, now_s)
         alive = {name for name, first_s in zip(names, since, strict=True) if now_s < first_s + AGAIN_AFTER_S}
@@ -95,7 +102,7 @@ class DeadAddresses:
         return [(person, lost) for person, lost in sure if lost]
 
     def _mailboxes(self, found: Sequence[Lost]) -> list[str]:
-        """The names of the mailboxes among them."""
+        """Returns the hashed names of the mailboxes among the addresses."""
         return [self._name(a) for _, lost in found for a in lost if a.channel == MAIL]
 
     def _name(self, address: Address) -> str:
@@ -103,6 +110,6 @@ class DeadAddresses:
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:
-    """Those of the person's addresses that are the very ones that died."""
+    """Returns the person's addresses that still have the number and value that died."""
     died = {(one.address, one.value) for one in dead}
     return [address for address in person.addresses if (address.number, address.value) in died]

@@ -1,7 +1,8 @@
-"""Keeps each place labelled with its smallest region of the current library, after an import or a deletion of regions.
+"""Keeps each place labelled with its smallest region of the current library. The library changes when a finer region is
+imported or one is removed.
 
-A place that names a deleted region gets no alerts any more; the log says so. Until all places are relabelled, counts by region use the parent
-region of an unknown label.
+A subscriber who named a removed region gets no alerts through it any more; the log then says so. Until every place is
+labelled, counts use the parent region of places without a label.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from alertd.service.people.registry import Registry
 from alertd.store.people.subscribers import LabelMark, People
 from geofences.regions import Library
 
-#: How often it is looked whether there is something to do.
+#: Seconds between two checks for new regions.
 LOOK_S = 5.0
-#: Subscribers gone through at once: some 20 ms of this process, between which requests are answered.
+#: Subscribers labelled at once: some 20 ms of this process. Requests are answered in between.
 PAGE = 500
-#: A pause after each, so many times as long as it took: alerts have three quarters of the process, and until all is done counts are coarser.
+#: The pause after each page, as a multiple of the page's time. Three quarters of the process stay free for alerts.
+#: Until all is done, counts are coarser.
 PAUSE = 3
-#: So many codes of regions that are gone are told in the log.
+#: Maximum number of removed regions that the log names.
 MOST_TOLD = 20
 
 
@@ -39,11 +41,13 @@ class PlaceLabels:
     clock: Clock
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Looks again and again, as long as this lasts."""
+        """Calls `bring_up` regularly inside the block."""
         return repeated("labels", self.bring_up, LOOK_S, self.clock)
 
     async def bring_up(self) -> int:
-        """Label everybody's places anew if the regions are others than the last time. Answers how many people got others."""
+        """Labels all places anew if the regions have changed since the last time. Returns how many people got other
+        labels.
+        """
         wanted = self.regions.library.fingerprint
         if await self.mark.get() == wanted:
             return 0
@@ -68,8 +72,8 @@ class PlaceLabels:
 
 
 async def regions_gone(people: People, library: Library) -> dict[str, set[int]]:
-    """The subscribers who name a region that is gone, by the code of the region. No alert reaches them by it.
+    """Returns the subscribers who name a removed region, by the region's code. No alert reaches them through it.
 
-    `library` has no drawn regions, so a drawn region that an earlier version accepted as a place counts as gone.
+    `library` has no drawn regions, so a drawn region that an earlier version accepted as a place counts as removed.
     """
     return await people.naming(lambda number: library.by_number(number) is not None)

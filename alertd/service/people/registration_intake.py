@@ -1,4 +1,4 @@
-"""Registrations come in: as JSON, whole or in part, and the record that one becomes."""
+"""Reads registrations from JSON, whole or in part, and makes a subscriber's record from one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from alertd.model.subscriber import AddressesUsedUpError, Subscriber, from_docum
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `within` in `alertd.model.registration`)."""
+    """One subscriber to write. If the subscriber exists and `only` names parts, only these parts change (see
+    `registration.within`).
+    """
 
     id: str
     document: Registration
@@ -27,13 +29,13 @@ class Entry:
 
 
 def parse_registration(document: dict[str, Any]) -> Registration:
-    """A registration from JSON values. Raises Problem with every fault."""
+    """Returns a registration from JSON values. Raises Problem with every fault."""
     with _told():
         return Registration.model_validate_json(json.dumps(document))
 
 
 def whole(entry: Entry, previous: Subscriber | None) -> Registration:
-    """What is registered once an entry is written. Raises Problem with every fault."""
+    """Returns the whole registration after an entry is written. Raises Problem with every fault."""
     if previous is None or not entry.only:
         return entry.document
     before = parse_registration(to_document(previous))
@@ -47,11 +49,13 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
+        raise Problem(
+            "invalid-request", "The registration is refused; see the faults.", faults=tuple(faults_of(error))
+        ) from None
 
 
 def record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
-    """The record of a registration. Raises Problem."""
+    """Returns the record of a registration. Raises Problem."""
     try:
         return from_document(document, number=number, subscriber_id=name, previous=previous)
     except AddressesUsedUpError as error:

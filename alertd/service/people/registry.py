@@ -1,4 +1,6 @@
-"""Subscribers come, change and go: documents in, records and cells out, addresses claimed for one person only."""
+"""Registers, changes and removes subscribers: turns documents into records and cells, and claims each address for one
+person only.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-#: Numbers looked at together, and how often one page may look.
+#: How many numbers are read together, and how many such reads one page may take.
 LOOK = 200
 LOOKS = 50
 
 
-#: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
+#: The subscriber as written, the problem, or None if another call changed the subscriber meanwhile.
 Entered = Subscriber | Problem | None
 
 
@@ -47,7 +49,7 @@ class Registry:
         self._written = Batcher(self._write)
 
     async def get(self, name: str) -> Subscriber:
-        """Raises Problem when there is none."""
+        """Returns a subscriber by id. Raises Problem if there is none."""
         found = await self._found.one(name)
         if found is Absence.UNREADABLE:
             raise _unreadable()
@@ -56,9 +58,10 @@ class Registry:
         return found
 
     async def page(self, after: int, limit: int) -> tuple[list[Subscriber], int | None]:
-        """Subscribers in the order they came, from after number `after` on, and where to go on, None at the end.
+        """Returns subscribers in the order of their registration, after number `after`, and the number to continue from
+        (None at the end).
 
-        A page is full unless nobody more is there, or too many in between were forgotten.
+        A page is full unless it is the last, or too many subscribers in between were removed.
         """
         last, kept = await self._people.last(), list[Subscriber]()
         for _ in range(LOOKS):
@@ -74,14 +77,16 @@ class Registry:
         return kept, after
 
     async def put(self, name: str, document: Registration, version: int | None = None) -> tuple[Subscriber, bool]:
-        """Write one subscriber; over `version`, if the caller saw one. Answers it, and whether it is new. Raises Problem."""
+        """Writes one subscriber. If `version` is given, the stored one must still have it. Returns the subscriber, and
+        whether it is new. Raises Problem.
+        """
         if version is not None:
             return await self._replace(name, document, version), False
         person = await self.put_entry(Entry(name, document))
         return person, person.version == 1
 
     async def put_entry(self, entry: Entry) -> Subscriber:
-        """Write one subscriber, whoever changes it meanwhile. Raises Problem."""
+        """Writes one subscriber, and tries again if another call changes it meanwhile. Raises Problem."""
         for _ in range(TRIES):
             outcome = (await self.put_many([entry]))[0]
             if isinstance(outcome, Problem):
@@ -91,9 +96,10 @@ class Registry:
         raise contested("this subscriber")
 
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
-        """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
+        """Writes many subscribers independently. Returns for each the subscriber, the problem, or None if it changed
+        meanwhile.
 
-        An id may stand once in `entries`. What one of them gives up another may have.
+        An id may occur once in `entries`. An address that one entry gives up can go to another.
         """
         outcomes = await self._put_each(entries)
         late = [i for i, outcome in enumerate(outcomes) if _is_taken(outcome)]
@@ -112,7 +118,9 @@ class Registry:
     async def change(
         self, name: str, edit: Callable[[Subscriber], Subscriber], version: int | None = None
     ) -> Subscriber:
-        """Edit one subscriber as it is now; `version` is the one the caller saw, if it matters. Raises Problem."""
+        """Edits the current version of one subscriber. If `version` is given, the stored one must still have it. Raises
+        Problem.
+        """
         for _ in range(TRIES):
             person = await self.get(name)
             if version not in {None, person.version}:
@@ -126,9 +134,9 @@ class Registry:
         raise contested("this subscriber")
 
     async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
-        """Give the subscribers of a page (see `page`) the leaf regions of the library as it is now.
+        """Gives the subscribers of a page (see `page`) the leaf regions of the current library.
 
-        Answers how many got others, whether that was all of those who need it, and where to go on.
+        Returns how many got others, whether all who need it were written, and where to continue.
         """
         people, following = await self.page(after, limit)
         bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
@@ -138,7 +146,7 @@ class Registry:
         return len(changes), not any(outcome is None for outcome in outcomes), following
 
     async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
-        """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
+        """Changes members of a registration with a JSON merge patch (RFC 7396). Raises Problem with every fault."""
 
         def edit(person: Subscriber) -> Subscriber:
             document = parse_registration(merged(to_document(person), patch))
@@ -155,7 +163,9 @@ class Registry:
         return await self.change(name, lambda person: record(document, person.number, name, person), version)
 
     async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
-        """Give address `number` another value, or add it if it is the next number, or that of a dead one. Its channel never changes."""
+        """Sets the value of address `number`. Adds it if `number` is the next one, or that of a dead address on this
+        channel. The channel never changes. Raises Problem.
+        """
         channel = CHANNELS.index(address.channel)
 
         def edit(person: Subscriber) -> Subscriber:
@@ -166,7 +176,8 @@ class Registry:
             if known is not None and known.channel != channel:
                 raise Problem("precondition-failed", "An address never changes its channel: add another.")
             same = known if known and known.key == key_of(channel, address.value) else None
-            state = same.state if same else AddressState.ACTIVE  # whoever left is not brought back by the same address
+            # Writing the same address again does not undo an opt-out.
+            state = same.state if same else AddressState.ACTIVE
             fresh = Address(number=number, channel=channel, value=address.value, language=address.language, state=state)
             kept = tuple(a for a in person.addresses if a.number != number)
             if any(a.key == fresh.key for a in kept):
@@ -178,7 +189,7 @@ class Registry:
         return await self.change(name, edit, version)
 
     async def drop_address(self, name: str, number: int, version: int | None = None) -> None:
-        """Remove an address. Raises Problem when there is none of that number."""
+        """Removes an address. Raises Problem if there is none of that number."""
 
         def edit(person: Subscriber) -> Subscriber:
             kept = tuple(a for a in person.addresses if a.number != number)
@@ -195,8 +206,8 @@ class Registry:
         return [next(found) if number else Absence.NEVER for number in numbers]
 
     async def _write(self, changes: Sequence[Change]) -> list[Entered]:
-        """Find the leaf regions, claim the addresses, heed the suppression list, write, confirm the claims, and give up those that were
-        for nothing.
+        """Finds the leaf regions, claims the addresses, applies the suppression list, writes the records, confirms the
+        claims, and gives up the unused ones.
         """
         wanted = [self._people.lasting(change.new) for change in changes]
         located = await self._located([new for new in wanted if new])
@@ -204,7 +215,8 @@ class Registry:
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
         await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
-        ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppression.as_listed`)
+        # Between claim and record, so that no STOP is missed (see `suppression`).
+        ready = await as_listed(self._people, ready)
         outcomes: list[Entered] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])
@@ -222,7 +234,9 @@ class Registry:
         return outcomes
 
     async def _unborn(self, refused: Sequence[Subscriber | None]) -> None:
-        """New subscribers that are refused give up number and id, unless another of the same id was written there meanwhile."""
+        """Gives up the numbers and ids of refused new subscribers. Keeps a number at which another call wrote a
+        subscriber of the same id meanwhile.
+        """
         people = [person for person in refused if person]
         gone = await self._people.give_up_many([person.number for person in people])
         await self._names.release_ids(
@@ -230,7 +244,9 @@ class Registry:
         )
 
     async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
-        """Somebody else has an address by now: whoever is new goes, whoever was there stays without it."""
+        """Handles addresses that went to another subscriber: removes a new subscriber, and takes the addresses from an
+        existing one. Returns the problem to report.
+        """
         for _ in range(TRIES):
             person = await self._people.get(change.number)
             if person is None:
@@ -242,7 +258,9 @@ class Registry:
         return taken()
 
     async def forget(self, name: str, version: int | None = None) -> None:
-        """Remove a subscriber with all that belongs to it, `version` of it if the caller saw one. Raises Problem when there is none."""
+        """Removes a subscriber with all data. If `version` is given, the stored one must still have it. Raises Problem
+        if there is none.
+        """
         for _ in range(TRIES):
             number = await self._names.number_of(name)
             (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
@@ -259,9 +277,9 @@ class Registry:
         raise contested("this subscriber")
 
     async def _remove(self, person: Subscriber) -> bool:
-        """Remove a record with its places, its id and its addresses, if it is still this one.
+        """Removes a record with its places, its id and its addresses. Returns False if it changed meanwhile.
 
-        The number is given up first: from then on nobody is written there, so nobody is ever there without an id.
+        The number is given up first. After that no record can be written there, so no record is ever without an id.
         """
         if not (await self._people.put([Change(person, None)]))[0]:
             return False
@@ -271,7 +289,9 @@ class Registry:
         return True
 
     async def _remove_unreadable(self, name: str, number: int) -> bool:
-        """The same for a record that does not say what it has: nobody confirms its claims, and the planner finds nobody."""
+        """Does the same for an unreadable record. No record confirms its claims then, and the planner finds no
+        subscriber.
+        """
         if not await self._people.give_up(number, unreadable=True):
             return False
         await self._names.release_ids([(name, number)])
@@ -279,14 +299,16 @@ class Registry:
         return True
 
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
-        """Whoever has an address."""
+        """Returns the subscriber who has an address, or None."""
         wanted = Address(number=0, channel=channel, value=value, language=None)
         holder = await self._names.holder(self._names.address_hash(channel, value))
         person = await self._people.get(holder.number) if holder else None
         return person if person and has(person, wanted) else None
 
     def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
-        """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""
+        """Returns what is wrong with a registration, or None. A place that it had `before` may stay although its region
+        was removed, so that the subscriber can still change a phone.
+        """
         named = {(place.name, place.region) for place in before}
         now = time_of(self._clock.now_ms())
         faults = [*registration.not_honoured(document), *registration.future_faults(document, now)]
@@ -299,10 +321,16 @@ class Registry:
             and place.region not in self._regions.library.without_drawn
             and (name, place.region) not in named
         ]
-        return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
+        return (
+            Problem("invalid-request", "The registration is refused; see the faults.", faults=tuple(faults))
+            if faults
+            else None
+        )
 
     async def _changes(self, entries: Sequence[Entry], outcomes: list[Entered]) -> dict[int, Change]:
-        """By index, from what is there to what is wanted; entries with a problem or with nobody there any more are left out."""
+        """Returns the change from the stored to the wanted record, by index. Leaves out entries with a problem, and
+        those with a number that was given up meanwhile.
+        """
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]
         known = await self._names.numbers_of(names)
@@ -311,14 +339,15 @@ class Registry:
         numbers = await self._names.claim_ids(names, numbers)
         changes, given_up = {}, []
         for i, number, found in zip(good, numbers, await self._people.read_many(numbers), strict=True):
-            if found is Absence.GIVEN_UP:  # whoever did so may not come to release the id
+            if found is Absence.GIVEN_UP:  # the process that gave it up may not get to release the id
                 given_up.append((entries[i].id, number))
                 continue
             if found is Absence.UNREADABLE:
                 outcomes[i] = _unreadable()
                 continue
             old = found if isinstance(found, Subscriber) else None
-            if old is not None and old.id != entries[i].id:  # numbers were given again: a part of the store went back
+            # The number was assigned twice, after a part of the store went back.
+            if old is not None and old.id != entries[i].id:
                 given_up.append((entries[i].id, number))
                 continue
             try:
@@ -329,14 +358,16 @@ class Registry:
         return changes
 
     async def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
-        """The people with the leaf region of every place. It may have to wait for other searches, so it does so in a thread."""
+        """Returns the people with the leaf region of every place. Works in a thread, because it may have to wait for
+        other searches.
+        """
         library = self._regions.library.without_drawn
         points = [place for person in people for place in person.places if place.region is None and not place.leaf]
         lon, lat = [p.lon for p in points], [p.lat for p in points]
         leaves = iter((await asyncio.to_thread(library.leaf_numbers, lon, lat)).tolist() if points else ())
 
         def placed(place: Place) -> Place:
-            if place.region is not None:  # a region that is gone keeps its number: nobody else gets it
+            if place.region is not None:  # a removed region keeps its number, which no other region gets
                 known = place.region in library
                 return replace(place, leaf=library.get(place.region).number) if known else place
             return place if place.leaf else replace(place, leaf=next(leaves))
@@ -359,6 +390,8 @@ def _unreadable() -> Problem:
 
 
 def _for_nothing(changes: Sequence[Change], written: set[int]) -> list[tuple[int, Address]]:
-    """Addresses that were claimed for a record that was not written, and those that a written record has no more."""
+    """Returns addresses that were claimed for a record that was not written, and addresses that a written record no
+    longer has.
+    """
     pairs = [(c.old, c.new) if i in written else (c.new, c.old) for i, c in enumerate(changes)]
     return [(one.number, a) for one, kept in pairs if one for a in one.addresses if not has(kept, a)]

@@ -1,17 +1,21 @@
-"""Whoever wants nothing more: the list of their addresses is what holds, and records follow it.
+"""The suppression list: addresses that get no messages. The list decides, and subscriber records follow it.
 
-    whoever changes the list         whoever writes a record with an address that is new to it
-    1. writes the list               1. claims the address
-    2. reads the claim               2. reads the list
-    3. reads its holder's record     3. writes the record as the list says, if nobody changed it meanwhile
-    4. reads the list
-    5. writes the record as it says,
-       if nobody changed it
+    change the list                  write a record with an address that is new to it
+    1. write the list                1. claim the address
+    2. read the claim                2. read the list
+    3. read its holder's record      3. write the record as the list says, if it has not changed meanwhile
+    4. read the list
+    5. write the record as it says,
+       if it has not changed
 
-Either the list was written before it was read for the record, or the address was claimed before the list was written: then step 3
-finds whoever is about to write. A record that has not the address yet, or is as the list says, is written all the same, and a number
-where nobody is yet is given up: so that the other's step 3 fails, and it reads the list anew. Of two who change the list at once,
-the one that wrote it last writes a record made of that list; whoever writes after it has read record and list after that too.
+Either the list was written before the record's writer read it, or the address was claimed before the list was written.
+In the second case, step 3 of the list's change finds the process that is about to write.
+
+So step 5 writes a record even if it lacks the address or already follows the list. It gives up a number without a
+record. Then step 3 of the other process fails, and that process reads the list again.
+
+If two processes change the list at once, the last to write the list writes a record that follows it. A process that
+writes the record later has also read the record and the list later.
 """
 
 from __future__ import annotations
@@ -30,50 +34,56 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
+AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has other work
 
-#: A channel, as its index in `states.CHANNELS`, and a value as somebody wrote it.
+#: A channel, as its index in `model.states.CHANNELS`, and a value as a person wrote it.
 Given = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a change of the list."""
+    """The result of a change of the list."""
 
-    listed: int  # how many addresses were put on the list, or taken off it
-    changed: int  # how many addresses of subscribers were stopped, or may be used again
+    listed: int  # number of addresses put on the list, or taken off it
+    changed: int  # number of subscribers' addresses that were stopped, or may be used again
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Changes the suppression list. Every call may be made again with the same, and ends what one that died has begun."""
+    """Changes the suppression list. Every call can be repeated, and completes a call that was interrupted."""
 
     people: People
     clock: Clock
 
     async def stop(self, addresses: Sequence[Given]) -> Done:
-        """Nothing more goes to these addresses, whoever has them or will. Raises StoreUnavailableError."""
+        """Puts addresses on the list, for their present and future owners. Raises StoreUnavailableError."""
         return await self.stop_named([*_names(self.people, addresses)])
 
     async def stop_named(self, names: Sequence[str]) -> Done:
-        """The same for addresses of which only the names are known (`Names.address_hash`)."""
+        """Does the same for addresses known only by their hashed names (`address_hash`)."""
         return await self._change(names, partial(self.people.suppressions.put, since_s=self.clock.now_ms() // 1000))
 
     async def hold(self, addresses: Sequence[Given]) -> Done:
-        """The same by whoever keeps the list, such as a court's or another provider's: no START takes these off. Raises StoreUnavailableError."""
+        """Puts addresses on the list for the keeper of an external list, such as a court's or another provider's. A
+        START does not take them off. Raises StoreUnavailableError.
+        """
         put = partial(self.people.suppressions.hold, since_s=self.clock.now_ms() // 1000)
         return await self._change([*_names(self.people, addresses)], put)
 
     async def start(self, addresses: Sequence[Given]) -> Done:
-        """Their owners want these used again, and it was they who wanted nothing more. Raises StoreUnavailableError."""
+        """Takes addresses off the list for owners who stopped messages themselves and now want them again. Raises
+        StoreUnavailableError.
+        """
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.release)
 
     async def lift(self, addresses: Sequence[Given]) -> Done:
-        """These addresses may be used again, whoever put them on the list. Raises StoreUnavailableError."""
+        """Takes addresses off the list, regardless of the reason for which they were on it. Raises
+        StoreUnavailableError.
+        """
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.drop)
 
     async def _change(self, names: Sequence[str], write: Callable[[Sequence[str]], Awaitable[int]]) -> Done:
-        """Steps 1 to 5."""
+        """Does steps 1 to 5."""
         done = Done(0, 0)
         for some in _slices(names):
             written = await write(some)
@@ -81,17 +91,19 @@ class Suppression:
         return done
 
     async def since(self, address: Given) -> int | None:
-        """Since when (UNIX s) an address stands on the list."""
+        """Returns since when (UNIX s) an address is on the list, None if it is not."""
         return (await listed(self.people, [address])).get(key_of(*address))
 
     async def look_again(self, addresses: Sequence[Given]) -> None:
-        """A claim that was given up before the record was written, and is claimed again now, was not there for step 2 to find."""
+        """Applies the list again to addresses that were claimed a second time. The first claim may have been given up
+        before the record was written; then step 2 of a change did not find it.
+        """
         stopped = await listed(self.people, addresses)
         if late := [address for address in addresses if key_of(*address) in stopped]:
             await self._settled([*_names(self.people, late)])
 
     async def _settled(self, names: Sequence[str]) -> int:
-        """Steps 2 to 5. Answers how many addresses of subscribers have become another."""
+        """Does steps 2 to 5. Returns how many subscribers' addresses changed their state."""
         left, changed = names, 0
         for _ in range(TRIES):
             claims = [claim for claim in await self.people.names.holders(left) if claim]
@@ -107,12 +119,12 @@ class Suppression:
             left = [claim.hashed for claim in claims if claim.number not in done]
             if not left:
                 return changed
-        raise StoreUnavailableError("Somebody else keeps changing these subscribers. Try again.")
+        raise StoreUnavailableError("Other calls keep changing these subscribers. Try again.")
 
     async def _written(
         self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[str, AddressState]]
     ) -> tuple[set[int], int]:
-        """Step 5. Answers the numbers where it is done, or nothing can be, and how many addresses have become another."""
+        """Does step 5. Returns the numbers that are done or need nothing, and how many addresses changed their state."""
         people = [person for person in found.values() if isinstance(person, Subscriber)]
         changes = [Change(person, self._as_wanted(person, wanted[person.number])) for person in people]
         done = await self.people.put(changes) if changes else []
@@ -123,21 +135,23 @@ class Suppression:
         return found.keys() - undone, sum(_turned(change) for change in changes if change.number not in undone)
 
     def _as_wanted(self, person: Subscriber, wanted: dict[str, AddressState]) -> Subscriber:
-        """The next version of a record, with addresses in these states."""
+        """Returns the next version of a record, with these states of its addresses."""
         name = self.people.names.address_hash
         addresses = tuple(replace(a, state=wanted.get(name(a.channel, a.value), a.state)) for a in person.addresses)
         return replace(person, version=person.version + 1, addresses=addresses)
 
 
 async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
-    """Of these addresses those on the list, and since when (UNIX s)."""
+    """Returns the addresses that are on the list, and since when (UNIX s)."""
     names = _names(people, addresses)
     found = await people.suppressions.since([*names]) if names else []
     return {key: since for key, since in zip(names.values(), found, strict=True) if since is not None}
 
 
 async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
-    """Steps 2 and 3 of a record: the changes, their addresses claimed, with every one that is new to its subscriber as the list says."""
+    """Does steps 2 and 3 of a record, whose addresses are claimed. Returns the changes; every address that is new to
+    its subscriber has the state that the list says.
+    """
     fresh = [
         (a.channel, a.value) for change in changes if change.new for a in change.new.addresses if not has(change.old, a)
     ]
@@ -156,14 +170,14 @@ async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
 
 
 def _turned(change: Change) -> int:
-    """How many addresses have another state than before, of a change of states alone."""
+    """Returns how many addresses changed their state. The change must be one of states alone."""
     assert change.old
     assert change.new
     return sum(a.state != b.state for a, b in zip(change.old.addresses, change.new.addresses, strict=True))
 
 
 def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
-    """The names that addresses go by, each with the address that it is of."""
+    """Returns the addresses by their hashed names."""
     return {people.names.address_hash(*address): key_of(*address) for address in addresses}
 
 
