@@ -1,1 +1,1 @@
-"""Targets, regions and jurisdictions: from a target to an area and its reach."""
+"""Targets, regions and jurisdictions: turns a target into an area and estimates its reach."""

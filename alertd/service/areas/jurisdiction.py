@@ -1,4 +1,4 @@
-"""The ground of a jurisdiction, what of an area lies beyond it, and whose that is."""
+"""Resolves jurisdictions to geometry, and finds the part of an area that lies outside."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 from geofences.targets import Target, resolve
 
-#: Regions that are named to whoever asked for an area outside.
+#: Maximum number of outside regions that a refusal names.
 MOST_NAMED = 5
-#: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
+#: Resolved jurisdictions in memory, and areas compared with one. A country's outline takes a megabyte.
 KEPT = 64
-#: Whose jurisdiction an area leaves.
+#: The owner of the jurisdiction that an area leaves.
 OWN, KEYS, ANYBODYS = "your organisation", "this key", "your organisation and of all others"
 POINTER = "/jurisdiction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beyond:
-    """What of an area lies outside a jurisdiction, and whose that is."""
+    """The part of an area outside a jurisdiction, and that jurisdiction's owner."""
 
     whose: str
     outside: Outside
-    regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region that lies in the area: the most first
+    regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region inside the area; largest part first
 
 
 class Jurisdictions:
-    """Jurisdictions as ground, and areas measured against it; what was asked for last is kept."""
+    """Resolves jurisdictions and compares areas with them. Keeps the latest results."""
 
     def __init__(self, regions: Regions, *, border_share: float) -> None:
         self._regions = regions
@@ -50,7 +50,9 @@ class Jurisdictions:
         self._beyond: SingleFlightCache[Beyond | None] = SingleFlightCache(KEPT)
 
     async def of(self, jurisdiction: Jurisdiction) -> BaseGeometry:
-        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `/jurisdiction`."""
+        """Returns the geometry of a jurisdiction. Raises Problem if it cannot be resolved, with the faults below
+        `/jurisdiction`.
+        """
         library = self._regions.library
 
         async def make() -> bytes:
@@ -59,13 +61,15 @@ class Jurisdictions:
         return shapely.from_wkb(await self._resolved.once(library.without_drawn, _digest(jurisdiction), make))
 
     async def is_within(self, area: shapely.MultiPolygon, other: BaseGeometry) -> bool:
-        """Whether an area lies in some other ground, but for the border."""
+        """Returns whether an area lies inside another geometry, with a tolerance at the border."""
         library, share = self._regions.library, self._border_share
         found = await asyncio.to_thread(outside, copy_of(area), other, library, most_share=share)
         return found is None
 
     async def beyond(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
-        """What of an area lies outside a jurisdiction, but for the border; None where nothing does. Raises Problem as `of` does."""
+        """Returns the part of an area outside a jurisdiction, with a tolerance at the border. Returns None if nothing
+        lies outside. Raises Problem as `of` does.
+        """
         library, wkb = self._regions.library, shapely.to_wkb(area)
 
         async def make() -> Beyond | None:
@@ -75,14 +79,16 @@ class Jurisdictions:
         return await self._beyond.once(library.without_drawn, (digest(wkb), _digest(jurisdiction), whose), make)
 
     async def cut(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction) -> shapely.MultiPolygon:
-        """The part of an area that lies in a jurisdiction. Raises Problem as `of` does."""
+        """Returns the part of an area inside a jurisdiction. Raises Problem as `of` does."""
         within = await self.of(jurisdiction)
         return await asyncio.to_thread(lambda: ground(shapely.intersection(area, within)))
 
     async def divided(
         self, area: shapely.MultiPolygon, own: Jurisdiction, others: Mapping[str, Jurisdiction]
     ) -> Division:
-        """An area among an organisation's own jurisdiction and those of others, by organisation. Raises Problem for ground that is nobody's."""
+        """Divides an area among the organisation's own jurisdiction and those of others, by organisation. Raises
+        Problem if a part lies in no jurisdiction.
+        """
         grounds = await self._of_each(others)
         within, library = await self.of(own), self._regions.library
 
@@ -95,7 +101,7 @@ class Jurisdictions:
         return divided
 
     async def _of_each(self, jurisdictions: Mapping[str, Jurisdiction]) -> dict[str, BaseGeometry]:
-        """One that names a region which is gone by now is nobody's neighbour, and keeps nobody else from asking."""
+        """Resolves each jurisdiction. Skips one that names a removed region, so that it blocks no other organisation."""
         found = dict[str, BaseGeometry]()
         for org, jurisdiction in jurisdictions.items():
             try:
@@ -106,7 +112,9 @@ class Jurisdictions:
 
 
 def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
-    """The faults of what names ground, each with its pointer under `pointer`."""
+    """Returns the problem of a document that names an area, with a fault for each error. Their pointers begin with
+    `pointer`.
+    """
     faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
     unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
     slug = "unknown-region" if unknown else "invalid-geometry"
@@ -114,18 +122,20 @@ def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
 
 
 def refused(beyond: Beyond, pointer: str = "/target", what: str = "target") -> Problem:
-    """The problem of an area that leaves a jurisdiction; `pointer` and `what` say where in the document the area is."""
+    """Returns the problem of an area that leaves a jurisdiction. `pointer` and `what` say where in the document the
+    area is.
+    """
     found = beyond.outside
     names = ", ".join(dict.fromkeys(name for _, name, _ in beyond.regions)) or "open water"
     detail = f"{found.share:.1%} of the {what} ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
     return Problem(
-        "outside-jurisdiction", detail, faults=(Fault(pointer, "This leaves the jurisdiction; nothing was cut off."),),
+        "outside-jurisdiction", detail, faults=(Fault(pointer, "This leaves the jurisdiction. The area was not cut."),),
         outside=facts(beyond),
     )  # fmt: skip
 
 
 def facts(beyond: Beyond) -> dict[str, object]:
-    """As it is told."""
+    """Returns the facts as the API shows them."""
     return {
         "whose": beyond.whose,
         "share": round(beyond.outside.share, 4),
@@ -139,14 +149,14 @@ def _digest(jurisdiction: Jurisdiction) -> bytes:
 
 
 def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
-    """The ground as WKB, with the shores of its regions. Raises Problem."""
+    """Returns the geometry as WKB, with the shores of its regions. Raises Problem."""
     drawn = tuple(
-        Fault(f"{POINTER}/regions/{i}", "Whoever drew this region can draw it anew: give its outline as a polygon.")
+        Fault(f"{POINTER}/regions/{i}", "A drawn region can change: give its outline as a polygon instead.")
         for i, code in enumerate(jurisdiction.regions)
         if code in library and library.get(code).kind is RegionKind.DRAWN
     )
     if drawn:
-        raise Problem("invalid-request", "A jurisdiction is of ground that stays.", faults=drawn)
+        raise Problem("invalid-request", "A jurisdiction cannot contain drawn regions.", faults=drawn)
     target = Target(regions=jurisdiction.regions, polygons=tuple(shape.model_dump() for shape in jurisdiction.polygons))
     try:
         return shapely.to_wkb(resolve(target, library).geometry)
@@ -155,15 +165,15 @@ def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
 
 
 def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
-    """What of an area (WKB) lies outside, but for the border; None where nothing does."""
+    """Returns the part of an area (WKB) outside, with a tolerance at the border. Returns None if nothing lies outside."""
     area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
     found = outside(area, within, library, most_share=most_share)
     return _named(found, library, whose) if found else None
 
 
 def _named(found: Outside, library: Library, whose: str) -> Beyond:
-    """With the regions that it lies in."""
+    """Adds the regions that the outside part lies in."""
     touched = library.overlapping(copy_of(found.geometry))
-    # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
+    # Largest part first, and of nested regions the wider first: Spain, then Sevilla.
     named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
     return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))

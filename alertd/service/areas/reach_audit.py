@@ -1,4 +1,4 @@
-"""Limits how often a key may ask for the reach of an area, and enters the area in the audit."""
+"""Limits how often a key may ask for the reach of an area, and enters the question in the audit."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
 
 ACT = "target.preview"
-#: Seconds in which a repeated question of one key is entered once: a screen repeats it while an operator draws.
+#: Seconds in which a repeated question of one key is entered only once. A screen repeats it while an operator draws.
 ONCE_IN_S = 86_400
-#: Questions of one organisation that are worked out at once. A target may take a processor for many seconds: other organisations go on meanwhile.
+#: Questions of one organisation that are computed at once. A target may take a processor for many seconds; other
+#: organisations must not wait for it.
 AT_ONCE = 2
 
 
 class ReachAudit:
-    """Meters questions and enters them."""
+    """Limits questions about reach, and enters them in the audit."""
 
     def __init__(self, limits: Limits, audit: Audit, *, per_min: int) -> None:
-        """`per_min` is how many a key may ask in a minute; 0: as many as it likes."""
+        """`per_min` is the number of questions that a key may ask in a minute; 0: no limit."""
         self._limits = limits
         self._audit = audit
         self._per_min = per_min
@@ -35,13 +36,15 @@ class ReachAudit:
 
     @asynccontextmanager
     async def turn(self, who: Credential) -> AsyncIterator[None]:
-        """Counts one question, and waits until few of the organisation are worked out. Raises Problem `rate-limited` if the key asked too often."""
+        """Counts one question, and waits until fewer than `AT_ONCE` of the organisation are computed. Raises Problem
+        `rate-limited` if the key asked too often.
+        """
         await self._meter(who)
         async with self.one_of_few(who):
             yield
 
     def one_of_few(self, who: Credential) -> asyncio.Semaphore:
-        """Lets an organisation have `AT_ONCE` targets worked out at once."""
+        """Returns the semaphore that lets an organisation compute `AT_ONCE` targets at once."""
         return self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE))
 
     async def _meter(self, who: Credential) -> None:
@@ -50,12 +53,13 @@ class ReachAudit:
         block = await self._limits.take(f"reach/{who.key_id}", self._per_min / 60, self._per_min, 1)
         if not block.granted:
             headers = {"Retry-After": str(math.ceil(block.wait_s))}
-            detail = f"This key may ask {self._per_min} times a minute how many people a target reaches."
+            detail = f"This key may ask {self._per_min} times a minute for the reach of a target."
             raise Problem("rate-limited", detail, headers=headers)
 
     async def enter(self, who: Credential, area: shapely.MultiPolygon, kind: str) -> None:
-        """Enters a question before it is answered: the digest of the area, its bounds in degrees and the kind of alert. Raises
-        StoreUnavailableError.
+        """Enters a question before it is answered: the digest of the area, its bounds in degrees and the kind of alert.
+
+        Raises StoreUnavailableError.
         """
         facts = facts_of(area, kind)
         name = f"reach/{who.key_id}/{kind}/{facts['digest']}"

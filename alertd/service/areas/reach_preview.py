@@ -1,7 +1,7 @@
-"""Looks: the area of a target and its estimated reach, for the author of an alert.
+"""Previews reach: the area of a target and an estimate of the people in it, for the author of an alert.
 
-A case system sends the same few targets again and again, so callers who ask for the same target within a few seconds share a look.
-A look decides about nobody: the approval finds the people.
+A case system sends the same few targets again and again. So callers who ask for the same target within a few seconds
+share a preview. A preview does not select recipients: the approval finds them.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ from alertd.store.people.people_map import Population
 from geofences.polygons import area_km2, ground
 from geofences.targets import Area
 
-#: Targets that are kept resolved: a country's outline has a megabyte.
+#: Resolved targets in memory. A country's outline takes a megabyte.
 RESOLVED = 64
-#: A look is shared for so long, and for as long again at most while the next is made: 1,000 alerts a second to few targets cost few searches.
+#: Seconds for which a preview is shared, and for at most as long again while the next is made. So 1,000 alerts a second
+#: to few targets cost few searches.
 FRESH_S = 2.0
-#: Looks of four seconds.
+#: Previews in memory: those of four seconds.
 KEPT = 64
-#: Answers about one look: it is told in few languages, of few channels.
+#: Answers made from one preview. It is shown in few languages, for few channels.
 ANSWERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """An area, with what follows from it alone. Several may have it: nobody prepares the geometry."""
+    """An area and the facts that follow from it alone. Callers share it, so none may prepare the geometry."""
 
     area: Area
     shares: Sequence[Share]
     countries: tuple[str, ...]
-    told: Sequence[int]  # numbers of regions whose people are told although they named no point
-    regions: str  # the same, as `runs_of` writes them
-    packed: bytes  # the area, as it is kept beside an alert
-    outline: str  # of the area, by its digest
+    told: Sequence[int]  # numbers of the regions for which people are notified who named the region instead of a point
+    regions: str  # the same numbers, as written by `runs_of`
+    packed: bytes  # the area, as it is stored with an alert
+    outline: str  # digest of the area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ring:
-    """The part of a ring that no smaller ring has."""
+    """The part of a ring that lies in no smaller ring."""
 
     km2: float
     count: Count
@@ -65,31 +66,31 @@ class AreaReach:
     area: Area
     shares: Sequence[Share]
     reach: Reach | None  # None: the caller has no jurisdiction there, so no counts are shown
-    rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
-    permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
+    rings: Mapping[int, Ring]  # by ring number, from the innermost; empty if the target has no rings
+    permissions: tuple[Permission, ...] = ()  # of neighbours, for parts outside `area`
     answers: SingleFlightCache[Any] = field(
         default_factory=partial(SingleFlightCache, ANSWERS), compare=False
-    )  # what was made of it to be told
+    )  # API answers made from this preview
 
     @property
     def people(self) -> int:
-        """The estimate, as a record keeps it."""
+        """The estimate, as a record stores it."""
         return stored_estimate(self.reach.whole.people) if self.reach else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertReach(AreaReach):
-    """A look at the target of an alert, with what the alert's record says of it."""
+    """A preview of an alert's target, with the values for the alert's record."""
 
     countries: tuple[str, ...]
-    regions: str  # numbers of those whose people are told although they named no point, as `runs_of` writes them
-    packed: bytes  # the area, as it is kept beside an alert
-    outline: str  # of the whole target, by its digest
-    grounds: Mapping[str, bytes] = field(default_factory=dict)  # as an alert's record has them
+    regions: str  # the same as `Resolved.regions`
+    packed: bytes  # the area, as it is stored with an alert
+    outline: str  # digest of the whole target's area
+    grounds: Mapping[str, bytes] = field(default_factory=dict)  # as in an alert's record
 
 
 class ReachPreview:
-    """Looks at targets."""
+    """Makes previews of targets."""
 
     def __init__(self, targeting: Targeting, reaches: Reaches) -> None:
         self.targeting = targeting
@@ -98,23 +99,25 @@ class ReachPreview:
         self._kept: SingleFlightCache[AlertReach] = SingleFlightCache(KEPT, fresh_s=FRESH_S)
 
     async def countries(self, alert: Alert) -> tuple[str, ...]:
-        """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
-        them.
+        """Returns the countries that an alert's target lies in. Raises Problem if the target cannot be resolved, or if
+        no contact works in all of them.
         """
         countries = (await self.resolved(alert.target)).countries
         check_contacts(alert, countries)
         return countries
 
     async def lately(self, alert: Alert) -> AlertReach:
-        """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
+        """Returns a preview that was begun at most four seconds ago, from the latest map of people. Raises Problem if
+        the target cannot be resolved.
+        """
         people = await self._reaches.current(self.targeting.regions.library)
         where = await self.resolved(alert.target)
-        # With the outline: a region that the target names may be drawn anew.
+        # The outline is part of the name, because a region that the target names may be redrawn.
         name = (where.outline, alert.target, population_of(alert))
         return await self._kept.once(people, name, lambda: self._sight(alert, where))
 
     def check_size(self, alert: Alert, look: AreaReach) -> None:
-        """Raises Problem where an Actual alert has too small an area, or too few people."""
+        """Raises Problem if an Actual alert has too small an area, or too few people."""
         if alert.status is not Status.ACTUAL:
             return
         least = self.targeting.settings
@@ -126,14 +129,14 @@ class ReachPreview:
             self.check_people(look.reach)
 
     def check_people(self, reach: Reach) -> None:
-        """Raises Problem `audience-too-small` if the map is sure that an Actual alert reaches too few people. The noise of the map alone never
-        stops an alert.
+        """Raises Problem `audience-too-small` if an Actual alert certainly reaches too few people. The map's noise
+        alone never stops an alert.
         """
         if reach.most < self.targeting.settings.least_people:
             raise too_few_people(self.targeting.settings.least_people)
 
     async def resolved(self, target: Target) -> Resolved:
-        """The ground of a target as it is now. Raises Problem for a target that is none."""
+        """Returns the current area of a target. Raises Problem if the target cannot be resolved."""
 
         async def worked_out() -> Resolved:
             area = await self.targeting.area(target)
@@ -145,13 +148,13 @@ class ReachPreview:
         )
 
     async def of(self, area: Area, target: Target, kind: str) -> AreaReach:
-        """What a target comes to on some ground, for everybody who consented to a kind of alert."""
+        """Returns the preview of a target within `area`, for everybody who consented to a kind of alert."""
         shares = await self.targeting.shares(area.geometry)
         reach = await self.reach(area.geometry, shares, (kind, False))
         return AreaReach(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
-        """What an alert comes to on some ground."""
+        """Returns the preview of an alert within `area`."""
         return await self._sight(alert, self._of(area, await self.targeting.shares(area.geometry), countries))
 
     async def reach(
@@ -161,8 +164,10 @@ class ReachPreview:
         population: Population,
         told: Sequence[int] | None = None,
     ) -> Reach:
-        """Estimates the reach of an area. `shares` are the regions it touches. `told` are the numbers of the regions that are notified as a
-        whole, by default those with enough of their ground in the area.
+        """Estimates the reach of an area. `shares` are the regions it touches.
+
+        `told` are the numbers of the regions that are notified as a whole; by default those with enough of their area
+        inside.
         """
         if told is None:
             told = self.targeting.told_regions(shares)
@@ -170,7 +175,7 @@ class ReachPreview:
         return await self._reaches.of(population, ground, self.targeting.regions.library)
 
     async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
-        """Estimates the reach of a look outside the area `before`."""
+        """Estimates the reach of a preview outside the area `before`."""
         told = set(self.targeting.told_regions(await self.targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
         shares = [] if new.is_empty else await self.targeting.shares(new)
@@ -212,11 +217,13 @@ class ReachPreview:
 
 
 def population_of(alert: Alert) -> Population:
-    """Whom an alert may reach: Test and Exercise reach testers only."""
+    """Returns which people an alert may reach: Test and Exercise reach only testers."""
     return alert.kind, alert.status is not Status.ACTUAL
 
 
 def check_contacts(alert: Alert, countries: Sequence[str]) -> None:
-    """Raises Problem where no contact works in all of these countries."""
+    """Raises Problem if no contact works in all of these countries."""
     if faults := tuple(rules.unreachable(alert, countries)):
-        raise Problem("contact-unreachable-from-area", "No contact works where people are told.", faults=faults)
+        raise Problem(
+            "contact-unreachable-from-area", "No contact works in all countries of the target.", faults=faults
+        )

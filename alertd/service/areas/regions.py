@@ -1,7 +1,7 @@
-"""The region library of a process as it is now: shipped, imported and drawn regions, taken in anew when they change.
+"""The current region library of a process: shipped, imported and drawn regions, reloaded when they change.
 
-An import puts files into the data directory, and a drawing goes into the store; whoever serves looks at both every few seconds
-and puts the new library in place of the old one, whole. What is under way keeps the one that it began with.
+An import puts files into the data directory, and a drawing goes into the store. Each API process and worker checks both
+every few seconds and replaces the whole library at once. Work in progress keeps the library that it began with.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from geofences.polygons import copy_of
 from geofences.regions import Library, Region, revision_of
 from geofences.shapes import Repair
 
-#: An import is found within this; to look costs a directory listing and one command of the store.
+#: Seconds within which an import is found. A check costs a directory listing and one command to the store.
 LOOK_S = 2.0
 
-#: The most drawings that an organisation may have, and positions in all of them. Each process has all of them in memory and reads all after
-#: each change: this many are 15 MB and 0.2 s.
+#: Maximum number of an organisation's drawings, and of positions in all of them. Each process holds all drawings in
+#: memory and reads all after each change: this many take 15 MB and 0.2 s.
 MOST_DRAWINGS, MOST_POSITIONS = 200, 500_000
 
-#: Why an outline is refused that `Library.is_tangled` finds.
+#: The reason for refusing an outline that `Library.is_tangled` finds.
 TANGLED = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
 
-#: Names, times and sizes of a folder's files.
+#: Names, modification times (ns) and sizes (bytes) of a folder's files.
 _Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A region as it was drawn, and what was mended."""
+    """A region as it was drawn, and the repairs made to it."""
 
     region: Region
     repairs: tuple[Repair, ...]
@@ -62,7 +62,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """A drawn region as the store has it."""
+    """A drawn region from the store."""
 
     org: str
     region: Region
@@ -70,16 +70,16 @@ class _Stored:
 
 
 def check_live(who: Credential) -> None:
-    """Raises Problem for a test key: it would decide whom the next Actual alert reaches that names a region."""
+    """Raises Problem for a test key: a redrawn region would decide which people the next Actual alert reaches."""
     if who.test:
-        raise Problem("not-allowed", "A test key changes no regions: Actual alerts name them.")
+        raise Problem("not-allowed", "A test key cannot change regions, because Actual alerts use them.")
 
 
 class Regions:
-    """Holds the library; `library` is a whole one at every moment."""
+    """Holds the library. `library` is complete at every moment."""
 
     def __init__(self, library: Library | None, drawings: CustomRegions, folder: Path, clock: Clock) -> None:
-        """`library` has the regions that are in the folder now; None: it is loaded when it is first asked for."""
+        """`library` has the regions that are in the folder now. None: it is loaded at its first use."""
         if library is not None:
             self._base = library
         self._drawings = drawings
@@ -87,36 +87,36 @@ class Regions:
         self._clock = clock
         self._stamp = _stamp(folder)
         self._drawn: dict[str, _Stored] = {}  # by code
-        self.is_whole = True  # what is in the folder was taken in, too
+        self.is_whole = True  # whether the folder's files are loaded too
         self._edition = 0
         self._changing = asyncio.Lock()
         self._drawing = asyncio.Lock()
 
     @cached_property
     def library(self) -> Library:
-        """Raises LibraryError where it is loaded now, and a file is damaged."""
+        """Returns the library. The first use may load it, and raises LibraryError if a file is damaged."""
         return self._base
 
     @cached_property
     def _base(self) -> Library:
-        """Without what was drawn."""
+        """Returns the library without the drawn regions."""
         return Library.load(added=self._folder)
 
     async def ready(self) -> None:
-        """Loaded, beside whatever else this process does, and as it is now. Raises LibraryError for a file that is damaged."""
+        """Loads the current library in a thread. Raises LibraryError if a file is damaged."""
         await asyncio.to_thread(lambda: self._base)
         await self.refresh()
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Up to date, and kept so."""
+        """Updates the library now, and regularly inside the block."""
         await self.refresh()
         async with repeated("regions", self.refresh, LOOK_S, self._clock):
             yield
 
     async def refresh(self) -> None:
-        """Take in what has changed. Files that are damaged are told in the log, once, and what was imported stays as it was; what
-        is drawn is taken in all the same.
+        """Loads changes. If files are damaged, the log says so once, and the imported regions stay as before. Drawn
+        regions are updated all the same.
         """
         async with self._changing:
             stamp, edition = await asyncio.to_thread(_stamp, self._folder), await self._drawings.edition()
@@ -132,12 +132,14 @@ class Regions:
             structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
 
     def is_anothers(self, code: str, org: str) -> bool:
-        """Whether another organisation drew this region: its name and its outline are theirs, for they may say where a child is looked for."""
+        """Returns whether another organisation drew this region. Then its name and outline are secret, because they may
+        show where a child is searched for.
+        """
         return code not in self._base and code in self._drawn and self._drawn[code].org != org
 
     async def agree(self) -> None:
-        """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one
-        would be told of this.
+        """Raises LibraryError if a region in the folder has a number that another region has in the store. Subscribers
+        who named that other region would then get this one's alerts.
         """
         numbers = await asyncio.to_thread(files.read_numbers, self._folder)
         if clash := await self._drawings.clash(numbers):
@@ -148,7 +150,7 @@ class Regions:
             )
 
     async def _load(self) -> bool:
-        """Have what is in the folder as the base, unless that is damaged or contradicts the store."""
+        """Loads the folder's files as the base. Returns False if they are damaged or contradict the store."""
         try:
             library = await asyncio.to_thread(partial(Library.load, added=self._folder))
             await self.agree()
@@ -159,30 +161,29 @@ class Regions:
         return True
 
     async def outline(self, geometry: Any) -> Outline:
-        """The outline that GeoJSON draws. Raises Problem if no region can have it."""
+        """Returns the outline that a GeoJSON geometry draws. Raises Problem if no region can have it."""
         try:
             return await asyncio.to_thread(_outlined, geometry, self._base)
         except InvalidGeometry as error:
             fault = Fault(error.pointer, error.why)
             raise Problem(
-                "invalid-geometry", "The region cannot be drawn so; see the fault.", faults=(fault,)
+                "invalid-geometry", "The outline of the region is invalid; see the fault.", faults=(fault,)
             ) from None
 
     async def draw(
         self, code: str, name: str, names: Mapping[str, str], outline: Outline, *, org: str, seen: int | None
     ) -> Drawn:
-        """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there (`NOTHING` for none).
+        """Stores a drawn region under its code, new or in place of the old one. `seen` is the revision that must be
+        there (`NOTHING` for none).
 
         Raises Problem.
         """
         if code in self._base:
-            raise Problem(
-                "not-allowed", f"{code} is {self._base.get(code).name}. Give what you draw a code of its own."
-            )
+            raise Problem("not-allowed", f"{code} is {self._base.get(code).name}. Give the drawn region another code.")
         shape = outline.shape
         document = {"name": name, "names": dict(names), "wkb": base64.b64encode(shapely.to_wkb(shape)).decode()}
         revision = revision_of(drawn.region(code, name, names, shape, 0, self._base), shape)
-        async with self._drawing:  # each is counted before the next is compared with the limits
+        async with self._drawing:  # one after the other, so that each counts towards the next one's limits
             await self.refresh()
             self._check_room(code, org, shape)
             await self._put(code, org, json.dumps(document).encode(), revision, seen)
@@ -190,7 +191,7 @@ class Regions:
         return Drawn(region=self.library.get(code), repairs=outline.repairs)
 
     def _check_room(self, code: str, org: str, shape: shapely.MultiPolygon) -> None:
-        """Raises Problem if the organisation would have more than it may."""
+        """Raises Problem if the organisation would exceed its limits."""
         others = [one for other, one in self._drawn.items() if one.org == org and other != code]
         if len(others) >= MOST_DRAWINGS:
             raise Problem(
@@ -205,8 +206,10 @@ class Regions:
             )
 
     async def delete(self, code: str, *, org: str | None, seen: int | None) -> None:
-        """Deletes a drawn region of an organisation (None: of any); `seen` is the revision that must be there. Alerts that name it keep their
-        area. Raises Problem.
+        """Deletes a drawn region of an organisation (None: of any). `seen` is the revision that must be there. Alerts
+        that name it keep their area.
+
+        Raises Problem.
         """
         word = await self._drawings.delete(code, org, seen=seen)
         if word == "unknown":
@@ -219,7 +222,7 @@ class Regions:
         try:
             word, _ = await self._drawings.put(code, org, document, revision=revision, seen=seen)
         except TooManyDrawingsError:
-            raise Problem("too-large", "There are as many drawn regions as there may be.") from None
+            raise Problem("too-large", "The maximum number of drawn regions is reached. Delete one first.") from None
         if word == "changed":
             raise _changed()
         if word == "foreign":
@@ -230,7 +233,7 @@ def _stamp(folder: Path) -> _Stamp:
     files = sorted(path for path in folder.glob("*") if path.suffix in {".regions", ".csv"}) if folder.is_dir() else []
     found = []
     for path in files:
-        with suppress(FileNotFoundError):  # it was replaced this moment: the next look finds it
+        with suppress(FileNotFoundError):  # it was replaced just now, and the next check finds it
             status = path.stat()
             found.append((path.name, status.st_mtime_ns, status.st_size))
     return tuple(found)

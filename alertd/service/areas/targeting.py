@@ -1,7 +1,7 @@
-"""From a target to an area, from an area to the people in it, and to the ring that each of them is in.
+"""Resolves a target to an area, finds the people in it, and assigns each person to a ring.
 
-A person in several rings belongs to the innermost, and is notified as loud and as late as that ring says. A ring goes by its number: 1 for the
-first of the target, and so on; 0 is the rest of the area, notified at once and as the alert says.
+A person in several rings belongs to the innermost, which decides loudness and delay. Rings are numbered from 1 in the
+target's order. Ring 0 is the rest of the area, notified at once with the alert's own loudness.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from geofences.polygons import ground as ground_of
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 
-#: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
-#: hundred metres. A small country may lie in it whole.
+#: Minimum share of a drawn area that must lie in a country for the country to count, because outlines of two sources
+#: differ by some hundred metres. A small country counts if this share of it lies inside.
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
-#: Areas whose regions and whose names are kept, and searches that others may share.
+#: Areas in memory with their regions and names, and searches that several callers may share.
 KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A region and how much of it lies in an area."""
+    """A region, and the share of it that lies in an area."""
 
     code: str
     name: str
@@ -75,14 +75,14 @@ class Targeting:
         self._shares: SingleFlightCache[tuple[Share, ...]] = SingleFlightCache(KEPT)
 
     async def area(self, target: Target) -> targets.Area:
-        """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
+        """Returns the area of a target. Raises Problem with all faults at once, each with its pointer under /target."""
         try:
             return await asyncio.to_thread(_resolved, asked_for(target), self.regions.library)
         except TargetErrors as error:
             raise unresolved(error, "/target", "target") from None
 
     def check_own(self, target: Target, org: str) -> None:
-        """Raises Problem where a target names what another organisation drew, as if there were no such region."""
+        """Raises Problem if a target names a region that another organisation drew, as if the region did not exist."""
         faults = tuple(
             Fault(f"/target/{part}regions/{i}", f"There is no region {code}.")
             for part, named in (("", target), ("exclude/", target.exclude))
@@ -93,18 +93,21 @@ class Targeting:
             raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
 
     async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
-        """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
+        """Returns everyone in the area who may get this alert, and everyone who named one of these `regions` instead of
+        a point.
+        """
         started = self._clock.monotonic()
         found = await self._search(geometry, alert, regions)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        # Anybody reads a metric and adds it up: it has the order of magnitude, and nothing of a few.
+        # Metrics can be read and added up by many people. So this one shows only the order of magnitude, and 0 for few
+        # people.
         magnitude = 10 ** (len(str(len(found))) - 1) if len(found) >= SMALL_COUNT else 0
         self._metrics.audience_people.observe(magnitude)
         return found
 
     async def _search(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
-        """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
-        finds whoever was registered before.
+        """Finds people. Callers with the same question share the next search, which begins after they asked. So it
+        finds everyone who was registered before.
         """
         wanted = MatchFilter(
             area=geometry,
@@ -124,7 +127,9 @@ class Targeting:
         return [await self._audience.find(alike[-1])] * len(alike)
 
     async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
-        """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
+        """Returns the ring of each person found in an alert's area: the innermost one in which any of their places
+        lies.
+        """
         target = alert.target
         base = base_ring(target)
         of_each = np.full(len(found), base, np.uint8)
@@ -137,17 +142,17 @@ class Targeting:
         return of_each
 
     async def ring_grounds(self, target: Target, geometry: shapely.MultiPolygon) -> Sequence[shapely.MultiPolygon]:
-        """The whole disc of each ring, as far as it lies in the area of a target; in the target's order."""
+        """Returns the whole disc of each ring, cut to the area, in the target's order."""
         return await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry) if target.rings else []
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
-        """The regions an area touches, with the share of each that lies inside."""
+        """Returns the regions that an area touches, with the share of each that lies inside."""
         library, wkb = self.regions.library.without_drawn, shapely.to_wkb(geometry)
         return list(await self._shares.once(library, digest(wkb), lambda: asyncio.to_thread(_shares_of, library, wkb)))
 
     def countries(self, target: Target, area: targets.Area, shares: Sequence[Share]) -> tuple[str, ...]:
-        """The countries that people are told in, as ISO 3166-1 codes: those of the regions that the target names, and where it is
-        drawn those with enough of its ground. `shares` are the area's own.
+        """Returns the countries in which people are notified, as ISO 3166-1 codes. These are the countries of the
+        target's regions and, if the target draws shapes, those with enough of its area. `shares` are the area's own.
         """
         library = self.regions.library
         found = {library.get(code).country for name in target.regions for code in library.codes(name)}
@@ -162,7 +167,7 @@ class Targeting:
         return tuple(sorted(found - {""}))
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
-        """What to call an area; `shares` are its own."""
+        """Returns the parts of an area's name. `shares` are the area's own."""
         library, name = self.regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
         found = ((library.get(share.code), share.share) for share in shares if share.code in library)
         return await self._names.once(
@@ -170,11 +175,15 @@ class Targeting:
         )
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
-        """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
+        """Returns the numbers of the regions that have enough of their area inside. People who named such a region
+        instead of a point are notified.
+        """
         return [share.number for share in shares if share.share >= self.settings.region_share]
 
     async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
-        """The same where a part is told beside ground that is one's own: also regions that lie across both, of which neither alone has enough."""
+        """Does the same for a `part` next to the organisation's `own` area. Includes regions across both that have
+        enough inside only together.
+        """
         both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
         whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
         return sorted(alone | (whole - before))
@@ -188,7 +197,7 @@ def _shares_of(library: Library, wkb: bytes) -> tuple[Share, ...]:
 
 
 def _resolved(target: targets.Target, library: Library) -> targets.Area:
-    """The area of a target, which can be told by regions in some seconds at most. Raises TargetErrors."""
+    """Returns the area of a target, if its regions can be computed within seconds. Raises TargetErrors."""
     area = targets.resolve(target, library)
     if (target.polygons or target.exclude.polygons) and library.is_tangled(copy_of(area.geometry)):
         raise TargetErrors((InvalidGeometry("", TANGLED),))
@@ -196,7 +205,7 @@ def _resolved(target: targets.Target, library: Library) -> targets.Area:
 
 
 def asked_for(target: Target) -> targets.Target:
-    """The document's target as geofences know it."""
+    """Returns the document's target in the form of `geofences`."""
     selections: list[dict[str, Any]] = [
         {
             "regions": one.regions,
@@ -221,12 +230,12 @@ _LOUDEST_FIRST = (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT)
 
 
 def rings_outwards(target: Target) -> list[int]:
-    """The rings from the innermost to the outermost; of equal ones the first."""
+    """Returns the rings from the innermost to the outermost; of equal ones the first comes first."""
     return sorted(range(1, len(target.rings) + 1), key=lambda ring: (target.rings[ring - 1].radius_km, ring))
 
 
 def base_ring(target: Target) -> int:
-    """Where those are who are in none of the smaller rings: the outermost if there is nothing but rings, else the rest."""
+    """Returns the ring of people who are in no smaller ring: the outermost if the target has only rings, else the rest."""
     other = target.regions or target.polygons or target.circles
     return REST if other or not target.rings else rings_outwards(target)[-1]
 
@@ -234,7 +243,9 @@ def base_ring(target: Target) -> int:
 def own_ring_grounds(
     target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
 ) -> dict[int, shapely.MultiPolygon]:
-    """The part of each ring that no smaller ring has, and the rest of the area, by ring. `grounds` are in the target's order."""
+    """Returns by ring the part that lies in no smaller ring, and the rest of the area. `grounds` are in the target's
+    order.
+    """
     taken: shapely.Geometry = shapely.MultiPolygon()
     found: dict[int, shapely.MultiPolygon] = {}
     for ring in rings_outwards(target):
@@ -246,19 +257,23 @@ def own_ring_grounds(
 
 
 def ring_delays_ms(target: Target) -> dict[int, int]:
-    """How long after the approval each ring is told."""
+    """Returns how long after the approval each ring is notified (ms)."""
     return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
 
 
 def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
-    """What each ring waits for, `since_ms` after the approval; before that its rings have waited for `waited_ms` already."""
+    """Returns the delays and paces of the rings, `since_ms` after the approval. The rings have waited for `waited_ms`
+    before.
+    """
     paced = ring_paces(alert.target, alert.policy)
     delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in ring_delays_ms(alert.target).items()}
     return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s, since_ms=since_ms)
 
 
 def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
-    """How fast each ring is told. Those without a pace of their own, and the rest, share the policy's; empty where nothing is slowed."""
+    """Returns the pace of each ring. Rings without their own pace, and the rest, share the policy's. Empty if nothing
+    is slowed.
+    """
     own = {REST: None} | {number: ring.pace_per_min for number, ring in enumerate(target.rings, 1)}
     shared = Pace("all", policy.pace_per_min) if policy.pace_per_min else None
     wanted = {number: Pace(str(number), pace) if pace else shared for number, pace in own.items()}
@@ -266,7 +281,9 @@ def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
 
 
 def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[int, float]:
-    """Seconds that each ring's pace takes, given the messages of each ring; a ring that is not slowed is left out."""
+    """Returns the seconds that each ring's pace takes for this number of messages in each ring. Leaves out rings that
+    are not slowed.
+    """
     totals = Counter[Pace]()
     for ring, count in messages.items():
         if pace := paces_of.get(ring):
@@ -275,7 +292,9 @@ def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[i
 
 
 def ring_order(alert: Alert, rings: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The order in which people are planned, given the ring of each: what waits last, what is loud first, from inside out."""
+    """Returns the order in which to plan people, given the ring of each: short delays first, then loud rings, then from
+    the inside out.
+    """
     delays, inner = ring_delays_ms(alert.target), [*rings_outwards(alert.target), REST]
     numbers = range(len(alert.target.rings) + 1)
     turn = sorted(numbers, key=lambda r: (delays.get(r, 0), _LOUDEST_FIRST.index(loudness(alert, r)), inner.index(r)))
