@@ -1,7 +1,8 @@
 """The current region library of a process: shipped, imported and drawn regions, reloaded when they change.
 
-An import puts files into the data directory, and a drawing goes into the store. Each API process and worker checks both
-every few seconds and replaces the whole library at once. Work in progress keeps the library that it began with.
+An import puts files into the data directory, and a drawing goes into the store. Each API process checks both every few
+seconds and replaces the whole library at once. A worker loads the library when it needs it (`ready`). Work in progress
+keeps the library that it began with.
 """
 
 from __future__ import annotations
