@@ -212,8 +212,8 @@ class ActiveAlerts:
     def to_follow(self) -> list[str]:
         """Returns the versions of the next chains to be asked whether they are over.
 
-        Each chain gets its turn at least every second: after more than `GAP_MS` the store counts a gap in which no
-        worker could settle its messages.
+        Each chain gets its turn at least every second. After a longer time without one (`GAP_MS`), the chain counts a
+        gap in which no worker settled its messages.
         """
         turn = those_next(sorted({chain_of(one) for one in self.versions}), self._followed)
         self._followed = turn[-1] if turn else ""

@@ -230,7 +230,7 @@ class PlanScheduler:
         """Plans loud alerts first, and among them those with the fewest people. So they wait for at most one chunk of a
         large alert.
 
-        Each process plans alerts of one chunk in another order, so that no two plan the same one. Raises
+        Each process plans alerts of one chunk in another order, so that two rarely plan the same one. Raises
         StoreUnavailableError.
         """
         unread, heads = self.agenda.unplanned(), list[PlanHead]()

@@ -4,12 +4,12 @@ A phone number is never removed. If a carrier calls it dead, its owner has answe
 (twilio.com/docs/api/errors/21610), and wants no messages from any sender. The number goes on the suppression list, as
 after a STOP to alertd: no import undoes that, and no other carrier sends.
 
-A mailbox is removed only if it is called dead again days after the first time. On two days in a row, 14 and 15 December
-2020, Gmail answered "550 5.1.1 The email account that you tried to reach does not exist" for live accounts, for hours
-(Google Workspace status). A sender who believed it would never have alerted these people again.
+A mailbox is removed only if it is called dead again three days or more after the first time. On two days in a row, 14
+and 15 December 2020, Gmail answered "550 5.1.1 The email account that you tried to reach does not exist" for live
+accounts, for hours (Google Workspace status). A sender who believed it would never have alerted these people again.
 
-For an unregistered token, FCM says that a new one must be used (firebase.google.com/docs/cloud-messaging/error-codes),
-and an installed app registers it.
+An unregistered token is removed at once: FCM requires a new one (firebase.google.com/docs/cloud-messaging/error-codes),
+which an installed app registers.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class Registry:
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
         await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
-        # Between claim and record, so that no STOP is missed (see `suppression`).
+        # Between claim and record, so that no STOP is missed (see `suppression.as_listed`).
         ready = await as_listed(self._people, ready)
         outcomes: list[Entered] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
