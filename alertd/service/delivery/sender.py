@@ -203,10 +203,10 @@ LOOK_AGAIN_S = 1.0
 class LeaseProgress:
     """The progress of a lease. Rows are given by their indices."""
 
-    left: list[int]
+    left: list[int]  # the gate was not asked yet
     asked: list[int] = field(default_factory=list)  # the gate was asked, and nothing is sent yet
     settled: list[Settlement] = field(default_factory=list)  # answered, but not in the ledger yet
-    dead: list[Dead] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)  # addresses to remove
     sending: bool = False  # a carrier has the rows, and its answers are not in `settled` yet
     tries: Sequence[_Try] = ()  # what the carrier has
     looked_s: float = 0.0  # when their recipients were last read (monotonic s)
