@@ -198,8 +198,8 @@ class CarrierHealth:
         return known.binding is None or known.binding.is_bound() or known.unbound >= NOBODY
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
-        """Returns the carriers of `every` that this process may use; `every` are all of a channel. A reserve carrier is
-        not used if only other processes can use the others.
+        """Returns the carriers of `every` that this process may use; `every` are all of a channel. A reserve carrier is not
+        used if only other processes can use some of the rest.
         """
         return _beside(every, [one for one in every if self.may_use(one)])
 

@@ -192,7 +192,9 @@ class ChannelCoverage:
         return repeated("attendance", self.look, LOOK_S, self._clock)
 
     async def look(self) -> None:
-        """Logs channels on which no worker sends, if two looks in a row find so: a worker may just be starting."""
+        """Logs each channel on which no worker sends, and again when one does. Two looks in a row must find none,
+        because a worker may just be starting.
+        """
         missed = {channel for channel, is_so in (await self.channels()).items() if not is_so}
         for channel in sorted((missed & self._missed) - self._told):
             structlog.get_logger().error("no worker sends", channel=channel)
