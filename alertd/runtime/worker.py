@@ -265,19 +265,19 @@ def worker_of(parts: Container) -> Worker:
 
 
 def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
-    offers = CarrierSelection(
+    selection = CarrierSelection(
         messages=MessageCache(parts.alerts, parts.renderer, parts.texts, parts.clock),
         carriers=parts.carriers,
         health=health,
         chunk=parts.settings.worker.chunk,
     )
-    hand_over = Sender(
+    sender = Sender(
         people=parts.people,
-        holding=Deferral(parts.acknowledgement_store, parts.budget),
+        deferral=Deferral(parts.acknowledgement_store, parts.budget),
         domains=parts.domains,
         carriers=parts.carriers,
         health=health,
-        offers=offers,
+        selection=selection,
         receipts=parts.receipts,
         tags=parts.tags,
         clock=parts.clock,
@@ -286,8 +286,8 @@ def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
     )
     return Dispatch(
         work=parts.work,
-        offers=offers,
-        hand_over=hand_over,
+        selection=selection,
+        sender=sender,
         health=health,
         dead_addresses=parts.dead_addresses,
         clock=parts.clock,

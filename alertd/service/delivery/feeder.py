@@ -49,14 +49,14 @@ class Dispatch:
     """Sends the rows of leases."""
 
     work: Work
-    offers: CarrierSelection
-    hand_over: Sender
+    selection: CarrierSelection
+    sender: Sender
     health: CarrierHealth
     dead_addresses: DeadAddresses
     clock: Clock
 
     async def drain(
-        self, lease: Lease, stop_control: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
+        self, lease: Lease, is_stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
     ) -> None:
         """Tries every row of a lease once.
 
@@ -65,47 +65,47 @@ class Dispatch:
         """
         way = LeaseProgress(list(range(len(lease.rows))))
         try:
-            await self._chunks(lease, way, lambda: stop_control() or gives_way())
+            await self._chunks(lease, way, lambda: is_stopping() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         except Exception:
             # No carrier has these rows: retry them later and apart, or a faulty row stops the same others again.
             if not way.sending and (way.asked or way.settled):
-                await self._end(lease, way, stop_control, later=True)
+                await self._end(lease, way, is_stopping, later=True)
             raise
-        await self._end(lease, way, stop_control)
+        await self._end(lease, way, is_stopping)
         if way.dead:  # last, because no message waits for it
             await self.dead_addresses.gone(way.dead)
 
-    async def _chunks(self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool]) -> None:
-        while way.left and not stop_control():
-            offer = await self.offers.next(lease, way.left)
+    async def _chunks(self, lease: Lease, way: LeaseProgress, is_stopping: Callable[[], bool]) -> None:
+        while way.left and not is_stopping():
+            offer = await self.selection.next(lease, way.left)
             if offer is None:  # the rest goes back to the queue
                 return
             if not offer.rows and not way.settled and offer.wait_s < LONGEST_SLEEP_S:
                 await self.clock.sleep(offer.wait_s)
                 continue
             way.asked = offer.rows
-            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, stop_control))
+            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, is_stopping))
             asked = [lease.rows[i] for i in offer.rows]
             gate, granted = await self.work.gate(lease, way.settled, asked, offer.carrier.number)
             way.settled = []
             if gate is not Gate.GO:
                 way.asked = []
-                await self.offers.give_back(offer, len(asked))
+                await self.selection.give_back(offer, len(asked))
                 return
             gone = set(offer.rows)
             way.left = [i for i in way.left if i not in gone]
             if offer.rows:
                 indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
                 async with until.keep_asking():
-                    report = await self.hand_over.send(lease, indices, offer, until, way)
+                    report = await self.sender.send(lease, indices, offer, until, way)
                 await self.health.heed(offer.carrier, report, offer.block if offer.wait_s else None)
             else:  # settle the answers, and notice a cancellation during the wait
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
     async def _goes_on(
-        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stop_control: Callable[[], bool]
+        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, is_stopping: Callable[[], bool]
     ) -> bool:
         """Returns whether the begun messages may still be written: with a slow carrier, most of a chunk is not written
         yet.
@@ -113,15 +113,13 @@ class Dispatch:
         rev = offer.ready.rev if offer.ready else 0
         try:
             return (
-                not stop_control()
-                and await self.work.goes_on(lease, rev)
-                and await self.hand_over.still(lease, offer, way)
+                not is_stopping() and await self.work.goes_on(lease, rev) and await self.sender.still(lease, offer, way)
             )
         except StoreUnavailableError:
             return False
 
     async def _end(
-        self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool], *, later: bool = False
+        self, lease: Lease, way: LeaseProgress, is_stopping: Callable[[], bool], *, later: bool = False
     ) -> None:
         """Stores the outcomes and the unsent rows. Only this process knows them, so it retries while the store is away.
 
@@ -133,7 +131,7 @@ class Dispatch:
         give_up = self.clock.monotonic() + SETTLE_WITHIN_S
         await retry(
             lambda: self.work.end(lease, settled, back), StoreUnavailableError, SETTLE_EVERY_S, self.clock,
-            lambda: stop_control() and self.clock.monotonic() > give_up,
+            lambda: is_stopping() and self.clock.monotonic() > give_up,
         )  # fmt: skip
 
 

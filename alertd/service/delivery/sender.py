@@ -228,11 +228,11 @@ class Sender:
     """Sends chunks."""
 
     people: People
-    holding: Deferral
+    deferral: Deferral
     domains: Domains
     carriers: Carriers
     health: CarrierHealth
-    offers: CarrierSelection
+    selection: CarrierSelection
     receipts: Receipts
     tags: Tags
     clock: Clock
@@ -254,7 +254,7 @@ class Sender:
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, admission = await self._admitted(lease, found, carrier, ready)
         # Give them back now: during a slow send they would expire.
-        offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
+        offer = await self.selection.give_back(offer, len(offer.rows) - len(tries))
         way.tries = tries  # `until.renewed` also checks these recipients
         await until.renewed()
         way.sending, started = True, self.clock.monotonic()
@@ -282,9 +282,9 @@ class Sender:
             await self._name(answered, carrier, carrier.channel, ready)
         gone = sum(answer.may_have_left for answer in report.answers)
         with suppress(StoreUnavailableError):  # otherwise the cost counts as spent
-            await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
+            await self.deferral.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         if withheld := [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]:
-            await self.offers.give_back(offer, len(withheld))
+            await self.selection.give_back(offer, len(withheld))
             await self.domains.give_back(carrier, admission.blocks, withheld, loud=ready.loud)
         domains = self.domains.note_answers(carrier, admission.probed, addresses, report.said, attempts)
         return report._replace(domains=domains)
@@ -304,7 +304,7 @@ class Sender:
             usable_value(person, one.address, *asked)[0] == one.recipient.address
             for person, one in zip(people, way.tries, strict=True)
         )
-        return may and not await self.holding.began(lease, numbers, people, offer.ready, self.clock.now_ms())
+        return may and not await self.deferral.began(lease, numbers, people, offer.ready, self.clock.now_ms())
 
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
@@ -337,7 +337,7 @@ class Sender:
                 usable[i] = value, person
         # Recipients without a usable address cost nothing.
         whom = [person for _, person in usable.values()]
-        held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
+        held = await self.deferral.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
         for i, (value, _) in usable.items():
             if i in held:
                 settled.append(held[i])

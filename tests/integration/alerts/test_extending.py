@@ -58,7 +58,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Container, sample: dict
     """What is queued goes out after the old end, with the new one in its words; no version tells of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push"], external_id="x-1")
-    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.selection.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
     done = await parts.amendment.extend(record.id, BEA, later(record), "Still missing")
@@ -90,7 +90,7 @@ async def test_what_an_update_says_of_the_end_is_read_again(parts: Container, sa
     record = await planned(parts, sample)
     taken = await parts.update_proposals.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.selection.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
     done = await parts.amendment.extend(record.id, BEA, later(update), "Still missing")

@@ -202,7 +202,7 @@ async def test_ends_name_nobody(parts: Container, sandbox: Sandbox, sample: dict
     done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     await tell(parts, done)
     notice = await parts.alerts.get(done.told_by)
-    messages = worker_of(parts).feeder.dispatch.offers.messages
+    messages = worker_of(parts).feeder.dispatch.selection.messages
     for channel in ALL:
         ready = await messages.ready(notice.id, BatchKey(channel=channel, language="es"), parts.carriers.of(channel)[0])
         text = repr(ready.prepared.payload)
@@ -255,7 +255,7 @@ async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
     assert await worker_of(parts).plans.planner.plan(started_before(notice, SETTLE_MS))
     dispatch, heard = worker_of(parts).feeder.dispatch, dict[bool, str]()
     while lease := await lease_of(parts.work, record.id, "push"):
-        ready = await dispatch.offers.messages.ready(notice.id, lease.alike, parts.carriers.of("push")[0])
+        ready = await dispatch.selection.messages.ready(notice.id, lease.alike, parts.carriers.of("push")[0])
         heard[lease.alike.muted] = re.findall(r'"loudness": ?"(\w+)"', repr(ready.prepared.payload))[0]
         await dispatch.drain(lease, lambda: False)
     await send(parts, record, "mail")

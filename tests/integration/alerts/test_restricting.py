@@ -59,7 +59,7 @@ KEPT = ("Santa Justa", '"years":7', "female", "116000", "SE-2026-117")
 
 async def said(parts: Container, alert_id: str, channel: str = "push") -> str:
     """A message as its carrier takes it, by a worker that had nothing in memory."""
-    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(
+    ready = await worker_of(parts).feeder.dispatch.selection.messages.ready(
         alert_id, BatchKey(channel=channel, language="es"), parts.carriers.of(channel)[0]
     )
     return repr(ready.prepared.payload)
@@ -195,7 +195,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Container, sample: di
     """Also from a worker that had the old words in memory."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["sms"])
-    messages = worker_of(parts).feeder.dispatch.offers.messages
+    messages = worker_of(parts).feeder.dispatch.selection.messages
     alike, carrier = BatchKey(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await parts.amendment.restrict(record.id, ANA, "x")

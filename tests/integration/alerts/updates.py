@@ -67,7 +67,9 @@ def got(sandbox: Sandbox, version: str) -> list[str]:
 async def again(parts: Container, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
     """A message as its carrier takes it, for whoever was told before or was not."""
     alike = BatchKey(channel=channel, language="es", again=was_told)
-    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
+    ready = await worker_of(parts).feeder.dispatch.selection.messages.ready(
+        alert_id, alike, parts.carriers.of(channel)[0]
+    )
     return repr(ready.prepared.payload).replace(" ", "")
 
 

@@ -178,7 +178,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Container, sample: dict[st
     (carrier,) = parts.carriers.of("push")
     loud = [
         (
-            await worker_of(parts).feeder.dispatch.offers.messages.ready(
+            await worker_of(parts).feeder.dispatch.selection.messages.ready(
                 record.id, BatchKey(channel="push", language="es", ring=ring), carrier
             )
         ).loud
