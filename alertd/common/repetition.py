@@ -90,13 +90,13 @@ async def repeated(
 ) -> AsyncIterator[None]:
     """A step, at once and then every so many seconds, as long as this lasts. One that fails is told in the log and tried again."""
 
-    async def told() -> None:
+    async def try_step() -> None:
         try:
             await step()
         except Exception:  # noqa: BLE001  whatever it is, it is told, and tried again
             structlog.get_logger().exception("background work failed", work=name)
 
-    task = asyncio.create_task(repeat(told, every_s, clock), name=name)
+    task = asyncio.create_task(repeat(try_step, every_s, clock), name=name)
     try:
         yield
     finally:

@@ -13,10 +13,12 @@ from alertd.model import rules
 from alertd.model.alert import Status
 from alertd.model.case import bare_plate
 from alertd.model.fields import folded_subject
-from alertd.model.states import AlertState
+from alertd.model.states import SHOWN, AlertState
 from alertd.service.access import Credential, hands_of
 from alertd.service.reach import LEAST_SHOWN, about
 from alertd.store.alerts.records import AlertRecord
+
+_ON_ITS_WAY = SHOWN | {AlertState.SCHEDULED}
 
 #: Number of attempts when others change the same record at the same moment.
 TRIES = 5
@@ -105,3 +107,13 @@ def refused(old: str, new: AlertState) -> Problem:
             "The alert was changed, or put back from a backup, since this update was submitted. Return the update, and have a new one submitted.",
         )
     return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")
+
+
+def is_approved_by(record: AlertRecord, who: Credential) -> bool:
+    """Returns whether this very person approved the alert, and it is scheduled or shown."""
+    return record.state in _ON_ITS_WAY and who.is_person(record.approval.by)
+
+
+def is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
+    """Returns whether this very person has approved the alert meanwhile, at the revision that was read."""
+    return is_approved_by(now, who) and now.approval.rev in {read.rev, read.approval.rev}

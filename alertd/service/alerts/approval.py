@@ -17,7 +17,7 @@ from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
 from alertd.model import rules
 from alertd.model.alert import Alert, Status
-from alertd.model.states import AMENDABLE, KNOWN, SHOWN, WAITING, AlertState
+from alertd.model.states import AMENDABLE, KNOWN, WAITING, AlertState
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.duplicates import claim_external_id
@@ -35,6 +35,8 @@ from alertd.service.decision_checks import (
     check_revision,
     check_second_person,
     has_ended,
+    is_approved_by,
+    is_as_approved,
     refused,
 )
 from alertd.service.messages.texts import Texts
@@ -48,9 +50,7 @@ from alertd.store.engine.codec import SealError
 
 @dataclass(slots=True)
 class Approval:
-    """Takes decisions about alerts that wait. Idempotent: repeating a decision returns the first result, so a client
-    can retry after a lost response.
-    """
+    """Takes decisions about waiting alerts. A repeated decision returns the first result, so a client can retry."""
 
     alerts: Alerts
     freezing: Freezing
@@ -64,9 +64,7 @@ class Approval:
     reach_previews: ReachPreview
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
-        """Returns an alert of the caller's organisation. Raises Problem not-found for an unknown alert and for an
-        alert of another organisation.
-        """
+        """Returns an alert of the caller's organisation. Raises Problem not-found for any other id."""
         record = await self.alerts.get(alert_id)
         if record is None or record.org != who.org:
             raise Problem("not-found", "There is no such alert.")
@@ -94,8 +92,7 @@ class Approval:
         check fails. That person then sees the reason.
         """
         unattended = await self.organisations.unattended(record, known)
-        # The reach of a scheduled alert is not known yet. An alert to very few people would reveal whether a person
-        # lives there.
+        # A scheduled alert's reach is not known yet. An alert to very few people would reveal whether a person lives there.
         if unattended is None or record.times.starts or record.target.seen < LEAST_SHOWN:
             return record
         try:
@@ -109,9 +106,7 @@ class Approval:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """Submits a draft or a returned alert for approval by a second person, who must not be the caller. Raises
-        Problem as the intake of an alert does.
-        """
+        """Submits a draft or a returned alert to a second person, not the caller. Raises Problem like the intake."""
         record = await self.get(alert_id, who)
         hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         if record.state in AMENDABLE:
@@ -149,7 +144,7 @@ class Approval:
         record = await self.get(alert_id, who)
         if overspend and not who.may(OVERSPEND):
             raise Problem("not-allowed", f"To exceed the budget, a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
-        if _is_approved(record, who):
+        if is_approved_by(record, who):
             if record.approval.rev and rev != record.approval.rev:
                 check_revision(record, rev)
             if overspend:
@@ -188,8 +183,9 @@ class Approval:
         return await self._open(alone, named, record.target.seen if people is None else people)
 
     async def start(self, record: AlertRecord) -> AlertRecord:
-        """Opens the gate of a scheduled alert when its start has come. Freezes the present audience, and repeats all
-        checks of an approval. Raises Problem; then no person is notified.
+        """Opens the gate of a scheduled alert at its start, with the present audience. Repeats all checks of an approval.
+
+        Raises Problem; then no person is notified.
         """
         scopes = await self.stop_control.scopes(record.org, record.approval.key)
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
@@ -200,9 +196,7 @@ class Approval:
         return await self._open(record, who, record.target.seen, starts=True)
 
     async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
-        """Makes a scheduled alert wait for its second person again, with the current texts of its organisation.
-        Returns the alert, or None if it is no longer as `record` says.
-        """
+        """Makes a scheduled alert wait for a second person again, with the current texts. None if `record` is outdated."""
         texts = await self.texts.revision(record.org)
         done, _ = await self.alerts.step(
             record.id, AlertState.PENDING, rev=record.rev, texts=texts, reason=reason, approver="", approver_key=""
@@ -217,7 +211,7 @@ class Approval:
             approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
         )  # fmt: skip
         now = await self.get(record.id, who)
-        if not done and not _is_as_approved(now, record, who):
+        if not done and not is_as_approved(now, record, who):
             raise refused(old, AlertState.SCHEDULED)
         return now
 
@@ -247,7 +241,7 @@ class Approval:
             done, old = await self.freezing.freeze(record, frozen, who)
         await self.stop_control.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
-        if not done and not _is_as_approved(now, record, who):
+        if not done and not is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
         return now
 
@@ -386,8 +380,7 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     draft: bool = False,
     known: str = "",
 ) -> Taken:
-    """Submits an alert, and returns it as stored, or as it would be stored in a dry run. Opens its gate if it needs no
-    second person.
+    """Submits an alert, and opens its gate if it needs no second person. Returns it, as it would be in a dry run.
 
     `stance` is the policy of the caller's organisation, if the caller read it for this very request. `known` is the id
     of the alert that this one repeats, if the caller found it already. Raises Problem.
@@ -406,16 +399,3 @@ async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Al
     """Returns an alert that was submitted before, in its present state and with its present reach. Raises Problem."""
     record = await approval.get(alert_id, who)
     return Taken.of(record, await intake.look(alert, who))
-
-
-def _is_approved(record: AlertRecord, who: Credential) -> bool:
-    """Returns whether this very person approved the alert, and it is scheduled or shown."""
-    return record.state in _ON_ITS_WAY and who.is_person(record.approval.by)
-
-
-def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
-    """Returns whether this very person has approved the alert meanwhile, at the revision that was read."""
-    return _is_approved(now, who) and now.approval.rev in {read.rev, read.approval.rev}
-
-
-_ON_ITS_WAY = SHOWN | {AlertState.SCHEDULED}

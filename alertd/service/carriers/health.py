@@ -36,7 +36,7 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers.carriers import UNLIMITED, Carrier, Carriers, Heard
-from alertd.service.carriers.retries import Signs, signs_of
+from alertd.service.carriers.retries import Signs, is_of_an_address, is_refusal, signs_of, was_not_bound
 from alertd.store.carriers.limits import FAILURES, Block, ConnectionShares, Limits, Share
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
@@ -55,13 +55,10 @@ TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
 #: Seconds after a carrier took nothing of this process. In this time the others get shares of its connections first.
 LAST_S = 300.0
-#: Seconds for which a process keeps trying a carrier that refuses it. In this time the others announce whether they are
-#: connected.
+#: Seconds for which a process tries a carrier that refuses it, while the others announce whether they are connected.
 REFUSED_S = 2.0
 #: Failures that may not be the carrier's fault: clock, certificates, network and configuration belong to the machine.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
-#: Reasons of an unbound channel, which has written nothing.
-_NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 _NO_CONNECTION = (Reason.CONNECTION, Subject.CARRIER)
 #: Refused addresses in a row that are believed. Of a hundred live tokens a few are dead, and at least one is accepted.
 IN_A_ROW = 20
@@ -261,7 +258,7 @@ class CarrierHealth:
                 await self.limits.give_back(carrier.name, carrier.rate, permits, loud=loud, block=block)
         return block.less(permits, carrier.rate)
 
-    def read(
+    def judge(
         self,
         carrier: Carrier,
         addresses: Sequence[str],
@@ -278,7 +275,7 @@ class CarrierHealth:
         messages that another server accepted do not make it believed. Its answers do not judge the carrier.
         """
         if not self._is_bound(carrier) or self._is_refused(carrier, said):
-            said = [WITHHELD if _was_not_bound(one) else one for one in said]
+            said = [WITHHELD if was_not_bound(one) else one for one in said]
         channel = carrier.channel
         if isinstance(channel, Apart):
             whose = [f"{carrier.name} {channel.server_of(address)}" for address in addresses]
@@ -288,14 +285,12 @@ class CarrierHealth:
         return ChunkReport(said, answers, signs, any(one.answer is Answer.ACCEPTED for one in said), refused)
 
     def _is_refused(self, carrier: Carrier, answers: Sequence[Outcome]) -> bool:
-        """Returns whether the carrier refuses the connections of this process and may take those of others. If so, this
-        process leaves the carrier to them.
-        """
+        """Returns whether the carrier refuses only this process's connections. If so, leaves the carrier to the others."""
         known = self._known[carrier.name]
         if known.sharing is None or known.share is None or not known.share.others or known.sharing.is_connected():
             return False
         # Some servers hang up on one recipient, which says nothing about the others.
-        if not any(_was_not_bound(one) and (one.reason, one.subject) == _NO_CONNECTION for one in answers):
+        if not any(was_not_bound(one) and (one.reason, one.subject) == _NO_CONNECTION for one in answers):
             return False
         now_s = self.clock.monotonic()
         if not known.share.working:
@@ -309,11 +304,11 @@ class CarrierHealth:
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], attempts: Sequence[int], *, resting: bool
     ) -> tuple[list[Outcome], int]:
-        """Returns the answers to a chunk, and the number of new recipients with a refusal that is not believed. Such a
-        refusal becomes a retry. `whose` names the server of each answer.
+        """Returns the answers, with refusals that are not believed as retries, and the number of these for new recipients.
+        `whose` names the server of each answer.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
-        refused = Counter(one for one, answer, attempt in triples if _is_refusal(answer, attempt))
+        refused = Counter(one for one, answer, attempt in triples if is_refusal(answer, attempt))
         works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._refused[one] = 0
@@ -326,10 +321,10 @@ class CarrierHealth:
         return [
             # Retried until the alert ends, if need be.
             answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)
-            if one in doubted and _is_of_an_address(answer, attempt)
+            if one in doubted and is_of_an_address(answer, attempt)
             else answer
             for one, answer, attempt in triples
-        ], sum(attempt == 1 and one in doubted and _is_refusal(answer, 1) for one, answer, attempt in triples)
+        ], sum(attempt == 1 and one in doubted and is_refusal(answer, 1) for one, answer, attempt in triples)
 
     def _doubts(self, one: str, refused: int, *, resting: bool) -> bool:
         self._refused[one] += refused
@@ -340,14 +335,12 @@ class CarrierHealth:
         return doubts
 
     async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
-        """Pauses a carrier or domain that asks for it, until a probe shows that it works. `probed` is the permit to
-        probe a resting carrier, if the chunk had it.
-        """
+        """Pauses a carrier or domain that asks for it. `probed`: the chunk's permit to probe a resting carrier, if any."""
         signs, refused = report.signs, report.refused
         if report.accepted:
             self.took(carrier)
-        # If others can replace it, a carrier that rests or refuses everyone must first accept a recipient. An only
-        # carrier that refuses many recipients does not rest: those may be dead, and all others would wait.
+        # If others can replace it, a carrier that rests or refuses everyone must first accept a recipient.
+        # An only carrier that refuses many recipients does not rest: those may be dead, and all others would wait.
         others = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]
         is_replaced = bool(probed or refused) and not all((await self.limits.open_breakers(others)).values())
         works = report.accepted or (signs.works and not is_replaced)
@@ -368,9 +361,7 @@ class CarrierHealth:
             await self.limits.undecided(carrier.name, probed)
 
     async def _failed(self, carrier: Carrier, times: int, why: Reason) -> None:
-        """Counts failures; after enough of them the carrier rests. If the carrier accepts messages of other processes,
-        the fault is on this machine, and this process leaves the carrier to them.
-        """
+        """Counts failures; after enough of them the carrier rests. Leaves it to other processes if it accepts theirs."""
         reason = why.name.lower()
         if why in OF_A_MACHINE and await self.leave(carrier, times):
             structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=reason)
@@ -403,29 +394,7 @@ class CarrierHealth:
         return True
 
 
-def _was_not_bound(answer: Outcome) -> bool:
-    return answer.answer is Answer.RETRY and answer.reason in _NOT_BOUND and not answer.partly
-
-
 def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:
-    """Returns the usable carriers of a channel. Leaves reserves out if some carriers of the channel are usable only by
-    other processes.
-    """
+    """Returns the usable carriers of a channel, without reserves if other processes may use more carriers."""
     stands_by = any(one.weight for one in every) and len(usable) < len(every)
     return [one for one in usable if one.weight] if stands_by else usable
-
-
-def _is_refusal(answer: Outcome, attempt: int) -> bool:
-    """Returns whether an answer refuses a recipient in a way that counts: temporarily at the first attempt, or for good
-    (see `_is_of_an_address`).
-    """
-    is_for_now = answer.answer is Answer.RETRY and answer.subject is Subject.RECIPIENT
-    return (is_for_now and attempt == 1) or _is_of_an_address(answer, attempt)
-
-
-def _is_of_an_address(answer: Outcome, attempt: int) -> bool:
-    """Returns whether an answer refuses an address for good. A bad address counts at the first attempt only: bad
-    addresses are retried side by side, and none of them is accepted.
-    """
-    is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
-    return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)

@@ -170,3 +170,28 @@ def wait_s(attempt: int, *, urgent: bool = False) -> float:
     """
     longest = min(LONGEST_URGENT_S if urgent else LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
     return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))
+
+
+#: Reasons of an unbound channel, which has written nothing.
+_NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
+
+
+def was_not_bound(answer: Outcome) -> bool:
+    """Returns whether the channel was not bound to its carrier, and wrote nothing."""
+    return answer.answer is Answer.RETRY and answer.reason in _NOT_BOUND and not answer.partly
+
+
+def is_refusal(answer: Outcome, attempt: int) -> bool:
+    """Returns whether an answer refuses a recipient in a way that counts: temporarily at the first attempt, or for good
+    (see `is_of_an_address`).
+    """
+    is_for_now = answer.answer is Answer.RETRY and answer.subject is Subject.RECIPIENT
+    return (is_for_now and attempt == 1) or is_of_an_address(answer, attempt)
+
+
+def is_of_an_address(answer: Outcome, attempt: int) -> bool:
+    """Returns whether an answer refuses an address for good. A bad address counts at the first attempt only: bad
+    addresses are retried side by side, and none of them is accepted.
+    """
+    is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
+    return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)

@@ -260,7 +260,7 @@ class Sender:
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         addresses, attempts = [one.recipient.address for one in tries], [one.attempt for one in tries]
-        report = self.health.read(carrier, addresses, attempts, said, probes=offer.wait_s > 0)
+        report = self.health.judge(carrier, addresses, attempts, said, probes=offer.wait_s > 0)
         judged = partial(
             after,
             attempts=self.attempts,

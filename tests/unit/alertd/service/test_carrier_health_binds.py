@@ -143,7 +143,7 @@ async def test_a_lost_bind_is_no_answer():
     def said_by(carrier: Carrier) -> Sequence[Outcome]:
         answers = [*lost, *others]
         addresses = [f"+3460000000{i}" for i in range(len(answers))]
-        return health.read(carrier, addresses, [1] * len(answers), answers, probes=False).said
+        return health.judge(carrier, addresses, [1] * len(answers), answers, probes=False).said
 
     assert said_by(centre) == [WITHHELD, WITHHELD, *others]
     assert said_by(text) == [*lost, *others]
