@@ -166,9 +166,8 @@ class Approval:
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
     ) -> AlertRecord:
-        """Approves an alert by its own author, after `break_glass` found that this is allowed. Makes all checks of
-        `approve`, except the one for a second person. From then on, the caller and the makers of the caller's sign-in
-        cannot be its second person. Raises Problem as `approve` does.
+        """Approves an alert by its own author, after `break_glass` found that this is allowed. Makes all checks of `approve`
+        but the one for a second person, whom the caller and the makers of the sign-in cannot be later. Raises like `approve`.
         """
         if record.times.starts > self.clock.now_ms():
             raise Problem("precondition-failed", "The alert starts later: have a second person approve it before then.")
