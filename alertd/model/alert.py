@@ -1,6 +1,7 @@
-"""An alert as it is sent: the whole JSON, its limits, and what follows from its own words alone.
-
-Read it with `Alert.model_validate_json(body)` (see `fields.Document`) and turn what that raises into faults with
+"""The submitted alert document: its JSON fields, their limits, and the rules that need no other information.
+Parse it with `Alert.model_validate_json(body)` (see `fields.Document`). Turn the exception into faults with
+`faults.faults_of`. Rules that need a clock, other data or a decision are in `rules`. A document that parses may still use
+fields that alertd does not support: see `rules.not_honoured`.
 `faults.faults_of`. What needs a clock, a second look or a decision is in `rules`. Accepted here does not mean honoured:
 ask `rules.not_honoured`.
 """
@@ -44,16 +45,16 @@ from alertd.model.kinds import (
 )
 from channels.base import Loudness
 
-#: Every municipality of the largest countries that have them in the library; above that, name their parent.
+#: Enough for every municipality of the largest countries in the library. For a larger target, name the parent regions.
 MAX_REGIONS = 10_000
-#: As GOV.UK Emergency Alerts has it: more polygons than anyone draws, few enough to check at once. The limit of
-#: vertices over all of them is the target's own.
+#: As in GOV.UK Emergency Alerts: more polygons than a person draws, and few enough to check in one request. The target
+#: has its own limit for the vertices of all polygons together.
 MAX_POLYGONS = 1_000
 MAX_CIRCLES = 1_000
 MAX_RINGS = 10
-#: Wider areas are drawn or named as regions: a larger radius is a mistake of unit.
+#: Larger areas are drawn or named as regions; a larger radius is a wrong unit.
 MAX_RADIUS_KM = 2_000
-#: A place older than a month says nothing about where someone is; the hours of a place are kept for 170 days.
+#: Hours. A position older than a month does not show where a person is now. Position times are stored for 170 days.
 MAX_AGE_H = 24 * 30
 #: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
 MAX_HEADLINE = 160
@@ -62,7 +63,7 @@ MAX_INSTRUCTION = 2_000
 
 
 class Status(StrEnum):
-    """Whether it is meant: Test and Exercise reach only testers."""
+    """The CAP status. Test and Exercise alerts are sent to testers only."""
 
     ACTUAL = "Actual"
     EXERCISE = "Exercise"
@@ -70,14 +71,14 @@ class Status(StrEnum):
 
 
 class Author(Document):
-    """Who speaks. Without it, the person the key belongs to."""
+    """The author of an alert. The default is the person to whom the API key belongs."""
 
     subject: Subject | None = None
     on_behalf_of: Line | None = None
 
 
 class Info(Document):
-    """The sender's own words in one language. `machine` text is never sent before a person has reviewed it."""
+    """The author's own text in one language. `machine` text is never sent before a person has reviewed it."""
 
     headline: Annotated[str, Words(MAX_HEADLINE)] | None = None
     description: Annotated[str, Words(MAX_DESCRIPTION)] | None = None
@@ -85,7 +86,7 @@ class Info(Document):
     source: Literal["human", "reviewed", "machine"] = "human"
 
 
-#: A shape stops at its first fault: a million broken vertices would otherwise take half a minute to list.
+#: Validation of a shape stops at its first fault, because listing a million broken vertices takes half a minute.
 Position = Annotated[tuple[Finite, ...], Field(min_length=2, max_length=3), FailFast()]
 LinearRing = Annotated[tuple[Position, ...], FailFast()]
 Rings = Annotated[tuple[LinearRing, ...], FailFast()]
@@ -110,18 +111,18 @@ RadiusKm = Annotated[float, Field(ge=0, le=MAX_RADIUS_KM, allow_inf_nan=False)]
 
 
 class Circle(Document):
-    """All ground within a true distance of a point. A radius of 0 needs a buffer."""
+    """The area within a geodesic distance of a point. A radius of 0 needs a buffer."""
 
     center: Point
     radius_km: RadiusKm
 
 
-#: Whoever was told already hears of a change, or of the end, at once.
+#: Description of `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the end at once.
 _PACE = "At most so many messages a minute, of all channels together, ten seconds' worth at a time: as many calls as a hotline can take."
 
 
 class Ring(Circle):
-    """A circle told at its own loudness, so long after the approval. Whoever is in several is in the smallest."""
+    """A circle with its own loudness and a delay after the approval. A person in several rings gets the smallest one's."""
 
     loudness: Annotated[Loudness | None, Field(description="Default: the alert's.")] = None
     delay_min: Annotated[int, Field(ge=0, le=24 * 60)] = 0
@@ -131,7 +132,7 @@ class Ring(Circle):
 
 
 class Exclusion(Document):
-    """Ground taken out of the target."""
+    """An area that is removed from the target."""
 
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS)] = ()
     polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()
@@ -139,7 +140,7 @@ class Exclusion(Document):
 
 
 class Target(Exclusion):
-    """Whom to tell: everyone who belongs to any of this, save what is excluded."""
+    """The recipients: everyone who belongs to any of these areas or groups, unless `exclude` removes them."""
 
     rings: Annotated[tuple[Ring, ...], Field(max_length=MAX_RINGS)] = ()
     buffer_km: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0
@@ -161,7 +162,7 @@ class Target(Exclusion):
 
 
 class Policy(Document):
-    """Which places of a subscriber count, how long ago they may have been seen where they are `now`, and how fast to send."""
+    """Which places of a subscriber count, the maximum age of a `now` position (hours), and how fast to send."""
 
     places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)] = tuple(PlaceKind)
     max_age_h: Annotated[int, Field(ge=1, le=MAX_AGE_H)] = 24
@@ -188,17 +189,15 @@ class Policy(Document):
 
 
 class Publish(Document):
-    """Where else it is shown, while it is told. There are no public pages yet: asking for one is refused."""
+    """Where the alert is also published while it is active. There are no public pages yet, so `page` is refused."""
 
     page: bool = False
     feed: bool = False  # /feed.atom, and its CAP document for everyone
-    area: Literal["regions", "exact", "none"] = (
-        "regions"  # of what is published; of regions, what was drawn is not shown
-    )
+    area: Literal["regions", "exact", "none"] = "regions"  # the area to publish; `regions` leaves out drawn shapes
 
 
 class Alert(Document):
-    """One alert, as sent and as kept."""
+    """One alert, as submitted and as stored."""
 
     kind: Kind
     level: Level
@@ -269,7 +268,7 @@ GENERAL_NEEDS = "A general alert needs a headline and a description in at least 
 
 
 def _missing_words(texts: Mapping[str, Info]) -> list[tuple[Location, str]]:
-    """The place of each headline and description that is missing, and a sentence that names it."""
+    """Returns the location of each missing headline and description, with a sentence that names it."""
     return [
         ((language, name), f"The {name} is missing. {GENERAL_NEEDS}")
         for language, text in texts.items()
@@ -278,7 +277,7 @@ def _missing_words(texts: Mapping[str, Info]) -> list[tuple[Location, str]]:
     ]
 
 
-#: Without these there is nothing to tell, or nobody to tell it to.
+#: Required fields of a missing-child alert. Without them the message has no content or no contact.
 CHILD_NEEDS = (
     ("number", "A missing-child alert needs the number of its case."),
     ("children", "A missing-child alert needs at least one child."),
@@ -298,13 +297,13 @@ EXAMPLE: JsonDict = {
 
 
 class _Request(Alert):
-    """An alert as posted, with what its sender wishes of it."""
+    """An alert as posted, with the client's extra wish (`state` or `notify`)."""
 
     def alert(self) -> Alert:
-        """The alert without the wish."""
+        """Returns the alert without the wish."""
         fields, said = Alert.model_fields, Alert.__new__(Alert)
         said.__setstate__(
-            {  # `model_construct`, which looks for other names of each field, takes three times as long
+            {  # `model_construct` looks up other names of each field and takes three times as long
                 "__dict__": {name: value for name, value in self.__dict__.items() if name in fields},
                 "__pydantic_fields_set__": self.model_fields_set & fields.keys(),
                 "__pydantic_extra__": None,
@@ -315,7 +314,7 @@ class _Request(Alert):
 
 
 class AlertRequest(_Request):
-    """An alert as posted: with `"state": "draft"` it is kept and goes no further."""
+    """A posted alert. `"state": "draft"` stores it without submitting it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -323,7 +322,7 @@ class AlertRequest(_Request):
 
 
 class UpdateRequest(_Request):
-    """What an alert is to say from now on, whole, and who is told of it."""
+    """The complete new content of an alert, and how to notify its recipients of the change."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE, "notify": "full"}]})
 
@@ -331,14 +330,15 @@ class UpdateRequest(_Request):
 
 
 def loudness(alert: Alert, ring: int = 0) -> Loudness:
-    """How loud the alert is in a ring (1 is the first, 0 the rest): as the ring says, else by its level, whatever CAP severity
-    it names.
+    """Returns the loudness in a ring (1 is the first ring, 0 the rest of the target).
+
+    The ring's own loudness comes first, then that of the alert's level. The CAP severity has no effect.
     """
     own = alert.target.rings[ring - 1].loudness if ring else None
     return own or KINDS[alert.kind][alert.level].loudness
 
 
 def loudest(alert: Alert) -> Loudness:
-    """How loud the alert is where it is loudest."""
+    """Returns the greatest loudness that the alert has in any ring."""
     said = {loudness(alert, ring) for ring in range(len(alert.target.rings) + 1)}
     return next(one for one in (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT) if one in said)

@@ -1,7 +1,7 @@
-"""The case of a missing child: who is missing, what was verified, where the child was seen, whom to call.
+"""The case of a missing child: the child, the verification, the last sighting and the contacts.
 
-What is told to the public and what is internal lie side by side here, as a case file has them. Internal are the whole
-verification, the exact point of `last_seen` and the case number; templates must not show them.
+A case file holds public and internal data side by side, and so does this model. Internal are the whole verification, the
+exact point of `last_seen` and the case number; templates must not show them.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from alertd.model.fields import (
 )
 from alertd.model.kinds import Eyes, Hair, Protection, Sex
 
-#: More children than any family that disappears together; beyond, a message cannot name them and a case has to be split.
+#: More children than any family that disappears together. A message cannot name more, so such a case must be split.
 MAX_CHILDREN = 20
-#: Whoever reads a poster can look through a handful; an SMS has room for one.
+#: A reader of a poster can check a handful of contacts; an SMS has room for one.
 MAX_CONTACTS = 10
 MAX_PHOTOS = 5
 #: The United Nations' Convention on the Rights of the Child, article 1: a child is below 18.
 MAX_AGE_YEARS = 17
-#: Up to here people say months.
+#: Up to this age people count in months.
 MAX_AGE_MONTHS = 35
 
 
 class Decision(Document):
-    """Who decided something, and when."""
+    """The person who decided something, and the time."""
 
     by: Line
     at: Instant
 
 
 class Verification(Document):
-    """What was checked before a child is named in public. An Actual alert needs all of it; it is never published."""
+    """The checks before a child is named in public. An Actual alert needs all of them. Never published."""
 
     authority: Line | None = None
     reference: Line | None = None
@@ -67,7 +67,7 @@ class Verification(Document):
 
 
 class Name(Document):
-    """The name to publish, and how it is written for readers of other languages."""
+    """The name to publish, and its spelling for readers of other languages."""
 
     public: Annotated[str, Words(80), Field(examples=["Lucía P."])]
     scripts: dict[Language, Annotated[str, Words(80)]] = Field(
@@ -76,7 +76,7 @@ class Name(Document):
 
 
 class Age(Document):
-    """An age in years, or in months for the youngest."""
+    """An age in years, or in months for very young children."""
 
     years: Annotated[int, Field(ge=0, le=MAX_AGE_YEARS)] | None = None
     months: Annotated[int, Field(ge=0, le=MAX_AGE_MONTHS)] | None = None
@@ -92,13 +92,13 @@ MEDIA_ID = Form(r"med_[A-Za-z0-9_-]+", "This is no media id.", 64, "med_00000000
 
 
 class Photo(Document):
-    """A photo that was handed in before, and what it shows in words: unset, those it was handed in with."""
+    """An uploaded photo and its description in words. Without `alt`, the description from the upload applies."""
 
     media: Annotated[str, MEDIA_ID]
     alt: TextByLanguage = Field(default_factory=dict)
 
 
-#: A day, or a month or a year where nobody knows the day (ISO 8601).
+#: A day, or only a month or year if the day is unknown (ISO 8601).
 _DAY = Form(r"(19|20)\d\d(-\d\d(-\d\d)?)?", "This is a day, a month or a year, as in 2026-08-14.", 10, "2026-08-14")
 
 
@@ -111,7 +111,7 @@ def _of_the_calendar(day: str) -> str:
 
 
 class PhotoFacts(Document):
-    """What must be known of a photo that is published. `source` and `rights` are asked for by a problem of their own."""
+    """Required facts about a published photo. A missing `source` or `rights` has its own problem type."""
 
     source: Annotated[Line | None, Field(description="Who gave it.", examples=["the child's mother"])] = None
     taken: Annotated[str, _DAY, AfterValidator(_of_the_calendar), Field(description="When it was taken.")]
@@ -131,7 +131,7 @@ HeightCm = Annotated[int, Field(ge=30, le=230)]
 
 
 class Child(Document):
-    """One missing child. Whatever is not known, or better not told, is left out."""
+    """One missing child. Leave out facts that are unknown or should not be published."""
 
     id: LocalId
     name: Name | None = None
@@ -157,7 +157,7 @@ LegalBasis = Annotated[
 
 
 class PersonSought(Document):
-    """Someone the authority wants found together with the child. An Actual alert needs a legal basis: nobody has convicted them."""
+    """A person the authority seeks together with the child. Not convicted, so an Actual alert needs a legal basis."""
 
     name: Name | None = None
     sex: Sex | None = None
@@ -172,7 +172,7 @@ class PersonSought(Document):
 
 
 class Vehicle(Document):
-    """A vehicle the child may be in. Its holder may be anybody, so an Actual alert needs a legal basis."""
+    """A vehicle that the child may be in. Its holder may be innocent, so an Actual alert needs a legal basis."""
 
     plate: Annotated[str, Words(20)] | None = None
     country: Annotated[Country, Field(description="Of the plate.")] | None = None
@@ -187,13 +187,14 @@ class Vehicle(Document):
 
 
 def bare_plate(plate: str) -> str:
-    """A plate as two people who read it type the same: letters and digits alone, in capitals."""
+    """Returns a plate as letters and digits only, in capitals, so that two people type the same."""
     return "".join(filter(str.isalnum, plate)).upper()
 
 
 class LastSeen(Document):
-    """When and where. The words of `place` are published; `point` is internal, and wherever a map will show it, it is
-    shown no more precisely than `public_radius_km`.
+    """Time and place of the last sighting.
+
+    The words of `place` are published. `point` is internal: a map must show it no more precisely than `public_radius_km`.
     """
 
     at: Instant
@@ -204,47 +205,47 @@ class LastSeen(Document):
 
 
 class ContactRole(StrEnum):
-    """For whom a contact is, where it is not for everyone."""
+    """The group that a contact serves. Without a role it serves everyone."""
 
     ABROAD = "abroad"
     DEAF = "deaf"
 
 
-#: What the numbering plans call what is of no country.
+#: Region code of `phonenumbers` for numbers that belong to no country.
 _NO_COUNTRY = "001"
 _SHORT = re.compile(r"[0-9]{2,8}")
-#: A named host, not a number, and nothing that hides it: no user, no port, no backslash, no spaces, nothing that ends an attribute.
+#: An https address with a host name. Excludes what can hide the host or end an attribute: user, port, backslash, spaces.
 _HTTPS = (
     r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
 )
 
 
-#: It stands in the safety line, which no message cuts: a push holds it in any language, and an SMS in few parts.
+#: The address is part of the safety line, which is never shortened: it must fit a push in any language and few SMS parts.
 MAX_URL = 500
 _NO_URL = f"This must be an https address of at most {MAX_URL} characters."
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def _uri(address: str) -> str:
-    """As RFC 3987, 3.1 writes it in ASCII: no phone takes a letter for its end, and an SMS carries it as it is."""
+    """Returns the address in ASCII (RFC 3987, 3.1), so that a phone does not cut the link and GSM-7 can carry it."""
     uri = _BEYOND_ASCII.sub(lambda found: quote(found[0]), address)
     if len(uri) > MAX_URL:
         raise refusal(f"{_NO_URL} A letter beyond ASCII counts as up to twelve.")
     return uri
 
 
-@lru_cache(maxsize=256)  # alerts of one organisation have the same few numbers, and a look into the plans takes 50 us
+@lru_cache(maxsize=256)  # an organisation's alerts repeat a few numbers, and a lookup in the plans takes 50 us
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
-    """A number people are told to use: a full one must be assigned, a short one valid in every country named.
+    """Checks a number that the public will call: a full one must be valid, a short one valid in every country named.
 
-    Stricter than for subscribers: a wrong digit here sends everyone who knows something to nobody.
+    Stricter than for subscribers, because a wrong digit here loses every witness's call. Returns a full number in E.164.
     """
     if not _SHORT.fullmatch(number):
         number = to_e164(number)
         if not phonenumbers.is_valid_number(phonenumbers.parse(number)):
             raise refusal("No numbering plan has this number.")
         return number
-    if countries is None:  # they are a fault of their own
+    if countries is None:  # invalid countries have a fault of their own
         return number
     if not countries:
         raise refusal("A short number needs the countries where it works.")
@@ -256,13 +257,13 @@ def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
     return number
 
 
-#: Numbers that the networks of other countries hardly ever connect; an international freephone number is of none.
+#: Number types that foreign networks rarely connect. An international freephone number belongs to no country.
 _AT_HOME = (PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.PREMIUM_RATE, PhoneNumberType.UAN)
 
 
 @lru_cache(maxsize=256)  # as `_reachable`
 def _home(number: str) -> tuple[str, ...]:
-    """The countries in which a full number works, where it is not all of them; none named means all."""
+    """Returns the only countries in which a full number works, or () if it works everywhere."""
     parsed = phonenumbers.parse(number)
     if phonenumbers.number_type(parsed) not in _AT_HOME or not phonenumbers.is_possible_number(parsed):
         return ()
@@ -271,7 +272,7 @@ def _home(number: str) -> tuple[str, ...]:
 
 
 class Contact(Document):
-    """One way for the public to answer: exactly one of a number to dial, an `sms:` URI and an `https` address."""
+    """One way for the public to respond: exactly one of a number to dial, an `sms:` URI and an `https` address."""
 
     countries: Annotated[tuple[Country, ...], Field(max_length=60, examples=[["ES"]])] = ()
     role: ContactRole | None = None
@@ -291,12 +292,13 @@ class Contact(Document):
 
     @property
     def is_voiceless(self) -> bool:
-        """Whether somebody who cannot hear or speak can use it: a text, a page, or a number that is for them, as a relay service has it."""
+        """Returns whether a deaf or mute person can use it: an SMS, a page, or a number for deaf people (such as a relay)."""
         return self.dial is None or self.role is ContactRole.DEAF
 
     def missing_in(self, countries: Sequence[str]) -> tuple[str, ...]:
-        """Which of these countries it does not work in. One that names none works everywhere, but for numbers that are not connected from
-        abroad.
+        """Returns the given countries in which the contact does not work.
+
+        A contact without countries works everywhere, unless its number type is not connected from abroad.
         """
         number = self.dial or (self.text or "").removeprefix("sms:")
         works = self.countries or (_home(number) if number.startswith("+") else ())

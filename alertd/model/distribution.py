@@ -1,6 +1,7 @@
-"""What one distributor has of one alert, and what it is sent next. Pure: no I/O, no clock.
+"""What one distributor holds of one alert, and the next message to send to it. Pure: no I/O, no clock.
 
-A message is one CAP document under a name of its own. Whoever may have one that is told gets all that follows it, in order; whoever
+A message is one CAP document with its own name. A distributor that may hold a shown message gets every later message, in
+order. A distributor that certainly holds none gets no Cancel. A newer message replaces an older unsent one.
 surely has none gets no Cancel. What was not sent yet gives way to what is true now.
 """
 
@@ -14,24 +15,24 @@ import msgspec
 
 from alertd.model.cap.messages import MsgType
 
-#: Messages that are remembered of one alert; it is changed a few times, and each change is approved by a person.
+#: Messages kept per alert. An alert changes a few times, and a person approves each change.
 MOST_ENTRIES = 200
 
 
 class MessageState(enum.StrEnum):
-    """Where one message stands."""
+    """State of one message."""
 
     QUEUED = "queued"
     ACCEPTED = "accepted"  # taken, with a status from 200 to 299
-    ACKNOWLEDGED = "acknowledged"  # a CAP Ack says so
-    REFUSED = "refused"  # a CAP Error, or its status, says so; or there can be no such document
-    GIVEN_UP = "given_up"  # it was not taken in time
-    SUPERSEDED = "superseded"  # not taken before it was no longer true
+    ACKNOWLEDGED = "acknowledged"  # confirmed by a CAP Ack
+    REFUSED = "refused"  # refused by a CAP Error or by the status, or no such document can be written
+    GIVEN_UP = "given_up"  # not accepted in time
+    SUPERSEDED = "superseded"  # replaced by a newer message before it was accepted
 
 
 _S = MessageState
-#: What may follow what. A late Ack or Error is the truth, whatever was thought before. A person alone sends what failed again (`again`): a
-#: try whose answer never came says less than the Error that came meanwhile.
+#: Allowed state changes. A late Ack or Error overrides an earlier assumption. Only a person resends a failed message
+#: (`again`): an Error counts for more than an earlier try without an answer.
 MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.QUEUED: frozenset(_S) - {_S.QUEUED},
     _S.ACCEPTED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
@@ -40,12 +41,13 @@ MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.GIVEN_UP: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
     _S.SUPERSEDED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
 }
-#: Nothing more is tried of these, unless a person wants that.
+#: No more tries in these states, unless a person asks for one.
 FAILED = frozenset({_S.REFUSED, _S.GIVEN_UP})
-#: A Cancel in these has done its work, as far as anybody can know.
+#: States in which a Cancel is taken as effective.
 _EFFECTIVE = frozenset({_S.ACCEPTED, _S.ACKNOWLEDGED})
 #: What was posted and not answered may be taken up so much later: longer than anybody waits for an answer (`webhooks.timeout_s`, 30 s at most,
-#: and a gateway's own proxies, a minute by default).
+#: Milliseconds in which a request without an answer may still take effect. Exceeds every wait for an answer
+#: (`webhooks.timeout_s`, 30 s at most, and a gateway's own proxies, a minute by default).
 DOUBT_MS = 90_000
 
 
@@ -56,61 +58,62 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sender: str
     sent: int
     type: MsgType
-    of: str  # what the alert as it then stood was called
-    expires: int  # the alert's end, as it says
+    of: str  # identifier of the alert's state that the message announces
+    expires: int  # the alert's expiry
     state: MessageState = MessageState.QUEUED
     maybe: bool = False  # it has arrived, or may have
     tries: int = 0
-    first: int = 0  # try
+    first: int = 0  # time of the first try
     last: int = 0
-    due: int = 0  # not before is it tried again, by the steady clock
+    due: int = 0  # earliest time of the next try, by the steady clock
     answered: int = 0  # status of the last answer, 0 for none
     ack: str = ""  # identifier of the Ack, or of the Error
-    note: bytes = b""  # why it was refused, sealed under the case's key
-    down: bool = False  # of a Cancel: it is known that what was before it is shown no more
-    repeated: bool = False  # taken, and sent once more, for what it takes the place of may have been taken up after it
+    note: bytes = b""  # reason of a refusal, encrypted under the case's key
+    down: bool = False  # of a Cancel: known to have removed everything before it
+    repeated: bool = False  # accepted and sent again, because its predecessor may have taken effect after it
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
-    """What one distributor has of one alert."""
+    """What one distributor holds of one alert."""
 
-    name: str = ""  # of the distributor, as it was last called
+    name: str = ""  # last known name of the distributor
     entries: tuple[Entry, ...] = ()  # oldest first
-    owed: int = 0  # since when it has to take it down and has not confirmed that, UNIX ms; 0: it has not to
-    told: bool = False  # that it owes that
-    confirmed: int = 0  # when the last take-down was
-    by: str = ""  # the subject of the person who said so; '' where the distributor did
-    over: bool = False  # it ended by itself, when its messages said
+    owed: int = 0  # since when it owes the confirmation of a take-down, UNIX ms; 0 if it owes none
+    told: bool = False  # this debt was reported
+    confirmed: int = 0  # time of the last take-down
+    by: str = ""  # subject of the person who confirmed it; '' if the distributor did
+    over: bool = False  # it ended by itself, when its messages expired
 
     def entry(self, identifier: str) -> Entry | None:
-        """The message of that name."""
+        """Returns the latest message with this identifier, or None."""
         return next((one for one in reversed(self.entries) if one.identifier == identifier), None)
 
     @property
     def live(self) -> tuple[Entry, ...]:
-        """What was sent, or is to be, since it was last taken down."""
+        """Returns the entries since the last effective take-down."""
         return self.entries[_after(self.entries, _is_effective) :]
 
     @property
     def refused(self) -> bool:
-        """Whether it has to take it down, and refused that or never took the word of it: nothing more is tried."""
+        """Returns whether it owes a take-down and the last Cancel was refused or given up. There are no more tries then."""
         ends = _cancels(self)
         return bool(self.owed and ends and ends[-1].state in FAILED)
 
     @property
     def has(self) -> bool:
-        """Whether it may have an alert that it was not told the end of."""
+        """Returns whether it may show a message that was not cancelled."""
         return bool(self.arrived)
 
     @property
     def arrived(self) -> tuple[Entry, ...]:
-        """What it may have, and was not told the end of."""
+        """Returns the messages that it may show and that were not cancelled."""
         return tuple(one for one in self.live if one.maybe and one.type is not MsgType.CANCEL)
 
     @property
     def shown_until(self) -> int:
-        """When all that it may show has ended by itself, UNIX ms, 0 for nothing: the last that it surely took, whatever came after that, and what
-        it may have taken up after it.
+        """Returns the latest expiry of the messages it may show, UNIX ms, or 0 if there is none.
+
+        Counts the last message it certainly accepted, all later ones, and earlier ones that may have taken effect after it.
         """
         arrived = self.arrived
         sure = max((place for place, one in enumerate(arrived) if one.state in _EFFECTIVE), default=0)
@@ -120,21 +123,21 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """An alert as it stands. Times are UNIX ms."""
+    """The current state of an alert. Times are UNIX ms."""
 
     identifier: str  # of its CAP document
     sender: str
     sent: int
     expires: int
-    shown: bool  # it is told
-    restricted: int = 0  # when what it told of a child was taken out of it
-    down: bool  # it is to be taken down; with neither, it ended by itself
-    at: int  # this moment
+    shown: bool  # the alert is active
+    restricted: int = 0  # when a child's facts were removed from the alert, 0 if never
+    down: bool  # must be taken down; with neither flag, it ended by itself
+    at: int  # the current time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is known of one try, or of a later word of the distributor."""
+    """The result of one try, or of a later Ack or Error from the distributor."""
 
     state: MessageState
     maybe: bool
@@ -145,7 +148,7 @@ class Verdict:
 
 
 def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
-    """What it has from now on, and the message to send it, if there is one. `fits`: it is to get such an alert at all."""
+    """Returns the new track and the message to send, if any. `fits`: whether the distributor may receive such an alert."""
     if now.down or (now.shown and still_names(track, now)):
         return _down(track, now)
     if now.shown:
@@ -155,7 +158,7 @@ def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]
 
 
 def still_names(track: Track, now: Now) -> bool:
-    """Whether it may show what was taken out of the alert, and does not take the Update that says less: then nothing of it may stay."""
+    """Returns whether it may still show removed facts and failed to accept the Update without them. A Cancel must follow."""
     told = [one for one in track.live if one.type is not MsgType.CANCEL]
     if not now.restricted or not any(one.maybe and _changed(one) < now.restricted for one in told):
         return False
@@ -163,8 +166,10 @@ def still_names(track: Track, now: Now) -> bool:
 
 
 def says_less(track: Track, entry: Entry, restricted: int) -> bool:
-    """Whether a message takes something down, so that no stop and no pause keeps it: a Cancel; and an Update to who may show what was taken
-    out of the alert (`restricted`: when that was, UNIX ms, 0 for never).
+    """Returns whether a message removes content, so that no stop and no pause may delay it.
+
+    True for a Cancel, and for an Update if the distributor may show facts that were removed from the alert. `restricted`:
+    time of the removal, UNIX ms, 0 for never.
     """
     if entry.type is not MsgType.UPDATE:
         return entry.type is MsgType.CANCEL
@@ -176,7 +181,7 @@ def says_less(track: Track, entry: Entry, restricted: int) -> bool:
 def _shown(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
     wanted = fits or track.has
     fresh = _without_queued(track, but=now.identifier if wanted else "")
-    if not now.restricted:  # else what it had before may be more than it may show now
+    if not now.restricted:  # otherwise it may have received more than it may show now
         fresh = msgspec.structs.replace(fresh, owed=0, told=False)
     fresh = msgspec.structs.replace(fresh, over=False)
     since = fresh.live[_after(fresh.live, lambda one: one.type is MsgType.CANCEL and one.maybe) :]
@@ -203,12 +208,12 @@ def _down(track: Track, now: Now) -> tuple[Track, Entry | None]:
 
 
 def _after(entries: Sequence[Entry], ends: Callable[[Entry], bool]) -> int:
-    """The place behind the last of these, 0 for none."""
+    """Returns the index behind the last entry for which `ends` holds, 0 if there is none."""
     return max((place for place, one in enumerate(entries, start=1) if ends(one)), default=0)
 
 
 def _with(track: Track, now: Now, type_: MsgType) -> tuple[Track, Entry]:
-    """With one more message. A name is used once: after a return the alert has another than before it."""
+    """Adds one message. An identifier is used once: an alert that returns gets a new one."""
     is_used = track.entry(now.identifier) is not None
     made = Entry(
         identifier=_unused(track, now.identifier, now.at) if is_used else now.identifier,
@@ -218,14 +223,14 @@ def _with(track: Track, now: Now, type_: MsgType) -> tuple[Track, Entry]:
 
 
 def _unused(track: Track, of: str, now_ms: int) -> str:
-    """A name that none of its messages has."""
+    """Returns an identifier that none of the track's messages has."""
     while track.entry(name := f"{of.partition('.')[0]}.{now_ms}"):
         now_ms += 1
     return name
 
 
 def _appended(track: Track, entry: Entry) -> Track:
-    """Where there are too many, the oldest that never arrived goes: what it may have is to be taken back one day."""
+    """Adds a message. At the limit, drops the oldest that never arrived, since others may still need a Cancel."""
     entries = track.entries
     if len(entries) >= MOST_ENTRIES:
         spare = next((place for place, one in enumerate(entries) if not one.maybe), 0)
@@ -234,7 +239,7 @@ def _appended(track: Track, entry: Entry) -> Track:
 
 
 def _without_queued(track: Track, but: str = "") -> Track:
-    """What waits is no longer true, but for what tells the alert that is called `but`."""
+    """Supersedes the queued messages, except one that announces the alert under the identifier `but`."""
     return msgspec.structs.replace(
         track,
         entries=tuple(
@@ -247,7 +252,7 @@ def _without_queued(track: Track, but: str = "") -> Track:
 
 
 def begun(track: Track, identifier: str, now_ms: int) -> Track:
-    """Before a message is posted: from then on it may arrive."""
+    """Notes a try before the message is posted. From then on it may arrive."""
     entry = track.entry(identifier)
     assert entry is not None
     tried = msgspec.structs.replace(entry, maybe=True, tries=entry.tries + 1, first=entry.first or now_ms, last=now_ms)
@@ -255,8 +260,9 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
 
 
 def put_back(track: Track) -> Track:
-    """Of a store that was put back from a copy: whatever was to be posted then may have been since, and more than once, so that a late Error
-    about it is no word of all of them.
+    """Adjusts a track after the store was restored from a backup.
+
+    A queued message may have been posted since, and more than once. So a late Error about it does not cover every try.
     """
     entries = tuple(
         msgspec.structs.replace(one, maybe=True, tries=max(one.tries, 2)) if one.state is MessageState.QUEUED else one
@@ -269,8 +275,10 @@ def settled(
     track: Track, identifier: str, verdict: Verdict, now_ms: int,
     *, acknowledges: bool, restricted: int, back_ms: int = 0,
 ) -> Track:  # fmt: skip
-    """What follows from a verdict. Where the distributor `acknowledges` only its Ack confirms a take-down, else its 2xx does. `restricted`:
-    when what the alert told of a child was taken out of it, UNIX ms, 0 for never. `back_ms`: as `Clock` has it.
+    """Applies a verdict to the track.
+
+    If the distributor `acknowledges`, only its Ack confirms a take-down; otherwise its 2xx does. `restricted`: when facts of
+    a child were removed from the alert, UNIX ms, 0 for never. `back_ms`: as in `Clock`.
     """
     entry = track.entry(identifier)
     if entry is None:
@@ -284,9 +292,9 @@ def settled(
     )  # fmt: skip
     until = _overtaken_until(track, entry, restricted)
     track = _replaced(track, fresh)
-    # Its first try may have been the one that was taken, though it was not answered.
+    # The first try may have been accepted, although it was not answered.
     if fresh.state in _EFFECTIVE and not fresh.repeated and until > fresh.first:
-        wait_ms = min(max(until - now_ms, 0), DOUBT_MS)  # the doubt may be of before the clock was set back
+        wait_ms = min(max(until - now_ms, 0), DOUBT_MS)  # the doubt may date from before the clock was set back
         return _repeated(track, fresh, now_ms + back_ms + wait_ms, now_ms)
     if track.owed and fresh in _cancels(track) and _is_taken_down(track, acknowledges=acknowledges):
         return confirmed(track, now_ms, "")
@@ -294,7 +302,7 @@ def settled(
 
 
 def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
-    """Until when what a message takes back, or names less than, may be taken up after it, UNIX ms, 0 for not at all."""
+    """Returns until when an older message may take effect after this one removes it, UNIX ms, or 0 for not at all."""
     if not says_less(track, entry, restricted):
         return 0
     is_cancel = entry.type is MsgType.CANCEL
@@ -302,14 +310,14 @@ def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
 
 
 def _in_doubt_until(one: Entry) -> int:
-    """Until when a message may be taken up, UNIX ms, 0 where it was by its answer, or never is. A word that is posted later does not say when."""
+    """Returns until when a message may take effect, UNIX ms, or 0 if its answer settled that. A later Ack gives no time."""
     was_taken = one.state in _EFFECTIVE and 200 <= one.answered < 300
     is_refused = one.state is MessageState.REFUSED and one.tries == 1
     return 0 if was_taken or is_refused else one.last + DOUBT_MS
 
 
 def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
-    """With the same once more, then. Its name is its own: a gateway takes one that it knows for a repetition, and does nothing."""
+    """Queues the message again for `due`, with a new identifier: a gateway ignores a message whose identifier it knows."""
     track = _replaced(track, msgspec.structs.replace(entry, repeated=True))
     name = _unused(track, entry.of, now_ms)
     fresh = Entry(
@@ -319,7 +327,7 @@ def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
 
 
 def _is_taken_down(track: Track, *, acknowledges: bool) -> bool:
-    """Whether its last Cancel says so. Who took one, and refuses its repetition by an Error, has nothing any more that there is to cancel."""
+    """Returns whether the last Cancel took effect. After an accepted Cancel, an Error for its repetition confirms it too."""
     does = {MessageState.ACKNOWLEDGED} if acknowledges else _EFFECTIVE
     *earlier, last = _cancels(track)
     if last.state is MessageState.REFUSED and last.ack and earlier:
@@ -328,14 +336,14 @@ def _is_taken_down(track: Track, *, acknowledges: bool) -> bool:
 
 
 def confirmed(track: Track, now_ms: int, by: str) -> Track:
-    """Its take-down is, by its own word or by that of a person who asked."""
+    """Marks the take-down as confirmed, by the distributor or by a person who asked it."""
     if ends := _cancels(track):
         track = _replaced(track, msgspec.structs.replace(ends[-1], down=True))
     return msgspec.structs.replace(track, owed=0, confirmed=now_ms, by=by)
 
 
 def _cancels(track: Track) -> list[Entry]:
-    """Those that went out, or are to."""
+    """Returns the Cancels that were sent or will be."""
     return [
         one
         for one in track.entries
@@ -344,7 +352,7 @@ def _cancels(track: Track) -> list[Entry]:
 
 
 def again(track: Track) -> Track | None:
-    """The last message is to be sent once more, as if it had never been tried; None where it was not refused or given up."""
+    """Queues the last message again, as if never tried. Returns None if it was not refused or given up."""
     last = track.entries[-1] if track.entries else None
     if last is None or last.state not in FAILED:
         return None
@@ -352,7 +360,7 @@ def again(track: Track) -> Track | None:
 
 
 def _changed(one: Entry) -> int:
-    """When the alert was changed to what a message tells, UNIX ms; 0 for never: its name says so."""
+    """Returns when the alert got the content that a message announces (from its identifier), UNIX ms, 0 for never."""
     return int(one.of.partition(".")[2] or 0)
 
 
@@ -362,5 +370,5 @@ def _replaced(track: Track, entry: Entry) -> Track:
 
 
 def _is_effective(one: Entry) -> bool:
-    """Whether a message surely took everything down that was before it."""
+    """Returns whether a message certainly took down everything before it."""
     return one.type is MsgType.CANCEL and (one.down or (one.state in _EFFECTIVE and not one.repeated))

@@ -1,4 +1,4 @@
-"""A distributor as it is written: a broadcast gateway or a partner that gets alerts as CAP. No I/O and no clock."""
+"""The document of a distributor: a broadcast gateway or partner that receives alerts as CAP. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alertd.model.organisation import Jurisdiction
 
 
 class Distributor(Document):
-    """Who passes alerts on, and which it gets."""
+    """An organisation that passes alerts on, and the alerts it receives."""
 
     name: Line = Field(examples=["Radio Sevilla"])
     url: str = Field(

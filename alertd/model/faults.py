@@ -1,7 +1,7 @@
-"""From a broken rule of a document to a `Fault`: where it is, and a sentence that never quotes what was sent.
+"""Turns a broken rule of a document into a `Fault`: its place, and a sentence that never quotes the input.
 
-What was sent may be a person's name, number or mailbox, and a fault ends in answers and logs. So every sentence here is
-our own, and only limits and the allowed words are put into it.
+The input may hold a person's name, number or mailbox, and faults appear in answers and logs. So every sentence is
+alertd's own, and contains only limits and allowed values.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from alertd.common.errors import Fault
 
 Location = tuple[int | str, ...]
 
-#: The type of every error whose sentence is written in this project: it is passed on as it is.
+#: Error type of sentences written in this project; they are passed on unchanged.
 OWN = "refused"
 
-#: Nobody reads more than these.
+#: Faults reported at most; more would not be read.
 MAX_FAULTS = 100
 
-#: Listing a million faults, only to cut the list, takes ten seconds; this many take a tenth.
+#: Errors listed at most. Listing a million only to shorten the list takes ten seconds; this many take a tenth.
 MAX_LISTED = 10_000
 
-#: Members of all objects of a document. A full alert has some thousands; refusing a million unknown ones one by one
-#: takes four seconds, in which nobody else is served.
+#: Members of all objects of a document. A full alert has some thousands. Refusing a million unknown members one by one
+#: takes four seconds, during which the process serves no other request.
 MAX_MEMBERS = 20_000
-#: And items of arrays: the 100,000 positions of an area have 200,000, each at most with a height.
+#: Items of arrays. The 100,000 positions of an area have 200,000 numbers, or more with heights.
 MAX_ITEMS = 400_000
 
-#: A pointer names the sender's own keys, and a key can be as long as the body.
+#: Characters. A pointer contains the client's own keys, and a key can be as long as the body.
 MAX_KEY_LENGTH = 64
 
 #: Names of alternatives (an address by its channel, a shape by its GeoJSON type) that pydantic puts into locations.
 TAGS = frozenset({"push", "webpush", "sms", "mail", "Polygon", "MultiPolygon"})
 
-#: For an error that the table below does not know: its own text may quote the value.
+#: For an error without a sentence in the table below; pydantic's own text may quote the value.
 FALLBACK = "This is not valid here."
 
 SENTENCES = {
@@ -82,26 +82,26 @@ SENTENCES = {
 
 
 def refusal(sentence: str) -> PydanticCustomError:
-    """The error to raise in a validator. `sentence` goes to the sender as it is; it quotes no value."""
+    """Returns the error to raise in a validator. `sentence` reaches the client unchanged, so it must quote no value."""
     return PydanticCustomError(OWN, "{sentence}", {"sentence": sentence})
 
 
 def refuse(model: str, faults: Iterable[tuple[Location, str]]) -> NoReturn:
-    """Raise several faults at once from a validator, each at its own place below the validated value."""
+    """Raises several faults at once from a validator, each at its own place below the validated value."""
     raise ValidationError.from_exception_data(
         model, [InitErrorDetails(type=refusal(sentence), loc=place, input=None) for place, sentence in faults]
     )
 
 
 def is_overfull(body: bytes) -> bool:
-    """Whether a body has too many members or items to be looked into (counted by their colons, commas and brackets, in milliseconds)."""
+    """Returns whether a body has too many members or items to parse (counts colons, commas and brackets, in milliseconds)."""
     return body.count(b":") > MAX_MEMBERS or max(body.count(b","), body.count(b"["), body.count(b"{")) > MAX_ITEMS
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
-    """All faults of a document, at most `MAX_FAULTS`, in the order of its fields.
+    """Returns all faults of a document, at most `MAX_FAULTS`, in the order of its fields.
 
-    An array that is too short only because its members were refused is no fault of its own.
+    Leaves out the fault of an array that is too short only because its members were refused.
     """
     if error.error_count() > MAX_LISTED:
         return [Fault("", "Nearly nothing here is as it should be: is this the right document?")]
@@ -112,7 +112,7 @@ def faults_of(error: ValidationError) -> list[Fault]:
 
 
 def pointer_of(location: Iterable[int | str]) -> str:
-    """The JSON pointer (RFC 6901) of a location; a very long key is cut short."""
+    """Returns the JSON pointer (RFC 6901) of a location. Shortens a very long key."""
     return "".join("/" + _shortened(str(step)).replace("~", "~0").replace("/", "~1") for step in location)
 
 
@@ -121,7 +121,7 @@ def _shortened(key: str) -> str:
 
 
 def _location(detail: ErrorDetails) -> Location:
-    """Where in the document the sender wrote it: without the names of alternatives, which nobody wrote."""
+    """Returns the location in the client's document, without the names of alternatives, which pydantic adds."""
     raw = detail["loc"]
     steps = [step for before, step in zip((0, *raw), raw, strict=False) if not _is_tag(before, step)]
     if steps and steps[-1] == "[key]":
@@ -132,7 +132,7 @@ def _location(detail: ErrorDetails) -> Location:
 
 
 def _is_tag(before: int | str, step: int | str) -> bool:
-    """An alternative's name stands right after an index of an array, or first, where the whole body is one of several."""
+    """Returns whether a step is an alternative's name: after an array index, or first if the whole body is a union."""
     return isinstance(before, int) and step in TAGS
 
 

@@ -1,6 +1,6 @@
-"""The fields that documents have in common: texts, languages, times, points, numbers, mailboxes.
+"""Field types shared by documents: texts, languages, times, points, numbers, mailboxes.
 
-Each is checked by its form alone, without a clock and without asking anyone, and each says in a sentence what is wrong.
+Each type checks the form only, without a clock or I/O, and describes the fault in a sentence.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from channels.domains import in_ascii
 
 
 class Document(BaseModel):
-    """What comes in as JSON: exact types, no unknown fields, unchangeable.
+    """A document parsed from JSON: exact types, no unknown fields, immutable.
 
-    Read it with `model_validate_json`: only then do arrays stand for tuples and strings for times and codes while
-    nothing else is bent (a strict model refuses `"7"` and `true` where a number is meant).
+    Parse it with `model_validate_json`. Only then are arrays accepted for tuples and strings for times and codes, with no
+    other conversion (a strict model refuses `"7"` and `true` for a number).
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, serialize_by_alias=True)
@@ -43,7 +43,7 @@ class Document(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A string of one form: an annotation that checks it, says so in words, and shows the pattern in the schema."""
+    """Annotation for a string that must match a pattern. Explains a mismatch and adds the pattern to the schema."""
 
     pattern: str  # must match whole
     sentence: str
@@ -71,15 +71,15 @@ _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 #: A line end as Windows or an old Mac writes it.
 _LINE_END = re.compile("\r\n?")
 
-#: Letters, marks and symbols by their category that nobody sees (Unicode: Default_Ignorable_Code_Point, and the blank braille).
+#: Invisible letters, marks and symbols (Unicode: Default_Ignorable_Code_Point, and the blank braille pattern).
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
-@lru_cache(maxsize=1_024)  # of single characters, and each text is asked about its first
+@lru_cache(maxsize=1_024)  # keys are single characters; each text starts with a check of its first ones
 def _is_seen(character: str) -> bool:
-    """Whether a reader sees this character by itself: a letter, digit, punctuation or symbol."""
+    """Returns whether a reader sees this character by itself: a letter, digit, punctuation mark or symbol."""
     return unicodedata.category(character)[0] in "LNPS" and not _UNSEEN.match(character)
 
 
@@ -130,7 +130,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 #: Two languages more than the official ones of the European Union; every language is rendered for every channel.
 MAX_LANGUAGES = 26
 
-#: What someone wears, where it was, what they look like: a sentence or two.
+#: Clothing, a place or a person's looks, in a sentence or two.
 ShortText = Annotated[str, Words(500)]
 TextByLanguage = Annotated[
     dict[Language, ShortText], Field(max_length=MAX_LANGUAGES, examples=[{"es": "abrigo rojo", "en": "red coat"}])
@@ -140,9 +140,9 @@ Line = Annotated[str, Words(200)]
 
 
 def to_subject(value: str) -> str:
-    """A person's name among keys and authors, in one spelling of its letters and spaces (NFKC).
+    """Returns a person's name, as used in keys and authors, in one spelling of letters and spaces (NFKC).
 
-    Raises `PydanticCustomError` for what is empty, too long, or has a character in it that nobody sees.
+    Raises `PydanticCustomError` if the name is empty, too long, or contains an invisible or control character.
     """
     plain = " ".join(unicodedata.normalize("NFKC", value).split())
     if not 0 < len(plain) <= MAX_SUBJECT:
@@ -156,12 +156,12 @@ def to_subject(value: str) -> str:
 
 
 def folded_subject(subject: str) -> str:
-    """What two spellings of one person's name have in common: compare people by this alone."""
+    """Returns the form that all spellings of one person's name share. Compare people by this form only."""
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold()).split())
 
 
 def folded_number(number: str) -> str:
-    """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
+    """Returns a case number without differences of case, spacing and invisible characters. Compare cases by this only."""
     folded = folded_subject(number)
     if folded.isascii() and folded.isprintable():
         return folded
@@ -173,7 +173,7 @@ Subject = Annotated[
     str, AfterValidator(to_subject), Field(min_length=1, max_length=MAX_SUBJECT, examples=["a.garcia@centre.example"])
 ]
 
-#: Clocks of senders may be ahead of ours by this much.
+#: Clocks of clients may be ahead of alertd's clock by this much.
 CLOCK_SKEW = timedelta(minutes=5)
 
 _RFC_3339 = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -193,12 +193,12 @@ Instant = Annotated[
 ]
 
 
-#: What lies beside the zones on some machines, or stands for one of them.
+#: Files beside the zones on some machines, and aliases for a zone.
 _FILES = ("Factory", "localtime", "posix", "right/")
 
 
 def _time_zone(value: str) -> str:
-    """Not whatever a machine has a file of: another process may be on one that has not."""
+    """Checks the name of a time zone. Refuses names that exist on some machines only, since processes may differ."""
     refused = refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
     if value.startswith(_FILES):
         raise refused
@@ -234,12 +234,12 @@ _INTERNATIONAL = re.compile(r"\+[0-9][0-9 .()/-]{3,30}")
 
 
 def to_e164(value: str) -> str:
-    """A phone number with its country code, as E.164.
+    """Returns a phone number with its country code, as E.164.
 
-    Only its length is judged beside its country code: lists of number ranges lag behind the operators, and the
-    carrier has the last word.
+    Checks only the country code and the length: lists of number ranges lag behind the operators, and the carrier decides
+    in the end.
 
-    Raises `PydanticCustomError` for what is no number of any country.
+    Raises `PydanticCustomError` if no country can have this number.
     """
     if _INTERNATIONAL.fullmatch(value):
         try:
@@ -258,9 +258,10 @@ _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+([a-z]{2,63}|xn--[
 
 
 def to_mailbox(value: str) -> str:
-    """A mail address with its domain in lower-case ASCII (IDNA), the local part as it was.
+    """Returns a mail address with its domain in lower-case ASCII (IDNA) and its local part unchanged.
 
-    Raises `PydanticCustomError` for what is not one address that SMTP without extensions can carry (RFC 5321, sections 4.1.2 and 4.5.3).
+    Raises `PydanticCustomError` unless it is one address that SMTP can carry without extensions (RFC 5321, sections 4.1.2
+    and 4.5.3).
     """
     local, _, domain = value.partition("@")
     try:

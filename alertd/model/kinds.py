@@ -1,7 +1,7 @@
-"""The kinds of alert and the coded facts, as tables: what each level means, and which words a fact may be coded with.
+"""The kinds of alert, their levels and the coded facts, as tables.
 
-Loudness follows the level alone, never the CAP severity. Codes are stored and translated elsewhere: they are never
-renamed and never reused.
+Loudness follows from the level only, never from the CAP severity. Codes are stored, and translated elsewhere: never
+rename or reuse one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from channels.base import Loudness
 
 
 class Kind(enum.StrEnum):
-    """What an alert is about."""
+    """The subject of an alert."""
 
     # in the order of their wire numbers
     MISSING_CHILD = "missing-child"
@@ -21,7 +21,7 @@ class Kind(enum.StrEnum):
 
 
 class Level(enum.StrEnum):
-    """How grave an alert is; each kind has its own three, the gravest first."""
+    """The gravity of an alert. Each kind has three levels of its own, listed from the gravest."""
 
     CHILD_ALERT = "child-alert"
     ENDANGERED = "endangered"
@@ -32,7 +32,7 @@ class Level(enum.StrEnum):
 
 
 class Channel(enum.StrEnum):
-    """How people are reached."""
+    """A way to reach people."""
 
     # in the order of their wire numbers
     PUSH = "push"
@@ -41,12 +41,12 @@ class Channel(enum.StrEnum):
     MAIL = "mail"
 
 
-#: Channels that put a message on a screen, where a later one takes its place and an app may say that it is there.
+#: Channels that show a message on a screen. There an update replaces it, and an app may acknowledge it.
 ON_SCREEN = (Channel.PUSH, Channel.WEBPUSH)
 
 
 class PlaceKind(enum.StrEnum):
-    """What a place is to a subscriber: where they are `now`, or where they belong."""
+    """The relation of a place to a subscriber: the current position (`now`), or a place they belong to."""
 
     # in the order of their wire numbers
     NOW = "now"
@@ -57,43 +57,43 @@ class PlaceKind(enum.StrEnum):
 
 
 class Occasion(enum.StrEnum):
-    """Why a version of an alert is told: it is the alert, or what follows one."""
+    """The reason for sending a version of an alert: the alert itself, or a follow-up."""
 
     ALERT = "alert"
-    UPDATE = "update"  # the alert again, with what is known now
-    STAND_DOWN = "stand-down"  # no longer active; it may come back
+    UPDATE = "update"  # the alert with its current content
+    STAND_DOWN = "stand-down"  # no longer active; it may be reopened
     CLOSE = "close"
-    CANCEL = "cancel"  # it should not have been, by its reason
+    CANCEL = "cancel"  # the alert should not have been sent; a reason is given
 
 
 class Notify(enum.StrEnum):
-    """Who is told of an update again. Whoever is newly inside is told of the alert, but by `none`."""
+    """How an update notifies existing recipients. People who are newly in the area get the alert, except with `none`."""
 
-    FULL = "full"  # whoever was told, on the channels they were told on, as loud as the alert is
-    SILENT = "silent"  # whoever was told by push, in its place on the phone and without a sound
-    NONE = "none"  # nobody: it changes what is shown, and what those are told who were still to be told
-    NEWLY = "newly"  # nobody: a neighbour permitted its ground. No person asks for it
+    FULL = "full"  # all recipients, on their channels, as loud as the alert
+    SILENT = "silent"  # recipients by push, in place on the phone and without a sound
+    NONE = "none"  # no recipients; changes the public pages and the messages that are still unsent
+    NEWLY = "newly"  # no existing recipients: a neighbour permitted its part. Not available to people
 
 
 class PermissionState(enum.StrEnum):
-    """Where a neighbouring organisation's permission stands, for the part of an alert that lies in its jurisdiction."""
+    """State of a neighbouring organisation's permission for the part of an alert in its jurisdiction."""
 
-    UNASKED = "unasked"  # the alert awaits its second person; then it is asked
+    UNASKED = "unasked"  # the alert awaits its approver; after the approval, the neighbour is asked
     ASKED = "asked"
     GRANTED = "granted"
     REFUSED = "refused"
-    LAPSED = "lapsed"  # nobody answered while it was asked for
+    LAPSED = "lapsed"  # not answered in time
 
 
 class Verdict(enum.StrEnum):
-    """What another person thinks of an alert that its author approved alone."""
+    """A reviewer's opinion of an alert that its author approved alone."""
 
     JUSTIFIED = "justified"
     UNJUSTIFIED = "unjustified"
 
 
 class CancelReason(enum.StrEnum):
-    """Why an alert is cancelled, as people are told."""
+    """The reason of a cancellation, as shown to recipients."""
 
     WITHDRAWN = "withdrawn"
     SENT_IN_ERROR = "sent-in-error"
@@ -102,30 +102,30 @@ class CancelReason(enum.StrEnum):
 
 
 class PurgeReason(enum.StrEnum):
-    """Why a case is purged. A code, for words might name somebody, and outlive what they are about."""
+    """The reason for purging a case. A code, because free text could name a person and outlive the case."""
 
-    RETENTION = "retention"  # the time it may be kept for is over
-    REQUEST = "request"  # the family, or whoever it is about, asked for it
-    ORDER = "order"  # a court, or an authority
+    RETENTION = "retention"  # the retention period is over
+    REQUEST = "request"  # requested by the family or by the person concerned
+    ORDER = "order"  # ordered by a court or an authority
     ERROR = "error"  # it should never have been here
 
 
 class LiftReason(enum.StrEnum):
-    """Why an address may be used again. A code, for words might name it."""
+    """The reason for removing an address from the suppression list. A code, because free text could contain the address."""
 
-    REQUEST = "request"  # its owner asked to be told again, by another way than START
-    REASSIGNED = "reassigned"  # it is somebody else's by now, who asked to be told
+    REQUEST = "request"  # the owner asked for messages again, by another way than START
+    REASSIGNED = "reassigned"  # the address has a new owner, who asked for messages
     ERROR = "error"  # it should never have been on the list
 
 
 class Protection(enum.StrEnum):
-    """Why a child may be in danger through the alert itself: it tells as little as can be, and a protection officer approves it."""
+    """A danger that the alert itself may cause to a child. Such an alert says little and needs a protection officer."""
 
     PROTECTED_IDENTITY = "protected-identity"  # by law or by a court
-    THREATENED = "threatened"  # who reads it may harm the child
+    THREATENED = "threatened"  # a reader of the alert may harm the child
     IN_CARE = "in-care"  # lives in an institution or with another family
     ASYLUM = "asylum"  # seeks protection from a state
-    VICTIM = "victim"  # of an offence that the alert would make known
+    VICTIM = "victim"  # of an offence that the alert would reveal
     WITNESS = "witness"
 
 
@@ -191,18 +191,18 @@ class ResponseType(enum.StrEnum):
 
 
 class Criterion(enum.StrEnum):
-    """What the case of a missing child meets. An alert may name others, too; organisations ask for these."""
+    """A criterion that the case of a missing child meets. Organisations require these; an alert may list others too."""
 
     MINOR = "minor"
     HIGH_RISK = "high-risk"  # of death or serious harm
     USEFUL_INFORMATION = "useful-information"  # there is something that people can look for
     ABDUCTION = "abduction"  # confirmed, or reasonably believed
-    CONSENT = "consent"  # of whoever has custody, to the publication
+    CONSENT = "consent"  # the holder of custody consented to the publication
     REGISTERED = "registered"  # as missing, with the police of the country
 
 
 class Sex(enum.StrEnum):
-    """As the public would describe the child; left out where it is not known or not to be told."""
+    """The child's sex as the public would describe it. Left out if unknown or not to be published."""
 
     FEMALE = "female"
     MALE = "male"
@@ -237,7 +237,7 @@ class Eyes(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelFacts:
-    """What a level stands for where the sender does not say otherwise."""
+    """Defaults of a level, for values that the author did not set."""
 
     loudness: Loudness
     urgency: Urgency
@@ -248,8 +248,8 @@ class LevelFacts:
     event: str  # in English, at most 35 characters: what CAP consumers show
 
 
-#: Only the gravest level of a kind breaks through a silenced phone. An alarm at night for less makes people leave, and
-#: then the next child is not told to them.
+#: Only the gravest level of a kind overrides a silenced phone. Waking people for less makes them opt out, and then
+#: they miss the alert about the next child.
 KINDS: dict[Kind, dict[Level, LevelFacts]] = {
     Kind.MISSING_CHILD: {
         Level.CHILD_ALERT: LevelFacts(

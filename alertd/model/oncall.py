@@ -1,4 +1,4 @@
-"""Calls the people on call: why about an alert, by which rota, and who is next. No I/O and no clock."""
+"""Decides whom alertd calls on duty for an alert: the cause, the rota and the next step. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from alertd.model.quiet_hours import minutes
 from alertd.model.registration import LocalTime, MailAddress, PushAddress, SmsAddress
 from alertd.model.states import ASKABLE, AlertState
 
-#: A duty office has a desk, its deputy and whoever answers for both. More steps than this are never reached in time.
+#: Steps of a rota: a duty office has a desk, a deputy and a chief. Further steps would not be reached in time.
 MOST_STEPS = 10
-#: Who is told at the same time; beyond is a mailing list, which has one address.
+#: People per step, who are notified together. For more, use a mailing list, which has one address.
 MOST_PEOPLE = 20
 MOST_ADDRESSES = 5
-#: Shifts of a week, on each day others.
+#: Shifts in a week, different on each day.
 MOST_HOURS = 21
 
 
 class Cause(enum.StrEnum):
-    """Why the people on call are called about an alert."""
+    """The reason for calling people on duty about an alert."""
 
-    APPROVAL = "approval"  # it waits for its second person
+    APPROVAL = "approval"  # the alert awaits its approver
     STAND_DOWN = "stand_down"  # another organisation asks to stand it down
 
 
@@ -41,7 +41,7 @@ def cause_of(state: AlertState, *, is_asked: bool) -> Cause | None:
 
 
 class Day(enum.StrEnum):
-    """In the order of `datetime.weekday`."""
+    """Days in the order of `datetime.weekday`."""
 
     MON = "mon"
     TUE = "tue"
@@ -53,7 +53,7 @@ class Day(enum.StrEnum):
 
 
 _DAYS = tuple(Day)
-#: By channel.
+#: Address types by channel.
 CONTACTS: dict[str, type[PushAddress | SmsAddress | MailAddress]] = {
     "sms": SmsAddress, "push": PushAddress, "mail": MailAddress,
 }  # fmt: skip
@@ -61,8 +61,9 @@ ContactAddress = Annotated[PushAddress | SmsAddress | MailAddress, Field(discrim
 
 
 class Hours(Document):
-    """Hours of duty on some days of the week, by the rota's clocks. They go over midnight, and belong to the day that they begin on, if
-    they end before they begin.
+    """Duty hours on some days of the week, in the rota's time zone.
+
+    Hours that end before they begin run past midnight and belong to the day on which they begin.
     """
 
     days: Annotated[tuple[Annotated[Day, Field(strict=False)], ...], Field(min_length=1, max_length=len(Day))] = _DAYS
@@ -76,7 +77,7 @@ class Hours(Document):
         return self
 
     def hold(self, day: int, minute: int) -> bool:
-        """Whether they hold at a minute of a day, 0 for Monday."""
+        """Returns whether they cover a minute of a day (0 is Monday)."""
         start, end = minutes(self.start), minutes(self.end)
         today, yesterday = _DAYS[day] in self.days, _DAYS[day - 1] in self.days
         if start < end:
@@ -85,7 +86,7 @@ class Hours(Document):
 
 
 class OnCallPerson(Document):
-    """Somebody who is on call: a person, or a desk."""
+    """A person or a desk on call."""
 
     name: Line
     subject: Line | None = Field(
@@ -99,13 +100,13 @@ class OnCallPerson(Document):
 
 
 class OnCallStep(Document):
-    """Who is told at the same time."""
+    """People who are notified at the same time."""
 
     people: Annotated[tuple[OnCallPerson, ...], Field(min_length=1, max_length=MOST_PEOPLE)]
 
 
 class OnCall(Document):
-    """Who is told that an alert waits for its second person, one step after the other until somebody sees to it."""
+    """The people to notify when an alert awaits its approver, step by step until one of them takes it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -150,15 +151,15 @@ class OnCall(Document):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Whose turn it is."""
+    """The step to notify next."""
 
     step: int  # index
     people: tuple[OnCallPerson, ...]
-    again: bool  # all steps were gone through before it
+    again: bool  # all steps were notified before this one
 
 
 def on_duty(rota: OnCall, step: int, now_ms: int) -> tuple[OnCallPerson, ...]:
-    """Who of a step is on duty at a moment (UNIX ms)."""
+    """Returns the people of a step who are on duty at a time (UNIX ms)."""
     now = time_of(now_ms).astimezone(ZoneInfo(rota.time_zone))
     day, minute = now.weekday(), now.hour * 60 + now.minute
     people = rota.steps[step].people
@@ -166,8 +167,9 @@ def on_duty(rota: OnCall, step: int, now_ms: int) -> tuple[OnCallPerson, ...]:
 
 
 def turn(rota: OnCall, step: int, now_ms: int, hands: frozenset[str] = frozenset()) -> Turn | None:
-    """The first step from this index on, over the end and round, of which somebody is on duty; None where of none anybody is. `hands` are
-    the subjects, folded, of those who cannot approve.
+    """Returns the first step with people on duty, from this index on and then from the start, or None if there is none.
+
+    `hands`: folded subjects of people who cannot approve; they are skipped.
     """
     for number in range(step, step + len(rota.steps)):
         index = number % len(rota.steps)
@@ -181,12 +183,12 @@ def _is_of(person: OnCallPerson, hands: frozenset[str]) -> bool:
 
 
 def anybody(rota: OnCall | None, now_ms: int) -> bool:
-    """Whether anybody is on duty."""
+    """Returns whether a person is on duty."""
     return rota is not None and turn(rota, 0, now_ms) is not None
 
 
 def _twice(steps: Iterable[OnCallStep]) -> Iterator[tuple[int | str, ...]]:
-    """Where an address stands a second time in one step, as places in the document."""
+    """Yields the place in the document of each address that is repeated in one step."""
     for i, step in enumerate(steps):
         seen: set[tuple[str, str]] = set()
         for j, person in enumerate(step.people):

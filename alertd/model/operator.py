@@ -1,4 +1,4 @@
-"""Operators: the people who sign in, and what the roles of each let them do."""
+"""Operators: the people who sign in, their roles and the scopes of each role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alertd.common.ids import CROCKFORD
 
 
 class Role(enum.StrEnum):
-    """What somebody is in an organisation. One person may be several."""
+    """The role of a person in an organisation. One person may have several."""
 
     AUTHOR = "author"
     APPROVER = "approver"
@@ -22,7 +22,7 @@ class Role(enum.StrEnum):
 _SEES = frozenset({"alerts:read", "regions:read"})
 _DECIDES = _SEES | {"alerts:approve", "ledger:explain"}
 
-#: The scopes of each role. Who decides is asked why somebody was or was not told; who protects reads what was decided.
+#: The scopes of each role. Approvers answer why a person was notified or not; protection officers also read the audit log.
 SCOPES: dict[Role, frozenset[str]] = {
     Role.AUTHOR: _SEES | {"alerts:write"},
     Role.APPROVER: _DECIDES,
@@ -31,13 +31,13 @@ SCOPES: dict[Role, frozenset[str]] = {
     Role.VIEWER: _SEES,
 }
 
-#: A one-time code as people read it to each other: four groups of Crockford's base 32, 80 random bits.
+#: A one-time code to read aloud: four groups of Crockford's base 32, 80 random bits.
 CODE_GROUPS, CODE_GROUP = 4, 4
-_READ_AS = str.maketrans("OIL", "011")  # as Crockford's reading has it
+_READ_AS = str.maketrans("OIL", "011")  # as in Crockford's decoding
 
 
 def network_of(address: str) -> str:
-    """Under what name tries from an address are counted: of IPv6 what one customer has (/64), of IPv4 the address."""
+    """Returns the key for counting tries from an address: the /64 network for IPv6 (one customer), the address for IPv4."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -47,10 +47,10 @@ def network_of(address: str) -> str:
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:
-    """Everything that somebody with these roles may do."""
+    """Returns all scopes of these roles."""
     return frozenset().union(*(SCOPES[Role(role)] for role in roles))
 
 
 def normal_code(text: str) -> str:
-    """A one-time code as it was made, whatever its letter case and whatever stands between its groups."""
+    """Returns a one-time code in its original form, without differences of letter case and separators."""
     return "".join(letter for letter in text.upper().translate(_READ_AS) if letter in CROCKFORD)

@@ -1,4 +1,4 @@
-"""An organisation as it is written: who alerts, where it may, and what goes out without a second person. No I/O and no clock."""
+"""The document of an organisation: its name, jurisdiction and rules for approval. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from alertd.model.faults import refusal, refuse
 from alertd.model.fields import MAX_LANGUAGES, Document, Form, Language, Line, RegionCode
 from alertd.model.kinds import KINDS, Criterion, Kind, Level
 
-#: More than verify cases of one organisation.
+#: Far more authorities than verify cases of one organisation.
 MOST_AUTHORITIES = 50
 
 
 class VerificationRule(Document):
-    """What the case of an Actual alert of a level must have been found to be, before anybody is told."""
+    """Requirements for the case of an Actual alert of one level, checked before the alert is sent."""
 
     all_of: Annotated[
         tuple[Criterion, ...], Field(max_length=len(Criterion), description="It meets each of these,")
@@ -45,7 +45,7 @@ class VerificationRule(Document):
         return self
 
 
-#: A name in records and keys.
+#: The organisation's id in records and keys.
 OrganisationId = Annotated[
     str,
     Form(r"[a-z0-9][a-z0-9-]*", "An organisation's id is small letters, digits and hyphens, at most 40.", 40, "police"),
@@ -56,14 +56,14 @@ CapSender = Annotated[
     Form(r"[^\s,<&]+", "A CAP sender has no space, comma, < or & in it.", 200, "alerts@police.example"),
     Field(min_length=1),
 ]
-#: More than are told of any alert; a service has fewer subscribers.
+#: Upper limits: no alert has more recipients, and no service more subscribers.
 MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
-#: Who may wait for a day has a second person by then.
+#: Minutes. An alert that can wait for a day can wait for an approver.
 MOST_WAIT_MIN = 24 * 60
 
 
 class Jurisdiction(Document):
-    """Where alerts may be told: any of this ground. Regions are of the library, not drawn: what is drawn can be drawn anew."""
+    """The area in which an organisation may alert. Regions come from the library; drawn areas are polygons."""
 
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS, examples=[["ES"]])] = ()
     polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()
@@ -76,7 +76,7 @@ class Jurisdiction(Document):
 
 
 class Unattended(Document):
-    """What goes out without a second person: alerts of these levels, to so many people at most, and so many an hour."""
+    """Limits for alerts without an approver: their levels, recipients and number per hour."""
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
     people: Annotated[int, Field(ge=1, le=MOST_PEOPLE, description="An alert to more waits for a second person.")]
@@ -84,7 +84,7 @@ class Unattended(Document):
 
 
 class BreakGlass(Document):
-    """What its author may approve alone where no second person can be reached: alerts of these levels."""
+    """The levels of alerts that an author may approve alone if no approver can be reached."""
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
     after_min: Annotated[
@@ -94,7 +94,7 @@ class BreakGlass(Document):
 
 
 class Organisation(Document):
-    """Who alerts."""
+    """An organisation that sends alerts."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -161,5 +161,5 @@ class Organisation(Document):
         return rules
 
 
-#: What whoever runs the service grants to an organisation: it could reach anywhere, and speak as anybody, if it granted that itself.
+#: Fields that only the operator of the service sets. Otherwise an organisation could alert anywhere, under any name.
 GRANTED = ("cap_sender", "jurisdiction")

@@ -1,8 +1,8 @@
-"""What other organisations permit of an alert that reaches beyond its own jurisdiction, and ask of it. Pure: no I/O, no clock.
+"""Permissions and stand-down requests of other organisations for one alert. Pure: no I/O, no clock.
 
-A permission stands in the record of the alert itself. What was answered is kept; whether an answer is still wanted follows from the
-state of the alert, so that no crash leaves the two apart.
-The requests to stand an alert down stand there, too: one for each organisation that knows that the child was found.
+An alert that reaches beyond its organisation's jurisdiction needs their permission. The alert's own record holds each
+permission with its answer. Whether an answer is still needed follows from the alert's state, so that a crash cannot
+separate the two. The record also holds stand-down requests: one for each organisation that knows the child was found.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from alertd.model.states import SHOWN, UNTOLD, AlertState
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One organisation's, for the part of the target that lies in its jurisdiction and not in that of whoever alerts."""
+    """One organisation's permission for the part of the target that lies in its jurisdiction but not in the author's."""
 
     org: str
-    name: str  # of the organisation, as it was when the target was divided
-    ground: str  # a digest of that part: another ground is another question
+    name: str  # name of the organisation when the target was divided
+    ground: str  # digest of that part: a different part needs a new permission
     km2: float
-    seen: int  # people in it then
-    people: int | str  # the same as it may be told
-    regions: str  # numbers of the regions whose people are told there, as an alert's record has them
+    seen: int  # people in that part at that time
+    people: int | str  # the same number in the form that may be published
+    regions: str  # numbers of the regions for recipients there, in the form of the alert's record
     answer: str = ""  # a PermissionState, '' before there is one
     at: int = 0  # of the answer, UNIX milliseconds
-    version: str = ""  # of the alert, by which its people were told
-    key: str = ""  # ids of the keys that permitted it, or ground of this organisation that was asked for before
+    version: str = ""  # version of the alert that was sent to its people
+    key: str = ""  # ids of the keys that permitted it, or the area of this organisation asked for earlier
 
     def with_key(self, key: str) -> str:
-        """Its keys, and one that permits it now: what those before permitted is told on."""
+        """Returns its keys plus one that permits it now. Earlier keys stay, because their permission still applies."""
         return " ".join(dict.fromkeys([*self.key.split(), key]))
 
     def state(self, alert: AlertState) -> PermissionState:
-        """Where it stands while the alert is in this state."""
+        """Returns the state of the permission while the alert is in this state."""
         if self.answer:
             return PermissionState(self.answer)
         if alert in SHOWN:
@@ -44,11 +44,11 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StandDownRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One organisation's request."""
+    """One organisation's request to stand an alert down."""
 
     org: str
-    name: str  # of the organisation, as it was when it asked
-    by: str  # the subject of its person
+    name: str  # name of the organisation when it asked
+    by: str  # subject of the person who asked
     at: int  # UNIX milliseconds
     reason: str
 
@@ -60,7 +60,7 @@ _decode_words = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def written(asked: Sequence[Permission | StandDownRequest]) -> str:
-    """Permissions, or requests, as a record keeps them; '' for none."""
+    """Encodes permissions or requests for a record; '' for none."""
     return _encode(asked).decode() if asked else ""
 
 
@@ -69,21 +69,21 @@ def parse_permissions(text: str) -> tuple[Permission, ...]:
 
 
 def permitting(text: str) -> list[str]:
-    """The keys by which something of it is permitted, as a chain has those of other organisations: one that is stopped stops what it permitted."""
+    """Returns `organisation:key` of each permitting key. Stopping such a key stops the part that it permitted."""
     return [f"{one.org}:{key}" for one in parse_permissions(text) for key in one.key.split()]
 
 
 def words_of(text: str) -> dict[str, str]:
-    """What was said with the answers, by organisation: who answered, or why."""
+    """Returns the text of each answer by organisation: the person who answered, or the reason."""
     return _decode_words(text) if text else {}
 
 
 def with_words(text: str, org: str, words: str) -> str:
-    """The same with what one organisation says now; '' says nothing."""
+    """Returns the texts with a new one for this organisation; '' removes it."""
     said = words_of(text) | {org: words}
     return _encode({name: one for name, one in said.items() if one}).decode()
 
 
 def parse_requests(text: str) -> tuple[StandDownRequest, ...]:
-    """The requests that a record keeps, the oldest first."""
+    """Returns the requests of a record, oldest first."""
     return _decode_requests(text) if text else ()

@@ -1,7 +1,7 @@
-"""Who is sought with a child is told as somebody to be found, and forgotten soon after: nobody has convicted them, and a holder of a vehicle may be anybody.
+"""Rules for persons sought with a child: neutral descriptions, and early deletion.
 
-What is told of them names no deed (Directive (EU) 2016/343, articles 3 and 4: presumed innocent, and not referred to as guilty), and is gone
-before the case is.
+They are not convicted, and the holder of a vehicle may be innocent. So their description names no deed (Directive (EU)
+2016/343, articles 3 and 4: presumed innocent, and not referred to as guilty). It is deleted before the case.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from alertd.model.alert import Alert
 from alertd.model.redaction import dashed, pattern_of, without
 
-#: Words that call somebody guilty, by language, as they begin: what is not here is for the second person to see.
+#: Beginnings of words that call a person guilty, by language. The approver must notice words that are not listed.
 GUILT: dict[str, tuple[str, ...]] = {
     "en": (
         "kidnapp",
@@ -40,19 +40,20 @@ GUILT: dict[str, tuple[str, ...]] = {
     "hi": ("अपहरणकर्ता", "अपराधी", "हत्यारा", "बलात्कारी"),
     "zh": ("绑匪", "人贩子", "罪犯", "凶手", "强奸犯"),
 }
-#: Written without spaces, or with what is put before a word: there a word may begin anywhere.
+#: Languages without spaces, or with prefixes, in which such a word may begin anywhere.
 _ANYWHERE = ("ar", "zh")
 
 
 def calls_guilty(text: str, language: str) -> bool:
-    """Whether a text in a language (`es`, `es-MX`) has a word of `GUILT` in it."""
+    """Returns whether a text in a language (`es`, `es-MX`) contains a word of `GUILT`."""
     pattern = _guilt(language.partition("-")[0].lower())
     return pattern is not None and pattern.search(_folded(text)) is not None
 
 
 def _folded(text: str) -> str:
-    """The text in small letters, each in one piece with its accent; of Turkish the i with a dot and that without are one, as their capitals are
-    mixed up.
+    """Returns the text case-folded and composed (NFC).
+
+    Treats the Turkish i with and without a dot as equal, because their capitals are often mixed up.
     """
     return unicodedata.normalize("NFC", text).casefold().replace("i\u0307", "i").replace("ı", "i")
 
@@ -64,12 +65,12 @@ def _guilt(language: str) -> re.Pattern[str] | None:
 
 
 def has_sought(alert: Alert) -> bool:
-    """Whether it tells of persons sought or of vehicles."""
+    """Returns whether the alert names persons sought or vehicles."""
     return bool(alert.case.persons_sought or alert.case.vehicles)
 
 
 def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
-    """The names and plates of all whom, and what, any of these sought; None where there is none. A number plate is found however it is spaced."""
+    """Returns a pattern for names and plates sought by these alerts, or None. Finds plates with any spacing."""
     cases = [alert.case for alert in alerts]
     return pattern_of(
         (one.name for case in cases for one in case.persons_sought if one.name),
@@ -78,8 +79,9 @@ def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
 
 
 def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
-    """The alert without them; where its own words have a name or a plate of `theirs`, with a dash there. A child keeps its name, whoever has the
-    same.
+    """Returns the alert without persons sought and vehicles, and with a dash for each match of `theirs` in its own texts.
+
+    Keeps the child's name, even if a person sought has the same name.
     """
     case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
     told = {

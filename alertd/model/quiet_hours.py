@@ -1,4 +1,4 @@
-"""Quiet hours: from when until when, in a place's own time, and whatever its clocks do on that night. Pure."""
+"""Quiet hours in a place's local time, correct on nights when clocks change. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from zoneinfo import ZoneInfo
 
 
 def minutes(clock: str) -> int:
-    """Minutes of the day of a time such as 22:00."""
+    """Returns the minute of the day for a time such as 22:00."""
     hour, minute = clock.split(":")
     return int(hour) * 60 + int(minute)
 
 
 def clock(minute: int) -> str:
-    """The other way round."""
+    """Returns the time, such as 22:00, for a minute of the day."""
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def ends_ms(now_ms: int, time_zone: str, start: int, end: int) -> int | None:
-    """When the quiet hours end that `now_ms` lies in (both UNIX ms), None outside of them. `start` and `end` are minutes of the day.
+    """Returns when the quiet hours around `now_ms` end (both UNIX ms), or None outside of them.
 
-    An hour that a zone leaves out ends at once; one that it has twice begins with the first and ends with the second.
+    `start` and `end` are minutes of the day. A skipped local hour ends at once. An hour that occurs twice begins with the
+    first and ends with the second.
     """
     return _ends_ms(now_ms // 60_000, time_zone, start, end)
 
 
-@lru_cache(4_096)  # all of one zone mostly sleep alike, and clocks change on the minute
+@lru_cache(4_096)  # most people of a zone have the same quiet hours, and clocks change on the minute
 def _ends_ms(now_min: int, time_zone: str, start: int, end: int) -> int | None:
     zone = ZoneInfo(time_zone)
     now = datetime.fromtimestamp(now_min * 60, UTC)
@@ -40,10 +41,10 @@ def _ends_ms(now_min: int, time_zone: str, start: int, end: int) -> int | None:
 
 
 def _instant(zone: ZoneInfo, day: date, minute: int, *, fold: int) -> datetime:
-    """The moment, in UTC, at which the zone's clocks show that time; that at which they leap over it, if they do (PEP 495)."""
+    """Returns the UTC time at which the zone's clocks show that time, or skip it (PEP 495)."""
     shown = datetime.combine(day, time(minute // 60, minute % 60, fold=fold), zone)
     first, last = (shown.replace(fold=one).astimezone(UTC) for one in (1, 0))
-    if first >= last:  # there once, or twice
+    if first >= last:  # the time exists once or twice
         return shown.astimezone(UTC)
     while last - first > timedelta(seconds=1):
         middle = first + (last - first) / 2

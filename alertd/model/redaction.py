@@ -1,8 +1,9 @@
-"""Names of people in texts: found as whole words, whatever their accents and capitals, and taken out with a dash in their place.
+"""Finds names of people in texts and replaces them with a dash, and restricts an alert.
 
-Then what is left of a missing-child alert when the child may no longer be known by it: "girl, 13", where and when, and whom to call.
-A restriction takes out everything but what is named here, so that a field that is added later goes, too. The words of the place stay
-without the child's name: nobody can look for the child without them. What is internal stays with the case, for those who work on it.
+A name matches as whole words, regardless of accents and capitals. A restricted missing-child alert no longer identifies
+the child: it keeps "girl, 13", where and when, and the contacts. A restriction removes every field not listed here, so
+that a field added later is removed too. The place stays, without the child's name, because the search needs it. Internal
+data stays with the case for its staff.
 """
 
 from __future__ import annotations
@@ -19,63 +20,65 @@ from alertd.model.alert import Alert, Info
 from alertd.model.case import Case, Child, Name, bare_plate
 from geofences.names import PLAIN_LETTERS
 
-#: The fields of a case, and of what its sender says of it, that are texts for people. In any other a program reads what stands there.
+#: The fields of a case and of an info that are texts for people. Programs read all other fields.
 TEXTS = frozenset({"headline", "description", "instruction", "clothing", "marks", "alt", "place"})
 
-#: Shorter words of a name are in too many others: initials, "de", "al".
+#: Shorter words of a name occur in too many other words: initials, "de", "al".
 LEAST_LETTERS = 3
 
-#: Scripts without spaces, or (Korean) with what is put after a word: a word may begin and end anywhere in them.
+#: Scripts without spaces, or with suffixes (Korean): a word may begin and end anywhere in them.
 _RUNNING = "\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\U00020000-\U0003ffff"
-#: Those with what is put before a word (Hebrew, Arabic).
+#: Scripts with prefixes (Hebrew, Arabic).
 _PREFIXED = "\u0590-\u08ff"
-#: Vowel signs of the scripts of India, which Python takes for no letters.
+#: Vowel signs of the scripts of India, which Python does not count as letters.
 _SIGNS = "\u0900-\u0963\u0966-\u0dff"
-#: A letter or digit that a whole word has none beside.
+#: A letter or digit. A whole word has none directly before or after it.
 _LETTER = f"(?:[^\\W_{_RUNNING}]|[{_SIGNS}])"
 _WORDS = re.compile(f"(?:[^\\W_]|[{_SIGNS}])+")
 _BEGINS_ANYWHERE, _ENDS_ANYWHERE = re.compile(f"[{_RUNNING}{_PREFIXED}]"), re.compile(f"[{_RUNNING}]")
-#: In the middle of a word nobody sees them: the hyphen where a line may break, and joiners.
+#: Invisible inside a word: the soft hyphen and joiners.
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060"
 
 
-#: What a whole word has not before it, a pattern, and what it has not after it; the pattern is empty where there is no word.
+#: A lookbehind, the pattern of a word (empty if there is none), and a lookahead.
 _Found = tuple[str, str, str]
 
 
 def pattern_of(names: Iterable[Name], plates: Iterable[str] = ()) -> re.Pattern[str] | None:
-    """What finds people by their whole names, in any script they are written in, and vehicles by their plates, however spaced; None
-    where there is nothing to be found.
+    """Returns a pattern for whole names, in every script of the name, and for plates with any spacing.
+
+    Returns None if there is nothing to find.
     """
     spoken = (_spoken(text) for name in names for text in _written(name))
     return _any_of([*spoken, *(_bounded(_compared(bare_plate(plate)), r"[\W_]*") for plate in plates)])
 
 
 def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
-    """The same by any word of their names: a first name and a street may be all that a neighbour needs. Not by what joins them, as in
-    María del Mar.
+    """Returns the pattern that also matches any single word of the names.
+
+    A neighbour may recognise a child by a first name and a street. Leaves out joining words, as in María del Mar.
     """
     texts = [text for name in names for text in _written(name)]
     return _any_of(map(_spoken, (*texts, *(word for text in texts for word in _telling_words(text)))))
 
 
 def words_of(names: Iterable[Name]) -> frozenset[str]:
-    """Those words, as `words_in` has them."""
+    """Returns the words of the names, in the form of `words_in`."""
     return frozenset(_compared(word) for name in names for text in _written(name) for word in _telling_words(text))
 
 
 def words_in(text: str) -> frozenset[str]:
-    """The words of a text as they are compared."""
+    """Returns the words of a text in the form used for comparison."""
     return frozenset(_WORDS.findall(_compared(text)))
 
 
 def names_any(text: str, names: re.Pattern[str] | None) -> bool:
-    """Whether one of them is named in a text."""
+    """Returns whether a text contains one of the names."""
     return names is not None and names.search(_compared(text)) is not None
 
 
 def dashed(text: str, names: re.Pattern[str] | None) -> str:
-    """A text with a dash for each of them."""
+    """Returns a text with a dash for each name."""
     if names is None:
         return text
     plain, places = _plain(text)
@@ -84,13 +87,16 @@ def dashed(text: str, names: re.Pattern[str] | None) -> str:
         start, end = hit.span()
         if places[start] >= last:
             pieces += [text[last : places[start]], "–"]
-        last = max(places[end], places[end - 1] + 1)  # a letter of which a part is theirs goes whole
+        last = max(
+            places[end], places[end - 1] + 1
+        )  # removes a letter whole, even if only part of it belongs to a name
     return "".join([*pieces, text[last:]])
 
 
 def without(said: Any, names: re.Pattern[str] | None) -> Any:
-    """Some part of a case, or of what is said of it, with a dash for each of them in its `TEXTS`. It can be read again: a text that
-    could not be is left out.
+    """Returns part of a case or info with a dash for each name in its `TEXTS`. The result is valid.
+
+    Removes a text that would be invalid after the replacement.
     """
     if isinstance(said, tuple):
         return tuple(without(part, names) for part in said)
@@ -115,7 +121,7 @@ def without(said: Any, names: re.Pattern[str] | None) -> Any:
 
 
 def _dashed_all(said: Any, names: re.Pattern[str] | None) -> Any:
-    """A text, or the same by language."""
+    """Replaces the names in a text, or in each text by language."""
     if isinstance(said, Mapping):
         return {language: dashed(text, names) for language, text in said.items()}
     return said and dashed(said, names)
@@ -132,7 +138,7 @@ def _telling_words(name: str) -> list[str]:
 
 
 def _spoken(name: str) -> _Found:
-    """What finds a name, whatever stands between its words, with or without the full stop at its end or an s that makes it a genitive."""
+    """Returns the pattern of a name, with any separators between its words, a final full stop or a genitive s."""
     plain = _compared(name)
     return _bounded(_WORDS.findall(plain), r"[\W_]+", r"\.?" if plain.endswith(".") else "s?")
 
@@ -146,7 +152,7 @@ def _bounded(words: Sequence[str], between: str, end: str = "") -> _Found:
 
 
 def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
-    """Any of them, longest first. Each bound stands there once: it takes milliseconds to compile."""
+    """Combines the patterns, longest first. Writes each bound only once, because compiling takes milliseconds."""
     bodies: dict[tuple[str, str], set[str]] = {}
     for before, body, after in found:
         if body:
@@ -159,12 +165,12 @@ def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
 
 
 def _compared(text: str) -> str:
-    """A text as it is compared."""
+    """Returns a text in the form used for comparison."""
     return text.lower() if text.isascii() else _bare(text)
 
 
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """The same, and where in the text each of these letters stands, and its end."""
+    """Returns the same, with the index in the text of each of its letters, and the index of the end."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     found = [(letter, at) for at, written in enumerate(text) for letter in _bare_letter(written)]
@@ -172,8 +178,9 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _bare(text: str) -> str:
-    """Without case and accents, and nothing for what nobody sees. It is that of its letters, one after the other: what stands in another
-    order by then is left out.
+    """Returns the text without case, accents and invisible characters.
+
+    Works letter by letter and does not reorder combining marks: it drops all of them.
     """
     apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
     return "".join(part for part in apart if not unicodedata.combining(part) and part not in _UNSEEN)
@@ -182,11 +189,11 @@ def _bare(text: str) -> str:
 _bare_letter = lru_cache(maxsize=4_096)(_bare)
 
 
-#: Of a child, and of a case, what is still told or never was.
+#: Fields of a child and of a case that remain after a restriction, or that were never published.
 OF_CHILD = ("id", "age", "sex")
 OF_CASE = ("number", "verification", "best_interests", "protection", "last_seen", "contact")
 
-#: What goes, as paths.
+#: Removed fields, as paths.
 RESTRICTED = (
     *(f"case/children/*/{name}" for name in Child.model_fields if name not in OF_CHILD),
     *(f"case/{name}" for name in Case.model_fields if name not in (*OF_CASE, "children")),
@@ -197,8 +204,9 @@ RESTRICTED = (
 
 
 def restricted(alert: Alert) -> Alert:
-    """The alert without name, looks, clothes, photos, persons sought, vehicles and whatever was written freely. Its languages stay
-    as they are, so that what is queued in one of them can be told in it.
+    """Returns the alert without name, looks, clothes, photos, persons sought, vehicles and all free text.
+
+    Its languages stay, so that queued messages can still be rendered in each of them.
     """
     case = alert.case
     children = tuple(Child(**{name: getattr(child, name) for name in OF_CHILD}) for child in case.children)
@@ -214,5 +222,5 @@ def restricted(alert: Alert) -> Alert:
 
 
 def called(case: Case) -> re.Pattern[str] | None:
-    """What finds its children by any word of their names; None where it has none."""
+    """Returns the pattern that finds its children by any word of their names, or None if it has no names."""
     return pattern_of_words(child.name for child in case.children if child.name)

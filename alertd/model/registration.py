@@ -1,6 +1,6 @@
-"""A subscriber as sent: the JSON of a registration, its limits, and what of it is not honoured yet.
+"""A submitted registration of a subscriber: its JSON, its limits, and the fields that are not supported yet.
 
-Read it with `Registration.model_validate_json(body)` (see `fields.Document`). How a subscriber is kept is in `subscribers`.
+Parse it with `Registration.model_validate_json(body)` (see `fields.Document`). `subscribers` defines the stored form.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from alertd.model.kinds import Kind
 from alertd.model.states import folded_address
 from channels.webpush_message import Subscription
 
-#: A household with two homes, schools, works and several phones stays below; beyond is a list, not a person.
+#: Enough for a household with two homes, schools, workplaces and several phones.
 MAX_PLACES = 20
 MAX_ADDRESSES = 20
-#: Messages are made in one of these, so more choice helps nobody.
+#: A message is rendered in one of these, so a longer list has no use.
 MAX_SUBSCRIBER_LANGUAGES = 10
 
 SubscriberId = Annotated[
@@ -48,7 +48,7 @@ SubscriberId = Annotated[
     ),
 ]
 PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
-#: What a line of an import may name as all that it says.
+#: The parts that a line of an import may list as the only ones it sets.
 Part = Annotated[
     str,
     Form(
@@ -58,13 +58,13 @@ Part = Annotated[
         "places/home",
     ),
 ]
-#: FCM tokens have 140 to 200 characters today, and Google says to count on more.
+#: FCM tokens have 140 to 200 characters today; Google warns that they may get longer.
 Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
 ]
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-#: In one spelling. What is not sent (a fragment, the port that is meant anyway, a question mark with nothing behind it) would make one browser
-#: several addresses: told twice, and told in spite of a suppression.
+#: One spelling only. Parts that are not sent (a fragment, the default port, an empty query) would turn one browser into
+#: several addresses, which get duplicates and bypass a suppression.
 Endpoint = Annotated[
     str,
     Form(
@@ -93,8 +93,9 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class PlaceDocument(Document):
-    """Where a subscriber belongs: a point, or a region by its code. `at` is when they were seen to be there: by it `now` grows old, and no
-    other place.
+    """A place of a subscriber: a point, or a region by its code.
+
+    `at` is the time of the observation. Only the place `now` expires by it.
     """
 
     point: Point | None = None
@@ -112,8 +113,10 @@ class PlaceDocument(Document):
 
 
 class _AddressDocument(Document):
-    """What every address has. `n` is its number in answers; it is taken back so that an answer can be sent again as it
-    is, and changes nothing: an address is known by its channel and value.
+    """Fields of every address.
+
+    `n` is its number in answers. Requests may contain it, so that a client can send an answer back; it has no effect,
+    because channel and value identify an address.
     """
 
     language: Language | None = None
@@ -121,7 +124,7 @@ class _AddressDocument(Document):
 
 
 class PushAddress(_AddressDocument):
-    """A phone with the app: its FCM registration token."""
+    """A phone with the app, by its FCM registration token."""
 
     channel: Literal["push"]
     token: Token
@@ -132,7 +135,7 @@ class PushAddress(_AddressDocument):
 
 
 class SmsAddress(_AddressDocument):
-    """A phone number in international form; kept as E.164."""
+    """A phone number in international form; stored as E.164."""
 
     channel: Literal["sms"]
     number: PhoneNumber
@@ -143,7 +146,7 @@ class SmsAddress(_AddressDocument):
 
 
 class MailAddress(_AddressDocument):
-    """A mailbox; its domain is kept in lower case."""
+    """A mailbox; its domain is stored in lower case."""
 
     channel: Literal["mail"]
     mailbox: Mailbox
@@ -154,14 +157,14 @@ class MailAddress(_AddressDocument):
 
 
 class SubscriptionKeys(Document):
-    """For whom messages are sealed (RFC 8291)."""
+    """The browser's keys for encrypting messages (RFC 8291)."""
 
     p256dh: P256dh
     auth: Auth
 
 
 class PushSubscription(Document):
-    """What a browser's `PushSubscription.toJSON()` gives (W3C Push API). When it expires is not kept: the push service says so."""
+    """The result of a browser's `PushSubscription.toJSON()` (W3C Push API). The expiry is not stored: the push service reports it."""
 
     endpoint: Endpoint
     expires: Annotated[float | None, Field(alias="expirationTime", ge=0, allow_inf_nan=False)] = None
@@ -177,12 +180,12 @@ class PushSubscription(Document):
 
     @property
     def value(self) -> str:
-        """As `channels.webpush_message` takes it."""
+        """Returns the text form that `channels.webpush_message` parses."""
         return f"{self.endpoint} {self.keys.p256dh} {self.keys.auth}"
 
 
 class WebPushAddress(_AddressDocument):
-    """A browser. It is known by its endpoint: sent again with other keys, it is the same address."""
+    """A browser. The endpoint identifies it, so new keys for an endpoint do not make a new address."""
 
     channel: Literal["webpush"]
     subscription: PushSubscription
@@ -199,8 +202,9 @@ LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a tim
 
 
 class Quiet(Document):
-    """Hours, in the subscriber's time zone, in which only loud alerts are told: the rest waits for their end. They go over midnight if
-    they begin later than they end.
+    """Hours in the subscriber's time zone in which only loud alerts are sent; others are deferred until their end.
+
+    They run past midnight if they begin later than they end.
     """
 
     start: Annotated[LocalTime, Field(alias="from")]
@@ -214,8 +218,10 @@ class Quiet(Document):
 
 
 class ConsentDocument(Document):
-    """When, where and to what the subscriber said yes. From `withdrawn_at` on nothing is sent, until there is a yes that is later. The
-    latest yes and the latest withdrawal are kept, in whatever order they come: an older list changes neither.
+    """When, where and to what the subscriber consented.
+
+    After `withdrawn_at` nothing is sent until a later consent. The latest consent and the latest withdrawal are stored in
+    any order of arrival, so an older list changes neither.
     """
 
     at: Instant
@@ -236,7 +242,7 @@ EXAMPLE: JsonDict = {
 
 
 class Registration(Document):
-    """A person or household that asked to be told."""
+    """A person or household that asked for alerts."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -280,11 +286,12 @@ class Registration(Document):
 
 
 def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
-    """What was there `before`, with these parts as they are said. Of the consent that was known, and of an address, what is not said stays.
-    Raises ValidationError.
+    """Returns the registration `before`, with the parts in `only` taken from `said`.
+
+    Keeps fields of a known consent and the language of an address if `said` leaves them out. Raises ValidationError.
     """
     members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
-    if members["quiet"]:  # a browser set them, and they are of a zone
+    if members["quiet"]:  # the browser may have set them, and they need a time zone
         members["time_zone"] = members["time_zone"] or before.time_zone
     if "consent" in only and said.consent.at.replace(microsecond=0) == before.consent.at:
         told = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
@@ -305,7 +312,7 @@ def _key(address: AnyAddress) -> tuple[str, str]:
     return address.channel, folded_address(address.channel, address.value)
 
 
-#: Fields that are understood and do nothing yet, with the one value that is true of today.
+#: Fields that are parsed but have no effect yet, each with its only accepted value.
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("format", "text", "Only text is sent yet."),
     ("groups", (), "Groups are not handled yet."),
@@ -313,12 +320,12 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
 
 
 def not_honoured(registration: Registration) -> list[Fault]:
-    """What the registration asks for that is understood but not done yet: each a reason to refuse."""
+    """Returns a fault for each request in the registration that is not supported yet."""
     return [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
 
 
 def future_faults(registration: Registration, now: datetime) -> list[Fault]:
-    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    """Returns a fault for each time of a past event that is later than `now` (aware) plus the clock skew."""
     times: list[tuple[tuple[str, ...], datetime | None]] = [
         (("places", name, "at"), place.at) for name, place in registration.places.items()
     ]

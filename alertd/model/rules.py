@@ -1,7 +1,6 @@
-"""What an alert must fulfil beyond its form, as tables: what is not honoured yet, what must be verified, what a clock says.
+"""Rules for an alert beyond its form: unsupported fields, verification, wording and times.
 
-Each question is a function from an alert (and the time, where it matters) to its faults; who refuses with which problem
-is the service's business.
+Each function takes an alert (and the time, if needed) and returns its faults. The service chooses the problem type.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from alertd.model.organisation import VerificationRule
 from alertd.model.presumption_of_innocence import calls_guilty
 from alertd.model.redaction import RESTRICTED, called, names_any, words_in, words_of
 
-#: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
+#: The ledger counts milliseconds since the start in 32 bits (49 days). For a longer search, a person extends the alert.
 MAX_LIFE = timedelta(days=30)
 
-#: Fields that are understood and do nothing yet, with the one value that is true of today. Never ignored: refused.
-#: (CAP's values and what only the record of a case needs are kept and answered: there is nothing else to do with them.)
+#: Fields that are parsed but have no effect yet, each with its only accepted value. Other values are refused, not ignored.
+#: (CAP's values and facts for the case record are stored and returned; they need no other effect.)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("target/groups", (), "Groups are not handled yet."),
@@ -37,7 +36,7 @@ _VERIFIED = "An Actual missing-child alert needs"
 
 _CUSTODY, _CRITERIA = "case/verification/custody_checked", "/case/verification/criteria"
 
-#: What must be known and decided before a child is named in public.
+#: Required facts and decisions before a child is named in public, each with its sentence.
 VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/verification/authority", f"{_VERIFIED} the authority that verified the case."),
     ("case/verification/reference", f"{_VERIFIED} that authority's reference."),
@@ -53,14 +52,14 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
 #: What a case meets that everybody is woken for.
 CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
 
-#: Times that lie behind everyone.
+#: Criteria for the level that wakes everyone.
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
 
 
 def not_honoured(document: Document, part: str = "") -> list[Fault]:
-    """What an alert asks for that is understood but not done yet: each a reason to refuse, with its pointer.
+    """Returns a fault with its pointer for each request in an alert that is not supported yet.
 
-    Where the document is only a part of an alert (`target`, `policy`), `part` names it.
+    If the document is only a part of an alert (`target`, `policy`), `part` names it.
     """
     under = f"{part}/" if part else ""
     return [
@@ -73,8 +72,9 @@ def not_honoured(document: Document, part: str = "") -> list[Fault]:
 
 
 def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> list[Fault]:
-    """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts. `rule` is what its organisation
-    asks for at its level.
+    """Returns what an Actual missing-child alert still lacks before it may be sent; nothing for other alerts.
+
+    `rule`: the requirements of its organisation for its level.
     """
     if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
         return []
@@ -89,7 +89,7 @@ def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> 
 
 
 def _unmet(alert: Alert) -> list[Fault]:
-    """What the level that wakes everybody asks for above others (ops/docs/decisions/0008)."""
+    """Returns the unmet criteria of the level that wakes everyone (ops/docs/decisions/0008)."""
     verification = alert.case.verification
     if alert.level is not Level.CHILD_ALERT or verification is None or not verification.criteria:
         return []
@@ -99,9 +99,9 @@ def _unmet(alert: Alert) -> list[Fault]:
 
 
 def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
-    """What its own organisation asks for and the case does not meet: a fault for each (ops/docs/decisions/0042)."""
+    """Returns a fault for each requirement of its organisation that the case does not meet (ops/docs/decisions/0042)."""
     said = alert.case.verification or Verification()
-    told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # by `_unmet`
+    told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # `_unmet` reports these
     unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]
     faults = [Fault(_CRITERIA, f"Your organisation asks for {one} at this level.") for one in unmet]
     met = [one for one in set(rule.any_of) if one in said.criteria]
@@ -120,7 +120,7 @@ def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
 
 
 def overtold(alert: Alert) -> list[Fault]:
-    """What an alert tells of a child under protection beyond what a restricted one does."""
+    """Returns a fault for each fact about a protected child that a restricted alert would not contain."""
     if not alert.case.protection:
         return []
     told = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
@@ -132,8 +132,9 @@ def overtold(alert: Alert) -> list[Fault]:
 
 
 def naming_contacts(alert: Alert) -> list[Fault]:
-    """Contacts whose address has a word of a child's name after its host, which is somebody's own: it would still be told where the name is
-    taken out, and when all is over.
+    """Returns a fault for each contact URL with a word of a child's name behind the host.
+
+    Such an address would still be published after the name is removed and after the alert's end.
     """
     names = words_of(child.name for child in alert.case.children if child.name)
     return [
@@ -147,7 +148,7 @@ def naming_contacts(alert: Alert) -> list[Fault]:
 
 
 def not_neutral(alert: Alert) -> list[Fault]:
-    """What calls somebody guilty who is sought, or drives: nobody has convicted them."""
+    """Returns a fault for each text that calls a person sought or a driver guilty. They are not convicted."""
     paths = ("case/persons_sought/*/description/*", "case/vehicles/*/description/*")
     return [
         Fault(
@@ -160,12 +161,12 @@ def not_neutral(alert: Alert) -> list[Fault]:
 
 
 def plates(alert: Alert) -> frozenset[str]:
-    """Those that whoever approves the alert types again: one wrong digit stops a stranger."""
+    """Returns the plates that the approver must retype, because one wrong digit makes the police stop a stranger."""
     return frozenset(bare_plate(vehicle.plate) for vehicle in alert.case.vehicles if vehicle.plate)
 
 
 def unreviewed(alert: Alert) -> list[Fault]:
-    """Machine-made texts that no person has reviewed."""
+    """Returns a fault for each machine-made text that no person has reviewed."""
     return [
         Fault(_pointer(alert, place), "A person must review this machine text before it is sent.")
         for place, value in _values(alert, "info/*/source")
@@ -174,7 +175,7 @@ def unreviewed(alert: Alert) -> list[Fault]:
 
 
 def voice_only(alert: Alert) -> list[Fault]:
-    """Whether those who cannot hear or speak have a way to answer an Actual alert of a missing child."""
+    """Returns a fault if an Actual missing-child alert has no contact that a deaf or mute person can use."""
     if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
         return []
     if any(one.is_voiceless for one in alert.case.contact):
@@ -188,9 +189,10 @@ def voice_only(alert: Alert) -> list[Fault]:
 
 
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
-    """Whether everybody in an area of these countries can use one of the contacts: the safety line names only one. Those for the
-    deaf do not count where there are others, and are to be had in each country themselves; where no country is known, nothing can be
-    said.
+    """Returns a fault if people in some of these countries can use no contact.
+
+    The safety line names only one contact, so one must work in all countries. Contacts for deaf people do not count if there
+    are others, but each country needs a voiceless one. Without known countries there is no fault.
     """
     contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
     if contacts and all(one.missing_in(countries) for one in contacts):
@@ -205,7 +207,7 @@ def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
 
 
 def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
-    """Whether the alert ends in the future, and soon enough. `now` has a time zone."""
+    """Returns a fault unless the alert ends in the future and within `MAX_LIFE`. `now` is aware."""
     if alert.expires <= now:
         return [Fault("/expires", "This time has passed.")]
     if alert.expires > now + MAX_LIFE:
@@ -214,7 +216,7 @@ def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def start_faults(alert: Alert, now: datetime) -> list[Fault]:
-    """Whether an alert that is to start later does so before its end. `now` has a time zone."""
+    """Returns a fault unless a scheduled start lies in the future and before the end. `now` is aware."""
     if alert.starts is None:
         return []
     if alert.starts <= now:
@@ -223,9 +225,10 @@ def start_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> list[Fault]:
-    """What would be told after the alert's end, if it were approved `now`, which has a time zone: rings, and the SMS to whoever was not heard of.
-    The delays of the rings of an update count from a time before that, in UNIX ms, or from its approval, 0; and that an SMS comes too late
-    keeps no correction from anybody.
+    """Returns a fault for each message due after the alert's end: rings, and the SMS of an escalation.
+
+    Assumes approval at `now` (aware). `rings_from`: for an update, the start of the ring delays in UNIX ms, or 0 for its
+    approval. An update is not refused because its SMS would come too late, since that must not block a correction.
     """
     told = max(now, alert.starts or now)
     since = time_of(rings_from) if rings_from else told
@@ -241,14 +244,14 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
     ]
     last = max([told, *(at for _, at in rings)])
     on_screen = any(channel in ON_SCREEN for channel in alert.channels)
-    waits = alert.policy.escalates and on_screen and Channel.SMS in alert.channels  # for a screen's acknowledgement
+    waits = alert.policy.escalates and on_screen and Channel.SMS in alert.channels  # for an acknowledgement on a screen
     if rings_from is None and waits and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:
         faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
     return faults
 
 
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:
-    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    """Returns a fault for each time of a past event that is later than `now` (aware) plus the clock skew."""
     latest = now + CLOCK_SKEW
     return [
         Fault(_pointer(alert, place), "This time is still to come.")
@@ -259,7 +262,7 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
-    """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
+    """Returns every (place, value) for a path of fields; `*` means each member. Below an absent value, the value is None."""
     found: list[tuple[Location, Any]] = [((), document)]
     for step in path.split("/"):
         if step == "*":
@@ -274,7 +277,7 @@ def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
 
 
 def _pointer(document: Document, place: Location) -> str:
-    """A place with its fields named as JSON has them. Only faults have one: nearly all values have none."""
+    """Returns the JSON pointer of a place, with the JSON names of fields. Called for faults only, which are rare."""
     node: Any = document
     names: list[int | str] = []
     for step in place:

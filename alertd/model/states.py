@@ -1,7 +1,7 @@
-"""The life of an alert and of each reference, as tables. Pure: no I/O, no clock.
+"""The states of an alert and of a ledger row (reference), and their allowed changes, as tables. Pure: no I/O, no clock.
 
-Every other part asks these tables what may follow what, and may allow less. The numbers of reference states and
-reasons are bytes of the ledger: they are never changed and never reused.
+Every other module uses these tables, and may allow less. The numbers of row states and reasons are bytes of the ledger:
+never change or reuse one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alertd.model.kinds import Channel, Kind, Occasion, PlaceKind
 
 
 class AlertState(enum.StrEnum):
-    """Where one version of an alert stands."""
+    """State of one version of an alert."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -37,48 +37,48 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
     _S.DRAFT: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED, _S.PURGED}),
     _S.PENDING: frozenset({_S.APPROVED, _S.SCHEDULED, _S.RETURNED, _S.REJECTED, _S.EXPIRED}),
     _S.RETURNED: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
-    # pending: what was approved is not what would be told when its time came
+    # pending: the content at the start would differ from the approved content
     _S.SCHEDULED: frozenset({_S.APPROVED, _S.PENDING, _S.RETURNED, _S.CANCELLED, _S.EXPIRED}),
     _S.APPROVED: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),
     _S.SENDING: frozenset({_S.SENT, _S.STOOD_DOWN, *_ENDS}),
     _S.SENT: frozenset(
         {_S.SENDING, _S.STOOD_DOWN, *_ENDS}
-    ),  # sending: an operator sends again what may not have arrived
+    ),  # sending: an operator resends messages that may not have arrived
     _S.STOOD_DOWN: frozenset({_S.SENDING, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.PURGED}),
     _S.REJECTED: frozenset({_S.PURGED}),
     **{end: frozenset({_S.PURGED}) for end in _ENDS},
     _S.PURGED: frozenset(),
 }
 
-#: What these say may still be changed: nobody else has it before their eyes.
+#: States in which the content may still be changed, because no approver is reading it.
 AMENDABLE = (_S.DRAFT, _S.RETURNED)
 
-#: The gate lets references of these pass, and of no others.
+#: States in which the gate lets ledger rows pass.
 OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
 
-#: Nobody more is told of these, so whoever watches may stop.
+#: States in which nothing more is sent, so that a watcher may stop.
 UNWATCHED = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 
-#: The public sees an alert's photos in these, and in these no more; in all others, not yet.
+#: The public sees an alert's photos in `SHOWN`, no longer in `NO_LONGER_SHOWN`, and not yet in other states.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
-#: An alert in one of these took its photos away: they are shown to nobody, whatever is still to come.
+#: States that removed the alert's photos. They stay hidden, even if the alert is reopened.
 TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
 
-#: People know of it, or may again.
+#: States in which people know the alert or may be notified again.
 KNOWN = SHOWN | {_S.STOOD_DOWN}
-#: Nobody has decided about these.
+#: States before a decision.
 UNDECIDED = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED})
-#: Nobody was told of these, unless they are sent yet.
+#: States in which nothing was sent, and nothing is sent until a later state.
 UNTOLD = UNDECIDED | {_S.REJECTED}
-#: These wait for their second person, or for their time.
+#: States that wait for an approver or for the scheduled start.
 WAITING = frozenset({_S.PENDING, _S.SCHEDULED})
-#: Another organisation may ask to stand these down.
+#: States in which another organisation may request a stand-down.
 ASKABLE = SHOWN | WAITING
-#: Nothing of these goes on.
+#: States in which no work continues.
 ENDED = frozenset({_S.REJECTED, _S.PURGED, *_ENDS})
 
-#: What a version tells is true while its alert is in one of these, and is sent again in no other.
+#: The alert states in which a version of this occasion is still true. It is resent in no other state.
 TRUE_IN = {
     Occasion.ALERT: SHOWN,
     Occasion.UPDATE: SHOWN,
@@ -87,7 +87,7 @@ TRUE_IN = {
     Occasion.CANCEL: frozenset({_S.CANCELLED}),
 }
 
-#: What the queued of a closed gate become. Any state that is not here and not open leaves them queued.
+#: New state of queued rows when the gate closes. In any other closed state they stay queued.
 QUEUED_BECOMES = {
     _S.CANCELLED: "cancelled",
     _S.CLOSED: "cancelled",
@@ -99,7 +99,7 @@ QUEUED_BECOMES = {
 
 @enum.unique
 class State(enum.IntEnum):
-    """Where one reference stands. The value is the ledger's first byte."""
+    """State of one ledger row. The value is the ledger's first byte."""
 
     QUEUED = 1
     IN_FLIGHT = 2
@@ -113,13 +113,13 @@ class State(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        """The name as APIs, metrics and logs show it."""
+        """Returns the name in APIs, metrics and logs."""
         return self.name.lower()
 
 
-#: What may follow what. A carrier's answer to the very attempt that was made is the truth, whatever the row says by then:
-#: so an in-flight row that was given up as unknown, or queued again by a successor, may still become accepted. A receipt may
-#: overtake the answer itself, which waits for the slowest of its chunk.
+#: Allowed changes of a row's state. A carrier's answer to an attempt overrides the row's state. So an in-flight row that
+#: became unknown, or was queued again by a successor, may still become accepted. A receipt may arrive before the answer,
+#: which waits for the slowest message of its chunk.
 STEPS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset(State) - {State.QUEUED},
     State.IN_FLIGHT: frozenset(State) - {State.IN_FLIGHT},

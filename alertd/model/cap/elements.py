@@ -1,4 +1,4 @@
-"""The children of one CAP element, taken out by name and read; what is wrong with their form is noted, with its line."""
+"""Takes the children of one CAP element by name and reads them. Notes each fault of form with its line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Notes:
-    """What is noted while a document is read: its faults, and the line of each element by its pointer."""
+    """Collects the faults of a document and the line of each element by its pointer, while it is read."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -28,12 +28,12 @@ class Notes:
 
 
 class Children:
-    """The children of an element. Those of foreign namespaces, as a signature is, are none of them."""
+    """The children of an element. Ignores children in foreign namespaces, such as a signature."""
 
     def __init__(
         self, element: etree._Element, pointer: str, once: Iterable[str], many: Iterable[str], notes: Notes
     ) -> None:
-        """`once` and `many` are the names that may stand there, once or often; anything else is a fault."""
+        """`once`: names allowed at most once; `many`: names allowed repeatedly. Notes a fault for any other name."""
         self._element = element
         self._pointer = pointer
         self._notes = notes
@@ -61,7 +61,7 @@ class Children:
         self._notes.fault(pointer, sentence, line_of(at))
 
     def nodes(self, name: str) -> list[tuple[etree._Element, str]]:
-        """All of this name, with their pointers."""
+        """Returns all children of this name with their pointers, and notes their lines."""
         found = []
         for i, child in enumerate(self._found[name]):
             pointer = f"{self._pointer}/{name}/{i}" if name in self._many else f"{self._pointer}/{name}"
@@ -70,7 +70,7 @@ class Children:
         return found
 
     def values(self, name: str, read: Callable[[str], Value | None], *, required: bool = False) -> tuple[Value, ...]:
-        """Those that hold something, read. Empty ones are as if they were not there."""
+        """Reads the children that are not empty and returns their values. Treats empty ones as absent."""
         found, said = [], False
         for child, pointer in self.nodes(name):
             if len(child):
@@ -95,8 +95,10 @@ class Children:
         return self.value(name, str, required=required)
 
     def named(self, name: str) -> tuple[Named, ...]:
-        """Pairs of valueName and value. In CAP 1.0 they are one text, name=value, or a value alone: then the element's own name
-        stands for that of its system. A pair without a name and a value says nothing.
+        """Reads pairs of valueName and value.
+
+        CAP 1.0 writes a pair as one text: `name=value`, or only a value. The element's own name then stands for the name.
+        Skips a pair with neither name nor value.
         """
         found = []
         for child, pointer in self.nodes(name):

@@ -1,5 +1,7 @@
-"""A CAP alert message as values. Positions are (longitude, latitude) in degrees, WGS 84, as everywhere else; CAP's own order
-is the other one. Texts are as they were sent, without the white space around them.
+"""A CAP alert message as values.
+
+Positions are (longitude, latitude) in degrees (WGS 84), as everywhere in alertd; CAP writes the latitude first. Texts
+are as sent, without the white space around them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from alertd.model.kinds import Category, Certainty, ResponseType, Severity, Urge
 
 Position = tuple[float, float]
 
-#: Section 3.2.2, language: what is meant where nothing is said.
+#: The default of an info without a language (CAP 1.2, section 3.2.2, language).
 DEFAULT_LANGUAGE = "en-US"
 
 
@@ -48,7 +50,7 @@ class Scope(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What names one message, once and for all (section 3.2.1, references)."""
+    """The unique reference to one message (section 3.2.1, references)."""
 
     sender: str
     identifier: str
@@ -57,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A value of a system of codes: valueName and value."""
+    """A value in a code system: valueName and value."""
 
     name: str
     value: str
@@ -77,7 +79,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circle:
-    """All ground within a distance of a point. CAP allows a radius of 0, which holds nobody."""
+    """The area within a distance of a point. CAP allows a radius of 0, which contains no people."""
 
     center: Position
     radius_km: float
@@ -97,7 +99,7 @@ class Area:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """Section 3.2.2: what is told in one language."""
+    """Section 3.2.2: the content of a message in one language."""
 
     language: str = DEFAULT_LANGUAGE
     categories: tuple[Category, ...]
@@ -140,18 +142,20 @@ class Message:
     references: tuple[Reference, ...] = ()
     incidents: str | None = None
     infos: tuple[Info, ...] = ()
-    version: str = field(default="1.2", compare=False)  # of CAP, that it came in
-    signed: bool = field(default=False, compare=False)  # it has a signature, which nobody has looked at
-    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)  # of each element, by its pointer
+    version: str = field(default="1.2", compare=False)  # the CAP version of the document
+    signed: bool = field(default=False, compare=False)  # the document has a signature, which is not verified yet
+    lines: Mapping[str, int] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # line of each element, by pointer
 
     @property
     def reference(self) -> Reference:
-        """What other messages name this one by."""
+        """Returns the reference by which other messages name this one."""
         return Reference(sender=self.sender, identifier=self.identifier, sent=self.sent)
 
 
 class CapError(ValueError):
-    """A document that is not taken, or cannot be written: every fault, each with its line where it was read."""
+    """A document that is refused or cannot be written. Holds every fault; a fault of a read document has its line."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__(f"{len(faults)} faults")

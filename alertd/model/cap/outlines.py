@@ -1,7 +1,8 @@
 """An area as the polygons that CAP can hold: few positions in each, and no holes.
 
 A polygon of CAP is one ring (section 3.2.4). So an area is made simpler, outwards alone, and what has a hole is cut through it into
-pieces without one.
+A CAP polygon is one ring (section 3.2.4). So this module simplifies an area, only ever outwards, and cuts each polygon
+with a hole into pieces without one.
 """
 
 from __future__ import annotations
@@ -16,28 +17,29 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from alertd.model.cap.messages import Position
 from geofences.simplifying import simplified
 
-#: What broadcast gateways recommend; many ask for no more.
+#: Positions per polygon. Broadcast gateways recommend this; many accept no more.
 MOST_POSITIONS = 100
-#: Of one message. A coast with more islands is told by what holds them together.
+#: Polygons per message. A coast with more islands is covered by fewer, wider polygons.
 MOST_POLYGONS = 100
-#: Positions of a part, on average, that no step makes fewer; only to be wider makes one of many.
+#: Average positions per part below which simplifying gains nothing; only widening, which merges parts, still helps.
 AS_THIN_AS_CAN_BE = 6
-#: Islands of one area; no country in the library has 500. Beyond it, finding what holds them together takes minutes.
+#: Islands of one area; no country in the library has 500. With more, merging them takes minutes.
 MOST_PARTS = 3_000
-#: Degrees: 11 m, doubled until it is simple enough.
+#: Degrees: the first step is 11 m; it doubles until the area is simple enough.
 LEAST, MOST = 1e-4, 16.0
-#: Degrees: about a centimetre. What is written is on this grid before it is rounded to it, or it might cross itself.
+#: Decimals of a degree: about a centimetre. Snapping to this grid before rounding keeps a ring from crossing itself.
 DIGITS = 7
 _GRID = 10.0**-DIGITS
-#: Thinned by a step, a line lies within it of what it was, so that it is moved by a little more.
+#: Simplifying moves a line by up to one step, so the buffer is slightly wider than the step.
 _OVER = 1.05
 
 _WORLD = box(-180, -90, 180, 90)
 
 
 def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Position, ...], ...]:
-    """At most so many closed rings that cover the area (WGS 84, lon/lat) and leave out its holes, unless there is nothing simple enough that
-    does: then its bounding box.
+    """Returns at most `most` closed rings (WGS 84, lon/lat) that cover the area and leave out its holes.
+
+    Returns the bounding box as one ring if no such rings are simple enough.
     """
     step = 0.0 if shapely.get_num_geometries(area) <= MOST_PARTS else inf
     while step <= MOST:
@@ -50,7 +52,7 @@ def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Posit
 
 
 def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
-    """An area that covers the one given, with corners that are `step` degrees apart or more; None for one of too many corners."""
+    """Returns a cover of the area with corners at least `step` degrees apart, or None if it has too many corners or parts."""
     thin = simplified(area, step) if step else area
     corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)
     if corners > most * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):
@@ -68,7 +70,7 @@ def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | N
 
 
 def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
-    """The polygons of a geometry, each with a hole or too many corners cut in two, from north to south or from west to east."""
+    """Yields the polygons of a geometry. Cuts one with a hole or too many corners in two, across its longer side."""
     waiting = list(_polygons(shapely.set_precision(geometry, _GRID)))
     while waiting:
         part = waiting.pop()
@@ -83,7 +85,7 @@ def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
 
 
 def _halves(part: Polygon) -> tuple[Polygon, Polygon]:
-    """Two boxes that hold a polygon, parted in the middle of its first hole, else of itself."""
+    """Returns two boxes that cover a polygon. They meet at the centre of its first hole, or else at its own centre."""
     west, south, east, north = part.bounds
     middle = Polygon(part.interiors[0]).centroid if part.interiors else box(*part.bounds).centroid
     if east - west > north - south:

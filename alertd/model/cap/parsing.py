@@ -1,7 +1,8 @@
-"""From bytes to the elements of one CAP alert, within bounds: of size, of elements, of depth, and so of time and memory.
+"""Parses bytes into the elements of one CAP alert, with limits on size, elements and depth, and so on time and memory.
 
 Nothing is fetched and nothing is expanded: a document with a DOCTYPE is refused before the parser sees it, and the parser
-itself could neither load it nor reach a network.
+The parser fetches and expands nothing. A document with a DOCTYPE is refused before parsing, and the parser itself can
+neither load a DTD nor reach a network.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from lxml import etree
 from alertd.common.errors import Fault
 from alertd.model.cap.messages import CapError
 
-#: The 100,000 positions that a target may have fit, with some 20 bytes each.
+#: Enough for the 100,000 positions that a target may have, at about 20 bytes each.
 MAX_BYTES = 2 * 1024 * 1024
 #: A bulletin for 180 municipalities in two languages has about 1,200.
 MAX_ELEMENTS = 20_000
-#: CAP's own are 5 deep, those of a signature 10.
+#: CAP's own elements are 5 deep, those of a signature 10.
 MAX_DEPTH = 32
 
 NAMESPACES = {
@@ -37,17 +38,17 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECLARED = re.compile(rb"\s*<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-#: As large as Unicode or as small as ASCII: what others could be read as in two ways is left out.
+#: Encodings that cover Unicode or only ASCII and its extensions. Others, which can be read in two ways, are refused.
 _ENCODING = re.compile(
     r"utf-?(8|16|16le|16be)|us-ascii|ascii|iso-?8859-\d{1,2}|(windows-|cp)125\d|latin-?1", re.IGNORECASE
 )
-#: What may stand before the root, and a DOCTYPE. Nothing here is tried twice, however it goes on.
+#: What may precede the root, and a DOCTYPE. Possessive and atomic groups prevent backtracking.
 _DOCTYPE = re.compile(r"(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
-#: What some programs write before the first element: white space and byte order marks, also one that was encoded twice.
+#: Written by some programs before the first element: white space and byte order marks, also one encoded twice.
 _BEFORE = re.compile("(?:\\s|\ufeff|\u00ef\u00bb\u00bf)*")
 
-#: What is wrong with XML that is none, for what people can mend; the parser's own words may quote the document.
+#: Plain reasons for XML errors that people can fix. The parser's own message may quote the document, so it is not used.
 _WHY: dict[Any, str] = {
     etree.ErrorTypes.ERR_TAG_NAME_MISMATCH: "an element is closed that is not the one that is open",
     etree.ErrorTypes.ERR_TAG_NOT_FINISHED: "an element is never closed",
@@ -61,7 +62,7 @@ _WHY: dict[Any, str] = {
 
 
 def parsed(raw: bytes) -> etree._Element:
-    """The root, an `alert` of one of `NAMESPACES`. Raises CapError."""
+    """Returns the root, an `alert` element of one of `NAMESPACES`. Raises CapError."""
     if len(raw) > MAX_BYTES:
         raise refusal(f"A CAP document has at most {MAX_BYTES:,} bytes here.")
     text = _decoded(raw).lstrip("\ufeff")
@@ -83,7 +84,7 @@ def parsed(raw: bytes) -> etree._Element:
 
 
 def refusal(sentence: str, line: int = 1) -> CapError:
-    """The error of one fault of the whole document."""
+    """Returns the CapError for one fault of the whole document."""
     return CapError((Fault("", sentence, line=line),))
 
 
@@ -92,7 +93,7 @@ def line_of(element: etree._Element) -> int:
 
 
 def _decoded(raw: bytes) -> str:
-    """The text, in Unicode; its encoding is what its first bytes say."""
+    """Decodes the document by its byte order mark, or else its XML declaration, or else as UTF-8. Raises CapError."""
     declared = _DECLARED.match(raw)
     encoding = next((named for mark, named in _MARKS if raw.startswith(mark)), None)
     if encoding is None:
@@ -114,7 +115,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _check_beginning(text: str) -> None:
-    """Raises CapError if something stands before the XML. White space before the root is fine if there is no declaration."""
+    """Raises CapError if text stands before the XML. Allows white space before the root if there is no XML declaration."""
     before = _BEFORE.match(text)
     end = before.end() if before else 0
     if end == len(text):
@@ -128,7 +129,7 @@ def _check_beginning(text: str) -> None:
 
 
 def _is_utf8(raw: bytes) -> bool:
-    """By chance no text of another encoding is: behind each letter beyond ASCII stand the bytes that UTF-8 wants there."""
+    """Returns whether the bytes are valid UTF-8. Text in another encoding practically never is, beyond ASCII."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What gateways want of a message beside CAP itself: profiles of the United States (IPAWS) and of Canada (CAP-CP).
+"""What gateways require of a message beyond CAP itself: the profiles of the United States (IPAWS) and Canada (CAP-CP).
 
 Sources: "CAP v1.2 USA Integrated Public Alert and Warning System Profile Version 1.0" (OASIS, 2009), 47 CFR 10 (wireless emergency
 alerts: 90 and 360 characters) and 47 CFR 11.31 (event codes); "Canadian Profile of the Common Alerting Protocol" 0.4 with its lists of
@@ -18,21 +18,21 @@ from channels.text import GSM_BASIC, GSM_EXTENSION
 
 #: Septets of GSM-7 in the short and the long text on a phone.
 SHORT, LONG = 90, 360
-#: A wireless alert lives no longer; for a longer one a new message is sent.
+#: Maximum life of a wireless alert; a longer alert needs a new message.
 IPAWS_LIFE = timedelta(hours=24)
 
 #: Event codes by level: child abduction emergency, missing and endangered persons, civil emergency message.
 IPAWS_EVENTS = {Level.CHILD_ALERT: "CAE", Level.ENDANGERED: "MEP", Level.WARNING: "CEM"}
-#: Of CAP-CP's list of events.
+#: From CAP-CP's list of events.
 CAP_CP_EVENTS = {Level.CHILD_ALERT: "amber", Level.ENDANGERED: "missingPer", Level.APPEAL: "missingPer"}
-#: The code by which each profile's messages are known, those of type Cancel too, which say nothing else of it.
+#: The code that marks each profile's messages. A Cancel has no other mark of its profile.
 CODES = {"ipaws": "IPAWSv1.0", "cap-cp": "profile:CAP-CP:0.4"}
 CAP_CP_EVENT, CAP_CP_LOCATION = "profile:CAP-CP:Event:0.4", "profile:CAP-CP:Location:0.3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a profile needs to know beside the message."""
+    """Data that a profile needs in addition to the message."""
 
     level: Level
     places: Sequence[str]  # codes of the profile's own list of places: SAME, or SGC
@@ -40,7 +40,7 @@ class Facts:
 
 
 def ipaws(message: Message, facts: Facts) -> Message:
-    """The message for IPAWS. Raises CapError for one that IPAWS would not take."""
+    """Returns the message in the IPAWS profile. Raises CapError if IPAWS would refuse it."""
     event = IPAWS_EVENTS.get(facts.level)
     faults = [
         *([] if event else [Fault("", f"An alert of the level {facts.level} does not go by IPAWS.")]),
@@ -84,14 +84,14 @@ def _phone_faults(place: int, texts: tuple[str, str] | None) -> list[Fault]:
 
 
 def septets(text: str) -> int:
-    """How many a text takes in GSM-7; below 0 where it cannot be written in it."""
+    """Returns the length of a text in GSM-7 septets, or -1 if GSM-7 cannot express it."""
     if not (GSM_BASIC | GSM_EXTENSION).issuperset(text):
         return -1
     return sum(2 if character in GSM_EXTENSION else 1 for character in text)
 
 
 def cap_cp(message: Message, facts: Facts) -> Message:
-    """The message for Canada's system. Raises CapError for one that it would not take."""
+    """Returns the message in Canada's CAP-CP profile. Raises CapError if the target names no region of Canada."""
     if not facts.places:
         raise CapError((Fault("", "The target names no region of Canada, so it has no code of a location there."),))
     event = Named(name=CAP_CP_EVENT, value=CAP_CP_EVENTS.get(facts.level, "civilEmerg"))
@@ -100,7 +100,7 @@ def cap_cp(message: Message, facts: Facts) -> Message:
 
 
 def _placed(info: Info, scheme: str, places: Sequence[str]) -> Info:
-    """An info whose areas name these places, too."""
+    """Returns an info with the codes of these places added to each of its areas."""
     codes = tuple(Named(name=scheme, value=place) for place in places)
     return replace(info, areas=tuple(replace(area, geocodes=(*area.geocodes, *codes)) for area in info.areas))
 

@@ -1,5 +1,7 @@
-"""From the bytes of a CAP document to a message, forgiving where nothing can be misunderstood: the order of elements, white space,
-`Z` for UTC, rings that were left open, elements that are empty. Everything else is a fault, and all faults are told at once.
+"""Reads a CAP document into a message.
+
+Tolerates what has one meaning only: the order of elements, white space, `Z` for UTC, open rings and empty elements.
+Everything else is a fault, and CapError reports all faults together.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from alertd.model.cap.parsing import NAMESPACES, line_of, parsed
 from alertd.model.faults import MAX_FAULTS
 from alertd.model.kinds import Category, ResponseType, Severity, Urgency
 
-#: One for each language; the largest that was seen has 20, in two languages.
+#: One for each language; the largest document seen so far has 20, in two languages.
 MAX_INFOS = 100
 
 SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
-#: RFC 2046, section 4.5.1: of a kind that is not told. CAP 1.2 wants one, its forerunners did not.
+#: The type for unknown content (RFC 2046, section 4.5.1). CAP 1.2 requires a type; CAP 1.1 and 1.0 did not.
 _UNTOLD = "application/octet-stream"
 
-#: These speak about another message: without its name they could mean any (section 3.2.1, msgType).
+#: Types that refer to another message and so need references (section 3.2.1, msgType).
 ABOUT_OTHERS = frozenset(MsgType) - {MsgType.ALERT}
 
 _ALERT = (
@@ -39,7 +41,7 @@ _RESOURCE = ("resourceDesc", "mimeType", "size", "uri", "derefUri", "digest")
 
 
 def parse_message(raw: bytes) -> Message:
-    """The message. Raises CapError with every fault, each with its line, in the order of lines."""
+    """Returns the message. Raises CapError with the faults in line order, at most `MAX_FAULTS`."""
     root, notes = parsed(raw), Notes()
     message = _message(root, notes)
     faults = [*notes.faults, *_contradictions(message, notes, line_of(root))]
@@ -49,7 +51,7 @@ def parse_message(raw: bytes) -> Message:
 
 
 def _message(root: etree._Element, notes: Notes) -> Message:
-    """The message; where there are faults, parts of it are missing."""
+    """Returns the message. Parts of it are missing if there are faults."""
     of = Children(root, "", _ALERT, ("code", "info"), notes)
     infos = of.nodes("info")
     if len(infos) > MAX_INFOS:
@@ -133,7 +135,7 @@ def _area(node: etree._Element, pointer: str, notes: Notes) -> Area:
 
 
 def _contradictions(message: Message, notes: Notes, line: int) -> list[Fault]:
-    """What no single element has wrong."""
+    """Returns the faults between elements: missing references, too many positions, an expiry before the sending time."""
     faults = []
     if message.msg_type in ABOUT_OTHERS and not message.references and not _at(notes, "/references"):
         sentence = f"A message of type {message.msg_type} must name in references what it is about."
@@ -150,5 +152,5 @@ def _contradictions(message: Message, notes: Notes, line: int) -> list[Fault]:
 
 
 def _at(notes: Notes, pointer: str) -> bool:
-    """Whether a fault was found there already."""
+    """Returns whether there already is a fault at this pointer."""
     return any(fault.pointer == pointer for fault in notes.faults)

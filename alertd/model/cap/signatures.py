@@ -1,5 +1,5 @@
-"""Signatures of CAP documents (section 3.3.4.2, XML Signature): made with a key of our own, and verified with certificates that are
-known beforehand. A certificate that comes with a document says nothing: whoever forges the one can forge the other.
+"""Signatures of CAP documents (section 3.3.4.2, XML Signature): signed with a configured key, verified with configured
+certificates. A certificate inside a document proves nothing, because a forger can include one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alertd.model.cap.messages import CapError, Message
 from alertd.model.cap.parsing import line_of, parsed
 from alertd.model.cap.reader import SIGNATURE, parse_message
 
-#: Of public keys alone, and not over SHA-1, in which forgeries were made.
+#: Only public-key methods, and none with SHA-1, for which forgeries exist.
 METHODS = frozenset(
     SignatureMethod[name]
     for name in (
@@ -40,17 +40,17 @@ _EXPECTED = SignatureConfiguration(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """A certificate, and the senders whose documents it may be on."""
+    """A certificate and the senders for which it may sign."""
 
     certificate: x509.Certificate
     senders: tuple[str, ...]
 
 
 class Signer:
-    """Signs with one key."""
+    """Signs documents with one key."""
 
     def __init__(self, key: bytes, certificate: bytes) -> None:
-        """Both in PEM. Raises ValueError for a key of another kind, or that is not the certificate's."""
+        """Both are PEM. Raises ValueError if the key is neither RSA nor elliptic-curve, or does not match the certificate."""
         private, self._certificate = load_pem_private_key(key, None), x509.load_pem_x509_certificate(certificate)
         if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise ValueError("a key that signs CAP is an RSA or an elliptic curve key")  # noqa: TRY004  it is a value of the configuration
@@ -61,7 +61,7 @@ class Signer:
         self._method = SignatureMethod.RSA_SHA256 if is_rsa else SignatureMethod.ECDSA_SHA256
 
     def signed(self, raw: bytes) -> bytes:
-        """The document with its signature, which stands in it as the last element."""
+        """Returns the document with its signature as the last element."""
         signer = XMLSigner(
             signature_algorithm=self._method, c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0
         )
@@ -70,8 +70,9 @@ class Signer:
 
 
 def check_signature(raw: bytes, message: Message, issuers: Sequence[Issuer], at: datetime) -> None:
-    """Raises CapError unless the document has one signature, by a certificate that is known for its sender and valid at that time, and
-    what was signed is this very message.
+    """Raises CapError unless the document has one valid signature over exactly this message.
+
+    The certificate must be configured for the message's sender and valid at the time `at`.
     """
     known = [issuer.certificate for issuer in issuers if message.sender in issuer.senders]
     if not known:
@@ -92,13 +93,13 @@ def check_signature(raw: bytes, message: Message, issuers: Sequence[Issuer], at:
 
 
 def _is_signed(root: etree._Element, message: Message, certificate: x509.Certificate, at: datetime) -> bool:
-    """What was signed is read again: another element of the same document may be, or a part of it."""
-    expected = dataclasses.replace(_EXPECTED, verification_time=at)  # else it would be the machine's
+    """Returns whether the signature covers this message. Parses the signed part again: it may be another element."""
+    expected = dataclasses.replace(_EXPECTED, verification_time=at)  # the default is the machine's time
     try:
         result = XMLVerifier().verify(copy.deepcopy(root), x509_cert=certificate, expect_config=expected)
         return not isinstance(result, list) and parse_message(result.signed_data) == message
     except (SignXMLException, InvalidInput, CapError, ValueError, TypeError, KeyError, etree.LxmlError):
-        return False  # whatever is wrong with it, it is no signature
+        return False  # any error means that the signature is not valid
 
 
 def _refusal(element: etree._Element, sentence: str) -> CapError:

@@ -1,4 +1,4 @@
-"""Texts of CAP elements to values and back. Each reader raises ValueError with a sentence that quotes nothing of the text."""
+"""Converts texts of CAP elements to values and back. A reader raises ValueError with a sentence that quotes no input."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from alertd.model.kinds import Certainty
 
 Code = TypeVar("Code", bound=StrEnum)
 
-#: What XML calls white space; other spaces belong to the text.
+#: White space in XML; other spaces belong to the text.
 SPACE = " \t\r\n"
 
-#: Some use urn:oid names with a hash in them; nobody needs more.
+#: Characters. Some senders use urn:oid names that contain a hash; a longer name is not needed.
 MAX_NAME = 300
 #: Section 3.2.1: no spaces, commas or restricted characters (< and &).
 _NAME = re.compile(r"[^\s,<&]+")
@@ -33,30 +33,30 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,8}", re.ASCII)
 _SEVERAL = re.compile(r"\([^(),]*,[^(),]*,[^()]*\)")
 
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-#: RFC 3986, without the brackets of numeric hosts and the mark of a fragment, which stands once.
+#: RFC 3986, without the brackets of numeric hosts and without `#`, which may occur once.
 _IN_URIS = "%:/?@!$&'()*+,;=~-._"
 #: A scheme, if there is a colon before the first slash; and after //, a host and perhaps a user and a port.
 _URI = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?://(?:[^/?#@]*@)?[^/?#@:]*(?::\d{0,5})?(?=[/?#]|$)|(?!//)).*", re.ASCII
 )
 
-#: Of all polygons of a document; a target may have no more (geofences.shapes).
+#: Limit for all polygons of a document together; a target has the same limit (geofences.shapes).
 MAX_POSITIONS = 100_000
-#: A year of hourly updates, each of which names all before it, is not sent.
+#: More than a year of updates needs: with hourly updates, each names all earlier ones.
 MAX_REFERENCES = 1_000
-#: As far as shapes may run past 180 to cross it (geofences.shapes).
+#: Degrees. Shapes may run this far past 180 to cross the antimeridian (geofences.shapes).
 MAX_LONGITUDE = 540
 
 
 def name(text: str) -> str:
-    """An identifier or a sender."""
+    """Reads an identifier or a sender."""
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"This is one word of at most {MAX_NAME} characters, without commas, < and &.")
     return text
 
 
 def instant(text: str) -> datetime:
-    """A time with its offset, to the second. `Z` is taken, though CAP forbids it (section 3.3.2)."""
+    """Reads a time with its offset, to the second. Accepts `Z`, which CAP forbids (section 3.3.2)."""
     match = _TIME.fullmatch(text)
     if not match:
         raise ValueError("This must be a time with its offset, as in 2026-11-26T08:00:00-00:00.")
@@ -69,7 +69,7 @@ def instant(text: str) -> datetime:
 
 
 def instant_text(at: datetime) -> str:
-    """A time as CAP writes it: to the second, UTC as -00:00 and never as Z (section 3.3.2)."""
+    """Writes a time as CAP requires: to the second, UTC as -00:00 and never as Z (section 3.3.2)."""
     offset = at.utcoffset()
     if not offset or offset % timedelta(minutes=1):  # CAP's offsets are of whole minutes
         return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S-00:00")
@@ -77,7 +77,7 @@ def instant_text(at: datetime) -> str:
 
 
 def language(text: str) -> str:
-    """A tag as XML has them; en_US is taken for en-US."""
+    """Reads a language tag (xs:language). Accepts en_US for en-US."""
     tag = text.replace("_", "-")
     if not _LANGUAGE.fullmatch(tag):
         raise ValueError("This must be the tag of a language, as en-US.")
@@ -85,7 +85,7 @@ def language(text: str) -> str:
 
 
 def uri(text: str) -> str:
-    """An address, with what may not stand in one written as %xx, as XML Schema has it of xs:anyURI."""
+    """Reads an address. Percent-encodes characters that a URI does not allow, as XML Schema does for xs:anyURI."""
     before, mark, fragment = _LONE_PERCENT.sub("%25", text).partition("#")
     found = quote(before, safe=_IN_URIS) + mark + quote(fragment, safe=_IN_URIS)
     if not _URI.fullmatch(found):
@@ -106,12 +106,12 @@ def number(text: str) -> float:
 
 
 def number_text(value: float) -> str:
-    """All its digits, never as a power of ten."""
+    """Writes a number with all its digits, never with an exponent."""
     return format(Decimal(repr(value)), "f")
 
 
 def code_of(codes: type[Code]) -> Callable[[str], Code]:
-    """The reader of one of these words."""
+    """Returns a reader that accepts the values of this enumeration."""
 
     def parse(text: str) -> Code:
         try:
@@ -123,12 +123,12 @@ def code_of(codes: type[Code]) -> Callable[[str], Code]:
 
 
 def certainty(text: str) -> Certainty:
-    """`Very Likely`, of CAP 1.0, is to be taken as Likely (section 3.2.2)."""
+    """Reads a certainty. CAP 1.0's `Very Likely` means Likely (section 3.2.2)."""
     return Certainty.LIKELY if text == "Very Likely" else code_of(Certainty)(text)
 
 
 def position(text: str) -> Position:
-    """latitude,longitude as (longitude, latitude)."""
+    """Reads `latitude,longitude` and returns (longitude, latitude)."""
     parts = text.split(",")
     if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
         raise ValueError("A position is latitude,longitude in degrees, without a space.")
@@ -146,7 +146,7 @@ def position_text(at: Position) -> str:
 
 
 def polygon(text: str) -> tuple[Position, ...] | None:
-    """A closed ring, or None where nothing stands. An open one is closed; brackets around are none of its business."""
+    """Reads a polygon as a closed ring, or returns None if it is empty. Closes an open ring and ignores brackets."""
     if text.count(",") > MAX_POSITIONS:
         raise ValueError(f"A polygon has at most {MAX_POSITIONS:,} positions.")
     found: list[Position] = []
@@ -170,7 +170,7 @@ def polygon(text: str) -> tuple[Position, ...] | None:
 
 
 def circle(text: str) -> Circle:
-    """latitude,longitude and, after a space, the radius in kilometres."""
+    """Reads `latitude,longitude`, a space and the radius in kilometres."""
     parts = text.translate({ord("("): " ", ord(")"): " "}).split()
     if len(parts) != 2:
         raise ValueError("A circle is latitude,longitude, a space, and its radius in kilometres.")
@@ -181,7 +181,7 @@ def circle(text: str) -> Circle:
 
 
 def references(text: str) -> tuple[Reference, ...]:
-    """sender,identifier,sent, each apart by white space."""
+    """Reads references `sender,identifier,sent`, separated by white space."""
     found = []
     if text.count(",") > 3 * MAX_REFERENCES:
         raise ValueError(f"There may be at most {MAX_REFERENCES:,} references.")
