@@ -1,5 +1,5 @@
-"""Where time comes from: scripts in the store use the server's clock, everything else asks one of these. It is counted in UNIX
-milliseconds, and told as `datetime`.
+"""Clocks: scripts in the store use the server's clock, all other code uses one of these. Times are UNIX milliseconds, and
+`datetime` for people.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ DAY_MS = 24 * HOUR_MS
 
 
 class Clock(Protocol):
-    """Wall time for what people read and what ends, steady time for what waits, monotonic time for how long."""
+    """Wall time for people and expiries, steady time for waiting, monotonic time for durations."""
 
-    back_ms: int  # by so much wall time was set back, and has not caught up
+    back_ms: int  # how far the wall clock was set back and has not caught up yet
 
     def now_ms(self) -> int:
         """UNIX time in milliseconds."""
         ...
 
     def steady_ms(self) -> int:
-        """The same as long as that is not set back: then it goes on, and what waits does not wait for the step."""
+        """Returns the wall time plus `back_ms`, so that setting the clock back does not delay waiting work."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Returns seconds that never decrease."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -53,7 +53,7 @@ class SystemClock:
 
 
 def seconds_of(clock: Clock) -> Callable[[], float]:
-    """Returns what tells the clock's time in UNIX seconds."""
+    """Returns a function that returns the clock's time in UNIX seconds."""
     return lambda: clock.now_ms() / 1000
 
 
@@ -62,12 +62,12 @@ def time_of(ms: int) -> datetime:
 
 
 def time_or_none(ms: int) -> datetime | None:
-    """None of 0, which stands for never."""
+    """Returns None for 0, which means never."""
     return time_of(ms) if ms else None
 
 
 def second_of(ms: int) -> datetime:
-    """The second in which it is: CAP tells no part of one."""
+    """Returns the time without fractions of a second, which CAP does not have."""
     return datetime.fromtimestamp(ms // 1000, UTC)
 
 

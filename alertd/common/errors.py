@@ -1,11 +1,11 @@
-"""What can be wrong with a request: faults as values, and the catalogue of problems that every layer may raise.
+"""Faults of a request as values, and the catalogue of problems that every layer may raise.
 
     Exception
       ConfigError what the configuration says cannot be used: nothing starts
       Problem     one of `CATALOGUE`, answered as application/problem+json (RFC 9457)
 
 A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service itself
-serves. Slugs are never renamed: programs hold on to them.
+serves. Never rename a slug: programs depend on it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a document: where it is (JSON pointer, RFC 6901) and what is wrong, never quoting the value."""
+    """One fault of a document: its place (JSON pointer, RFC 6901) and a sentence that never quotes the value."""
 
     pointer: str
     detail: str
-    parameter: str = ""  # the query parameter or header at fault, where it is not the body
-    line: int = 0  # of a body that has lines, as XML has; 0 where there is none to tell
+    parameter: str = ""  # the query parameter or header at fault, if the body is not
+    line: int = 0  # line of a body in XML; 0 if there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """A kind of problem: its HTTP status, its title, and what to do about it."""
+    """A kind of problem: its HTTP status, its title and its remedy."""
 
     status: int
     title: str
@@ -144,7 +144,7 @@ class ConfigError(ValueError):
 
 
 class Problem(Exception):  # noqa: N818  the word of RFC 9457
-    """One of the catalogue's problems. `detail` is for people and never names one; `extra` are further members."""
+    """One problem of the catalogue. `detail` is text for people and names no person; `extra` holds further members."""
 
     def __init__(
         self,

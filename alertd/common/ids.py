@@ -1,9 +1,9 @@
 """Names: sortable ids for alerts, and signed tags that name one reference to the outside.
 
 An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the chain
-its id; version n of it is `<chain>-<n>`, so a version's id says where it is kept. Each time that its store is put back from a copy while
-its end is to come, a chain begins another life: version n of life l is `<chain>-<256 l + n>`, which is higher than whatever was told
-since the copy was made, under numbers that nobody here knows.
+its id. Version n of it is `<chain>-<n>`, so a version's id contains its chain. Restoring the store from a backup before
+the chain's end starts another life of the chain. Version n of life l is `<chain>-<256 l + n>`: higher than all versions
+sent since the backup, whose numbers are unknown.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
-_ROW = struct.Struct(">I")  # row, and above its bits the life: a tag with an address has no room for more
-_ROW_BITS = 29  # five channels of the most people that a service has
-_A_LIFE = 256  # no chain has as many versions
+_ROW = struct.Struct(">I")  # the row, and the life in the bits above; a tag with an address has no more room
+_ROW_BITS = 29  # enough for five channels of the largest service
+_A_LIFE = 256  # more versions than a chain can have
 _LAST_LIFE = 2 ** (32 - _ROW_BITS) - 1
 _NAME_BYTES = 12  # an address's name, as the suppression list has it
 _NAMED_MAC_BYTES = 9  # beside a name: "bounce+" and the tag must fit into the 64 characters before an @
-_OLD_TO_BYTES = 3  # so much of an address's hash is in the tags of mails that are out
+_OLD_TO_BYTES = 3  # bytes of the address's hash in older tags, in mails already sent
 _NAMED = _HEAD.size + _ROW.size + _NAME_BYTES
 
 
 def new_id(now_ms: int) -> str:
-    """A ULID for this moment."""
+    """Returns a ULID for this time."""
     return _ulid_text(now_ms.to_bytes(6, "big") + secrets.token_bytes(10))
 
 
 def chain_of(alert_id: str) -> str:
-    """The chain an alert belongs to: the id of its first version."""
+    """Returns the chain of an alert: the id of its first version."""
     return alert_id.partition("-")[0]
 
 
 def sequence_of(alert_id: str) -> int:
-    """The number of an alert among the versions of its chain, from 1: later ones have higher."""
+    """Returns the number of an alert in its chain, from 1; later versions have higher numbers."""
     return int(alert_id.partition("-")[2] or 1)
 
 
 def nth_of(alert_id: str) -> int:
-    """Which version of its chain an alert is, from 1, whatever its number."""
+    """Returns which version of its chain an alert is, from 1, without the life."""
     return sequence_of(alert_id) % _A_LIFE
 
 
 def made_ms(alert_id: str) -> int:
-    """When the first version of its chain was made, in UNIX milliseconds."""
+    """Returns when the first version of its chain was made, in UNIX milliseconds."""
     return int.from_bytes(_ulid_bytes(chain_of(alert_id))[:6], "big")
 
 
 def version_id(chain: str, n: int, lives: str) -> str:
-    """The id of a chain's nth version; its `lives` as they are written: after which version each began, and which it is ("3:1 5:2")."""
+    """Returns the id of a chain's nth version. `lives`: for each life its preceding version and its number ("3:1 5:2")."""
     if n == 1:
         return chain
     begun = [life for after, life in _lives(lives) if after < n]
@@ -65,7 +65,7 @@ def version_id(chain: str, n: int, lives: str) -> str:
 
 
 def with_life(lives: str, last: int, life: int) -> str:
-    """The `lives` of a chain whose next one begins after its `last` version: that one, or a later where it had that already."""
+    """Returns `lives` with a new life after version `last`. The number is `life`, or higher if the chain has had it."""
     before = _lives(lives)
     now = min(max(life, max((one for _, one in before), default=0) + 1), _LAST_LIFE)
     return " ".join(f"{after}:{one}" for after, one in [*(each for each in before if each[0] < last), (last, now)])
@@ -81,21 +81,21 @@ class Reference:
 
     alert_id: str
     row: int
-    address: str | None = None  # the name of the one that it was sent to (`Names.address_hash`), where the tag says it
-    to: bytes = b""  # in older tags: a few bytes of another keyed hash of it
+    address: str | None = None  # name of the recipient's address (`Names.address_hash`), if the tag contains it
+    to: bytes = b""  # in older tags: a few bytes of another keyed hash of the address
 
 
 class TokenPurpose(enum.IntEnum):
-    """What a tag is for. It is signed with it, so that a tag shown at one door opens no other."""
+    """The purpose of a tag. It is part of the signature, so a tag works for one purpose only."""
 
     RECEIPT = 1  # a carrier's late report
     ACK = 2  # an app's acknowledgement
     LEAVE = 3  # one click that stops an address
-    PAGE = 4  # an app's look at a message to somebody on call, which is no row of a ledger
+    PAGE = 4  # an app's view of a message to a person on call, which has no ledger row
 
 
-#: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown. A mail's is in its
-#: return path; reports of mail are taken only from whom the relay vouches for.
+#: The purpose of a message's tag, by channel. The recipient sees the tag of a message. A mail's tag is in its return
+#: path, and reports of mail are accepted only from senders that the relay vouches for.
 DOOR_OF = {
     "push": TokenPurpose.ACK,
     "webpush": TokenPurpose.ACK,
@@ -116,10 +116,11 @@ class Tags:
     def make(
         self, alert_id: str, row: int, door: TokenPurpose = TokenPurpose.RECEIPT, address: str | None = None
     ) -> str:
-        """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to. Raises ValueError where it
-        has no room for the row.
+        """Returns the tag of one row for one purpose: 42 characters, or 56 with the name of the address.
+
+        Raises ValueError if the tag has no room for the row.
         """
-        if row >= 1 << _ROW_BITS:  # it would be of another life
+        if row >= 1 << _ROW_BITS:  # it would read as another life
             raise ValueError(f"row {row} is too high for a tag")
         head, life = _head(alert_id)
         body = head + _ROW.pack(life << _ROW_BITS | row) + base64.urlsafe_b64decode(address or "")
@@ -127,7 +128,7 @@ class Tags:
         return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
     def parse(self, tag: str, door: TokenPurpose = TokenPurpose.RECEIPT) -> Reference | None:
-        """The reference a tag names, or None if it was not made here for this door."""
+        """Returns the reference of a tag, or None if alertd did not make it for this purpose."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             end = _NAMED if len(raw) == _NAMED + _NAMED_MAC_BYTES else -_MAC_BYTES
@@ -146,12 +147,12 @@ class Tags:
         return Reference(alert_id, row, to=to)
 
     def is_for(self, reference: Reference, address: str) -> bool:
-        """Whether what an older tag names was sent to this address, as far as it says: in whatever letters it was written then."""
+        """Returns whether a tag fits this address. Older tags hold only part of a hash, in the letter case used then."""
         keys, spellings = map(_key_of, self._keys.every), (address.lower(), address)
         return reference.to in {b"", *(_old_to(key, one) for key in keys for one in spellings)}
 
     def page_chain(self, alert_id: str) -> str:
-        """What pages of a version go by on a phone: an id like a chain's, which is none's, so that nothing takes them for the alert."""
+        """Returns the id that pages of a version use on a phone. It looks like a chain's id but belongs to no alert."""
         # The first key: a later page replaces an earlier one on the phone if both have the same id.
         random = hmac.digest(_key_of(self._keys.first), b"page" + alert_id.encode(), "sha256")[:10]
         return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
@@ -165,17 +166,17 @@ class Tags:
 
 @lru_cache(maxsize=64)
 def _key_of(key: bytes) -> bytes:
-    """The key of tags that follows from a signing key."""
+    """Returns the tag key derived from a signing key."""
     return hashlib.sha256(b"tag" + key).digest()
 
 
 def _mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
-    # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.
+    # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1) and costs a third of HMAC: every message needs one.
     return hashlib.blake2b(body, key=key, digest_size=_MAC_BYTES, person=bytes((door,))).digest()
 
 
 def _old_mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
-    """As tags were signed at first: those messages are out, and are reported, acknowledged and left by them yet."""
+    """Returns the MAC of older tags. Messages with them were sent, and are still reported, acknowledged and unsubscribed."""
     return hmac.digest(key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
 
 

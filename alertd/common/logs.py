@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line on stderr, events with ids. Never a person: no name, number, token, mailbox or text.
+"""Logs: one JSON object per line on stderr, events with ids. Never a person: no name, number, token, mailbox or text.
 
-So of an exception only its class and the places it passed are told, ours and the libraries' alike: its text may hold what was sent.
+So an exception is logged as its class and its stack locations, in alertd and libraries alike: its text may hold input.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from structlog.typing import EventDict, WrappedLogger
 
 import channels
 
-#: How many of the places that an exception passed are told, innermost last.
+#: Stack locations logged per exception, innermost last.
 PLACES = 6
-#: What says that the store is away: the event of a step, and the problem of a request.
+#: Signs that the store is unavailable: the event of a step, and the problem of a request.
 STORE_AWAY, STORE_AWAY_PROBLEM = "store unavailable", "store-unavailable"
 STORE_AWAY_EVERY_S = 1.0
-#: From here on asyncio tells of what: of the task with its exception's text, of the callback with its arguments.
+#: From this level on, asyncio logs details: a task with its exception's text, a callback with its arguments.
 _PUT_IN = re.compile(r"[\n(<]")
 
 
 def set_up(level: str = "info") -> None:
-    """Once, by the composition root."""
+    """Sets up logging. The composition root calls it once."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -58,8 +58,9 @@ def set_up(level: str = "info") -> None:
 
 
 class Throttle:
-    """Drops lines that say the store is away, except one a second in this process: every step of a worker and every request meets it. The
-    next line has the number of dropped lines as `more`.
+    """Drops log lines about an unavailable store, except one per second in this process, since every step and request meets it.
+
+    The next line has the number of dropped lines as `more`.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -82,9 +83,10 @@ class Throttle:
 
 
 class _Lines(io.TextIOBase):
-    """Standard error, for as long as somebody takes it: on a disk that is full, or when its reader is gone or hangs, lines are lost,
-    and whoever wrote one goes on. A log must not be what an alert waits for. Nothing is buffered: what is left of a line is tried once
-    more when Python ends, which would end with 120 then.
+    """Standard error, as long as its reader accepts data.
+
+    If the disk is full, or the reader is gone or hangs, lines are lost and the caller goes on: a log must not delay an alert.
+    Nothing is buffered, because Python would retry the rest of a line at its end and exit with 120.
     """
 
     def write(self, text: str) -> int:
@@ -96,7 +98,7 @@ class _Lines(io.TextIOBase):
 
 def _write(text: str) -> None:
     raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
-    if raw is None:  # it has no buffer, or is no file
+    if raw is None:  # it has no buffer, or is not a file
         sys.stderr.write(text)
         sys.stderr.flush()
     else:
@@ -104,7 +106,7 @@ def _write(text: str) -> None:
 
 
 def _is_taken() -> bool:
-    """Whether a line is taken at once. A pipe that says so has room for 4,096 bytes, and hardly a line is longer."""
+    """Returns whether a line can be written without blocking. A ready pipe has room for 4,096 bytes, more than most lines."""
     try:
         return bool(select.select([], [sys.stderr], [], 0)[1])
     except (OSError, ValueError):  # it is no file
@@ -112,7 +114,7 @@ def _is_taken() -> bool:
 
 
 def places_of(error: BaseException) -> list[str]:
-    """The last few places an exception passed, innermost last: file, line and function."""
+    """Returns the last stack locations of an exception, innermost last: file, line and function."""
     places: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -123,8 +125,10 @@ def places_of(error: BaseException) -> list[str]:
 
 
 class OneLine(logging.Formatter):
-    """What libraries log, in the same form. Their words are kept as they wrote them, without what they put into them, which nobody here knows.
-    What our own channels put into theirs is a server's name, or a number.
+    """Formats log records of libraries in the same form.
+
+    Keeps the library's text without its arguments, whose content is unknown. The arguments of alertd's own channels stay:
+    they are server names or numbers.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -143,12 +147,12 @@ class OneLine(logging.Formatter):
 
 
 def _tell_warning(_: Warning | str, category: type[Warning], filename: str, lineno: int, *_more: object) -> None:
-    """A library's, whose text may quote a value: pydantic's does."""
+    """Logs a library's warning without its text, which may quote a value, as pydantic's does."""
     structlog.get_logger().warning("a library warns", warning=category.__qualname__, place=f"{filename}:{lineno}")
 
 
 def _tell_unhandled(what: Any) -> None:
-    """What was raised where nobody could catch it, in a thread or while an object was let go: Python would tell its text."""
+    """Logs an exception that no code could catch, in a thread or a finaliser. Python would print its text."""
     structlog.get_logger().error("nobody could catch an exception", exc_info=what.exc_value)
 
 

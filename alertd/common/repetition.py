@@ -1,4 +1,4 @@
-"""What a process does again and again, and for many: one that fails is told in the log, keeps no other from its turn, and is tried again."""
+"""Repeated steps of a process for many alerts. A failing step is logged and retried, and blocks no other alert."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import structlog
 from alertd.common.clock import Clock
 
 CANCEL_S = 0.5
-TELL_AGAIN_S = 600.0  # a step is taken several times a second
-PATIENCE_S = 5.0  # a store that is away may be waited for by each of them
-AT_ONCE = 16  # alerts for which the same is done beside one another
-#: Of many chains so many are asked at once how they stand, or a third of them all where that is more.
+TELL_AGAIN_S = 600.0  # between two log lines about one failure; a step runs several times a second
+PATIENCE_S = 5.0  # how long steps may wait for an unavailable store
+AT_ONCE = 16  # alerts for which a step runs concurrently
+#: Chains checked in one round: this many, or a third of all if that is more.
 FOLLOWED = 32
 
 Made = TypeVar("Made")
 
 
 class Shared(Generic[Made]):
-    """A value that is expensive to make: made at most once in `every_s` seconds, and shared by everyone who asks meanwhile."""
+    """A value that is expensive to make. Made at most once in `every_s` seconds and shared by all callers in that time."""
 
     def __init__(self, make: Callable[[], Awaitable[Made]], every_s: float, clock: Clock) -> None:
         self._make = make
@@ -33,7 +33,7 @@ class Shared(Generic[Made]):
         self._task: asyncio.Future[Made] | None = None
 
     async def get(self) -> Made:
-        """The value, or a new one if it is too old. Raises what making it raised."""
+        """Returns the value, made anew if it is too old. Raises the exception of making it."""
         if self._task is None or (self._task.done() and self._clock.monotonic() - self._began >= self._every_s):
             self._began = self._clock.monotonic()
             self._task = asyncio.ensure_future(self._make())
@@ -42,21 +42,21 @@ class Shared(Generic[Made]):
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:
-    """A failure is no news for the event loop if everyone who asked has gone."""
+    """Retrieves a failure, so that the event loop does not report it if all callers have gone."""
     _ = task.cancelled() or task.exception()
 
 
 async def repeat(
     step: Callable[[], Awaitable[object]], every_s: float, clock: Clock, stop: asyncio.Event | None = None
 ) -> None:
-    """A step, at once and then every so many seconds, until `stop` is set. It must not raise."""
+    """Runs a step at once and then every `every_s` seconds, until `stop` is set. The step must not raise."""
     while stop is None or not stop.is_set():
         await step()
         await pause(every_s, clock, stop)
 
 
 async def pause(seconds: float, clock: Clock, stop: asyncio.Event | None = None) -> None:
-    """Sleep, and not on once `stop` is set."""
+    """Sleeps, but not longer than until `stop` is set."""
     if stop is None:
         return await clock.sleep(seconds)
     sleeps = asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(stop.wait())
@@ -74,7 +74,7 @@ async def retry(
     clock: Clock,
     gives_up: Callable[[], bool],
 ) -> Made:
-    """Take a step until it raises no `fault` any more, every so many seconds. Raises it once `gives_up`."""
+    """Runs a step at intervals until it raises no `fault`. Raises the fault once `gives_up` is true."""
     while True:
         try:
             return await step()
@@ -88,12 +88,12 @@ async def retry(
 async def repeated(
     name: str, step: Callable[[], Awaitable[object]], every_s: float, clock: Clock
 ) -> AsyncIterator[None]:
-    """A step, at once and then every so many seconds, as long as this lasts. One that fails is told in the log and tried again."""
+    """Runs a step at once and then at intervals while the context is open. Logs a failure and tries again."""
 
     async def try_step() -> None:
         try:
             await step()
-        except Exception:  # noqa: BLE001  whatever it is, it is told, and tried again
+        except Exception:  # noqa: BLE001  any failure is logged, and the step is tried again
             structlog.get_logger().exception("background work failed", work=name)
 
     task = asyncio.create_task(repeat(try_step, every_s, clock), name=name)
@@ -104,51 +104,53 @@ async def repeated(
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancel a task until it is over: a library may swallow a cancellation that comes together with its result."""
+    """Cancels a task until it ends: a library may swallow a cancellation that arrives together with its result."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_S)
 
 
 def those_next(chains: Sequence[str], last: str) -> list[str]:
-    """Of chains, in order, those whose turn it is after the `last` that was asked."""
+    """Returns the chains to check next, in order, starting after the `last` one checked."""
     after = bisect_right(chains, last)
     return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
 
 class ErrorGuard:
-    """Takes steps for many alerts, again and again, and says what failed: what is wrong with one of them keeps no other from being told."""
+    """Runs repeated steps for many alerts and logs failures, so that a fault of one alert does not stop another."""
 
     def __init__(self, lost: Callable[[], None], clock: Clock, unavailable: type[Exception]) -> None:
-        """`lost` is called when the store was away, which is what `unavailable` means."""
+        """`lost`: called if the store is unavailable, which an exception of the type `unavailable` shows."""
         self._lost = lost
         self._clock = clock
         self._unavailable = unavailable
-        self._told: dict[tuple[str, str, str], float] = {}  # when it was told that something failed
+        self._told: dict[tuple[str, str, str], float] = {}  # time of the last log line about each failure
 
     async def tried(self, step: str, work: Callable[[], Awaitable[object]]) -> None:
-        """One that is repeated: whatever fails in it, the others go on, and it is tried again."""
+        """Runs a repeated step. Logs any failure, so that other steps continue."""
         try:
             await work()
         except self._unavailable:
             self.away(step=step)
-        except Exception as error:  # noqa: BLE001  whatever it is
+        except Exception as error:  # noqa: BLE001  any failure
             self.failed(step, error)
 
     async def guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
-        """One for one alert. Raises `unavailable`."""
+        """Runs a step for one alert. Raises `unavailable`."""
         try:
             await work
         except self._unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
+        except Exception as error:  # noqa: BLE001  any failure concerns this alert only
             self.failed(step, error, alert_id)
 
     async def each(
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
-        """One for each of many alerts, begun in their order: most of its time each waits for the store. Raises `unavailable` once all
-        had their turn, for of a cluster one server may be away; sooner where nothing came of it for long.
+        """Runs a step for each of many alerts, started in their order. Most of the time each waits for the store.
+
+        Raises `unavailable` after all had their turn, since in a cluster only one server may be away. Raises it sooner if no step
+        succeeded for long.
         """
         began = self._clock.monotonic()
         todo, done, away = iter(alert_ids), list[str](), list[Exception]()
@@ -170,12 +172,12 @@ class ErrorGuard:
             raise away[0]
 
     def away(self, **where: str) -> None:
-        """The store was not to be had."""
+        """Notes that the store was unavailable."""
         self._lost()
         structlog.get_logger().warning("store unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
-        """Told every ten minutes by step, alert and kind of error, whose text may hold what the alert says."""
+        """Logs a failure at most every ten minutes per step, alert and kind of error. Omits the text, which may quote the alert."""
         fault, now = (step, alert_id, type(error).__name__), self._clock.monotonic()
         self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
         if fault not in self._told:
@@ -183,9 +185,9 @@ class ErrorGuard:
             structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
 
 
-#: The first restart is at once for a person's eye; a child that cannot start must not fill the log or the processor.
+#: The first restart looks immediate to a person; a child that cannot start must not fill the log or use up the processor.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-#: A child that lived this long did not die of starting: its next restart is soon again.
+#: A child that lived this long did not fail at its start, so its next restart is quick again.
 HEALTHY_S = 60.0
 
 Wait = Callable[[], Awaitable[int]]
@@ -195,9 +197,9 @@ Start = Callable[[], Awaitable[object]]
 async def keep_running(
     what: str, wait: Wait, start: Start, clock: Clock, *, faults: tuple[type[Exception], ...] = (OSError,)
 ) -> NoReturn:
-    """Run until cancelled. `wait` answers the exit code of the child of the moment, `start` makes the next.
+    """Runs until cancelled. `wait` returns the exit code of the current child, `start` starts the next one.
 
-    A start that raises one of `faults` is told and tried again.
+    If a start raises one of `faults`, logs that and tries again.
     """
     pause_s = FIRST_PAUSE_S
     while True:
@@ -210,7 +212,7 @@ async def keep_running(
 
 
 async def _started(what: str, start: Start, clock: Clock, pause_s: float, faults: tuple[type[Exception], ...]) -> float:
-    """Try until it starts. Takes and gives the pause before the next try."""
+    """Tries until the start succeeds. Takes and returns the pause before the next try."""
     while True:
         await clock.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

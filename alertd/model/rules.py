@@ -49,10 +49,10 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/vehicles/*/legal_basis", f"{_VERIFIED} a legal basis for each vehicle it names."),
 )
 
-#: What a case meets that everybody is woken for.
+#: Criteria for the level that wakes everyone.
 CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
 
-#: Criteria for the level that wakes everyone.
+#: Times of past events.
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
 
 

@@ -132,55 +132,57 @@ STEPS: dict[State, frozenset[State]] = {
     State.SUPPRESSED: frozenset(),
 }
 
-#: A message was handed over while it is in one of these; only a receipt makes it delivered.
+#: States of a message that a carrier accepted; only a receipt makes it delivered.
 HANDED_OVER = (State.ACCEPTED, State.DELIVERED)
 
-#: Nothing is left to do for these; the rest of the identity is queued and in flight.
+#: Final states. The other two of the identity are queued and in flight.
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 
 @enum.unique
 class LedgerReason(enum.IntEnum):
-    """Why a reference is where it is, where no carrier said so. Carriers' reasons are lower numbers (`channels.base.Reason`)."""
+    """Why a row is in its state, if no carrier decided it. Carriers' reasons are lower numbers (`channels.base.Reason`)."""
 
-    ADDRESS_REMOVED = 32  # there was an address when the audience was planned, and none when it was fetched
+    ADDRESS_REMOVED = 32  # the address existed when the audience was planned, but not when it was fetched
     OPTED_OUT = 33
     ATTEMPTS = 34  # may have arrived, and is not tried again
     GATE_CLOSED = 35  # cancelled, closed or expired while it waited
-    WORKER_LOST = 36  # its worker went silent with the attempt open
-    LEFT_BLANK = 37  # the message cannot be made for this reference
-    UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
+    WORKER_LOST = 36  # its worker stopped its heartbeat with the attempt open
+    LEFT_BLANK = 37  # the message cannot be rendered for this row
+    UNREADABLE = 38  # the subscriber's record is damaged, or of another version
     SEEN = 39  # delivered, and opened
     RESENT = 40  # queued again by an operator
-    SUPERSEDED = 41  # an update tells it anew, or tells it to others
-    PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
-    LEFT = 43  # delivered, and whoever read it wanted no more at that address
-    ACKNOWLEDGED = 44  # their phone said that it has the alert, so that no SMS is needed
-    OVER_BUDGET = 45  # waits until its organisation may send more SMS
-    QUIET_HOURS = 46  # waits for the end of them, or ended while it did
+    SUPERSEDED = 41  # an update replaces it, or goes to other people
+    PUT_BACK = 42  # the store was restored from a backup; messages sent since then are unknown
+    LEFT = 43  # delivered; then the reader unsubscribed that address
+    ACKNOWLEDGED = 44  # the phone acknowledged the alert, so no SMS is needed
+    OVER_BUDGET = 45  # deferred until its organisation may send more SMS
+    QUIET_HOURS = 46  # deferred to the end of quiet hours, or expired before it
 
 
 #: Carriers' reasons are below.
 OWN_REASONS = min(LedgerReason)
 
-#: What waits for these is held on purpose: nothing stalls.
+#: Rows deferred for these reasons are deferred on purpose and do not count as stalled.
 HELD_FOR = frozenset({LedgerReason.QUIET_HOURS})
 
 
 #: Ledger byte 3: five bits of attempts and these flags.
 ATTEMPTS_MASK = 0x1F
-FLAG_UNSENT = 0x20  # of an outcome alone, never of a row: nothing was written, so the attempt does not count
+FLAG_UNSENT = 0x20  # of an outcome, never of a row: nothing was written, so the attempt does not count
 FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch
-FLAG_DOUBT = 0x80  # an earlier attempt had an intent and no settlement: it may have been sent twice
+FLAG_DOUBT = 0x80  # an earlier attempt has an intent but no settlement: it may have been sent twice
 
 #: The words of the wire: the index is the number in records and ledgers, everywhere. So the enums only ever grow.
 CHANNELS = tuple(channel.value for channel in Channel)
 
 
 def folded_address(channel: str, value: str) -> str:
-    """An address as it is compared with others. Whoever writes a mailbox in capitals means the same one, and lists of those who want nothing
-    more are often in small letters, though a server may tell them apart (RFC 5321, section 2.4): so mails go as it was written. A browser is
-    known by its endpoint, whatever keys it has now.
+    """Returns an address in the form used for comparison.
+
+    Mailboxes compare in lower case, because people and suppression lists write them in either case. A server may
+    distinguish cases (RFC 5321, section 2.4), so mails go to the address as written. A browser is identified by its endpoint,
+    regardless of its keys.
     """
     if channel == Channel.WEBPUSH:
         return value.partition(" ")[0]

@@ -1,6 +1,6 @@
-"""A subscriber as kept: the compact record that is the authority on where someone belongs and how to reach them.
+"""The stored form of a subscriber: a compact record, authoritative for places and addresses.
 
-Fields are stored by position (`array_like`): new ones are added at the end, with a default; none is removed or reordered.
+Fields are stored by position (`array_like`). Add new ones at the end with a default; never remove or reorder one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from alertd.model.registration import AddressDocument, ConsentDocument, PlaceDoc
 from alertd.model.states import CHANNELS, KINDS, PLACE_KINDS, folded_address
 from geofences import records, tiles
 
-#: A reference has one byte for the number of an address, and numbers are never used again.
+#: A ledger row has one byte for the number of an address, and numbers are not reused.
 MAX_ADDRESS_NUMBER = 255
 
-#: The slot of a place that is in no tile or region yet.
+#: The slot of a place that is not in a tile or region yet.
 NO_SLOT = -1
 
 #: What carries each channel's address in a document, in the order of the wire numbers.
@@ -32,7 +32,7 @@ NO_SLOT = -1
 _VALUE_NAMES = ("token", "subscription", "number", "mailbox")
 
 
-#: The number and the channel of an address that is gone, for one that comes in its place.
+#: The number and channel of a removed address, kept for its replacement.
 Vacancy = tuple[int, int]
 
 
@@ -40,24 +40,25 @@ class AddressState(IntEnum):
     """Whether an address may be used."""
 
     ACTIVE = 0
-    STOPPED = 1  # its owner said STOP: only they can undo it
+    STOPPED = 1  # the owner sent STOP; only the owner can undo it
 
 
 class AddressesUsedUpError(ValueError):
-    """A subscriber has had 256 addresses, so there is no number left for another."""
+    """A subscriber has had 256 addresses, so no number is left for a new one."""
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0. `slot` is a hint: the record found there has the
-    last word. `leaf` is given by whoever has the region library.
+    """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0.
+
+    `slot` is a hint: the record found there is authoritative. The owner of the region library sets `leaf`.
     """
 
     name: str
     kind: int  # index in alerts.PLACE_KINDS
     lon: float  # degrees, WGS 84
     lat: float
-    region: str | None  # a code, where the place is no point
-    at_s: int  # UNIX seconds of the observation; 0 is not timed. It counts as `seen_s` says
+    region: str | None  # a code, if the place is a region
+    at_s: int  # UNIX seconds of the observation, 0 if unknown. `seen_s` defines its use
     accuracy_m: float | None
     tile: int  # z12 Morton code
     x: int  # inside the tile
@@ -66,7 +67,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
-#: Which address it is: a channel, as its index in `states.CHANNELS`, and a value as it is compared with others.
+#: Identity of an address: the channel, as its index in `alerts.CHANNELS`, and the value in the form for comparison.
 Key = tuple[int, str]
 
 
@@ -75,8 +76,10 @@ def key_of(channel: int, value: str) -> Key:
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place, for
-    which that of an address that a carrier called dead waits.
+    """One address.
+
+    Its number is never given to another channel. It is reused only for a replacement on the same channel, for which the number
+    of a dead address is kept.
     """
 
     number: int
@@ -91,7 +94,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
 
 
 class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """What was agreed to; times are UNIX seconds."""
+    """A consent; times are UNIX seconds."""
 
     at_s: int
     source: str
@@ -101,7 +104,7 @@ class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
 
 
 class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One subscriber, with everything that belongs to it."""
+    """One subscriber with all data that belongs to it."""
 
     number: int
     id: str
@@ -114,9 +117,11 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     addresses: tuple[Address, ...]
     next_address: int
     consent: Consent
-    quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
-    vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier called dead
-    left: int = 0  # the kinds of a consent that was withdrawn: whoever says yes again is told of them again
+    quiet: tuple[int, int] | None = (
+        None  # start and end of quiet hours, minutes of the day in the subscriber's time zone
+    )
+    vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier reported as dead
+    left: int = 0  # the kinds before consent was withdrawn, which apply again after a new consent
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -124,23 +129,23 @@ _decoder = msgspec.msgpack.Decoder(Subscriber)
 
 
 def encode(subscriber: Subscriber) -> bytes:
-    """The record as bytes (MessagePack), addresses in clear: seal them before they are stored."""
+    """Encodes a record as MessagePack. It contains addresses in clear: encrypt it before storing."""
     return _encoder.encode(subscriber)
 
 
 def decode(record: bytes) -> Subscriber:
-    """The record of `encode`. Raises `msgspec.DecodeError` for anything else."""
+    """Decodes a record of `encode`. Raises `msgspec.DecodeError` for anything else."""
     return _decoder.decode(record)
 
 
 def from_document(
     document: Registration, *, number: int, subscriber_id: str, previous: Subscriber | None = None
 ) -> Subscriber:
-    """The record of a registration, following `previous` if there is one.
+    """Returns the record of a registration, based on `previous` if there is one.
 
-    An address that was there keeps its number and state. A new one gets the next number, or that of one in use on its channel that goes
-    with this registration, or was dead before it: what waits for the old one goes to the new. A place that has not moved keeps its slot.
-    Raises `AddressesUsedUpError`.
+    A known address keeps its number and state. A new one gets the number of an active address on its channel that this
+    registration removes, or of a dead one, so that its queued messages go to the new address. Otherwise it gets the next
+    number. A place that has not moved keeps its slot. Raises `AddressesUsedUpError`.
     """
     addresses, next_address, vacant = _addresses(document.addresses, previous)
     consent = _consent(document.consent, previous.consent if previous else None)
@@ -164,7 +169,7 @@ def from_document(
 
 
 def to_document(subscriber: Subscriber) -> dict[str, Any]:
-    """The registration as JSON values, times in UTC. Each address has its number beside it, as `n`."""
+    """Returns the registration as JSON values, times in UTC. Each address includes its number as `n`."""
     consent, kinds = subscriber.consent, subscriber.kinds or subscriber.left
     return {
         "languages": list(subscriber.languages),
@@ -187,35 +192,35 @@ def to_document(subscriber: Subscriber) -> dict[str, Any]:
 
 
 def wants_kind(person: Subscriber, kind: str) -> bool:
-    """Whether they are told of alerts of this kind."""
+    """Returns whether the subscriber wants alerts of this kind."""
     return bool(person.kinds >> KINDS.index(kind) & 1)
 
 
 def kind_bits(kinds: Iterable[str]) -> int:
-    """The kinds of alert as bits, as records and tiles have them."""
+    """Returns the kinds of alert as bits, as in records and tiles."""
     return sum(1 << KINDS.index(kind) for kind in kinds)
 
 
 def address_counts(subscriber: Subscriber) -> tuple[int, ...]:
-    """How many usable addresses there are on each channel, in the order of the channels."""
+    """Returns the number of active addresses on each channel, in the order of the channels."""
     usable = [address.channel for address in subscriber.addresses if address.state == AddressState.ACTIVE]
     return tuple(usable.count(channel) for channel in range(len(CHANNELS)))
 
 
 def seen_s(place: Place) -> int | None:
-    """When somebody was seen where they are now (UNIX seconds); None of where they belong, which does not grow old, whenever it was noted."""
+    """Returns when a `now` position was observed (UNIX seconds), or None for other places, which do not expire."""
     return place.at_s if PLACE_KINDS[place.kind] == PlaceKind.NOW else None
 
 
 def without_past(subscriber: Subscriber, since_s: int) -> Subscriber:
-    """A record without where somebody was seen before that time (UNIX seconds)."""
+    """Returns the record without `now` positions observed before that time (UNIX seconds)."""
     times = map(seen_s, subscriber.places)
     lasting = [place for place, at_s in zip(subscriber.places, times, strict=True) if at_s is None or at_s >= since_s]
     return replace(subscriber, places=tuple(lasting))
 
 
 def place_flags(subscriber: Subscriber, place: Place) -> int:
-    """The 32 flags of the place's record in its tile or region."""
+    """Returns the 32 flag bits of the place's record in its tile or region."""
     at_s = seen_s(place)
     return records.make_flags(
         address_counts(subscriber),
@@ -228,12 +233,12 @@ def place_flags(subscriber: Subscriber, place: Place) -> int:
 
 
 def place_kind(name: str) -> int:
-    """The number of the kind of a place, by its name; any name of the subscriber's own is `other`."""
+    """Returns the number of a place's kind by its name; a subscriber's own name counts as `other`."""
     return PLACE_KINDS.index(name if name in PLACE_KINDS else "other")
 
 
 def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscriber:
-    """The next version of a record, without addresses that a carrier called dead: their numbers wait for those that come in their place."""
+    """Returns the next version of a record without dead addresses, keeping their numbers for replacements."""
     kept = tuple(address for address in subscriber.addresses if address not in dead)
     vacant = (*subscriber.vacant, *((address.number, address.channel) for address in dead))
     return replace(subscriber, version=subscriber.version + 1, addresses=kept, vacant=vacant)
@@ -242,12 +247,12 @@ def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscribe
 def _addresses(
     documents: Iterable[AddressDocument], previous: Subscriber | None
 ) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
-    """The addresses, the next number that nobody had, and the vacant ones that are left."""
+    """Returns the addresses, the next unused number, and the vacancies that remain."""
     documents, old = list(documents), previous.addresses if previous else ()
     wanted = [key_of(CHANNELS.index(one.channel), one.value) for one in documents]
     known = {
         a.key: a for a in sorted(old, key=attrgetter("state"))
-    }  # of two that were one all along, whoever stopped it meant both
+    }  # of two records of one address, a stopped one wins
     going = [a for a in old if a.key not in set(wanted) and a.state == AddressState.ACTIVE]
     vacant = previous.vacant if previous else ()
     free: list[Vacancy] = [*((a.number, a.channel) for a in going), *vacant]
@@ -270,9 +275,9 @@ def _addresses(
 
 
 def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
-    """The places in order; one that stays where it was keeps its leaf and slot, whatever it is called now.
+    """Returns the places in order. A place that has not moved keeps its leaf and slot, even under a new name.
 
-    Where somebody is now is what was observed last: an older observation that comes late changes nothing.
+    For `now` the latest observation counts: an older one that arrives late changes nothing.
     """
     known = {_spot(place): place for place in previous}
     seen = {place.name: place for place in previous if place.name == PlaceKind.NOW}
@@ -312,8 +317,9 @@ def _place(name: str, document: PlaceDocument) -> Place:
 
 
 def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
-    """The latest yes and the latest no, in whatever order they are told: an older list neither brings back nor takes away. Of two at one
-    moment the no holds.
+    """Returns the latest consent and the latest withdrawal, in any order of arrival.
+
+    An older list changes neither. If both have the same time, the withdrawal counts.
     """
     said = Consent(
         at_s=_unix_s(document.at),
@@ -347,7 +353,7 @@ def _address_document(address: Address) -> dict[str, Any]:
 
 
 def _shown(address: Address) -> str | dict[str, Any]:
-    """A value as it is in a registration."""
+    """Returns a value in the form of a registration."""
     if CHANNELS[address.channel] != Channel.WEBPUSH:
         return address.value
     endpoint, p256dh, auth = address.value.split(" ")

@@ -1,7 +1,7 @@
 """From an alert to the message of one channel in one language.
 
-`catalogue` holds the words, `facts` picks what may be told on an occasion and puts it into words, `plaintext` makes text fit, `renderer`
-puts it together. Nothing internal of a case passes `facts`, and of its end nothing at all.
+`catalogue` holds the words. `facts` selects the facts that an occasion may show and puts them into words. `plaintext` makes
+text fit, and `renderer` builds the message. No internal data of a case passes `facts`, and none at all for its end.
 """
 
 from __future__ import annotations

@@ -35,14 +35,14 @@ def base_language(tag: str) -> str:
 
 
 def matching(tag: str, available: Iterable[str]) -> str | None:
-    """The available tag that serves `tag`: the same one, else the first of the same base language."""
+    """Returns the available tag that serves `tag`: the same one, else the first with the same base language."""
     tags = list(available)
     if tag in tags:
         return tag
     return next((other for other in tags if base_language(other) == base_language(tag)), None)
 
 
-@lru_cache(maxsize=4_096)  # asked for everybody in an audience, who read a few languages
+@lru_cache(maxsize=4_096)  # called for every recipient, who share a few lists of languages
 def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     """The language for someone who reads `wanted`, best first.
 
@@ -58,46 +58,47 @@ _WANTED = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q=(0(?:
 
 
 def accepted(header: str) -> list[str]:
-    """The language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4); what is not well formed is passed over."""
+    """Returns the language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4). Skips malformed parts."""
     found = filter(None, map(_WANTED.fullmatch, header[:1_000].split(",")))
     wanted = [(float(one[2] or 1), one[1]) for one in found]
     return [tag for quality, tag in sorted(wanted, key=lambda one: -one[0]) if quality > 0]
 
 
 def spoken_at(time_zone: str) -> tuple[str, ...]:
-    """The languages of the country whose clocks these are, as Unicode CLDR has them: what signs are written in there."""
+    """Returns the languages of the time zone's country (Unicode CLDR), in which its place names are written."""
     zone = get_global("zone_aliases").get(time_zone, time_zone)
     country = get_global("zone_territories").get(zone)
     return get_official_languages(country, de_facto=True) if country else ()
 
 
 def told_in(texts: Mapping[str, str], language: str) -> str:
-    """The text in this language, or nothing: another language's words would only puzzle the reader."""
+    """Returns the text in this language, or "": text in another language would confuse the reader."""
     found = matching(language, texts)
     return "" if found is None else texts[found]
 
 
-#: The catalogue every other one is compared with.
+#: The language against which all catalogues are checked.
 REFERENCE = "en"
 
-#: What is counted, and up to what number a plural form must be there; no age and no number of children is higher.
+#: Counted units, and the number up to which plural forms are checked; no age and no number of children is higher.
 COUNTED = ("more", "years", "months", "cities", "regions", "countries")
-#: Of these there can be none.
+#: Units whose number can be zero.
 NONE_OF = ("years", "months")
 #: Short names that zones with different clocks share: CST is Chicago's, Havana's and Shanghai's. They are told in the languages for which CLDR
-#: has them.
+#: Abbreviations that zones with different times share: CST is Chicago's, Havana's and Shanghai's. They are used only in
+#: the languages for which CLDR has them.
 SHARED = ("CDT", "CST", "IST", "PST")
 MAX_COUNT = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalogue:
-    """One language's words. `words` is the file as it is; templates read it, and the methods below fill in values."""
+    """One language's words. `words` is the parsed file; templates read it, and the methods below fill in values."""
 
     language: str  # es, or the es-MX that these words serve
     words: Mapping[str, Any]
     direction: str  # `ltr` or `rtl`, as HTML names it
-    locale: Locale  # whose plurals and dates these are
+    locale: Locale  # for plurals and dates
 
     def isolate(self, text: str) -> str:
         """`text` wrapped so that it cannot disturb the order of a line of this language; unchanged if it does not run the other way.
@@ -134,11 +135,10 @@ class Catalogue:
         return str(self.words["punctuation"][mark]).join(filter(None, parts))
 
     def moment(self, at: datetime, time_zone: str | None, *, form: str) -> str:
-        """A point in time (`form`: `long`, `short`, or `short-with-year`) on the clocks of `time_zone`, always with the zone's name or
-        offset.
+        """Returns a time (`form`: `long`, `short`, or `short-with-year`) in `time_zone`, always with the zone's name or offset.
 
-        The zone is `CET`, or `UTC-03:00` where the zone has only a number for a name, or readers of this language may take its name for
-        another zone's. Never "two hours ago": nobody knows when a message is read.
+        The zone is `CET`. It is `UTC-03:00` if the zone has only a number for a name, or if readers of this language could
+        mistake its name for another zone's. Never "two hours ago": the time of reading is unknown.
         """
         local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
         zone = local.tzname() or ""
@@ -150,7 +150,7 @@ class Catalogue:
             if form == "long"
             else format_skeleton("MMMd" if form == "short" else "yMMMd", local, None, locale=self.locale)
         )
-        time = self.isolate(f"{local:%H:%M}\u00a0{zone}")  # never apart at the end of a line
+        time = self.isolate(f"{local:%H:%M}\u00a0{zone}")  # never split at the end of a line
         return str(self.words["moment"]["text"]).format(date=day, time=time)
 
 
@@ -178,7 +178,7 @@ def read_catalogues(directory: Path) -> dict[str, Catalogue]:
 
 
 def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
-    """The forms that a language needs: those of CLDR that a whole number takes, and no years and no months."""
+    """Yields the plural forms that a language needs: CLDR's forms for whole numbers, and zero years and months."""
     forms = _forms(words["moment"]["locale"])
     for unit in COUNTED:
         yield from (f"{unit}.{form}" for form in forms)
@@ -201,7 +201,7 @@ def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
-#: What the provinces of a country are, where that is another word; used only to tell a province from its town.
+#: The words for provinces in countries with another word, used only to distinguish a province from its town.
 PROVINCES: Mapping[str, str] = {
     "CH": "canton", "US": "state", "DE": "state", "AT": "state", "BR": "state", "MX": "state", "AU": "state", "IN": "state",
     "FR": "department", "CO": "department", "AR": "province",

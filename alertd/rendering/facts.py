@@ -1,4 +1,4 @@
-"""What of an alert may be told, in the words of one language. Templates see this and nothing else.
+"""Selects the facts of an alert that may be shown, in the words of one language. Templates see nothing else.
 
 Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the
 author, and what the case says about the child beyond what helps to recognise it. The message of an end says nothing about a child: a name
@@ -23,12 +23,12 @@ from channels.base import OWN_LEAVE, Loudness
 ENDED = "ended"
 MESSAGES = (*Kind, ENDED)
 
-#: What ends an alert; the rest tells it.
+#: Occasions that end an alert; the others announce it.
 ENDINGS = frozenset({Occasion.STAND_DOWN, Occasion.CLOSE, Occasion.CANCEL})
 
-#: Which safety line goes with what, by its name in the catalogue; `one-or-many` by how many children are sought. None where nobody
-#: is to be looked for any more and nothing is to be kept away from. A stand-down can be reversed, so someone may still be
-#: seen; and whoever was told of a false alert may still be on their way.
+#: The name of the safety line in the catalogue, by kind and occasion; `one-or-many` depends on the number of children. None
+#: if people need not look for anyone or keep away. After a stand-down, which can be reversed, people may still see a
+#: child; and recipients of a false alert may still be on their way.
 SAFETY: dict[Kind, dict[Occasion, str]] = {
     Kind.MISSING_CHILD: {
         Occasion.ALERT: "one-or-many",
@@ -42,13 +42,14 @@ SAFETY: dict[Kind, dict[Occasion, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Telling:
-    """The occasion of a version's messages. Raises `ValueError` for a cancel without reason, a reason without cancel, or an end
-    without the moment of what it ends.
+    """The occasion of a version's messages.
+
+    Raises `ValueError` for a cancel without reason, a reason without cancel, or an end without the time of its alert.
     """
 
     occasion: Occasion = Occasion.ALERT
     reason: CancelReason | None = None  # of a cancel
-    alerted_at: datetime | None = None  # of an end: when people were first told, aware
+    alerted_at: datetime | None = None  # of an end: when people were first notified, aware
 
     def __post_init__(self) -> None:
         if (self.occasion is Occasion.CANCEL) != (self.reason is not None):
@@ -62,25 +63,25 @@ class Telling:
 
     @property
     def code(self) -> str:
-        """What has happened, as the catalogue names it: the reason of a cancel, else the occasion."""
+        """Returns the catalogue's code for the occasion: the reason of a cancel, else the occasion."""
         return (self.reason or self.occasion).value
 
 
 def message_of(kind: Kind, telling: Telling) -> str:
-    """Which of `MESSAGES` it is."""
+    """Returns which of `MESSAGES` to use."""
     return ENDED if telling.is_end else kind.value
 
 
-#: What is sent today.
+#: The formats sent today.
 THE_ALERT = Telling()
 
-#: More than any document is long.
+#: Characters; longer than any document.
 _ENDLESS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
-    """How much a channel has room for, in characters and people; more is cut, or counted (`and 2 more`)."""
+    """The space of a channel, in characters and people. Longer text is cut; more people are counted (`and 2 more`)."""
 
     named: int  # in the first line
     people: int  # described below
@@ -88,17 +89,17 @@ class Room:
     place: int
     headline: int
     text: int  # one free text; 0 = whole, in paragraphs
-    form: str  # of dates: long or short; a short one that is long ago has its year
-    contacts: int  # ways to answer; the first is that of the safety line
-    photo: str = ""  # the size in which photos are shown; empty = not at all
+    form: str  # of dates: long or short; a short date long ago includes its year
+    contacts: int  # number of contacts; the first is that of the safety line
+    photo: str = ""  # size of photos; "" for none
 
     def boundless(self) -> Room:
-        """The same without any limit."""
+        """Returns the same without any limit."""
         endless: Any = dict.fromkeys(("named", "people", "name", "place", "headline", "contacts"), _ENDLESS)
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Of several children the others are counted, down to the first; in the end half of a long name and place is enough."""
+        """Returns smaller rooms that describe fewer children and count the rest. The last also halves long names and places."""
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
@@ -135,11 +136,11 @@ class ContactFacts:
     ask: str  # "Call 116000"
     shown: str
     href: str
-    label: str  # for whom it is, or what it is for; empty where `ask` says all
-    countries: str  # where it works, if that is not everywhere where people are told
+    label: str  # the contact's audience or purpose; empty if `ask` is enough
+    countries: str  # where it works, if not in every country of the area
 
 
-#: A day and a month are taken for those nearest to the alert.
+#: A date without a year is understood as the one nearest to the alert.
 SAME_YEAR = timedelta(days=180)
 
 
@@ -149,7 +150,7 @@ class Facts:
 
     language: str
     direction: str
-    mark: str  # of a test or an exercise; empty = it is real
+    mark: str  # of a test or an exercise; "" for an actual alert
     heading: str  # the mark, else the urgency, and what the alert is; or that it has ended
     safety: str
     who: str = ""
@@ -166,26 +167,26 @@ class Facts:
     valid_until: str = ""
     contacts: tuple[ContactFacts, ...] = ()
     url: str = ""
-    why: str = ""  # the reader gets it
-    leave: str = ""  # where they say that they want no more
-    replaces: str = ""  # of an update: that it stands for what was told before
-    happened: str = ""  # of an end: the sentence that says so, and this the wish that goes with it
+    why: str = ""  # why the reader gets the message
+    leave: str = ""  # where to unsubscribe
+    replaces: str = ""  # of an update: that it replaces the earlier message
+    happened: str = ""  # of an end: the sentence about it, followed by a wish
     wish: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all whom these facts name."""
+        """Returns the names of all people in these facts."""
         return (*(child.name for child in self.children), *(self.sought if self.companions else ()))
 
     def without(self, name: str) -> Facts:
-        """The same with one fact left out, of the alert or of each child."""
+        """Returns the facts without one fact of the alert or of each child."""
         if name in {field.name for field in fields(ChildFacts)}:
             return replace(self, children=tuple(_blank(child, name) for child in self.children))
         blank: Facts = _blank(self, name)
         return blank
 
     def values(self, name: str) -> tuple[Any, ...]:
-        """One fact of the alert, or that of each child."""
+        """Returns one fact of the alert, or that of each child."""
         if name in {field.name for field in fields(ChildFacts)}:
             return tuple(getattr(child, name) for child in self.children)
         return (getattr(self, name),)
@@ -195,8 +196,10 @@ def facts_of(
     alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling,
     countries: Sequence[str], site: str,
 ) -> Facts:  # fmt: skip
-    """The facts of an alert for one channel. `countries` are those of its area (ISO 3166-1; empty if unknown), `site` is the address at which
-    people reach us, for photos and for opting out. Raises `ValueError` if a missing-child alert names no contact.
+    """Returns the facts of an alert for one channel.
+
+    `countries` are those of its area (ISO 3166-1; empty if unknown). `site` is the public address of the service, for photos
+    and for opting out. Raises `ValueError` if a missing-child alert names no contact.
     """
     case, contacts = alert.case, _contacts(alert.case.contact, words, countries)
     found = matching(words.language, alert.info)
@@ -238,7 +241,7 @@ def facts_of(
 
 
 def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, telling: Telling, headline: str) -> Facts:
-    """That the alert has ended, and when it was sent: nothing of a child, so no template can show it. A general alert has its headline."""
+    """Returns only that the alert has ended and when it was sent, without any fact of a child. A general alert keeps its headline."""
     assert telling.alerted_at is not None
     return replace(
         common,
@@ -249,7 +252,7 @@ def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, tel
 
 
 def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequence[ContactFacts]) -> str:
-    """The safety line: keep away, and whom to call, the first of `contacts`. Empty where `SAFETY` has none for the occasion."""
+    """Returns the safety line: keep away, and call the first of `contacts`. Empty if `SAFETY` has none for the occasion."""
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -260,12 +263,12 @@ def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequen
         return str(forms["text"])
     if not contacts:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
-    # The form is ours; the contact is data and is not read as a form.
+    # The form is alertd's; the contact is data and is not parsed as a form.
     return str(forms[contacts[0].way].format(contact=contacts[0].shown))
 
 
 def mark_of(alert: Alert, words: Catalogue) -> str:
-    """What says that it is a test or an exercise; empty where it is real."""
+    """Returns the mark of a test or an exercise; "" for an actual alert."""
     return "" if alert.status is Status.ACTUAL else str(words.words["mark"][alert.kind.value][alert.status.value])
 
 
@@ -287,14 +290,14 @@ def _short(text: str, words: Catalogue, limit: int) -> str:
 
 
 def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
-    """On the clocks of the case, else on those of the sender; with its year where it may be taken for one of another year."""
+    """Returns a time in the case's zone, else the author's, with the year if it could be mistaken for another year's."""
     zone = None if alert.case.last_seen is None else alert.case.last_seen.time_zone
     far = room.form == "short" and abs(alert.expires - at) > SAME_YEAR
     return words.moment(at.astimezone(alert.expires.tzinfo), zone, form="short-with-year" if far else room.form)
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
-    """Name and age of the first, and how many others there are; a child whose name is protected is told by sex and age."""
+    """Returns name and age of the first children, and the number of others. A protected name gives way to sex and age."""
     others = len(children) - room.named
     people = []
     for child in children[: room.named]:
@@ -347,7 +350,7 @@ def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
-#: From this age on many languages have another word: whoever looks for a little girl passes by one of sixteen.
+#: Years. From this age on many languages use another word: a reader told of a "little girl" would ignore one of sixteen.
 TEENAGER_YEARS = 13
 
 
@@ -360,7 +363,7 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """In the reader's language, else in one of the place or of the alert, English or any: a place's name helps in every language."""
+    """Returns the place in the reader's language, else the place's, the alert's, English or any: a place name always helps."""
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
@@ -373,14 +376,15 @@ _WAYS = ("dial", "url", "text")
 
 
 def _contacts(contacts: Sequence[Contact], words: Catalogue, countries: Sequence[str]) -> tuple[ContactFacts, ...]:
-    """The one for everybody first: one that works in all of these countries, a number before an address, one without a role before
-    one for some.
+    """Returns the contacts, the most general first.
+
+    One that works in all these countries comes first, then a number before an address, then one without a role.
     """
     found = []
     for contact in contacts:
         way = next(way for way in _WAYS if getattr(contact, way) is not None)
         value = str(getattr(contact, way)).removeprefix("sms:")
-        # A link stands as it is: phones take a mark of direction that touches it for a part of it.
+        # A link is not isolated: phones treat an adjacent direction mark as part of it.
         shown = value if way == "url" else words.isolate(value)
         missing = contact.missing_in(countries)
         facts = ContactFacts(

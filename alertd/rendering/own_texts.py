@@ -1,8 +1,8 @@
 """An organisation's own texts: a little of Jinja's language, read as data and never run as a program.
 
-A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops, calls, attributes or
-numbers, so that it cannot go on for ever, reach anything or fail: all it does is to choose among strings. Whatever else Jinja
-knows is refused when the text is read.
+A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops, calls,
+attributes or numbers. So it cannot run for ever, access anything or fail: it only chooses among strings. Reading refuses
+everything else that Jinja knows.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from alertd.model.kinds import Kind
 from alertd.rendering.facts import ENDED
 from alertd.rendering.plaintext import tidy
 
-#: Four times what fits any push; a mail of more is read by nobody.
+#: Characters: four times what fits any push; a longer mail would not be read.
 MAX_LENGTH = 4_000
-#: Ifs within ifs, and words joined by `or`: what people still read. Python's own stack ends far beyond.
+#: Depth of nested ifs and of words joined by `or` that people can still follow. Python's stack limit is far higher.
 MAX_DEPTH = 12
 
 _EVERYWHERE = ("mark", "heading")
@@ -36,7 +36,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 #: The parts of each channel.
 PARTS: dict[str, tuple[str, ...]] = {"push": ("title", "body"), "sms": ("text",), "mail": ("subject", "body")}
 
-#: What must stand in a part outside of every `if`: without it people would not know whom or what it is about.
+#: Facts that a part must contain outside of every `if`, so that the message always identifies its subject.
 NEEDED: dict[str, dict[str, str]] = {
     Kind.MISSING_CHILD: {"title": "who", "subject": "who", "text": "who"},
     Kind.GENERAL: {"title": "headline", "subject": "headline", "text": "headline"},
@@ -52,12 +52,12 @@ FILTERS: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.low
 
 _ONLY_TO_CHOOSE = "`not` only chooses: it stands in an if."
 _BEYOND = "This is beyond what a text may do: it has words, facts by their names, if, elif, else, and, or, not and the filters " + ", ".join(FILTERS) + "."  # fmt: skip
-#: Isolates, embeddings and overrides: the renderer keeps directions apart, and one that does not end would turn what follows.
+#: Isolates, embeddings and overrides. The renderer isolates directions, and an unclosed one would reverse later text.
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class TextPlace(NamedTuple):
-    """Which part of which message a text is for. `language` is one of the catalogues."""
+    """The message, channel and part for which a text is written. `language` is one of the catalogues."""
 
     message: str
     channel: str
@@ -67,14 +67,14 @@ class TextPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextFault:
-    """What is wrong with a text, and on which of its lines (from 1)."""
+    """A fault of a text, and its line (from 1)."""
 
     line: int
     sentence: str
 
 
 class RefusedTextError(ValueError):
-    """A text that is not taken; `faults` has all that is wrong with it."""
+    """A refused text; `faults` lists all its faults."""
 
     def __init__(self, faults: Sequence[TextFault]) -> None:
         super().__init__("This text is not taken.")
@@ -83,12 +83,12 @@ class RefusedTextError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OwnText:
-    """A text that was read and found good."""
+    """A text that was parsed and accepted."""
 
     body: Sequence[nodes.Node]
 
     def filled(self, facts: Mapping[str, str]) -> str:
-        """With the facts in it. Never raises where `facts` has all of `NAMES`."""
+        """Returns the text with the facts filled in. Never raises if `facts` has all of `NAMES`."""
         return tidy("".join(_told(self.body, facts)))
 
 
@@ -97,7 +97,7 @@ NONE: OwnTexts = {}
 
 
 def read_text(source: str, place: TextPlace) -> OwnText:
-    """Reads a text for its place. Raises `RefusedTextError` for one that has anything in it but what is allowed there."""
+    """Reads a text for its place. Raises `RefusedTextError` if it contains anything that is not allowed there."""
     if len(source) > MAX_LENGTH:
         raise RefusedTextError([TextFault(1, f"A text may have at most {MAX_LENGTH} characters.")])
     try:
@@ -121,7 +121,7 @@ def _turns(source: str) -> Iterator[TextFault]:
 
 
 def _faults(body: Sequence[nodes.Node], message: str, depth: int = 1, *, chooses: bool = False) -> Iterator[TextFault]:
-    """All that is wrong in these nodes and below; `chooses` where they are what an `if` asks."""
+    """Yields all faults in these nodes and below; `chooses`: they are the condition of an `if`."""
     for node in body:
         wrong = "Too much is nested here." if depth > MAX_DEPTH else _wrong(node, message, chooses=chooses)
         if wrong:
@@ -134,7 +134,7 @@ def _faults(body: Sequence[nodes.Node], message: str, depth: int = 1, *, chooses
 
 
 def _wrong(node: nodes.Node, message: str, *, chooses: bool) -> str:
-    """What is wrong with one node, empty for nothing."""
+    """Returns the fault of one node, or ""."""
     match node:
         case nodes.Name(name=name) if name not in NAMES[message]:
             return f"There is no such fact here. There are {', '.join(NAMES[message])}."
@@ -152,7 +152,7 @@ def _has_arguments(node: nodes.Filter) -> bool:
 
 
 def _always(body: Sequence[nodes.Node]) -> set[str]:
-    """The facts that are told whatever is known."""
+    """Returns the facts that are shown unconditionally."""
     shown = (child for node in body if isinstance(node, nodes.Output) for child in node.nodes)
     return {child.name for child in shown if isinstance(child, nodes.Name)}
 
@@ -168,7 +168,7 @@ def _told(body: Sequence[nodes.Node], facts: Mapping[str, str]) -> Iterator[str]
 
 
 def _value(node: nodes.Node, facts: Mapping[str, str]) -> str:
-    """A fact, or what is made of facts; empty stands for no."""
+    """Returns a fact or an expression of facts; "" means false."""
     match node:
         case nodes.Name():
             return facts[node.name]

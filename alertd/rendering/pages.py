@@ -1,7 +1,7 @@
-"""A page to the people on call: an alert waits for its second person, or another organisation asks to stand it down. It names the
-organisation of the alert and has a link, and no word of a case.
+"""A page to the people on call: an alert awaits its approver, or another organisation asks to stand it down.
 
-It goes over other people's wires to phones that lie about. So it names the organisation and the alert's id, which its link holds; on a line of its own, so that no mark of direction gets into it.
+It passes over other people's networks to phones that lie about. So it contains only the organisation's name and a link with
+the alert's id, and no word of a case. The link has a line of its own, so that no direction mark gets into it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _COLONS = " :：\u00a0\u202f"  # before a link, which a push has beside its text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """What a page tells."""
+    """The content of a page."""
 
     organisation: str  # its name
-    link: str  # where the alert is looked at
-    status: str  # whether it is meant
-    others: int = 0  # that wait, too
-    asks: bool = False  # another organisation asks to stand it down; else it waits for approval
+    link: str  # address of the alert in the console
+    status: str  # CAP status: actual, exercise or test
+    others: int = 0  # number of other alerts that wait
+    asks: bool = False  # another organisation asks to stand it down; otherwise it waits for approval
 
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:

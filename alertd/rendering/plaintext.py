@@ -9,24 +9,25 @@ from channels.text import LINK, whole_until
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
-#: Embeddings and overrides: old, and never needed where there are isolates.
+#: Embeddings and overrides: obsolete, because isolates replace them.
 _EMBEDDINGS = re.compile("[\u202a-\u202e]")
 _ISOLATES = re.compile("[\u2066-\u2069]")
 
-#: A full stop would make four dots of three, and says that nothing is missing.
+#: Removed before an ellipsis: a full stop would make four dots of three, and suggest that nothing is missing.
 _BEFORE_ELLIPSIS = " ,.;:،。，…"
-#: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
+#: Length of articles and prepositions. A short word at the end of a cut text belongs to the removed part.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
-#: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
+#: A link or a written number: half of one leads nowhere, or to another person.
 _WHOLE = re.compile(rf"{LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
 
 _NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
 
 
 def line(text: str) -> str:
-    """One line without doubled spaces, each letter in one piece with its accent where Unicode has it so, and with no isolate of the
-    sender's that would end ours too early.
+    """Returns one line without doubled spaces, in composed characters (NFC).
+
+    Removes the author's isolates if they could close alertd's own too early.
     """
     text = unicodedata.normalize("NFC", _EMBEDDINGS.sub("", text))
     depth = 0
@@ -38,18 +39,19 @@ def line(text: str) -> str:
 
 
 def paragraphs(text: str, limit: int) -> tuple[str, ...]:
-    """The lines of a longer text, each clean, none empty; or, with a `limit` that is not 0, one line of at most so many characters."""
+    """Returns the lines of a longer text, clean and not empty; with a `limit` above 0, one line of at most `limit` characters."""
     found = tuple(clean for raw in text.splitlines() if (clean := line(raw)))
     return (clip(" ".join(found), limit),) if found and limit else found
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis, and never inside of a link, a
-    number or what is seen as one character.
+    """Returns at most `limit` characters, with an ellipsis if cut.
+
+    Cuts between words if a word ends in the second half. Never cuts inside a link, a number or a visible character.
     """
     if len(text) <= limit:
         return text
-    bare = _ISOLATES.sub("", text)  # a cut may part what belongs together
+    bare = _ISOLATES.sub("", text)  # a cut may separate a pair of isolates
     cut = bare[: _before_whole(bare, whole_until(bare, limit - 1))]
     space = cut.rfind(" ")
     words = (cut[:space] if space > limit // 2 else cut).rstrip(_BEFORE_ELLIPSIS)
@@ -58,12 +60,12 @@ def clip(text: str, limit: int) -> str:
 
 
 def _before_whole(text: str, end: int) -> int:
-    """Where to cut: at `end`, or before the link or number that it falls into."""
+    """Returns where to cut: at `end`, or before the link or number around it."""
     return next((found.start() for found in _WHOLE.finditer(text) if found.start() < end < found.end()), end)
 
 
 def tidy(text: str) -> str:
-    """Without spaces at the ends of lines, without empty lines at the ends and without two in a row."""
+    """Removes trailing spaces, leading and trailing empty lines, and repeated empty lines."""
     kept: list[str] = []
     for raw in text.splitlines():
         stripped = raw.strip()
@@ -78,7 +80,7 @@ def packed(text: str) -> str:
 
 
 def rows(text: str, columns: int) -> int:
-    """How many rows a phone breaks a line into: at spaces, with wide characters as two columns and marks as none."""
+    """Returns how many rows a phone needs for a line: breaks at spaces, wide characters count two columns, marks none."""
     count, used = 1, 0
     for word in text.split(" "):
         width = sum(

@@ -1,5 +1,6 @@
-"""Own texts on trial: every message they are part of is made before they are kept, of the longest alert there can be and of the
-barest, in every level, status and occasion. So no alert finds out later that its words do not fit.
+"""Tests own texts before they are stored: renders each of their messages for the longest and the shortest possible alert.
+
+Covers every level, status and occasion, so that a text that does not fit is found before an alert uses it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _URL = "https://alerts.example.org/a/k3v9q2"
 _AT = datetime(2026, 11, 24, 18, 5, tzinfo=UTC)
 _STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="en")
 
-#: A letter outside of the GSM alphabet, in a name, which is never respelled: the whole SMS is in UCS-2.
+#: A letter outside of the GSM alphabet in a name, which is not transliterated: the whole SMS becomes UCS-2.
 _LONG_NAME = "Nguyễn Thị Maximiliana " * 3
 _CONTACT = {"dial": "116000", "countries": ["ES"]}
 
@@ -64,7 +65,7 @@ def _longest_child(language: str) -> dict[str, Any]:
 
 
 def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
-    """The longest and the barest, of each level and status."""
+    """Yields the longest and the shortest alert of each level and status."""
     long = {"headline": "ễa " * (MAX_HEADLINE // 4), "description": "a " * (MAX_DESCRIPTION // 2 - 1),
             "instruction": "a " * (MAX_INSTRUCTION // 2 - 1)}  # fmt: skip
     samples = {
@@ -77,7 +78,7 @@ def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
 
 
 def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
-    """What is wrong with the message of a place, as sentences, each once."""
+    """Returns the faults of the message at a place, as sentences, each once."""
     found: dict[str, None] = {}
     for alert, telling in _trials(place):
         message = partial(
@@ -105,7 +106,7 @@ def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
 
 
 def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) -> str:
-    """A long name and a long place are told whatever they cost: no text has to be shorter than the usual one."""
+    """Returns why a message is too long, or "". A text need not be shorter than the usual one: long names are never cut."""
     match message:
         case PushMessage() if len((message.title + message.body).encode()) > MAX_PUSH_BYTES:
             return f"Title and text of the longest alert have more than {MAX_PUSH_BYTES} bytes."
@@ -115,6 +116,6 @@ def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) 
 
 
 def _over(message: Message, sms: SmsSettings) -> int:
-    """By how many segments an SMS is over its budget."""
+    """Returns by how many segments an SMS exceeds its budget."""
     assert isinstance(message, SmsMessage)
     return segments_over(message, sms)

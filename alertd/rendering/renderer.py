@@ -1,6 +1,6 @@
 """The renderer: compiles every template once and makes the message of one channel in one language.
 
-The safety line is put in here, whatever a template says, and a message without the one it needs is refused.
+The renderer inserts the safety line into every message, independent of templates, and refuses a message that lacks it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PARTS = {
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
-#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened. The safety
-#: line stands in those four.
+#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened.
+#: The safety line is in the first four.
 CLOSED_ROWS, ROW = 4, 42
-#: Beside the small picture of a child that the row gives room to.
+#: Room for a small picture of a child reduces the row.
 ROW_BESIDE_PHOTO = 36
 
-#: How much each channel tells; a mail shows everything.
+#: The space of each channel; a mail shows everything.
 ROOM = {
     "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short", contacts=1, photo="push"),
     "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short", contacts=1),
@@ -56,9 +56,9 @@ MAX_PUSH_BYTES = 1_000
 MAX_SEGMENTS_GSM = 3
 MAX_SEGMENTS_UCS2 = 5
 
-#: What a short message leaves out when it is too long, least important first. Never named here, so never left out: the
-#: heading with its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays;
-#: in the end the others are told by their number.
+#: What a short message drops when it is too long, least important first. Never listed, so never dropped: the heading with
+#: its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays, and in
+#: the end the message gives only the number of the others.
 LEFT_OUT = {
     Kind.MISSING_CHILD: (
         "valid_until",
@@ -78,30 +78,31 @@ LEFT_OUT = {
     ENDED: ("wish",),
 }
 
-#: What may be shortened and is otherwise always told.
+#: Facts that may be shortened and are otherwise always shown.
 NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headline",), ENDED: ("headline",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """A message with what its channel had no room for, as names of facts (`clothing`, `valid_until`), and contacts each by itself
-    (`contact https://centre.example/tell`).
+    """A message, and the facts for which its channel had no room (`clothing`, `valid_until`).
+
+    Lists each omitted contact separately (`contact https://centre.example/tell`).
     """
 
     message: Message
-    left_out: tuple[str, ...]  # known and not told
-    shortened: tuple[str, ...]  # told in part; `children` where only the first are told of
+    left_out: tuple[str, ...]  # known but not shown
+    shortened: tuple[str, ...]  # shown in part; `children` if only the first are described
 
 
 class UnsafeMessageError(ValueError):
-    """A message came out without its safety line, or a test without its mark: it is never sent."""
+    """A rendered message lacks its safety line, or a test lacks its mark. It is never sent."""
 
 
 class Renderer:
     """Built once, by the composition root. Raises at construction for a catalogue or template that is missing or broken."""
 
     def __init__(self, templates_dir: Path, site: str = "", sms: SmsSettings | None = None) -> None:
-        """`site`: the address that people reach us at, for photos. `sms`: what every SMS carrier takes, for how much an SMS can tell."""
+        """`site`: the public address, for photos. `sms`: settings that suit every SMS carrier, to measure the SMS length."""
         self._site = site.rstrip("/")
         self.sms = sms or SmsSettings()
         self._catalogues = read_catalogues(templates_dir / "catalogue")
@@ -112,7 +113,7 @@ class Renderer:
             undefined=StrictUndefined,
             autoescape=select_autoescape(["html"]),
             auto_reload=False,
-            cache_size=-1,  # all of them stay: the files are few and known
+            cache_size=-1,  # unlimited: the files are few and known
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -137,11 +138,11 @@ class Renderer:
         return self._catalogues[found]
 
     def languages(self, document: Alert) -> tuple[str, ...]:
-        """The languages this alert can be told in: the sender's own first, in the sender's order, then English.
+        """Returns the languages in which this alert can be sent: the author's first, in the author's order, then English.
 
-        A missing-child alert is told in every language of the catalogue, because its facts are coded; free text in
-        other languages is left out. A general alert is nothing but its text: only languages with headline and
-        description count, and only those whose safety line is known.
+        A missing-child alert is available in every language of the catalogue, because its facts are coded; free text in
+        other languages is left out. A general alert consists of its text: only languages with headline and description count,
+        and only if their safety line is known.
         """
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
@@ -152,13 +153,13 @@ class Renderer:
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Message:  # fmt: skip
-        """The message for one channel in one of `languages(document)`, on the occasion of `telling`, with the organisation's `own`
-        texts where it has some. That of `cap` is what a mail says, and is addressed to nobody.
+        """Returns the message for one channel in one of `languages(document)`, on the occasion of `telling`.
 
-        The stamp of the message names the language it is really in, and the alert's kind, occasion and status. `url` is the
-        page that people may open; who is told of an end gets no link. `countries` are those of the area, as ISO 3166-1 codes: whom
-        to call is told by them. Raises `UnsafeMessageError` for a message without safety
-        line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
+        Uses the organisation's `own` texts if it has some. The message of `cap` has a mail's content, without a recipient. The
+        stamp names the actual language of the message, and the alert's kind, occasion and status. `url` is the public page; the
+        message of an end has no link. `countries` are those of the area, as ISO 3166-1 codes, and decide which contact is shown.
+        Raises `UnsafeMessageError` for a message without safety line or mark, `ValueError` for a missing-child alert without
+        contact, `KeyError` for an unknown channel or language.
         """
         facts = self._facts(document, ROOM[channel], language, stamp.loudness, url, telling, countries)
         return self._made(document, facts, channel, stamp, telling, own)[0]
@@ -167,7 +168,7 @@ class Renderer:
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Preview:  # fmt: skip
-        """As `render`, with what was left out or cut."""
+        """Renders like `render`, and returns also what was left out or cut."""
         room = ROOM[channel]
         known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
@@ -195,7 +196,7 @@ class Renderer:
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
     ) -> tuple[Message, Facts]:
-        """The message, and the facts that it tells."""
+        """Returns the message, and the facts in it."""
         stamp = replace(
             stamp,
             language=facts.language,
@@ -207,7 +208,7 @@ class Renderer:
         return self._channels[channel](rendering, stamp)
 
     def marked(self, text: str | None, document: Alert, language: str) -> str | None:
-        """What its sender says in a language, with the mark of a test in front, as every message has it."""
+        """Returns the author's text in a language, with the mark of a test in front, as in every message."""
         words = self.words(language)
         return text and _marked(text, mark_of(document, words), words)
 
@@ -222,7 +223,7 @@ def _name(message: str, channel: str, part: str, language: str = "") -> str:
 
 @dataclass(slots=True)
 class _Rendering:
-    """One alert on its way into one channel and language."""
+    """The rendering of one alert in one channel and language."""
 
     renderer: Renderer
     message: str
@@ -231,13 +232,13 @@ class _Rendering:
     own: OwnTexts
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
-        """One template, or the organisation's own text, filled in, and nothing else."""
+        """Returns one template, or the organisation's own text, filled in."""
         if own := self._own_text(channel, part, facts):
             return (
                 self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
             )
         name = _name(self.message, channel, part, self.words.language)
-        if name not in self.renderer.templates:  # the language has no template of its own
+        if name not in self.renderer.templates:  # there is no template for this language
             name = _name(self.message, channel, part)
         return self._filled(name, facts)
 
@@ -245,13 +246,13 @@ class _Rendering:
         return self.renderer.templates[name].render(facts=facts, words=self.words.words, own=own.split("\n"))
 
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
-        """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
+        """Returns the organisation's text for this place, with the mark of a test in front, or "" if it has none."""
         text = self.own.get(TextPlace(self.message, channel, self.words.language, part.removesuffix(".txt")))
         told = text.filled(self._named(facts)) if text else ""
         return _marked(told, facts.mark, self.words)
 
     def _named(self, facts: Facts) -> dict[str, str]:
-        """Every fact by the name that own texts call it."""
+        """Returns every fact by its name in own texts."""
         shared: Any = self.renderer.templates["messages/_shared.txt"].module
         words = self.words.words
         return {
@@ -271,9 +272,9 @@ class _Rendering:
         return title
 
     def text(self, channel: str, part: str, facts: Facts) -> str:
-        """Plain text with the safety line after the first line: whoever cuts the end keeps it.
+        """Returns plain text with the safety line after the first line, so that cutting the end keeps it.
 
-        In a push it goes in front of a first line so long that a locked phone would hide it.
+        In a push the safety line comes first if a locked phone would otherwise hide it behind a long first line.
         """
         first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
         if not facts.safety:
@@ -297,7 +298,7 @@ class _Rendering:
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
-        """The facts, then ever fewer of them: if none fit, the last go out, because some must never be left out."""
+        """Yields the facts, then ever fewer. If none fit, the caller sends the last, since some facts must not be dropped."""
         facts = self.facts
         yield facts
         for name in LEFT_OUT[self.message]:
@@ -340,13 +341,13 @@ def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
 
 
 def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
-    """What a mail says, for everybody: why somebody got it, and how they leave, is said to nobody."""
+    """Renders a mail's content for the public, without the reason for receiving it and the way to unsubscribe."""
     rendering.facts = rendering.facts.without("why").without("leave")
     return _mail(rendering, stamp)
 
 
 def segments_over(message: SmsMessage, sms: SmsSettings) -> int:
-    """By how many segments an SMS is over its budget, with what every carrier takes."""
+    """Returns by how many segments an SMS exceeds its budget, with a coding that suits every carrier."""
     coding = best_coding(message.text, sms, message.names)
     return len(coding.parts) - (MAX_SEGMENTS_GSM if coding.encoding == "gsm7" else MAX_SEGMENTS_UCS2)
 

@@ -1,4 +1,4 @@
-"""The HTTP servers of the API: the public port with what its handlers call, and the metrics port."""
+"""The HTTP servers of the API: the public port with its handlers' dependencies, and the metrics port."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import LAST_CALLS_S, PROCESS_HEADER
 from alertd.service.container import Container
 
-#: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
+#: Kernel buffer per connection for answers that a client does not read; the default is up to 4 MB.
 SENDING_BYTES = 256 * 1024
 API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
-#: Of the data directory, after the first start without a terminal.
+#: File in the data directory, written at the first start without a terminal.
 FIRST_KEY = "first-key"
 METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
@@ -83,7 +83,7 @@ async def api_site(
         texts = [text for worker in workers.values() for text in worker.texts]
         return await asyncio.to_thread(
             merged_text, texts, parts.metrics
-        )  # whoever approves meanwhile need not wait for it
+        )  # an approval in the meantime does not wait for it
 
     app = create_app(parts)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
@@ -103,16 +103,18 @@ async def api_site(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstWaysIn:
-    """What the first start of a store makes for its administrator."""
+    """The administrator's key and sign-in, made at the first start of a store."""
 
     key: str
-    sign_in: str | None  # the address that signs them in once; None if there are operators already
-    minutes: int  # how long it does
+    sign_in: str | None  # one-time sign-in address; None if there are operators already
+    minutes: int  # how long the address is valid
 
 
 def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
-    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere). At the first start it prints the key
-    and the sign-in if standard output is a terminal. Otherwise a journal would keep them: it writes them to a file in `directory`, and prints its name.
+    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere).
+
+    At the first start it prints the key and the sign-in if standard output is a terminal. Otherwise a journal would keep them:
+    it writes them to a file in `directory`, and prints its name.
     """
     said = [f"alertd listens on {url}"]
     if first is None:
@@ -129,7 +131,7 @@ def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path)
     try:
         sys.stdout.write("".join(f"{line}\n" for line in said))
         sys.stdout.flush()
-    except OSError:  # a full disk, or a reader that is gone, keeps no service from coming back
+    except OSError:  # a full disk or a closed pipe must not stop the service
         if first:
             raise
 
@@ -152,7 +154,7 @@ def _filed(first: FirstWaysIn, file: Path) -> str:
 
 
 def url_of(address: socket.socket | None) -> str:
-    """The URL of what listens there, or "" without a socket."""
+    """Returns the URL of the server at that address, or "" without a socket."""
     if address is None:
         return ""
     host, port = address.getsockname()[:2]
@@ -164,7 +166,7 @@ def _cannot_listen(host: str, port: int, options: str, error: OSError) -> StartE
 
 
 async def _scrape(where: str, worker: Succession) -> None:
-    """Take a worker's series, unless it does not answer, as while it starts."""
+    """Takes a worker's series. Skips a worker that does not answer, for instance while it starts."""
     timeout = aiohttp.ClientTimeout(total=2)
     try:
         async with aiohttp.ClientSession(

@@ -1,7 +1,7 @@
 """Builds and opens the container of a process from its settings, and closes what it opened.
 
-A carrier is made of its settings in `carrier_factory`. What is around the container is built above: the store's own server in `installation`, what listens
-in `api_site`, `worker_site` and `serve`, carriers that only seem to send in `sandbox`.
+`carrier_factory` makes a carrier from its settings. Modules above build the surroundings: `installation` the store's
+server, `api_site`, `worker_site` and `serve` the listeners, `sandbox` the simulated carriers.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ async def opened(
     library: Library | None = None,
     renderer: Renderer | None = None,
 ) -> AsyncIterator[Container]:
-    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
+    """Opens all parts with their carriers over a checked store. Closes them in reverse order.
 
-    Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
-    a worker plans with the numbers of regions, and never asks. A process that sends nothing binds to no text message centre: they
-    count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
-    that cannot be used.
+    A caller that has loaded the `library` or the `renderer` passes it. A process with `loads` false loads the library at its
+    first use; a worker plans with region numbers and never uses it. A process that sends nothing does not bind to text message
+    centres, because they count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError
+    for unusable regions or carriers.
     """
     async with AsyncExitStack() as stack:
         db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))

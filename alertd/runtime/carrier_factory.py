@@ -1,4 +1,4 @@
-"""A carrier as its settings make it: the channel that speaks its protocol, its limits, and what its own codes mean."""
+"""Makes a carrier from its settings: the channel for its protocol, its limits, and the meaning of its own codes."""
 
 from __future__ import annotations
 
@@ -43,22 +43,24 @@ from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 @contextmanager
 def usable(name: str) -> Iterator[None]:
-    """Raises ConfigError, which names the carrier, for what its settings lead to and is not there or not what it should be."""
+    """Raises ConfigError, which names the carrier, if files in its settings are missing or invalid."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise ConfigError(f"carriers.{name} cannot be used: {error}") from None
 
 
-#: Answers UNIX seconds.
+#: Returns UNIX seconds.
 _Now = Callable[[], float]
 
 
 def carrier_of(
     name: str, section: AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
 ) -> Carrier:
-    """A carrier by its settings, not open yet; `number` is its byte in ledgers, and how long a message is of use is told by the
-    `clock` (None: the machine's). Raises ConfigError.
+    """Returns a carrier from its settings, not open yet.
+
+    `number` is its byte in ledgers. The `clock` (None: the machine's) decides how long a message stays useful. Raises
+    ConfigError.
     """
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
@@ -97,7 +99,7 @@ def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Cl
 
 
 def _faults_of_files(section: AnyCarrier) -> Iterator[str]:
-    """What is wrong with the files that a carrier's options name, but for secrets: those are read with the configuration."""
+    """Yields the faults of files named in a carrier's options, except secrets, which are read with the configuration."""
     for option, look in (("credentials", _service_account), ("ca_file", _authorities)):
         if path := getattr(section, option, None):
             try:
@@ -135,7 +137,7 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: What a login depends on, where a worker's finding may stand for a login of one's own: the server limits binds or connections.
+#: Settings of a login, for servers that limit binds or connections: a worker's login result then replaces a test login.
 _OF_A_LOGIN = {
     "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
     "smtp": ("host", "port", "tls", "ca_file", "user", "password"),
@@ -222,14 +224,14 @@ def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
     return SmsSettings(tables=tables, transliterate=all(one.transliterate for one in each))
 
 
-#: What a carrier's own status codes can be said to mean.
+#: Meanings that the settings can assign to a carrier's own status codes.
 _MEANINGS = {
     "opted-out": Outcome(Answer.NEVER, Reason.GONE),  # see `Removal`
     "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
     "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
 }
-#: A receipt whose message is not known here by then is looked up in the store, which holds it if need be.
+#: A receipt with an unknown message after this time is looked up in the store, which keeps it if necessary.
 _PATIENCE_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server of a process: what aiohttp has no setting for. Strangers can neither stall it nor fill its memory or its files."""
+"""The HTTP server of a process, with limits that aiohttp lacks. Strangers cannot stall it or use up its memory or files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from alertd.common.errors import Problem
 from alertd.common.logs import places_of
 from alertd.common.repetition import repeated
 
-#: Files that are no connections of clients: the store, carriers, webhooks, region files, threads that read.
+#: Files besides client connections: the store, carriers, webhooks, region files, threads that read.
 FILES_KEPT = 256
 LEAST_CONNECTIONS = 64
-#: Connections that wait to be accepted: a flood must not cost a client the second after which its kernel tries again.
+#: Connections waiting to be accepted: in a flood, a client must not lose the second before its kernel tries again.
 BACKLOG = 1024
 LISTENING_FILES = 32
 #: SO_LINGER: what the kernel has not sent is dropped with the connection.
@@ -48,7 +48,7 @@ _BUSY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the clients of a server may hold."""
+    """Limits on what the clients of a server may hold."""
 
     connections: int = 100
     head_s: float = 10.0  # from the connection to the end of the first request's head
@@ -62,6 +62,7 @@ class Handler(RequestHandler):
     """One connection.
 
     Answers what is not HTTP without repeating it: aiohttp would log and send back the bytes, which may hold a key, a number or a
+    Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a key, a number or a
     child's name.
     """
 
@@ -70,13 +71,13 @@ class Handler(RequestHandler):
         self._server = server
         self._timer: asyncio.TimerHandle | None = None
         self.unsent = 0  # bytes of the answer in this process
-        self._untaken = 0  # bytes of it that the client had not taken at the last check
+        self._untaken = 0  # bytes of the answer that the client had not taken at the last check
         server.newcomers[self] = None
         self.had_key = False  # a call on it was made with a key
 
     @property
     def is_expendable(self) -> bool:
-        """Whether nobody would miss the connection: idle, or a keyless request that waits for its client."""
+        """Returns whether the connection can be dropped: idle, or a keyless request that waits for its client."""
         request = self._current_request
         if request is None:
             return True
@@ -84,7 +85,7 @@ class Handler(RequestHandler):
 
     @property
     def is_strangers(self) -> bool:
-        """Whether it is expendable and was not seen with a key, as those of a proxy and of programs are."""
+        """Returns whether it is expendable and never carried a key, unlike those of proxies and programs."""
         return not self.had_key and self.is_expendable
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,13 +127,13 @@ class Handler(RequestHandler):
         self._disarm()
 
     def drop(self) -> None:
-        """Closes the connection now, whatever was not sent yet."""
+        """Closes the connection now and discards unsent data."""
         self._forget()
         if self.transport is not None:
             self.transport.abort()
 
     def cut_off(self) -> None:
-        """Drops a client that does not read, with the part of its answer that the kernel has: it would keep that for minutes."""
+        """Drops a client that does not read, with the data in the kernel, which would otherwise keep it for minutes."""
         if self.transport is not None:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.drop()
@@ -184,8 +185,10 @@ class Handler(RequestHandler):
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def _not_taken(self) -> int:
-        """Bytes of the answer that the client's machine has not confirmed. This process alone sees no progress of a slow client for minutes:
-        the kernel takes 100 KB and more at once. Systems that do not say what their kernel holds count what this process holds.
+        """Returns the bytes of the answer that the client's machine has not confirmed.
+
+        The process itself sees no progress of a slow client for minutes, since the kernel takes 100 KB and more at once. On systems
+        that do not report the kernel's buffer, only this process's buffer counts.
         """
         kernel = bytes(4)
         if self.transport is not None:
@@ -204,7 +207,7 @@ class Handler(RequestHandler):
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection too many: it gets 503 and is closed."""
+    """A connection beyond the limit: answers 503 and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         writable = cast("asyncio.WriteTransport", transport)  # uvloop's are, and do not say so
@@ -234,7 +237,7 @@ class Server(web.Server):
         self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
-        """The protocol of a new connection. At the limit it takes the place of the oldest expendable one, or is refused."""
+        """Returns the protocol of a new connection. At the limit, drops the oldest expendable one, or refuses the new one."""
         if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
         self._refused += 1
@@ -257,8 +260,9 @@ class Server(web.Server):
         self._ended += 1
 
     async def give_back(self) -> None:
-        """Returns free memory to the system if many connections have ended since the last time. glibc keeps freed memory otherwise; other
-        C libraries have no such call.
+        """Returns free memory to the system if many connections have ended since the last time.
+
+        glibc keeps freed memory otherwise; other C libraries have no such call.
         """
         if self._ended < MANY_ENDED:
             return
@@ -271,8 +275,10 @@ class Server(web.Server):
         return len(self.newcomers) + len(self.known)
 
     def _make_room(self) -> bool:
-        """Drops the oldest connection of a stranger, if there is none the oldest that is idle. A newcomer whose head is on its way goes last of
-        the strangers': else those who keep the others would keep everybody out.
+        """Drops the oldest connection of a stranger, else the oldest idle one. Returns whether there was one.
+
+        A newcomer whose head is incomplete goes last of the strangers' connections. Otherwise clients that hold the others could
+        keep all new clients out.
         """
         oldest = (
             next((one for one in self.known if one.is_strangers), None)
@@ -358,8 +364,9 @@ def connections_within(wanted: int) -> int:
 
 
 def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Makes requests without an `Expect` that asks for anything but 100-continue: a server may ignore it (RFC 9110, section
-    10.1.1), and aiohttp would send it back as it came.
+    """Wraps a request factory to remove an `Expect` other than 100-continue.
+
+    A server may ignore it (RFC 9110, section 10.1.1), and aiohttp would return its text to the client.
     """
 
     def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:

@@ -1,4 +1,4 @@
-"""Opens the store of an installation, somebody's own or the embedded one, and the parts of a process over it."""
+"""Opens the store of an installation, external or embedded, and the parts of a process over it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_ADDRESS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A store that is there, and how children reach it."""
+    """An available store, and how child processes reach it."""
 
     url: str
     keys: Keys
@@ -53,10 +53,10 @@ class Store:
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:
-    """The parts of this process over a store; one that `sends` binds to text message centres, and is
-    a worker, which loads no regions. Says when the store promises less than it should.
+    """Opens the parts of this process over a store. Logs a warning if the store's durability is too weak.
 
-    Raises StartError when the store does not answer, and what `opened` raises.
+    A process that `sends` is a worker: it binds to text message centres and loads no regions. Raises StartError if the store
+    does not answer, and the exceptions of `opened`.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
@@ -77,7 +77,7 @@ def _tell_loading() -> None:
 
 
 def shared_store(section: StoreSection) -> Store:
-    """The store of `store.url`. Raises StartError when it is not said, or its keys are not."""
+    """Returns the store of `store.url`. Raises StartError if the URL or its keys are missing."""
     if section.url is None:
         raise StartError("store.url is needed: alertd api and alertd worker share a store; alertd serve brings its own")
     if section.master_key is None:
@@ -97,8 +97,9 @@ def shared_store(section: StoreSection) -> Store:
 
 
 def running_store(section: StoreSection) -> Store | None:
-    """The store that an installation uses at this moment: that of `store.url`, or the embedded one while its server runs. None if that does not
-    run. Raises StartError; SealError, ValueError and OSError for the keys of the embedded one.
+    """Returns the store in use: that of `store.url`, or the embedded one while its server runs, else None.
+
+    Raises StartError; SealError, ValueError and OSError for the keys of the embedded one.
     """
     if section.url:
         return shared_store(section)
@@ -147,7 +148,7 @@ def _made(directory: Path) -> Path:
 
 
 async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
-    """Made for a new store, and for no other: beside data that others open they would be taken for those. Raises StartError."""
+    """Loads the keys; makes them for a new store only, since next to existing data they would be mistaken for its keys."""
     try:
         return Keys.load(directory)
     except FileNotFoundError as error:

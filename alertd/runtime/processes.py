@@ -1,5 +1,6 @@
-"""Processes of `alertd serve`: how it stops, and its children: started again when they die, ended in order, never left behind; and a folder for
-their sockets.
+"""Processes of `alertd serve`: their end, and child processes.
+
+Children are restarted when they die, ended in order and never left behind. Also a folder for their sockets.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ import geofences
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended, keep_running
 
-#: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
+#: A draining worker waits for its carriers' answers; the slowest time-out is a relay's.
 DRAIN_S = 75.0
 CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
 FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
-#: What calls that are under way hold is no garbage: gone through every 700 objects, as is Python's own, it is a twentieth of what an
-#: alert takes. While a process starts, see `cli.main`.
+#: Threshold of the garbage collector. Objects of running calls are no garbage; with Python's default of 700 objects,
+#: collection takes a twentieth of an alert's time. For the start of a process see `cli.main`.
 COLLECTED_AT = (10_000, 10, 10)
 
 
@@ -43,15 +44,15 @@ class StartError(Exception):
 
 
 class Life:
-    """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a terminal that is gone.
+    """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a closed terminal.
 
-    The first signal ends it in order, also in the middle of its start: what was opened by then is closed. A Ctrl-C more cuts
-    short what is being waited for, and what was under way is settled at the next start. A SIGTERM more means nothing: when a
-    parent is killed, the kernel may send one for each of its threads.
+    The first signal ends it in order, even during its start, and closes everything opened so far. Another Ctrl-C cuts the
+    waiting short, and unfinished work is settled at the next start. Another SIGTERM has no effect: when a parent is killed,
+    the kernel may send one for each of its threads.
     """
 
     def __init__(self, name: str | None = None) -> None:
-        """With a `name`, the person at the terminal is told of start and stop."""
+        """With a `name`, it reports start and stop at the terminal."""
         self._name = name
         self._is_ready = self._is_stopping = self._is_cut_short = False
         self._finish: Callable[[], None] | None = None
@@ -101,15 +102,16 @@ class Life:
 
 
 def keep_loaded() -> None:
-    """What is loaded by now stays: the collector, which would go through all regions again and again, looks at it no more."""
+    """Excludes all loaded objects from garbage collection, which would otherwise scan all regions again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AT)
 
 
 def take_files() -> None:
-    """As many files as are wanted and may be asked for: of the 1,024 that many systems give at first, connections that nobody uses would take
-    all.
+    """Raises the process's file limit as far as wanted and allowed.
+
+    Many systems start with 1,024, which idle connections could use up.
     """
     given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
@@ -153,7 +155,7 @@ async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[
     keepers: list[asyncio.Task[NoReturn]] = []
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, children)
-        # Before any starts: where that is stopped in the middle, what was ended would be started again.
+        # Before any child starts: if the start is interrupted, an ended child must not be restarted.
         stack.push_async_callback(_cancel, keepers)
         for child in children:
             await child.start()
@@ -183,7 +185,7 @@ async def _end(children: Sequence[Child]) -> None:
 
 
 async def appeared(file: Path) -> None:
-    """Wait for what a child makes when it is ready. Raises StartError when it does not."""
+    """Waits for a file that a child makes when it is ready. Raises StartError if it does not appear."""
     deadline = time.monotonic() + CHILD_START_S
     while not await asyncio.to_thread(file.exists):
         if time.monotonic() > deadline:
@@ -192,7 +194,7 @@ async def appeared(file: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """A child of `alertd serve` ends when its parent is killed; elsewhere than on Linux its next start ends it."""
+    """Ends a child of `alertd serve` when its parent is killed (Linux). Elsewhere the next start ends it."""
     parent = os.environ.get("ALERTD_PARENT")
     if parent is None:
         return
@@ -204,7 +206,7 @@ def die_with_parent() -> None:
 
 
 def check_packages() -> None:
-    """Raises StartError when another package has taken the place of one of ours."""
+    """Raises StartError if another package has replaced one of alertd's."""
     for package in (channels, geofences):
         if getattr(package, "OWNER", None) != "alertd":
             raise StartError(
@@ -219,7 +221,7 @@ LOCK = "lock"  # held for as long as the process lives: no process id is taken b
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """A folder of our own below the temporary one, gone at the end; so are those whose process is gone. Raises StartError."""
+    """Yields a folder below the temporary one and removes it at the end, with those of dead processes. Raises StartError."""
     try:
         _remove_left(Path(tempfile.gettempdir()))
     except FileNotFoundError:
@@ -239,12 +241,12 @@ def _made() -> tuple[Path, int]:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         if _locked(lock):
             return folder, lock
-        os.close(lock)  # whoever removes what was left took it for that
+        os.close(lock)  # another start has removed the folder as left over
 
 
 def _remove_left(below: Path) -> None:
     for folder in below.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # somebody else's, or just removed by another start
+        with suppress(OSError):  # another user's, or just removed by another start
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 if folder.stat().st_uid == os.getuid() and _locked(lock):

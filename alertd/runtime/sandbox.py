@@ -58,7 +58,7 @@ async def load_sample_people(parts: Container, count: int) -> None:
     """The first `count` sample people, unless they are there already."""
     have = await parts.people.count()
     if not have:
-        await parts.place_labels.bring_up()  # nobody is labelled with another library than this one
+        await parts.place_labels.bring_up()  # so that all labels come from this library
     left = people(count if have < count else 0)
     loaded = 0
     while batch := [_entry(person) for person in islice(left, SAMPLE_BATCH)]:

@@ -25,10 +25,10 @@ from alertd.store.embedded import backups
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.bounces import BounceListener, MailReport
 
-#: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
+#: Two, so that one continues if the other dies; one alone would use only one of two processors.
 LEAST_WORKERS = 2
-#: Threads of the API for geometry and files. Python's default is six on two processors: a few large targets would keep every other alert waiting,
-#: while the processors share their time fairly among more threads.
+#: Threads of the API for geometry and files. Python's default is six on two processors: a few large targets would block
+#: every other alert, while the processors share their time fairly among more threads.
 THREADS = 32
 
 
@@ -73,7 +73,7 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
 
 
 async def _settle_restored(parts: Container, settings: Settings) -> None:
-    """Before anything of a store is sent that was put back from a copy."""
+    """Settles a store that was restored from a backup, before anything is sent."""
     directory = settings.store.directory.resolve()
     if not settings.store.url and (mark := backups.marked(directory)):
         try:
@@ -158,7 +158,7 @@ async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def bounce_sites(parts: Container) -> AsyncIterator[list[int]]:
-    """A server for each relay whose settings have one; answers the ports. Raises StartError for a port that is taken."""
+    """Opens a server for each relay with one in its settings; yields the ports. Raises StartError for a port in use."""
     listeners: list[BounceListener] = []
     try:
         for name, carrier in parts.settings.carriers.items():

@@ -1,7 +1,7 @@
-"""The worker: plans approved alerts, sends what is queued, settles what is over. Any number of them share the store.
+"""The worker: plans approved alerts, sends queued messages, settles ended alerts. Any number of workers share the store.
 
-A feeder takes leases and sends them; a heart beats for all that are held. Stopping drains: what was asked of a carrier is answered and
-settled, the rest is given back.
+A feeder takes leases and sends them; a heartbeat keeps all held leases. Stopping drains: the worker settles answers to
+messages already sent and returns the rest.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from alertd.store.people.sweeper import Sweeper
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
-#: How often it is asked what is stopped. With how old that may be, and the time that a chunk has from its gate to its last write, a
-#: stop that reaches this worker in no other way holds within a second.
+#: How often the worker reads the stop list. Together with the list's maximum age and the time from a chunk's gate to its
+#: last write, a stop takes effect within a second, even if it reaches this worker in no other way.
 LISTEN_S = 0.1
-#: Questions that wait for their answer at once: a later one than these would be asked when the first is too old.
+#: Concurrent reads: a later one would start when the first is too old.
 QUESTIONS = int(FRESH_S / LISTEN_S)
 SWEEP_S = 3.0
 CLOSE_S = 60.0
 LOG_IN_S = 1.0  # how often the worker looks which carriers are due for a login
-TEST_S = 0.5  # somebody waits for what a carrier answers to a test
+TEST_S = 0.5  # a person waits for a carrier's answer to a test
 SIGN_S = 1.0
-TELL_S = 0.2  # what happened to an alert is told so soon
+TELL_S = 0.2  # delay until events of an alert are reported
 
 
 class AnsweredTooLateError(Exception):
-    """What the store said of what is stopped is too old for anything to be sent by it: the store is slow, or this process is."""
+    """The store's stop list is too old to send by it: the store is slow, or this process is."""
 
 
 @dataclass(kw_only=True)
@@ -87,7 +87,7 @@ class Worker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
-        """Take no more work; `run` returns when what is under way is settled."""
+        """Takes no more work; `run` returns when all open work is settled."""
         self._stop.set()
 
     async def run(self) -> None:
@@ -126,7 +126,7 @@ class Worker:
             raise AnsweredTooLateError
 
     async def _listen(self) -> None:
-        """Asks what is stopped, and again before that is answered: a store that takes long says each time how it was when it was asked."""
+        """Reads the stop list, and again before the last answer: a slow store returns its state as of each question."""
         asking = set[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as questions:
             while not self._stop.is_set():
@@ -136,7 +136,7 @@ class Worker:
                 await pause(LISTEN_S, self.clock, self._stop)
 
     async def _heart(self) -> None:
-        """Beats as long as something is held, after the worker is to stop, too."""
+        """Sends heartbeats while the worker holds leases, also while it stops."""
         await self.clock.sleep(HEARTBEAT_S)
         await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 

@@ -1,4 +1,4 @@
-"""Sample people around real towns, for the demo, for drills with the sandbox and for benches. Nobody in them exists.
+"""Sample people around real towns, for the demo, drills with the sandbox and benchmarks. All are fictitious.
 
 `towns.csv`: positions and populations from GeoNames (geonames.org, CC BY 4.0).
 """
@@ -19,7 +19,7 @@ NEAR_DEGREES = 0.6
 NEAR_SHARE = 0.6
 #: Of every hundred people: with the app, with a number, with a mailbox.
 SHARES = {"push": 0.82, "sms": 0.12, "mail": 0.06}
-#: One of so many has a browser besides, at the push service of the sandbox, with the keys that all browsers have there.
+#: One in this many also has a browser, at the push service of the sandbox, with the keys that all browsers have there.
 A_BROWSER_OF = 25
 BROWSER = "https://push.example/push/"
 BROWSER_KEYS = {
@@ -45,7 +45,7 @@ class Person:
     mail: str | None
 
     def document(self) -> dict[str, Any]:
-        """The registration as it is sent."""
+        """Returns the registration document."""
         addresses: list[dict[str, Any]] = []
         for channel, name, value in (
             ("push", "token", self.push), ("sms", "number", self.sms), ("mail", "mailbox", self.mail),
@@ -87,7 +87,7 @@ def people(count: int, seed: int = 1) -> Iterator[Person]:
 
 
 def _silent(draw: list[float]) -> bool:
-    """Nobody is without any address."""
+    """Returns whether the draw gives no address by app or number, so that a mailbox is needed."""
     return draw[0] >= SHARES["push"] and draw[1] >= SHARES["sms"]
 
 
