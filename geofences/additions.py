@@ -34,7 +34,7 @@ class Order:
     code_field: str  # columns of the file
     name_field: str
     parent_field: str | None = None
-    parent_digits: int = 0  # so many characters of a code are its parent's
+    parent_digits: int = 0  # this many characters of a code are its parent's
     guess_parents: bool = False  # a parent that is not known is the region it lies in
     exclaves: tuple[str, ...] = ()  # codes of those that lie outside of their parent, as by law
     country: str | None = None  # ISO 3166-1 alpha-2, of all of them
@@ -95,7 +95,7 @@ def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tu
 
 
 def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
-    """The rows, those whose parent is neither among them nor in the library without one."""
+    """Returns the rows, without the parent of those whose parent is neither among them nor in the library."""
     known = {row.code for row in rows}
     return tuple(
         row if row.parent in known or row.parent in library else dataclasses.replace(row, parent=None) for row in rows

@@ -17,7 +17,7 @@ from geofences.names import fold
 from geofences.polygons import areas_km2
 from geofences.regions import Kind, Library, Region
 
-# Nobody minds a twentieth: outlines are generalised, and drawn ones cut corners.
+# A twentieth is acceptable: outlines are generalised, and drawn ones cut corners.
 WHOLE = 0.95
 # Less of a region is not worth a word, unless it is much of the area; and nothing is that is hardly any of it: outlines of
 # neighbours overlap.
@@ -65,10 +65,7 @@ class _Group:
 
 
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
-    """What to call an area of so many km2; `found` is what `library.overlapping` says of it. Empty for the high sea.
-
-    Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
-    """
+    """Returns a name for an area of this many km2; `found` is the result of `library.overlapping`. Empty for the high sea."""
     if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
         return (WORLD,)
     groups: dict[str | None, _Group] = {}
@@ -84,7 +81,7 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
 def _grouped(
     library: Library, area: shapely.Geometry, found: Found, km2: float, level: Kind
 ) -> dict[str | None, _Group]:
-    """By parent, what is worth naming, down to a level."""
+    """Returns the regions worth naming by parent, down to a level."""
     below = defaultdict(list)
     for region, share in found:
         below[region.parent].append((region, share))

@@ -55,7 +55,7 @@ class Covered:
 
 
 def replaced(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> tuple[Replaced, ...]:
-    """The rows whose codes the library has under another name or with another outline."""
+    """Returns the rows whose codes the library has under another name or with another outline."""
     at = [i for i, row in enumerate(rows) if row.code in library]
     before, after = np.array([library.geometry(rows[i].code) for i in at], dtype=object), geometries[at]
     changed = ~shapely.equals_exact(before, after)
@@ -86,7 +86,7 @@ def covered(
 
 
 def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Rows that have the code of a region of another place, by their position, and what is wrong with them."""
+    """Returns the rows with the code of a region elsewhere, by their position, each with its fault."""
     for one in replaced(rows, geometries, library):
         if one.shared < SAME_PLACE:
             what = f"has the code of {one.was}, but {one.shared:.0%} of its ground; give it its own, or take --replace"
@@ -132,7 +132,7 @@ def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.fl
 
 
 def doubly_covered(rows: Sequence[files.Row], geometries: NDArray[np.object_]) -> Iterator[tuple[int, str]]:
-    """The second of each two siblings that overlap by more than a sliver, by its position, and what is wrong with it."""
+    """Returns the second of each two siblings that overlap by more than a sliver, by its position, with its fault."""
     one, other = shapely.STRtree(geometries).query(geometries, predicate="intersects")
     families = np.unique([f"{row.kind} {row.parent}" for row in rows], return_inverse=True)[1]
     pairs = (one < other) & (families[one] == families[other])

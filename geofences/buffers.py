@@ -31,7 +31,7 @@ MAX_BUFFER_KM = 100.0
 BEND, THIN = 1 / 400, 1 / 100
 #: Metres: below this nothing is lost, so a buffer of some metres may reach that much farther.
 LEAST_M = 0.5
-#: A quarter of a circle has so many edges; what they cut off is made up for.
+#: Edges of a quarter circle; the buffer is enlarged by what they cut off.
 QUARTER = 8
 #: Edges of a line that are made wider at once. A long wriggling line takes up to ten times as long as its pieces.
 AT_ONCE = 32
@@ -67,7 +67,7 @@ def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> B
         for plane, part in _charts(cell, points)
         for piece in _band(plane, part, points, line, distance_m)
     ]
-    # The bands cover the border and all ground near it, so what is left of the area may be rough, and small islands may go.
+    # The bands cover the border and all land near it, so the rest of the area may be rough, and small islands may go.
     rough = simplified(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
     return shapely.union_all([valid(rough), *bands])
 
@@ -154,7 +154,7 @@ def _within_m(distance_m: float) -> float:
 
 
 def _chopped(lines: NDArray[np.object_], most: int) -> NDArray[np.object_]:
-    """Lines in pieces of at most so many edges."""
+    """Returns the lines in pieces of at most this many edges."""
     xy, line = shapely.get_coordinates(lines, return_index=True)
     edges = np.flatnonzero(line[1:] == line[:-1])
     piece = np.cumsum(np.r_[True, (np.diff(edges) != 1) | (np.arange(1, len(edges)) % most == 0)]) - 1

@@ -29,7 +29,7 @@ FEWEST_VERTICES = 128
 MOST_VERTICES = 8_192
 # Room for the edges, which are straight in lon/lat while the circle is round on the ground.
 MARGIN = 1.001
-# Half of the way from the equator to a pole. Whoever means more means whole countries, and should name them.
+# Half of the way from the equator to a pole. A larger circle covers whole countries, which should be named instead.
 MAX_RADIUS_KM = 5_000.0
 
 

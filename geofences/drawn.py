@@ -20,7 +20,7 @@ SOURCE, LICENCE = "drawn by an operator", "not stated"
 
 
 def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repair, ...]]:
-    """What was drawn (as `shapes.polygon` takes it), on the grid of the library, and what was mended. Raises InvalidGeometry."""
+    """Returns a drawn shape (in the form of `shapes.polygon`) on the library's grid, and its repairs. Raises InvalidGeometry."""
     found = polygon(drawn, pointer)
     try:
         (shape,) = files.quantise(np.array([found.geometry], dtype=object), files.OWN_GRID)

@@ -34,7 +34,7 @@ from geofences.polygons import polygons_of
 
 SUFFIX = ".regions"
 NUMBERS = "numbers.csv"
-UNFINISHED = ".unfinished"  # ends the name of what is being written
+UNFINISHED = ".unfinished"  # suffix of a file that is still being written
 # The shipped library numbers from 1; a folder of one's own from here, so that neither ever meets the other in 24 bits.
 FIRST_OWN_NUMBER = 1 << 23
 # Imported outlines are kept in steps of about a metre.
@@ -43,7 +43,7 @@ OWN_GRID = 100_000
 Geometries = NDArray[np.object_]
 Steps = NDArray[np.int32]
 
-#: The folders that whoever runs has for themselves; see `alone`.
+#: The folders that the running process has locked; see `alone`.
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
@@ -53,7 +53,7 @@ class Source:
 
     name: str  # who made the data, and which edition
     licence: str
-    attribution: str  # what must be said wherever the regions are shown
+    attribution: str  # required text wherever the regions are shown
     package: str = ""  # what it was rebuilt from
 
 
@@ -165,10 +165,7 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Nobody else who asks for it changes this folder meanwhile, in any process of this machine; whoever has it may ask again.
-
-    The lock ends with its holder.
-    """
+    """Locks this folder against all other processes of this machine; the holder may lock it again."""
     held, folder = _held.get(), folder.resolve()
     if folder in held:
         yield
@@ -192,7 +189,7 @@ def make(folder: Path) -> None:
 
 
 def _give(made: Path) -> None:
-    """To whoever has the folder that it is in: what root puts into a service's is for the service, which has to read and to replace it."""
+    """Gives a file to the owner of its folder, so that a service can read and replace what root puts there."""
     if os.geteuid() == 0:
         whose = made.parent.stat()
         with suppress(PermissionError):  # a root of a container that may give nothing away
@@ -214,7 +211,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what writers left in a folder that ended in the middle, unless somebody is changing it now."""
+    """Removes files that an interrupted writer left in a folder, unless a process is changing it now."""
     if not folder.is_dir():
         return
     lock = os.open(folder, os.O_RDONLY)

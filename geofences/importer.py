@@ -67,7 +67,7 @@ class ImportReport:
     renamed: tuple[
         str, ...
     ] = ()  # codes of regions in whose names control characters became the letters they stand for
-    repaired: tuple[str, ...] = ()  # codes of regions whose outline crossed itself and was made valid
+    repaired: tuple[str, ...] = ()  # codes of regions with an outline that crossed itself and was made valid
 
 
 def read_regions(
@@ -149,7 +149,7 @@ def _source(path: Path) -> str:
 
 
 def _gzip_size(path: Path) -> int:
-    """Unpacked bytes, counted no further than is read; also finds what is cut off, of which GDAL would take what is there."""
+    """Unpacked bytes, counted as they are read. Also detects a truncated file, of which GDAL would use the rest."""
     size = 0
     with gzip.open(path) as packed:
         while size <= MOST_BYTES and (chunk := packed.read(CHUNK)):

@@ -30,7 +30,7 @@ from geofences.regions import Library
 #: Told at the beginning of each of `STEPS`, with how many regions there are once that is known.
 Step = Callable[[str, int], None]
 
-#: Behind whoever sends, and the first to go where memory runs out: a file that is read to its limit takes some gigabytes.
+#: Lower priority than the senders, and first to be killed if memory runs out: a file at its limit takes some gigabytes.
 NICENESS, FIRST_TO_GO = 10, "1000"
 MEMORY_BYTES = 8 * 1024**3
 #: Of one file that it writes: what 1 GB of GeoJSON comes to is a tenth of this.
@@ -140,7 +140,7 @@ def _store(
 
 
 def main() -> None:
-    """Does one order and tells of it; ends with the process."""
+    """Runs one order and reports it; ends with the process."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     os.nice(NICENESS)
@@ -167,7 +167,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Whoever began this holds its standard input open: when they are gone, however they went, nobody waits for what comes of it."""
+    """Ends the process when its parent closes standard input, since then no process waits for the result."""
     while os.read(STDIN, 1):  # not through `sys.stdin`, whose lock Python would want at its end
         pass
     os._exit(1)

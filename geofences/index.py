@@ -39,11 +39,11 @@ POINTS_AT_ONCE = 100_000
 SHORE_DEGREES = 0.1
 #: Outlines are thinned by this before they are grown, and grown by as much more: Canada then takes a third of the time.
 THIN = 0.01
-#: A quarter of a circle has so many edges; what they cut off is made up for.
+#: Edges of a quarter circle; the buffer is enlarged by what they cut off.
 QUARTER = 4
-#: About 100 m: who is nearer to another region by less than this counts as in both, as on a border on land.
+#: About 100 m: a person this close to another region counts as in both, as on a border on land.
 SLACK = 0.001
-#: Degrees: places are told apart to a tenth of a metre, and moved by half a metre at most where they lie too regularly.
+#: Degrees: places are distinguished to a tenth of a metre, and moved by half a metre at most if they are too regular.
 DECIMALS, GRAIN, TRIES = 6, 4e-6, 4
 #: Square degrees, some ten square metres.
 LEAST_SHORE = 1e-9
@@ -85,7 +85,7 @@ class RegionIndex:
         self._lock = threading.Lock()
 
     def _filled(self, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The regions whose parts cover `FILLED` of them."""
+        """Returns the regions of which parts cover at least `FILLED`."""
         parts = np.flatnonzero(self._parents != NOWHERE)
         above = self._parents[parts]
         filled: NDArray[np.bool_] = np.bincount(above, self._km2[parts], minlength=len(self._km2)) >= FILLED * self._km2
@@ -122,7 +122,7 @@ class RegionIndex:
         return found
 
     def shore(self, named: Positions, outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-        """The ground off some regions, whose `outline` together is given, where points are theirs by `leaves`; see `shore_of`."""
+        """Returns the area off some regions, with their joint `outline`, in which points belong to them by `leaves`; see `shore_of`."""
         own = np.zeros(len(self._parents), np.bool_)  # some of these, or below one of them
         own[named] = True
         wider = self._parents
@@ -190,7 +190,7 @@ class RegionIndex:
         return self._ashore(xy, found)
 
     def _ashore(self, xy: Floats, found: Positions) -> Positions:
-        """Points in no leaf, moved to the nearest one, as long as it is part of the region they are in, if any."""
+        """Returns points in no leaf, moved to the nearest leaf, if that is part of their region, if any."""
         doubtful = np.flatnonzero(~self.is_leaf[found])
         if not len(doubtful):
             return found
@@ -310,13 +310,13 @@ def _nearer(
         return shapely.MultiPolygon()
     around = shapely.envelope(shapely.buffer(shapely.envelope(contested), 1))
     cells = None if is_own.all() else _cells(places, around)
-    if cells is None:  # nothing else is near, or in doubt: nobody is lost
+    if cells is None:  # no other region is near, so all people count
         return around if is_own.all() or not inwards else shapely.MultiPolygon()
     return shapely.coverage_union_all(cells[is_own])
 
 
 def _cells(places: Floats, around: BaseGeometry) -> Geometries | None:
-    """What is nearest to each place. GEOS stumbles over places in a regular pattern, so each is moved by less than a metre."""
+    """Returns the nearest region of each place. Moves each by less than a metre, as regular patterns make GEOS fail."""
     for seed in range(TRIES):
         moved = places + np.random.default_rng(seed).uniform(-GRAIN, GRAIN, places.shape)
         try:

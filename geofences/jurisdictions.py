@@ -27,7 +27,7 @@ NEAR_DEGREES = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Ground of an area where it must not be told."""
+    """The part of an area where an alert is not permitted."""
 
     geometry: MultiPolygon  # WGS84 lon/lat
     km2: float  # true area
@@ -35,7 +35,7 @@ class Outside:
 
 
 class Regions(Protocol):
-    """Whoever knows regions; `regions.Library` does."""
+    """A source of regions; `regions.Library` is one."""
 
     def geometry(self, code: str) -> MultiPolygon:
         """The outline of a region."""
@@ -63,11 +63,11 @@ def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """An area, by who may allow that it is told. All geometries are WGS84 lon/lat."""
+    """An area, divided by the organisations that may permit it. All geometries are WGS84 lon/lat."""
 
     own: MultiPolygon  # empty where nothing of it lies in the jurisdiction
-    others: Mapping[str, Outside]  # by the name of whose it is, shores included; ground of two is in both
-    nobodys: Outside | None  # what is neither
+    others: Mapping[str, Outside]  # by organisation, shores included; an area of two organisations is in both
+    nobodys: Outside | None  # the part without an organisation
     outside_km2: float  # true area of the land that is not one's own
 
 

@@ -24,7 +24,7 @@ UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\uf
 #: What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
 MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
 
-#: Control characters of ISO 8859-1 that are letters in the encoding of Windows (U+009E is ž), which nobody means in a name.
+#: Control characters of ISO 8859-1 that are letters in Windows encodings (U+009E is ž) and cannot be meant in a name.
 C1 = re.compile("[\x80-\x9f]")
 
 
@@ -38,7 +38,7 @@ def mended_name(name: str) -> str:
 
 
 def code_fault(code: str) -> str | None:
-    """What is wrong with a code."""
+    """Returns the fault of a code, or ""."""
     if CODE.fullmatch(code):
         return None
     shown = code if len(code) <= 40 else f"{code[:40]}…"
@@ -46,7 +46,7 @@ def code_fault(code: str) -> str | None:
 
 
 def name_fault(name: str) -> str | None:
-    """What is wrong with a name."""
+    """Returns the fault of a name, or ""."""
     if MISREAD.search(name):
         return (
             f"has the name {name!r}, which was read in the wrong encoding; say which is the file's (UTF-8, ISO-8859-1)"
@@ -86,14 +86,14 @@ END = 0x0A  # between names, in none of them
 LETTERS = 0x110000
 # A slip spoils up to three pieces of the six or so that a name has.
 PIECES_SHARED = 0.35
-# Of the many that share pieces, so many with the most are compared letter by letter: some 30 microseconds each.
+# Of the many that share pieces, this many with the most are compared letter by letter: some 30 microseconds each.
 COMPARED = 120
 # Below this length a slip makes another word.
 SLIPS_FROM, TWO_SLIPS_FROM = 4, 8
 
 
 def fold(text: str) -> str:
-    """A text as it is compared: no case, accents, hyphens or apostrophes."""
+    """Returns a text in the form used for comparison: without case, accents, hyphens and apostrophes."""
     if text.isascii():
         return " ".join(text.lower().translate(PLAIN_LETTERS).split())
     apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
@@ -209,7 +209,7 @@ def _likenesses(name: str, wanted: str) -> Iterator[str]:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Letters to add, drop, change or swap with the next (optimal string alignment); more than `most` is told as one more."""
+    """Returns the letters to add, drop, change or swap (optimal string alignment), at most `most` + 1."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before, last = [0] * (len(other) + 1), list(range(len(other) + 1))

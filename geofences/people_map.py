@@ -77,7 +77,7 @@ class Noise:
     """Draws numbers by a secret key: the same for the same leaf, and unknown without the key."""
 
     def __init__(self, key: bytes, population: int) -> None:
-        """`key` has 16 or 32 bytes. `population` tells maps of different people apart (0 to 255)."""
+        """`key` has 16 or 32 bytes. `population` (0 to 255) distinguishes maps of different people."""
         self._cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305  one block is one drawn number, not a text
         self._population = population
 

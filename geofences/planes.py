@@ -21,7 +21,7 @@ from geofences.tiles import LAST_LATITUDE
 
 Floats = NDArray[np.float64]
 
-LONG_M = 50_000.0  # shorter edges are off by 40 m at 60 degrees, which nobody sees on a map that shows the whole edge
+LONG_M = 50_000.0  # shorter edges are off by 40 m at 60 degrees, which is invisible on a map that shows the whole edge
 OFF_M = 10.0  # what a piece of an edge may be off by
 AXES_M = np.array([EQUATOR_M, EQUATOR_M, POLE_M])
 
@@ -87,7 +87,7 @@ def cut_edges(lon_lat: Floats, counts: ArrayLike) -> Floats:
 
 
 def pieces(lon_lat: Floats) -> NDArray[np.int64]:
-    """How many pieces each edge of a line is to be cut into."""
+    """Returns into how many pieces to cut each edge of a line."""
     x, y = np.abs(np.diff(np.radians(lon_lat), axis=0)).T * EQUATOR_M
     steep = np.radians(np.abs(lon_lat[:, 1]))
     low, high = np.minimum(steep[:-1], steep[1:]), np.maximum(steep[:-1], steep[1:])
@@ -105,5 +105,5 @@ def as_drawn(lon_lat: Floats) -> Floats:
     lat = np.radians(np.clip(lon_lat[:, 1], -LAST_LATITUDE, LAST_LATITUDE))
     drawn = cut_edges(np.column_stack([lon_lat[:, 0], np.arctanh(np.sin(lat))]), counts)
     drawn[:, 1] = np.degrees(np.arctan(np.sinh(drawn[:, 1])))
-    drawn[np.r_[0, np.cumsum(counts)]] = lon_lat  # what was given stays to the last bit
+    drawn[np.r_[0, np.cumsum(counts)]] = lon_lat  # the given positions stay exact to the last bit
     return drawn

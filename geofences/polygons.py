@@ -26,10 +26,10 @@ G = TypeVar("G", bound=BaseGeometry)
 
 #: Square degrees: on the ground at most that of a hand. Slivers have some 1e-17.
 NO_GROUND = 1e-12
-# Pairs of edges whose bounding boxes meet, each counted from both sides, the edge with itself and its neighbours included.
+# Pairs of edges with bounding boxes that meet, counted from both sides, including an edge with itself and its neighbours.
 PAIRS_AN_EDGE = 20  # several times what real outlines have
 PAIRS_TO_JOIN = 500_000  # at worst some 3 s to unite
-PAIRS_TO_MEND = 5_000  # mending is dearer, and what is worth mending crosses itself a few times
+PAIRS_TO_MEND = 5_000  # mending costs more, and an outline worth mending crosses itself only a few times
 PAIRS_AT_ONCE = 1_000_000  # 16 MB
 # Of an area and the regions that it cuts. Russia with its shores has 66,000 such pairs; each costs some 15 us.
 PAIRS_ACROSS = 200_000
@@ -125,7 +125,7 @@ def _edges(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _more_pairs(edges: NDArray[np.object_], others: NDArray[np.object_], limit: int) -> bool:
-    """Whether more than so many pairs of edges have boxes that meet. Counting stops as soon as that is known."""
+    """Returns whether more than this many pairs of edges have boxes that meet. Stops counting once that is known."""
     tree = shapely.STRtree(edges)
     step = max(1, PAIRS_AT_ONCE // max(1, len(edges)))
     found = 0

@@ -39,7 +39,7 @@ MANY = 3  # the largest count that two bits hold
 PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
 FLAGS_SHIFT = 32  # of the high word, at which the flags begin
 TESTER, MOVED = 1 << 14, 1 << 15
-#: 170 days, after which the hour wraps: what is older would look new again.
+#: 170 days, after which the hour wraps: an older observation would look new again.
 HOURS = (1 << 12) - 1
 
 # Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is worse than all.
@@ -48,7 +48,7 @@ ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Many records as their two halves; a field is cut out when it is asked for, one array, because a query needs few of them."""
+    """Many records as two arrays of halves. A field is extracted on demand, as one array, because a query needs few of them."""
 
     low: Words
     high: Words
@@ -141,7 +141,7 @@ def identity(record: bytes) -> bytes:
 
 
 def deciding(record: bytes) -> bytes:
-    """What of a record decides who is found: all but the leaf region, by which people are only counted, and the accuracy."""
+    """Returns the part of a record that decides matching: all but the leaf region (used for counts only) and the accuracy."""
     return record[:9] + bytes((record[12], record[13] & ~(0b111 << (ACCURACY_SHIFT - 8)))) + record[14:]
 
 
@@ -199,7 +199,7 @@ def moved(flags: Flags) -> NDArray[np.bool_]:
 
 
 def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
-    """Hours since the observation, 0 for what is not timed. An observation an hour ahead of our clock is fresh, not 170 days old."""
+    """Returns hours since the observation, 0 if it has no time. One an hour ahead of the clock is fresh, not 170 days old."""
     hour = (flags >> HOUR_SHIFT).astype(np.int32)
     age = (now_h % HOURS + 1 - hour) % HOURS
     return np.where((hour == 0) | (age == HOURS - 1), 0, age).astype(np.int32)

@@ -45,7 +45,7 @@ class Region:
     name: str
     kind: Kind
     parent: str | None  # code of the region it is part of
-    country: str  # ISO 3166-1 alpha-2, empty where nobody agrees
+    country: str  # ISO 3166-1 alpha-2, empty if disputed
     number: int  # what tile records hold: 24 bits, given once, never reused
     km2: float  # true area
     source: str
@@ -132,11 +132,7 @@ class Library:
         return cls(regions, np.array(shapes, dtype=object), foreign, fitted=fitted)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
-        """Returns this library with drawn regions added. A drawn region whose code this library has is left out.
-
-        `get`, `geometry`, `ground` and `find` see drawn regions. `at`, `leaf_numbers`, `overlapping` and `is_tangled` do not: no point
-        belongs to a drawing, and drawings of one organisation cost the alerts of another nothing.
-        """
+        """Returns this library with drawn regions added, except those with a code that this library has."""
         fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
         shapes = np.array([*self._geometries, *(shape for _, shape in fresh)], dtype=object)
         every = [*self.regions, *(region for region, _ in fresh)]
@@ -211,7 +207,7 @@ class Library:
         return Ground(outline=outline, shore=self._index.shore(labelled, theirs, inwards=inwards))
 
     def revision(self, code: str) -> int:
-        """A number that changes with what is told of a region. Raises UnknownRegion."""
+        """Returns a number that changes with a region's description. Raises UnknownRegion."""
         return revision_of(self.get(code), self._geometries[self._at(code)])
 
     @cached_property
@@ -234,7 +230,7 @@ class Library:
         return (self.get(parent), *self.ancestors(parent)) if parent else ()
 
     def children(self, code: str) -> tuple[Region, ...]:
-        """What is directly below a region. Raises UnknownRegion."""
+        """Returns the regions directly below a region. Raises UnknownRegion."""
         return tuple(self.regions[i] for i in np.flatnonzero(self._parents == self._at(code)).tolist())
 
     def find(
@@ -340,7 +336,7 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Up to three regions whose name or code is like this text, without drawn regions: only their organisation may read their names."""
+        """Returns up to three regions with a name or code like this text. Omits drawn ones: only their organisation may see them."""
         if self._base is not None:
             return self._base.nearest(code)
         named = self.find(text=code) if fold(code) else []
@@ -365,7 +361,7 @@ class Library:
 
 
 def revision_of(region: Region, shape: shapely.Geometry) -> int:
-    """A number that changes with what is told of a region."""
+    """Returns a number that changes with a region's description."""
     told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
     return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(told.encode()))
 

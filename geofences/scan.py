@@ -41,7 +41,7 @@ class Scan:
 
     def __init__(self, edges: Floats, zoom: int) -> None:
         lower, upper = np.sort(edges[:, 4:], axis=1).T
-        # The finest level on which the edges run through no more than so many rows.
+        # The finest level on which the edges run through no more than this many rows.
         for coarser in range(zoom + 1):
             side = 1 << (zoom - coarser)
             tops, bottoms = (
@@ -86,7 +86,7 @@ class Scan:
 
 
 class Outline:
-    """An area, on each level that is asked for. Threads may share it: a level is scanned once."""
+    """An area, scanned on each level on demand. Threads may share it: a level is scanned once."""
 
     def __init__(self, area: shapely.Geometry) -> None:
         # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their southings.
@@ -99,7 +99,7 @@ class Outline:
 
     @property
     def nbytes(self) -> int:
-        """What it holds, with what was scanned so far."""
+        """Returns the size of its data, with all levels scanned so far."""
         scans = tuple(self._scans.values())  # a thread may scan another level meanwhile
         return self._edges.nbytes + sum(one.nbytes for one in scans)
 

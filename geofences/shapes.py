@@ -28,10 +28,10 @@ Floats = NDArray[np.float64]
 
 # Validating 100,000 vertices takes 0.16 s, a million 13 s.
 MAX_VERTICES = 100_000
-# One and a half turns: whoever crosses the antimeridian from either side, starting anywhere, stays below.
+# One and a half turns: a shape across the antimeridian from either side, starting anywhere, stays below.
 MAX_LONGITUDE = 540.0
 SHAPES = ("Polygon", "MultiPolygon")
-# Degrees, a millionth of a millimetre. What is smaller is 0: its square may be nothing to a computer, and GEOS divides by it.
+# Degrees, a millionth of a millimetre. Smaller values count as 0: their square may underflow, and GEOS divides by it.
 TINY = 1e-14
 # Square degrees, some square metres: what rounding leaves of an outline that encloses nothing.
 NOTHING = 1e-10
@@ -45,7 +45,7 @@ _OUTSIDE = (
 _NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
 
 
-#: What was mended, for whoever tells it in other words than these.
+#: Codes of repairs, for callers that use other words than these.
 RepairCode = Literal["round-north", "round-south", "open", "crossed", "simpler", "shores", "wider"]
 
 
@@ -56,7 +56,7 @@ class Repair:
     pointer: str
     what: str
     code: RepairCode
-    #: What of it is told in other words and languages: numbers in the unit of their names, and words of this module.
+    #: Values for other words and languages: numbers in the unit of their names, and words of this module.
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
@@ -87,7 +87,7 @@ def polygon(value: Any, pointer: str = "", *, excludes: bool = False) -> Outline
 
 
 def _polygons(value: Any, pointer: str) -> list[tuple[str, list[tuple[str, Sequence[Any]]]]]:
-    """Pointers and rings of each polygon of the input, whichever way it was written."""
+    """Returns pointers and rings of each polygon of the input, in either of its forms."""
     if isinstance(value, Mapping):
         kind, coordinates = value.get("type"), value.get("coordinates")
         if kind not in SHAPES:
@@ -192,7 +192,7 @@ def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: boo
 
 
 def _pole(pointer: str, lon_lat: Floats) -> Literal["north", "south"]:
-    """Which pole a ring encloses. Raises InvalidGeometry where that cannot be told."""
+    """Returns the pole that a ring encloses. Raises InvalidGeometry if that is ambiguous."""
     if not ((lon_lat[:, 1] > 0).all() or (lon_lat[:, 1] < 0).all()):
         raise InvalidGeometry(
             pointer,
@@ -214,7 +214,7 @@ def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
 
 
 def settled(lon_lat: Floats) -> Floats:
-    """Degrees, with 0 for what is next to nothing."""
+    """Returns degrees, with 0 for values that are almost 0."""
     return np.where(np.abs(lon_lat) < TINY, 0.0, lon_lat)
 
 

@@ -19,9 +19,9 @@ from shapely.geometry.base import BaseGeometry
 
 from geofences.polygons import polygons_of
 
-#: Vertices of a ring that is simplified whole; a comb of so many takes some seconds.
+#: Vertices of a ring that is simplified whole; a comb with this many takes some seconds.
 MOST_WHOLE = 10_000
-#: Edges of a piece, whose ends stay.
+#: Edges of a piece; its ends stay in place.
 PIECE = 1_000
 FIRST = 8  # a share of the tolerance
 _RING = 4  # positions of the shortest

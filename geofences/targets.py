@@ -42,10 +42,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target(Selection):
-    """What was asked for: a selection and rings, wider by a buffer, less another selection."""
+    """The request: a selection and rings, widened by a buffer, without another selection."""
 
     rings: tuple[Circle, ...] = ()
-    buffer_km: float = 0  # along the ground; it makes everything wider but what is excluded
+    buffer_km: float = 0  # along the ground; it widens everything except the exclusion
     exclude: Selection = Selection()
 
 
@@ -59,7 +59,7 @@ class Area:
 
 
 class Regions(Protocol):
-    """Whoever knows regions; `regions.Library` does."""
+    """A source of regions; `regions.Library` is one."""
 
     def codes(self, code: str) -> tuple[str, ...]:
         """The regions that a code stands for. Raises UnknownRegion."""
@@ -121,7 +121,7 @@ def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
 
 
 def _refuse_idle(unwanted: list[_Found], area: list[BaseGeometry]) -> None:
-    """Raises TargetErrors for what is to be left out and takes nothing from the area. Somebody was to be spared by it, and is not."""
+    """Raises TargetErrors if an exclusion removes nothing from the area, since it was meant to spare people."""
     faults = [
         InvalidGeometry(one.pointer, _IDLE)
         for one in unwanted
@@ -146,13 +146,13 @@ def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_F
 
 
 def ring_areas(target: Target, area: BaseGeometry) -> tuple[MultiPolygon, ...]:
-    """The ground of each ring of a target whose area this is: all within its radius, inner rings too. One may be empty."""
+    """Returns the area of each ring of a target: all within its radius, inner rings too. One may be empty."""
     outlines = (circle(ring, wider_km=target.buffer_km).geometry for ring in target.rings)
     return tuple(ground(shapely.intersection(outline, area)) for outline in outlines)
 
 
 def _too_much(found: list[_Found]) -> list[TargetFault]:
-    """What was drawn in all, where it is more than can be worked on."""
+    """Returns a fault if the drawn shapes together have too many vertices or cross each other too often."""
     drawn = [one.geometry for one in found if one.drawn]
     vertices = sum(int(shapely.get_num_coordinates(geometry)) for geometry in drawn)
     if vertices > MAX_VERTICES:
@@ -164,7 +164,7 @@ def _too_much(found: list[_Found]) -> list[TargetFault]:
 
 
 def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> BaseGeometry:
-    """All of it together; what did not become wider by itself does here, and what that adds is told."""
+    """Returns the union. Widens the parts that did not widen themselves, and reports what that adds."""
     if not buffer_km:
         return _together([one.geometry for one in found])
     narrow, wide = ([one.geometry for one in found if one.wide is is_wide] for is_wide in (False, True))
