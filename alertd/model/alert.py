@@ -1,9 +1,8 @@
 """The submitted alert document: its JSON fields, their limits, and the rules that need no other information.
+
 Parse it with `Alert.model_validate_json(body)` (see `fields.Document`). Turn the exception into faults with
 `faults.faults_of`. Rules that need a clock, other data or a decision are in `rules`. A document that parses may still use
 fields that alertd does not support: see `rules.not_honoured`.
-`faults.faults_of`. What needs a clock, a second look or a decision is in `rules`. Accepted here does not mean honoured:
-ask `rules.not_honoured`.
 """
 
 from __future__ import annotations

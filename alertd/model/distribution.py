@@ -2,7 +2,6 @@
 
 A message is one CAP document with its own name. A distributor that may hold a shown message gets every later message, in
 order. A distributor that certainly holds none gets no Cancel. A newer message replaces an older unsent one.
-surely has none gets no Cancel. What was not sent yet gives way to what is true now.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
 FAILED = frozenset({_S.REFUSED, _S.GIVEN_UP})
 #: States in which a Cancel is taken as effective.
 _EFFECTIVE = frozenset({_S.ACCEPTED, _S.ACKNOWLEDGED})
-#: What was posted and not answered may be taken up so much later: longer than anybody waits for an answer (`webhooks.timeout_s`, 30 s at most,
 #: Milliseconds in which a request without an answer may still take effect. Exceeds every wait for an answer
 #: (`webhooks.timeout_s`, 30 s at most, and a gateway's own proxies, a minute by default).
 DOUBT_MS = 90_000

@@ -32,7 +32,7 @@ LEAST_SIDE = 100
 
 #: Memory limit of the decoding process. Fits the pixels, their rotated and scaled copies and a progressive JPEG's coefficients.
 MEMORY_BYTES = 1024**3
-#: Behind whoever sends.
+#: Niceness of the decoding process, so that it yields to the senders.
 NICENESS = 10
 
 

@@ -84,7 +84,6 @@ REFERENCE = "en"
 COUNTED = ("more", "years", "months", "cities", "regions", "countries")
 #: Units whose number can be zero.
 NONE_OF = ("years", "months")
-#: Short names that zones with different clocks share: CST is Chicago's, Havana's and Shanghai's. They are told in the languages for which CLDR
 #: Abbreviations that zones with different times share: CST is Chicago's, Havana's and Shanghai's. They are used only in
 #: the languages for which CLDR has them.
 SHARED = ("CDT", "CST", "IST", "PST")

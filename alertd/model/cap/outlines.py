@@ -1,6 +1,5 @@
 """An area as the polygons that CAP can hold: few positions in each, and no holes.
 
-A polygon of CAP is one ring (section 3.2.4). So an area is made simpler, outwards alone, and what has a hole is cut through it into
 A CAP polygon is one ring (section 3.2.4). So this module simplifies an area, only ever outwards, and cuts each polygon
 with a hole into pieces without one.
 """

@@ -1,6 +1,5 @@
 """Parses bytes into the elements of one CAP alert, with limits on size, elements and depth, and so on time and memory.
 
-Nothing is fetched and nothing is expanded: a document with a DOCTYPE is refused before the parser sees it, and the parser
 The parser fetches and expands nothing. A document with a DOCTYPE is refused before parsing, and the parser itself can
 neither load a DTD nor reach a network.
 """
