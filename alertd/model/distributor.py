@@ -31,7 +31,7 @@ class Distributor(Document):
     )
     levels: Annotated[tuple[Level, ...], Field(max_length=len(Level))] = Field((), description="None: all.")
     jurisdiction: Jurisdiction | None = Field(
-        None, description="It gets alerts whose area has some of this ground; null: all."
+        None, description="It gets alerts with an area that overlaps this one; null: all."
     )
     acknowledges: bool = Field(
         True,

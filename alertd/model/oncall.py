@@ -132,14 +132,15 @@ class OnCall(Document):
             ]
         }
     )  # fmt: skip
-    time_zone: TimeZone = Field(description="On whose clocks the hours are.")
-    after_min: Annotated[int, Field(ge=1, le=120, description="Minutes that a step has before the next is told.")] = 5
+    time_zone: TimeZone = Field(description="Time zone of the hours.")
+    after_min: Annotated[int, Field(ge=1, le=120, description="Minutes before the next step is notified.")] = 5
     times: Annotated[int, Field(ge=1, le=20, description="How often all steps are gone through.")] = 3
     hold_min: Annotated[
         int, Field(ge=1, le=240, description="Minutes that nobody is told after somebody said that they have it.")
     ] = 15
     steps: Annotated[
-        tuple[OnCallStep, ...], Field(max_length=MOST_STEPS, description="In their order; none: nobody is told.")
+        tuple[OnCallStep, ...],
+        Field(max_length=MOST_STEPS, description="In order of notification. Without any, no calls are made."),
     ] = ()
 
     @model_validator(mode="after")

@@ -23,13 +23,14 @@ class VerificationRule(Document):
         tuple[Criterion, ...], Field(max_length=len(Criterion), description="It meets each of these,")
     ] = ()
     any_of: Annotated[
-        tuple[Criterion, ...], Field(max_length=len(Criterion), description="and so many of these as `at_least` says.")
+        tuple[Criterion, ...], Field(max_length=len(Criterion), description="and at least `at_least` of these.")
     ] = ()
     at_least: Annotated[int, Field(ge=1, le=len(Criterion))] = 1
     authorities: Annotated[
         tuple[Line, ...],
         Field(
-            max_length=MOST_AUTHORITIES, description="Who verifies cases, as their alerts name them; empty: anybody."
+            max_length=MOST_AUTHORITIES,
+            description="The authorities that verify cases, as named in alerts; empty: any.",
         ),
     ] = ()
     custody_checked: bool = Field(True, description="Whether custody must have been checked.")
@@ -80,7 +81,12 @@ class Unattended(Document):
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
     people: Annotated[int, Field(ge=1, le=MOST_PEOPLE, description="An alert to more waits for a second person.")]
-    alerts_per_hour: Annotated[int, Field(ge=1, le=MOST_ALERTS, description="After so many in an hour the next waits.")]
+    alerts_per_hour: Annotated[
+        int,
+        Field(
+            ge=1, le=MOST_ALERTS, description="After this many in an hour, the next alert waits for a second person."
+        ),
+    ]
 
 
 class BreakGlass(Document):
@@ -118,11 +124,11 @@ class Organisation(Document):
         None, description="What its CAP documents call it; null: as the configuration says."
     )
     languages: Annotated[tuple[Language, ...], Field(max_length=MAX_LANGUAGES, examples=[["es"]])] = Field(
-        (), description="Each of its alerts can be told in all of these, or is refused."
+        (), description="Each of its alerts must be available in all of these, or it is refused."
     )
-    jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
+    jurisdiction: Jurisdiction | None = Field(None, description="Where it may alert; null: everywhere.")
     unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")
-    break_glass: BreakGlass | None = Field(None, description="Null: nobody approves alone what they wrote.")
+    break_glass: BreakGlass | None = Field(None, description="Null: no author approves an alert alone.")
     verification: Annotated[
         dict[Level, VerificationRule],
         Field(max_length=len(Level), examples=[{"endangered": {"all_of": ["minor", "registered"]}}]),

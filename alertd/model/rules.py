@@ -161,7 +161,7 @@ def not_neutral(alert: Alert) -> list[Fault]:
 
 
 def plates(alert: Alert) -> frozenset[str]:
-    """Returns the plates that the approver must retype, because one wrong digit makes the police stop a stranger."""
+    """Returns the plates that the approver must retype, because one wrong digit can make people stop a stranger."""
     return frozenset(bare_plate(vehicle.plate) for vehicle in alert.case.vehicles if vehicle.plate)
 
 

@@ -50,7 +50,7 @@ def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is available.
     """
     if not available:
-        raise ValueError("The alert can be told in no language.")
+        raise ValueError("The alert is available in no language.")
     return next((found for tag in wanted if (found := matching(tag, available)) is not None), available[0])
 
 

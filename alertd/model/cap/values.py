@@ -42,9 +42,9 @@ _URI = re.compile(
 
 #: Limit for all polygons of a document together; a target has the same limit (geofences.shapes).
 MAX_POSITIONS = 100_000
-#: More than a year of updates needs: with hourly updates, each names all earlier ones.
+#: Enough in practice: a year of hourly updates, each naming all earlier ones, does not occur.
 MAX_REFERENCES = 1_000
-#: Degrees. Shapes may run this far past 180 to cross the antimeridian (geofences.shapes).
+#: Degrees. A shape may run past 180 up to this longitude to cross the antimeridian (geofences.shapes).
 MAX_LONGITUDE = 540
 
 
