@@ -1,6 +1,6 @@
 """Regions of one's own beside the shipped ones: a folder of region files that `Library.load(added=...)` reads.
 
-Whoever imports calls `qualified`, `prefixed` if codes begin with their parent's, then `placed`, then `problems`, and `install` when
+An importer calls `qualified`, `prefixed` if codes begin with their parent's, then `placed`, then `problems`, and `install` when
 there are none.
 """
 
@@ -80,8 +80,9 @@ def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, .
 
 
 def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tuple[files.Row, ...]:
-    """The rows, those without a parent put below the wider region of their country whose code their own begins with, in so many
-    characters: 26347 is part of FR-26. Where there is none, they stay as they are.
+    """Returns the rows, each without a parent placed below a wider region of its country that shares its first characters.
+
+    The number of characters is given: 26347 is part of FR-26. Rows without such a region stay unchanged.
     """
 
     def parent_of(row: files.Row) -> str | None:

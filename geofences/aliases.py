@@ -160,8 +160,9 @@ class Aliases:
 
 
 def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
-    """By country and first digits, what all regions whose codes begin so are part of; nothing where that differs, as it does of commons
-    of several provinces. What is part of one of them says nothing: it lies in a county.
+    """Returns, by country and first digits, the common parent of all regions with codes that begin so.
+
+    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below one of them.
     """
     found: dict[tuple[str, str], set[str]] = {}
     for code, region in own.items():

@@ -1,7 +1,7 @@
 """True circles on the ground: every point within a geodesic distance of a centre, as a polygon.
 
-The polygon encloses the circle, so that nobody inside is lost; it reaches past it by less than 0.2 % of the radius. That of a circle
-that excludes lies inside it instead, by as little: nobody outside is left out.
+The polygon encloses the circle, so that it includes everyone inside; it reaches past it by less than 0.2 % of the radius. The
+polygon of an excluding circle lies inside it instead, by as little, so that it excludes no one outside.
 """
 
 from __future__ import annotations

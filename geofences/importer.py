@@ -1,6 +1,6 @@
 """Reads regions from GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports on them.
 
-The only user of geopandas; whoever serves requests must not import this module. Nothing is stored here, and a file with a problem
+The only user of geopandas; a process that serves requests must not import this module. Nothing is stored here, and a file with a problem
 gives no region at all: `additions.install` stores what came through.
 """
 

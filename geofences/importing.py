@@ -1,8 +1,8 @@
 """A file of regions into a folder of one's own: read, checked against the library, tried on a copy, then stored. Whole or not at all.
 
-Whoever serves requests must not load geopandas, so it can be done in a process of its own, `python -m geofences.importing FILE FOLDER NAME`: with
-the order as a line of JSON on its standard input, which stays open as long as somebody wants it done; a line of JSON for each step on its standard
-output, and a last one with the report or with what was refused.
+A process that serves requests must not load geopandas, so an import can run in a process of its own, `python -m geofences.importing FILE FOLDER NAME`: with
+the order as a line of JSON on its standard input, which stays open as long as the caller wants the import; a line of JSON for each step on its standard
+output, and a last one with the report or the refusal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of an area lies outside a jurisdiction: ground of regions, for nobody rules the open water between an area and the next land.
+"""The part of an area outside a jurisdiction. Only land of regions counts: open water belongs to no jurisdiction.
 
 A border that was drawn twice is no ground outside. It is known by being little of the area and near the jurisdiction everywhere: of a
 large area a small share is a town, and a small area may lie along a border as a whole.

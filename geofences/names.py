@@ -29,8 +29,9 @@ C1 = re.compile("[\x80-\x9f]")
 
 
 def mended_name(name: str) -> str:
-    """A name with the letters of Windows-1252 where a file that calls itself ISO 8859-1 has control characters. One that was misread
-    as a whole stays as it is, to be told.
+    """Returns a name with the letters of Windows-1252 in place of control characters from a file declared as ISO 8859-1.
+
+    Leaves a name that was misread as a whole unchanged, so that it is reported.
     """
     if MISREAD.search(name):
         return name

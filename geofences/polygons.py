@@ -1,6 +1,6 @@
 """What a calculation made of an outline: valid, of polygons alone, and without slivers; its true area; and how tangled outlines are.
 
-Slivers are the parts and holes of no area that overlays leave along borders. They hold nobody, and GEOS stumbles over them: an area of a
+Slivers are the parts and holes of no area that overlays leave along borders. They contain no people, and GEOS fails on them: an area of a
 town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that town's ground (GEOS 3.14.1).
 
 The work that validating, mending or uniting outlines will cost is estimated before it is begun. It grows with the pairs of edges that may
@@ -56,7 +56,7 @@ def polygons_of(geometry: shapely.Geometry) -> shapely.MultiPolygon:
 
 def ground(geometry: BaseGeometry) -> MultiPolygon:
     """The polygons of a geometry as a new MultiPolygon, sharing nothing with it, without parts and holes of no area; lines and points fall
-    out. No position is moved, so whoever lies on a border still lies on it.
+    out. No position is moved, so a point on a border stays on it.
     """
     parts = shapely.get_parts(geometry)
     is_ground = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > NO_GROUND)

@@ -146,8 +146,9 @@ def inside_tiles(
 
 
 class Outlines:
-    """The outlines of areas that were asked for last, by the shapes of the areas: by whoever draws one, at its approval, ring by ring, by one
-    alert after another. They grow with the levels that they are asked for.
+    """A cache of the outlines of recent areas, by their shapes.
+
+    One drawn area is used several times: at its approval, for each ring and for later alerts. An outline grows with its scanned levels.
     """
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:

@@ -1,4 +1,4 @@
-"""Outlines with fewer vertices, in a time and a depth that no outline can drive up: outwards alone, so that nobody who was inside is lost
+"""Outlines with fewer vertices, in a time and a depth that no outline can drive up: only outwards, so that everyone inside stays inside
 (`thinned`), and for maps, to be looked at only (`simple`).
 
 Finding who is inside an outline of 100,000 vertices takes ten times as long as inside one of 10,000, which no map shows to differ. A map
