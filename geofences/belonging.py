@@ -94,8 +94,8 @@ def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Librar
 
 
 def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Rows that are larger than their parent or lie outside of it, by their position, and what is wrong with them: the parent's
-    people would be told together with those of other places. Parents that are not known are passed over.
+    """Rows that are larger than their parent or lie outside of it, by their position, and their faults: the parent's
+    people would be notified together with those of other places. Parents that are not known are passed over.
 
     An island that is in no outline is nobody else's ground, and may be part of what its row says.
     """

@@ -43,7 +43,7 @@ OWN_GRID = 100_000
 Geometries = NDArray[np.object_]
 Steps = NDArray[np.int32]
 
-#: The folders that the running process has locked; see `alone`.
+#: The folders that the current task has locked; see `alone`.
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 

@@ -310,7 +310,7 @@ def _nearer(
         return shapely.MultiPolygon()
     around = shapely.envelope(shapely.buffer(shapely.envelope(contested), 1))
     cells = None if is_own.all() else _cells(places, around)
-    if cells is None:  # no other region is near, so all people count
+    if cells is None:  # no other region is near, or the cells are in doubt: include everyone
         return around if is_own.all() or not inwards else shapely.MultiPolygon()
     return shapely.coverage_union_all(cells[is_own])
 

@@ -39,7 +39,7 @@ def mended_name(name: str) -> str:
 
 
 def code_fault(code: str) -> str | None:
-    """Returns the fault of a code, or ""."""
+    """Returns the fault of a code, or None."""
     if CODE.fullmatch(code):
         return None
     shown = code if len(code) <= 40 else f"{code[:40]}…"
@@ -47,7 +47,7 @@ def code_fault(code: str) -> str | None:
 
 
 def name_fault(name: str) -> str | None:
-    """Returns the fault of a name, or ""."""
+    """Returns the fault of a name, or None."""
     if MISREAD.search(name):
         return (
             f"has the name {name!r}, which was read in the wrong encoding; say which is the file's (UTF-8, ISO-8859-1)"

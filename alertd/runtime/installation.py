@@ -148,7 +148,7 @@ def _made(directory: Path) -> Path:
 
 
 async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
-    """Loads the keys; makes them for a new store only, since next to existing data they would be mistaken for its keys."""
+    """Loads the keys. Makes them only for a new store: existing data was encrypted with other keys. Raises StartError."""
     try:
         return Keys.load(directory)
     except FileNotFoundError as error:
