@@ -80,9 +80,10 @@ def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, .
 
 
 def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tuple[files.Row, ...]:
-    """Returns the rows, each without a parent placed below a wider region of its country that shares its first characters.
+    """Returns the rows, with a parent for those without one, found by the first `characters` characters of their code.
 
-    The number of characters is given: 26347 is part of FR-26. Rows without such a region stay unchanged.
+    The parent is the wider region of their country that has these as its code: 26347 is part of FR-26. Without such a
+    region a row stays unchanged.
     """
 
     def parent_of(row: files.Row) -> str | None:

@@ -162,7 +162,8 @@ class Aliases:
 def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
     """Returns, by country and first digits, the common parent of all regions with codes that begin so.
 
-    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below one of them.
+    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below a county, whose
+    own code begins with the same digits.
     """
     found: dict[tuple[str, str], set[str]] = {}
     for code, region in own.items():

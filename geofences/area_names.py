@@ -65,7 +65,11 @@ class _Group:
 
 
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
-    """Returns a name for an area of this many km2; `found` is the result of `library.overlapping`. Empty for the high sea."""
+    """Returns the parts of a name for an area of this many km2. Empty for the high sea.
+
+    `found` is the result of `library.overlapping` for the area. Of a region with many parts, those with the region's name
+    come first, then those nearest to the middle of the area.
+    """
     if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
         return (WORLD,)
     groups: dict[str | None, _Group] = {}

@@ -1,5 +1,6 @@
-"""Whether a region that is to be added lies where its code and its parent say, and on no ground of another of its kind and parent. A wrong column,
-or one wrong row, would tell the people of another place.
+"""Checks that a new region lies where its code and its parent say, and does not overlap another of its kind and parent.
+
+With a wrong column, or one wrong row, an alert would notify the people of another place.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def covered(
 
 
 def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Returns the rows with the code of a region elsewhere, by their position, each with its fault."""
+    """Yields the position and the fault of each row with the code of a region elsewhere."""
     for one in replaced(rows, geometries, library):
         if one.shared < SAME_PLACE:
             what = f"has the code of {one.was}, but {one.shared:.0%} of its ground; give it its own, or take --replace"
@@ -94,10 +95,10 @@ def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Librar
 
 
 def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Rows that are larger than their parent or lie outside of it, by their position, and their faults: the parent's
-    people would be notified together with those of other places. Parents that are not known are passed over.
+    """Yields the position and the fault of each row that is larger than its parent or lies outside of it.
 
-    An island that is in no outline is nobody else's ground, and may be part of what its row says.
+    Otherwise an alert for the parent would also notify the people of another place. Skips unknown parents. Accepts an
+    island that lies in no outline of the library, because it takes no area from another region.
     """
     own = {row.code: i for i, row in enumerate(rows)}
     families: dict[str, list[int]] = {}
@@ -132,7 +133,7 @@ def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.fl
 
 
 def doubly_covered(rows: Sequence[files.Row], geometries: NDArray[np.object_]) -> Iterator[tuple[int, str]]:
-    """Returns the second of each two siblings that overlap by more than a sliver, by its position, with its fault."""
+    """Yields the position and the fault of the second of each two siblings that overlap by more than a sliver."""
     one, other = shapely.STRtree(geometries).query(geometries, predicate="intersects")
     families = np.unique([f"{row.kind} {row.parent}" for row in rows], return_inverse=True)[1]
     pairs = (one < other) & (families[one] == families[other])

@@ -67,7 +67,7 @@ def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> B
         for plane, part in _charts(cell, points)
         for piece in _band(plane, part, points, line, distance_m)
     ]
-    # The bands cover the border and all land near it, so the rest of the area may be rough, and small islands may go.
+    # The bands cover the border and everything near it, so the rest of the area may be rough, and small islands may go.
     rough = simplified(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
     return shapely.union_all([valid(rough), *bands])
 

@@ -43,7 +43,7 @@ OWN_GRID = 100_000
 Geometries = NDArray[np.object_]
 Steps = NDArray[np.int32]
 
-#: The folders that the current task has locked; see `alone`.
+#: The folders that the current task or thread has locked; see `alone`.
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
@@ -165,7 +165,10 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Locks this folder against all other processes of this machine; the holder may lock it again."""
+    """Locks this folder against all other users of `alone`, in any process of this machine.
+
+    The holder may lock it again. The lock ends with the holder's process.
+    """
     held, folder = _held.get(), folder.resolve()
     if folder in held:
         yield
@@ -189,7 +192,7 @@ def make(folder: Path) -> None:
 
 
 def _give(made: Path) -> None:
-    """Gives a file to the owner of its folder, so that a service can read and replace what root puts there."""
+    """Gives what root has made to the owner of its folder, so that a service can read and replace it."""
     if os.geteuid() == 0:
         whose = made.parent.stat()
         with suppress(PermissionError):  # a root of a container that may give nothing away

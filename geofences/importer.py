@@ -149,7 +149,10 @@ def _source(path: Path) -> str:
 
 
 def _gzip_size(path: Path) -> int:
-    """Unpacked bytes, counted as they are read. Also detects a truncated file, of which GDAL would use the rest."""
+    """Returns the unpacked bytes, counted only until they are more than MOST_BYTES.
+
+    Raises EOFError for a truncated file, of which GDAL would read the part that exists.
+    """
     size = 0
     with gzip.open(path) as packed:
         while size <= MOST_BYTES and (chunk := packed.read(CHUNK)):

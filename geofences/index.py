@@ -135,7 +135,7 @@ class RegionIndex:
         within = shore_reach(land, inwards=inwards)
         chains = np.array([one for region in named.tolist() for one in self.chain(region)], np.int64)
         above = chains[~own[chains]]
-        unknown = self._geometries[np.intersect1d(above, self._leaves)]  # parts of these that nobody has named
+        unknown = self._geometries[np.intersect1d(above, self._leaves)]  # ground of these that is in no known part
         unknown = shapely.difference(shapely.intersection(unknown, within), land)
         own[above] = True
         met = self._tree.query(within, predicate="intersects")
@@ -190,7 +190,10 @@ class RegionIndex:
         return self._ashore(xy, found)
 
     def _ashore(self, xy: Floats, found: Positions) -> Positions:
-        """Returns points in no leaf, moved to the nearest leaf, if that is part of their region, if any."""
+        """Returns the regions `found` for the points, with the nearest leaf for a point in none.
+
+        The leaf is at most SHORE_DEGREES away, and part of the region that the point is in, if it is in one.
+        """
         doubtful = np.flatnonzero(~self.is_leaf[found])
         if not len(doubtful):
             return found
@@ -316,7 +319,10 @@ def _nearer(
 
 
 def _cells(places: Floats, around: BaseGeometry) -> Geometries | None:
-    """Returns the nearest region of each place. Moves each by less than a metre, as regular patterns make GEOS fail."""
+    """Returns the cell of each place: the points nearer to it than to the others. Returns None if GEOS fails each time.
+
+    Moves each place by less than a metre, because regular patterns make GEOS fail.
+    """
     for seed in range(TRIES):
         moved = places + np.random.default_rng(seed).uniform(-GRAIN, GRAIN, places.shape)
         try:

@@ -66,16 +66,18 @@ class Division:
     """An area, divided by the organisations that may permit it. All geometries are WGS84 lon/lat."""
 
     own: MultiPolygon  # empty where nothing of it lies in the jurisdiction
-    others: Mapping[str, Outside]  # by organisation, shores included; an area of two organisations is in both
-    nobodys: Outside | None  # the part without an organisation
+    others: Mapping[str, Outside]  # by the name of their owner, shores included; the area of two owners is in both
+    nobodys: Outside | None  # the part outside the jurisdiction and these others
     outside_km2: float  # true area of the land that is not one's own
 
 
 def divide(
     area: MultiPolygon, within: BaseGeometry, others: Mapping[str, BaseGeometry], library: Regions, *, most_share: float
 ) -> Division:
-    """An area among a jurisdiction and others' by name, by the rule of `outside`: a strip along a border is nobody's part, and open
-    water stays with the jurisdiction. A strip along the border between another and a third is in no part.
+    """Divides an area among a jurisdiction and those of others, given by name, by the rule of `outside`.
+
+    A strip along the jurisdiction's border is not outside, and open water stays with the jurisdiction. A strip along the
+    border between two others is in no part.
     """
     beyond = outside(area, within, library, most_share=most_share)
     if beyond is None:
@@ -83,7 +85,7 @@ def divide(
     parts: dict[str, Outside] = {}
     abroad = ground(
         shapely.difference(area, within)
-    )  # with the shores there: whoever stands on a pier is the neighbour's
+    )  # with the shores there: a person on a pier is the neighbour's
     for name, theirs in others.items():
         part = ground(shapely.intersection(abroad, theirs))
         if land := outside(area, shapely.difference(area, part), library, most_share=most_share):
@@ -124,7 +126,7 @@ def _far(land: MultiPolygon, within: BaseGeometry) -> list[Polygon]:
 
 
 def _is_far(part: Polygon, within: BaseGeometry) -> bool:
-    """On a map of its own, in metres, with what of the jurisdiction lies near."""
+    """Returns whether a part reaches more than BORDER_M from the jurisdiction, measured on a map around the part."""
     plane = Plane(part.centroid.x, part.centroid.y)
     west, south, east, north = part.bounds
     margin = NEAR_DEGREES / np.cos(np.radians(max(abs(south), abs(north), 1.0)))

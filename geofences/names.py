@@ -210,7 +210,7 @@ def _likenesses(name: str, wanted: str) -> Iterator[str]:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Returns the letters to add, drop, change or swap (optimal string alignment), at most `most` + 1."""
+    """Returns how many letters to add, drop, change or swap with the next (optimal string alignment), at most `most` + 1."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before, last = [0] * (len(other) + 1), list(range(len(other) + 1))

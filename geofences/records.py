@@ -48,7 +48,10 @@ ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Many records as two arrays of halves. A field is extracted on demand, as one array, because a query needs few of them."""
+    """Many records as two arrays of 64-bit halves.
+
+    A field is extracted on demand, as one array, because a query needs few of them.
+    """
 
     low: Words
     high: Words

@@ -132,7 +132,11 @@ class Library:
         return cls(regions, np.array(shapes, dtype=object), foreign, fitted=fitted)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
-        """Returns this library with drawn regions added, except those with a code that this library has."""
+        """Returns this library with drawn regions added, except those with a code that this library has.
+
+        `get`, `geometry`, `ground` and `find` see drawn regions. `at`, `leaf_numbers`, `overlapping` and `is_tangled` do
+        not: no point belongs to a drawing, and drawings of one organisation must not slow the alerts of another.
+        """
         fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
         shapes = np.array([*self._geometries, *(shape for _, shape in fresh)], dtype=object)
         every = [*self.regions, *(region for region, _ in fresh)]
@@ -156,7 +160,7 @@ class Library:
     def codes(self, code: str) -> tuple[str, ...]:
         """The regions that a code stands for: its own, or those of a foreign code with its scheme (NUTS:ES618).
 
-        Raises UnknownRegion for one that is not known, and for a foreign code whose ground is only about that of some regions.
+        Raises UnknownRegion for an unknown code, and for a foreign code that matches the ground of regions only roughly.
         """
         if code not in self._position and SCHEME in code and (alias := self.resolve(*code.split(SCHEME, 1))):
             if alias.exact:
@@ -207,7 +211,7 @@ class Library:
         return Ground(outline=outline, shore=self._index.shore(labelled, theirs, inwards=inwards))
 
     def revision(self, code: str) -> int:
-        """Returns a number that changes with a region's description. Raises UnknownRegion."""
+        """Returns a number that changes with a region's description or outline. Raises UnknownRegion."""
         return revision_of(self.get(code), self._geometries[self._at(code)])
 
     @cached_property
@@ -242,11 +246,13 @@ class Library:
         bbox: tuple[float, float, float, float] | None = None,
         near: tuple[float, float] | None = None,
     ) -> list[Region]:
-        """Regions of a kind, anywhere below `parent`, touching a box (west, south, east, north), called `text`; all of it degrees.
+        """Returns regions of a kind, anywhere below `parent`, that touch a box and match `text`.
 
-        By code or by name in any language known, without regard to case and accents, or with a slip when there is no other.
-        Whole names come first, then names that start with the text, then the rest; of equals the bigger. If a point is given,
-        what is near and only begins so comes before what is called so on another continent. Without a text they come from the widest to the narrowest kind, by code. Raises UnknownRegion.
+        `bbox` is west, south, east, north and `near` is longitude, latitude, both in degrees. `text` matches a code, or a
+        name in any known language, without regard to case and accents. A name with a slip matches only if no other does.
+        Whole names come first, then names that start with the text, then the rest; of equals the larger. With `near`, a
+        near region that starts with the text precedes a region of that name on another continent. Without `text` the
+        regions are sorted from the widest kind to the narrowest, by code. Raises UnknownRegion.
         """
         allowed = self._allowed(kind, parent, bbox)
         if text is None:
@@ -336,7 +342,10 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Returns up to three regions with a name or code like this text. Omits drawn ones: only their organisation may see them."""
+        """Returns up to three regions with a name or code like this text.
+
+        Omits drawn ones, because only their organisation may read their names.
+        """
         if self._base is not None:
             return self._base.nearest(code)
         named = self.find(text=code) if fold(code) else []
@@ -361,7 +370,7 @@ class Library:
 
 
 def revision_of(region: Region, shape: shapely.Geometry) -> int:
-    """Returns a number that changes with a region's description."""
+    """Returns a number that changes with a region's names, kind, parent, country or outline."""
     told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
     return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(told.encode()))
 

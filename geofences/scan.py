@@ -3,9 +3,10 @@
 Where many points are close together, as in a city, small squares are looked at first: a square that no edge runs through decides
 for all its points, and only the others are tested one by one.
 
-Scan conversion tells which cells of a level of the tile pyramid an area's edges run through, and which of the others are inside.
-Along the middle of a row of cells, every edge that is crossed changes outside to inside and back. A cell that no edge runs through
-is all of one kind, so the crossings before it tell which. Edges are straight in longitude and latitude, rows end at parallels.
+Scan conversion finds the cells of one level of the tile pyramid that an area's edges run through, and which other cells are
+inside. Along the middle of a row of cells, each crossed edge changes outside to inside and back. A cell without an edge is
+wholly inside or outside, so the number of crossings before it decides. Edges are straight in longitude and latitude; rows
+end at parallels.
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ def inside_tiles(
 class Outlines:
     """A cache of the outlines of recent areas, by their shapes.
 
-    One drawn area is used several times: at its approval, for each ring and for later alerts. An outline grows with its scanned levels.
+    An area is used several times: while a person draws it, at its approval, for each ring and by later alerts. An outline
+    grows with its scanned levels.
     """
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:

@@ -1,8 +1,10 @@
-"""Outlines with fewer vertices, in a time and a depth that no outline can drive up: only outwards, so that everyone inside stays inside
-(`thinned`), and for maps, to be looked at only (`simple`).
+"""Outlines with fewer vertices: for matching people (`thinned`) and for display on maps (`simple`).
 
-Finding who is inside an outline of 100,000 vertices takes ten times as long as inside one of 10,000, which no map shows to differ. A map
-needs a few kilobytes of what takes megabytes to match with.
+`thinned` moves an outline only outwards, so that everyone inside stays inside. No outline can drive up the time or the
+depth of a call.
+
+To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look the
+same. A map needs a few kilobytes; the outline for matching takes megabytes.
 
 GEOS's `simplify` calls itself once a vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth ends the
 process, one of 20,000 takes half a minute. Longer rings are simplified piece by piece.
@@ -29,8 +31,8 @@ MOST_VERTICES = 10_000
 #: Degrees of latitude: 11 m, doubled until the outline is simple enough, up to 1.4 km. Beyond it is left as it is.
 LEAST, MOST = 1e-4, 0.0128
 QUARTER = 2  # edges to a quarter circle, for what cuts a corner is made up for
-#: Thinned by a step, a line lies within that step of what it was, within two where a ring begins,
-#: and an eighth more where it is long; moved by so many, on one side.
+#: Steps by which a thinned outline is moved so that it lies on one side of the original, the smallest first. Thinning by a
+#: step moves a line by up to one step, by two where a ring begins, and by an eighth more if the ring is long.
 FAR_ENOUGH = (1.01, 1.14, 2.15)
 #: A map of one region shows no more; 300 positions are some 6 kB of GeoJSON.
 MOST_DRAWN = 300
@@ -41,8 +43,9 @@ GRID_DEGREES = 1e-4
 
 
 def simplified(geometry: BaseGeometry, tolerance: float, *, preserve_topology: bool = True) -> BaseGeometry:
-    """`shapely.simplify` of polygons; long rings piece by piece first, a little. If they stay long it is that alone, and they may
-    cross themselves or others.
+    """Simplifies polygons like `shapely.simplify`; thins long rings a little first, piece by piece.
+
+    Rings that stay long are simplified only piece by piece, and may then cross themselves or others.
     """
     if _is_long(geometry):
         thin = _in_pieces(geometry, tolerance / FIRST)
@@ -67,7 +70,7 @@ def _in_pieces(geometry: BaseGeometry, tolerance: float) -> shapely.MultiPolygon
 
 
 def _thinned(ring: shapely.LinearRing, tolerance: float) -> NDArray[np.float64]:
-    """The positions of a ring that stay, as they were where it would vanish."""
+    """Returns the remaining positions of a ring; all of them if it would vanish."""
     xy = shapely.get_coordinates(ring)
     pieces = [shapely.LineString(xy[at : at + PIECE + 1]) for at in range(0, len(xy) - 1, PIECE)]
     thin = shapely.simplify(pieces, tolerance, preserve_topology=False)
@@ -76,9 +79,9 @@ def _thinned(ring: shapely.LinearRing, tolerance: float) -> NDArray[np.float64]:
 
 
 def thinned(geometry: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-    """A valid area that covers the one given (or, `inwards`, that it covers), with few vertices where that can be had.
+    """Returns a valid area with fewer vertices that covers the given one, or with `inwards` lies within it.
 
-    An outline that is simple enough, or would vanish, is given back as it is.
+    Returns the given area if it has at most MOST_VERTICES vertices, or if no step up to MOST degrees gives such an area.
     """
     step = LEAST
     while step <= MOST and shapely.get_num_coordinates(geometry) > MOST_VERTICES:
@@ -97,7 +100,7 @@ def thinned(geometry: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
 
 
 def simple(outline: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """About the same ground in at most MOST_DRAWN positions; islands that are too small to be seen are gone."""
+    """Returns about the same area in at most MOST_DRAWN positions, without islands that are too small to see."""
     west, south, east, north = outline.bounds
     tolerance = max(east - west, north - south) * FIRST_TOLERANCE
     drawn = polygons_of(outline)
@@ -109,7 +112,7 @@ def simple(outline: shapely.MultiPolygon) -> shapely.MultiPolygon:
 
 
 def _without_specks(geometry: shapely.Geometry, width: float) -> shapely.Geometry:
-    """The polygons and holes that are wider than so, and the largest polygon in any case."""
+    """Returns the polygons and holes larger than a square of twice this width, and always the largest polygon."""
     parts = shapely.get_parts(geometry)
     largest = shapely.area(parts).max()
     kept = [part for part in parts if part.area >= min(largest, 4 * width * width)]

@@ -42,7 +42,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target(Selection):
-    """The request: a selection and rings, widened by a buffer, without another selection."""
+    """The requested area: a selection and rings, widened by a buffer, minus another selection."""
 
     rings: tuple[Circle, ...] = ()
     buffer_km: float = 0  # along the ground; it widens everything except the exclusion
@@ -121,7 +121,7 @@ def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
 
 
 def _refuse_idle(unwanted: list[_Found], area: list[BaseGeometry]) -> None:
-    """Raises TargetErrors if an exclusion removes nothing from the area, since it was meant to spare people."""
+    """Raises TargetErrors for each exclusion that removes nothing from the area, because it was meant to spare people."""
     faults = [
         InvalidGeometry(one.pointer, _IDLE)
         for one in unwanted
@@ -164,7 +164,10 @@ def _too_much(found: list[_Found]) -> list[TargetFault]:
 
 
 def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> BaseGeometry:
-    """Returns the union. Widens the parts that did not widen themselves, and reports what that adds."""
+    """Returns the union of all, widened by a buffer. Adds a repair that states the buffer and its excess.
+
+    Some parts are wider already; this widens the others. Raises TargetErrors if that is impossible.
+    """
     if not buffer_km:
         return _together([one.geometry for one in found])
     narrow, wide = ([one.geometry for one in found if one.wide is is_wide] for is_wide in (False, True))

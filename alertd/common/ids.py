@@ -65,7 +65,10 @@ def version_id(chain: str, n: int, lives: str) -> str:
 
 
 def with_life(lives: str, last: int, life: int) -> str:
-    """Returns `lives` with a new life after version `last`. The number is `life`, or higher if the chain has had it."""
+    """Returns `lives` with a new life after version `last`, in place of lives that began there or later.
+
+    Its number is `life`, or one above the chain's highest if that is not lower; never above `_LAST_LIFE`.
+    """
     before = _lives(lives)
     now = min(max(life, max((one for _, one in before), default=0) + 1), _LAST_LIFE)
     return " ".join(f"{after}:{one}" for after, one in [*(each for each in before if each[0] < last), (last, now)])
@@ -147,7 +150,10 @@ class Tags:
         return Reference(alert_id, row, to=to)
 
     def is_for(self, reference: Reference, address: str) -> bool:
-        """Returns whether a tag fits this address. Older tags hold only part of a hash, in the letter case used then."""
+        """Returns whether the message of a reference may have been sent to this address, as far as its tag tells.
+
+        Older tags contain a few bytes of the address's hash, in lower case or as written; others fit every address.
+        """
         keys, spellings = map(_key_of, self._keys.every), (address.lower(), address)
         return reference.to in {b"", *(_old_to(key, one) for key in keys for one in spellings)}
 

@@ -30,7 +30,7 @@ PLACES = 6
 #: Signs that the store is unavailable: the event of a step, and the problem of a request.
 STORE_AWAY, STORE_AWAY_PROBLEM = "store unavailable", "store-unavailable"
 STORE_AWAY_EVERY_S = 1.0
-#: From this level on, asyncio logs details: a task with its exception's text, a callback with its arguments.
+#: In a message of asyncio, details begin here: a task with its exception's text, a callback with its arguments.
 _PUT_IN = re.compile(r"[\n(<]")
 
 

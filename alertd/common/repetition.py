@@ -14,7 +14,7 @@ from alertd.common.clock import Clock
 
 CANCEL_S = 0.5
 TELL_AGAIN_S = 600.0  # between two log lines about one failure; a step runs several times a second
-PATIENCE_S = 5.0  # how long steps may wait for an unavailable store
+PATIENCE_S = 5.0  # how long a round goes on without a success: each step may wait for an unavailable store
 AT_ONCE = 16  # alerts for which a step runs concurrently
 #: Chains checked in one round: this many, or a third of all if that is more.
 FOLLOWED = 32
@@ -74,7 +74,7 @@ async def retry(
     clock: Clock,
     gives_up: Callable[[], bool],
 ) -> Made:
-    """Runs a step at intervals until it raises no `fault`. Raises the fault once `gives_up` is true."""
+    """Runs a step every `every_s` seconds until it raises no `fault`. Raises the fault once `gives_up` returns true."""
     while True:
         try:
             return await step()
@@ -88,7 +88,7 @@ async def retry(
 async def repeated(
     name: str, step: Callable[[], Awaitable[object]], every_s: float, clock: Clock
 ) -> AsyncIterator[None]:
-    """Runs a step at once and then at intervals while the context is open. Logs a failure and tries again."""
+    """Runs a step at once and then every `every_s` seconds while the context is open. Logs failures and tries again."""
 
     async def try_step() -> None:
         try:
@@ -111,7 +111,7 @@ async def ended(task: asyncio.Task[Any]) -> None:
 
 
 def those_next(chains: Sequence[str], last: str) -> list[str]:
-    """Returns the chains to check next, in order, starting after the `last` one checked."""
+    """Returns the chains to check next, in order, starting after the `last` one checked and going round."""
     after = bisect_right(chains, last)
     return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
@@ -147,10 +147,10 @@ class ErrorGuard:
     async def each(
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
-        """Runs a step for each of many alerts, started in their order. Most of the time each waits for the store.
+        """Runs a step for each of many alerts, started in their order, `at_once` at a time: mostly each waits for the store.
 
-        Raises `unavailable` after all had their turn, since in a cluster only one server may be away. Raises it sooner if no step
-        succeeded for long.
+        Raises `unavailable` after all had their turn, because in a cluster only one server may be away. Gives up the
+        rest if no step succeeds within PATIENCE_S seconds.
         """
         began = self._clock.monotonic()
         todo, done, away = iter(alert_ids), list[str](), list[Exception]()
@@ -172,7 +172,7 @@ class ErrorGuard:
             raise away[0]
 
     def away(self, **where: str) -> None:
-        """Notes that the store was unavailable."""
+        """Calls `lost` and logs that the store is unavailable."""
         self._lost()
         structlog.get_logger().warning("store unavailable", **where)
 
@@ -185,7 +185,8 @@ class ErrorGuard:
             structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
 
 
-#: The first restart looks immediate to a person; a child that cannot start must not fill the log or use up the processor.
+#: Pauses before a restart, doubled each time. The first looks immediate to a person. The longest keeps a child that cannot
+#: start from filling the log or using up the processor.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 #: A child that lived this long did not fail at its start, so its next restart is quick again.
 HEALTHY_S = 60.0

@@ -72,7 +72,7 @@ def message_of(kind: Kind, telling: Telling) -> str:
     return ENDED if telling.is_end else kind.value
 
 
-#: The formats sent today.
+#: The usual occasion: the alert itself.
 THE_ALERT = Telling()
 
 #: Characters; longer than any document.
@@ -170,8 +170,8 @@ class Facts:
     why: str = ""  # why the reader gets the message
     leave: str = ""  # where to unsubscribe
     replaces: str = ""  # of an update: that it replaces the earlier message
-    happened: str = ""  # of an end: the sentence about it, followed by a wish
-    wish: str = ""
+    happened: str = ""  # of an end: the sentence that says so
+    wish: str = ""  # of an end: the wish that goes with it
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -297,7 +297,10 @@ def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
-    """Returns name and age of the first children, and the number of others. A protected name gives way to sex and age."""
+    """Returns name and age of the first children, and the number of others.
+
+    A child with a protected name is described by sex and age.
+    """
     others = len(children) - room.named
     people = []
     for child in children[: room.named]:
@@ -378,7 +381,8 @@ _WAYS = ("dial", "url", "text")
 def _contacts(contacts: Sequence[Contact], words: Catalogue, countries: Sequence[str]) -> tuple[ContactFacts, ...]:
     """Returns the contacts, the most general first.
 
-    One that works in all these countries comes first, then a number before an address, then one without a role.
+    Sorts by the number of these countries where a contact does not work, then by way (a number to call, an address on the
+    web, a number for texts), then those without a role first.
     """
     found = []
     for contact in contacts:

@@ -27,7 +27,7 @@ _NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
 def line(text: str) -> str:
     """Returns one line without doubled spaces, in composed characters (NFC).
 
-    Removes the author's isolates if they could close alertd's own too early.
+    Removes the author's isolates if they are not balanced: one of them could close alertd's own too early.
     """
     text = unicodedata.normalize("NFC", _EMBEDDINGS.sub("", text))
     depth = 0
@@ -65,7 +65,7 @@ def _before_whole(text: str, end: int) -> int:
 
 
 def tidy(text: str) -> str:
-    """Removes trailing spaces, leading and trailing empty lines, and repeated empty lines."""
+    """Removes spaces at both ends of lines, empty lines at both ends of the text, and repeated empty lines."""
     kept: list[str] = []
     for raw in text.splitlines():
         stripped = raw.strip()

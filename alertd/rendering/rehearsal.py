@@ -106,7 +106,10 @@ def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
 
 
 def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) -> str:
-    """Returns why a message is too long, or "". A text need not be shorter than the usual one: long names are never cut."""
+    """Returns why a message is too long, or "".
+
+    An own text need not be shorter than the usual one, because long names and places are never dropped.
+    """
     match message:
         case PushMessage() if len((message.title + message.body).encode()) > MAX_PUSH_BYTES:
             return f"Title and text of the longest alert have more than {MAX_PUSH_BYTES} bytes."

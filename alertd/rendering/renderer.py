@@ -1,6 +1,6 @@
 """The renderer: compiles every template once and makes the message of one channel in one language.
 
-The renderer inserts the safety line into every message, independent of templates, and refuses a message that lacks it.
+The renderer itself inserts the safety line, independent of templates, and refuses a message that lacks the one it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PARTS = {
 #: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened.
 #: The safety line is in the first four.
 CLOSED_ROWS, ROW = 4, 42
-#: Room for a small picture of a child reduces the row.
+#: Letters of a row beside the small picture of a child.
 ROW_BESIDE_PHOTO = 36
 
 #: The space of each channel; a mail shows everything.

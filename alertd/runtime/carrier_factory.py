@@ -43,7 +43,7 @@ from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 @contextmanager
 def usable(name: str) -> Iterator[None]:
-    """Raises ConfigError, which names the carrier, if files in its settings are missing or invalid."""
+    """Raises ConfigError, which names the carrier, for an OSError or ValueError inside: a file is missing or invalid."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -60,7 +60,7 @@ def carrier_of(
     """Returns a carrier from its settings, not open yet.
 
     `number` is its byte in ledgers. The `clock` (None: the machine's) decides how long a message stays useful. Raises
-    ConfigError.
+    ConfigError for settings or files that cannot be used.
     """
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
@@ -137,7 +137,8 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: Settings of a login, for servers that limit binds or connections: a worker's login result then replaces a test login.
+#: Settings on which a login depends, for servers that limit binds or connections. There the result of a worker's login may
+#: replace a login of one's own.
 _OF_A_LOGIN = {
     "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
     "smtp": ("host", "port", "tls", "ca_file", "user", "password"),
@@ -231,7 +232,8 @@ _MEANINGS = {
     "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
 }
-#: A receipt with an unknown message after this time is looked up in the store, which keeps it if necessary.
+#: Seconds. If this process does not know a receipt's message by then, it looks in the store, which keeps the receipt if
+#: necessary.
 _PATIENCE_S = 1.0
 
 

@@ -28,7 +28,7 @@ from alertd.common.errors import Problem
 from alertd.common.logs import places_of
 from alertd.common.repetition import repeated
 
-#: Files besides client connections: the store, carriers, webhooks, region files, threads that read.
+#: File descriptors not used for client connections: the store, carriers, webhooks, region files, threads that read.
 FILES_KEPT = 256
 LEAST_CONNECTIONS = 64
 #: Connections waiting to be accepted: in a flood, a client must not lose the second before its kernel tries again.
@@ -158,7 +158,7 @@ class Handler(RequestHandler):
         return response
 
     def log_exception(self, *_: object, **named: object) -> None:
-        """One line a minute: a stranger could fill the log."""
+        """Logs at most one line a minute, because a stranger could fill the log."""
         error = named.get("exc_info")
         told = (
             {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
@@ -237,7 +237,7 @@ class Server(web.Server):
         self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
-        """Returns the protocol of a new connection. At the limit, drops the oldest expendable one, or refuses the new one."""
+        """Returns the protocol of a new connection. At the limit, drops another (see `_make_room`), or refuses this one."""
         if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
         self._refused += 1
@@ -275,10 +275,10 @@ class Server(web.Server):
         return len(self.newcomers) + len(self.known)
 
     def _make_room(self) -> bool:
-        """Drops the oldest connection of a stranger, else the oldest idle one. Returns whether there was one.
+        """Drops the oldest connection of a stranger, else the oldest expendable one. Returns whether there was one.
 
-        A newcomer whose head is incomplete goes last of the strangers' connections. Otherwise clients that hold the others could
-        keep all new clients out.
+        A newcomer, which has sent no complete head yet, goes after the other strangers. Otherwise clients that hold the
+        others could keep all new clients out.
         """
         oldest = (
             next((one for one in self.known if one.is_strangers), None)
@@ -355,7 +355,7 @@ async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[Non
 
 
 def connections_within(wanted: int) -> int:
-    """The most connections that the file limit of this process allows, at most `wanted`. Warns in the log if it is fewer."""
+    """Returns how many connections the process's file limit allows, at most `wanted`. Logs a warning if it is fewer."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = wanted if files == resource.RLIM_INFINITY else min(wanted, max(LEAST_CONNECTIONS, files - FILES_KEPT))
     if most < wanted:

@@ -34,7 +34,7 @@ LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
 FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
-#: Threshold of the garbage collector. Objects of running calls are no garbage; with Python's default of 700 objects,
+#: Thresholds of the garbage collector. Objects of running calls are no garbage; with Python's default of 700 objects,
 #: collection takes a twentieth of an alert's time. For the start of a process see `cli.main`.
 COLLECTED_AT = (10_000, 10, 10)
 
@@ -102,7 +102,10 @@ class Life:
 
 
 def keep_loaded() -> None:
-    """Excludes all loaded objects from garbage collection, which would otherwise scan all regions again and again."""
+    """Excludes all loaded objects from garbage collection and sets its thresholds.
+
+    Otherwise the collector would scan all regions again and again.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AT)
@@ -150,7 +153,7 @@ class Child:
 
 @asynccontextmanager
 async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> AsyncIterator[None]:
-    """Children `alertd`, one an environment, started again when they die, and ended together."""
+    """Runs one child `alertd` per environment. Restarts a child that dies, and ends all together."""
     children = [Child(arguments, environment) for environment in environments]
     keepers: list[asyncio.Task[NoReturn]] = []
     async with AsyncExitStack() as stack:
@@ -185,7 +188,7 @@ async def _end(children: Sequence[Child]) -> None:
 
 
 async def appeared(file: Path) -> None:
-    """Waits for a file that a child makes when it is ready. Raises StartError if it does not appear."""
+    """Waits for a file that a child makes when it is ready. Raises StartError after CHILD_START_S seconds."""
     deadline = time.monotonic() + CHILD_START_S
     while not await asyncio.to_thread(file.exists):
         if time.monotonic() > deadline:
@@ -194,7 +197,10 @@ async def appeared(file: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Ends a child of `alertd serve` when its parent is killed (Linux). Elsewhere the next start ends it."""
+    """Makes a child of `alertd serve` end when its parent is killed (Linux). Elsewhere the next start ends it.
+
+    Exits at once if the parent has ended already.
+    """
     parent = os.environ.get("ALERTD_PARENT")
     if parent is None:
         return
@@ -216,12 +222,16 @@ def check_packages() -> None:
 
 
 PREFIX = "alertd-sockets-"
-LOCK = "lock"  # held for as long as the process lives: no process id is taken by another meanwhile, and every container sees it
+#: The file that a process locks while it lives. Unlike a process id it is never reused, and every container sees it.
+LOCK = "lock"
 
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """Yields a folder below the temporary one and removes it at the end, with those of dead processes. Raises StartError."""
+    """Yields a new folder below the temporary one and removes it at the end.
+
+    First removes those of ended processes. Raises StartError if no temporary folder can be written.
+    """
     try:
         _remove_left(Path(tempfile.gettempdir()))
     except FileNotFoundError:
@@ -241,7 +251,7 @@ def _made() -> tuple[Path, int]:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         if _locked(lock):
             return folder, lock
-        os.close(lock)  # another start has removed the folder as left over
+        os.close(lock)  # another start took the new folder for left over and removes it
 
 
 def _remove_left(below: Path) -> None:

@@ -1,7 +1,7 @@
 """The worker: plans approved alerts, sends queued messages, settles ended alerts. Any number of workers share the store.
 
-A feeder takes leases and sends them; a heartbeat keeps all held leases. Stopping drains: the worker settles answers to
-messages already sent and returns the rest.
+A feeder takes leases and sends them; a heartbeat renews all held leases. Stopping drains: the worker waits for the
+carriers' answers to the messages already sent, settles them and gives back the rest.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ EXPIRY_S = 1.0
 #: How often the worker reads the stop list. Together with the list's maximum age and the time from a chunk's gate to its
 #: last write, a stop takes effect within a second, even if it reaches this worker in no other way.
 LISTEN_S = 0.1
-#: Concurrent reads: a later one would start when the first is too old.
+#: Most reads of the stop list at a time. When one more would start, the answer to the first would be too old to use.
 QUESTIONS = int(FRESH_S / LISTEN_S)
 SWEEP_S = 3.0
 CLOSE_S = 60.0
 LOG_IN_S = 1.0  # how often the worker looks which carriers are due for a login
 TEST_S = 0.5  # a person waits for a carrier's answer to a test
 SIGN_S = 1.0
-TELL_S = 0.2  # delay until events of an alert are reported
+TELL_S = 0.2  # how often new events of alerts are reported to webhooks and to people on call
 
 
 class AnsweredTooLateError(Exception):
-    """The store's stop list is too old to send by it: the store is slow, or this process is."""
+    """The store's answer about stops is too old to send by it: the store is slow, or this process is."""
 
 
 @dataclass(kw_only=True)
@@ -87,11 +87,11 @@ class Worker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
-        """Takes no more work; `run` returns when all open work is settled."""
+        """Makes the worker take no more work; `run` returns when all open work is settled."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Work until `stop`."""
+        """Works until `stop`, then drains."""
         async with asyncio.TaskGroup() as tasks:
             # Before it sends anything, the worker learns how many connections it may have.
             await self.steps.tried("beat", self._beat)
@@ -126,7 +126,10 @@ class Worker:
             raise AnsweredTooLateError
 
     async def _listen(self) -> None:
-        """Reads the stop list, and again before the last answer: a slow store returns its state as of each question."""
+        """Reads the stop list every LISTEN_S, without waiting for earlier answers.
+
+        So a slow store still answers often, each time with the stops as of that question.
+        """
         asking = set[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as questions:
             while not self._stop.is_set():
@@ -136,7 +139,7 @@ class Worker:
                 await pause(LISTEN_S, self.clock, self._stop)
 
     async def _heart(self) -> None:
-        """Sends heartbeats while the worker holds leases, also while it stops."""
+        """Beats every HEARTBEAT_S until cancelled, also while the worker drains."""
         await self.clock.sleep(HEARTBEAT_S)
         await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 
@@ -169,7 +172,7 @@ class Worker:
         await self.steps.each("start", await self.starting.due(), self.starting.start, at_once=1)
 
     async def _tell(self) -> None:
-        if self.health.reaches_all() and await self.events.leads():  # people on call are told by it, too
+        if self.health.reaches_all() and await self.events.leads():  # pages to people on call, too
             await self.steps.tried("events", self.events.bring)
             await self.steps.tried("webhooks", self.webhooks.round)
             await self.steps.tried("paging", self.paging.round)
@@ -177,7 +180,7 @@ class Worker:
             await self._fall_silent()
 
     async def _fall_silent(self) -> None:
-        """Another tells what happened, or nobody."""
+        """Stops reporting events: another worker reports them, or none does."""
         await self.webhooks.close()
         await self.paging.close()
 
@@ -185,17 +188,17 @@ class Worker:
         await self.carrier_tests.round(self.health.may_use, self.logins.log_in)
 
     async def _beat(self) -> None:
-        if self.feeder.held:  # first: whoever does not say in time that they live lose what they have
+        if self.feeder.held:  # first: a worker that renews too late loses its leases
             await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
         await self.health.beat()
 
     async def _sign(self) -> None:
-        """That messages are taken here, as long as they are: not while it drains."""
+        """Announces that this worker takes messages of its channels. It does not while it drains."""
         await self.at_work.announce(dict.fromkeys(self.channels, True))
 
 
 def worker_of(parts: Container) -> Worker:
-    """This process's share of the work."""
+    """Returns the worker of this process, made of the container's parts."""
     settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
     agenda = ActiveAlerts(channels, settings, parts.clock)
 
