@@ -228,7 +228,10 @@ def _unused(track: Track, of: str, now_ms: int) -> str:
 
 
 def _appended(track: Track, entry: Entry) -> Track:
-    """Adds a message. At the limit, drops the oldest that never arrived, since others may still need a Cancel."""
+    """Adds a message. At the limit, drops the oldest that never arrived, or else the oldest.
+
+    One that may have arrived is kept if possible, because it may still need a Cancel.
+    """
     entries = track.entries
     if len(entries) >= MOST_ENTRIES:
         spare = next((place for place, one in enumerate(entries) if not one.maybe), 0)

@@ -71,8 +71,8 @@ class Notify(enum.StrEnum):
 
     FULL = "full"  # all recipients, on their channels, as loud as the alert
     SILENT = "silent"  # recipients by push, in place on the phone and without a sound
-    NONE = "none"  # no recipients; changes the public pages and the messages that are still unsent
-    NEWLY = "newly"  # no existing recipients: a neighbour permitted its part. Not available to people
+    NONE = "none"  # no recipients; changes what is published, and the messages that are still unsent
+    NEWLY = "newly"  # no existing recipients: a neighbour permitted its part. Clients cannot request it
 
 
 class PermissionState(enum.StrEnum):

@@ -24,11 +24,11 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     km2: float
     seen: int  # people in that part at that time
     people: int | str  # the same number in the form that may be published
-    regions: str  # numbers of the regions for recipients there, in the form of the alert's record
+    regions: str  # numbers of the regions whose people are notified there, in the form of the alert's record
     answer: str = ""  # a PermissionState, '' before there is one
     at: int = 0  # of the answer, UNIX milliseconds
     version: str = ""  # version of the alert that was sent to its people
-    key: str = ""  # ids of the keys that permitted it, or the area of this organisation asked for earlier
+    key: str = ""  # ids of the keys that permitted it, or a part of this organisation's area asked for earlier
 
     def with_key(self, key: str) -> str:
         """Returns its keys plus one that permits it now. Earlier keys stay, because their permission still applies."""

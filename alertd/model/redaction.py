@@ -170,7 +170,7 @@ def _compared(text: str) -> str:
 
 
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """Returns the same, with the index in the text of each of its letters, and the index of the end."""
+    """Returns the form used for comparison, the index in the text of each of its letters, and the text's end."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     found = [(letter, at) for at, written in enumerate(text) for letter in _bare_letter(written)]
@@ -180,7 +180,8 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 def _bare(text: str) -> str:
     """Returns the text without case, accents and invisible characters.
 
-    Works letter by letter and does not reorder combining marks: it drops all of them.
+    The result is the same letter by letter and for the whole text: normalisation reorders only combining marks, and these
+    are dropped.
     """
     apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
     return "".join(part for part in apart if not unicodedata.combining(part) and part not in _UNSEEN)

@@ -1,6 +1,6 @@
 """A submitted registration of a subscriber: its JSON, its limits, and the fields that are not supported yet.
 
-Parse it with `Registration.model_validate_json(body)` (see `fields.Document`). `subscribers` defines the stored form.
+Parse it with `Registration.model_validate_json(body)` (see `fields.Document`). `subscriber` defines the stored form.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from alertd.model.kinds import Kind
 from alertd.model.states import folded_address
 from channels.webpush_message import Subscription
 
-#: Enough for a household with two homes, schools, workplaces and several phones.
+#: Enough for a household with two homes, schools, workplaces and several phones. More is a list, not a person.
 MAX_PLACES = 20
 MAX_ADDRESSES = 20
 #: A message is rendered in one of these, so a longer list has no use.

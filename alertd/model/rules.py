@@ -189,10 +189,11 @@ def voice_only(alert: Alert) -> list[Fault]:
 
 
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
-    """Returns a fault if people in some of these countries can use no contact.
+    """Returns a fault unless one contact works in all these countries, and in each a contact that needs no voice.
 
-    The safety line names only one contact, so one must work in all countries. Contacts for deaf people do not count if there
-    are others, but each country needs a voiceless one. Without known countries there is no fault.
+    The safety line names only one contact, so one must work everywhere. Contacts for deaf people do not count for this if
+    there are others. An alert without any contact that needs no voice is not a fault here: see `voice_only`. Without known
+    countries there is no fault.
     """
     contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
     if contacts and all(one.missing_in(countries) for one in contacts):

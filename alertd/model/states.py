@@ -135,7 +135,7 @@ STEPS: dict[State, frozenset[State]] = {
 #: States of a message that a carrier accepted; only a receipt makes it delivered.
 HANDED_OVER = (State.ACCEPTED, State.DELIVERED)
 
-#: Final states. The other two of the identity are queued and in flight.
+#: States in which nothing is left to do for a row. With queued and in flight they make up all states of the identity.
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 

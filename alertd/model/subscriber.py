@@ -27,8 +27,7 @@ MAX_ADDRESS_NUMBER = 255
 #: The slot of a place that is not in a tile or region yet.
 NO_SLOT = -1
 
-#: What carries each channel's address in a document, in the order of the wire numbers.
-#: Under which member a value is shown, by channel.
+#: The member of a document that holds an address, by channel in the order of the wire numbers.
 _VALUE_NAMES = ("token", "subscription", "number", "mailbox")
 
 
@@ -54,7 +53,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     """
 
     name: str
-    kind: int  # index in alerts.PLACE_KINDS
+    kind: int  # index in states.PLACE_KINDS
     lon: float  # degrees, WGS 84
     lat: float
     region: str | None  # a code, if the place is a region
@@ -67,7 +66,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
-#: Identity of an address: the channel, as its index in `alerts.CHANNELS`, and the value in the form for comparison.
+#: Identity of an address: the channel, as its index in `states.CHANNELS`, and the value in the form for comparison.
 Key = tuple[int, str]
 
 
@@ -110,7 +109,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     id: str
     version: int  # goes up by one with every change
     languages: tuple[str, ...]
-    kinds: int  # bit n stands for alerts.KINDS[n]; 0 once consent is withdrawn
+    kinds: int  # bit n stands for states.KINDS[n]; 0 once consent is withdrawn
     tester: bool
     time_zone: str | None
     places: tuple[Place, ...]
