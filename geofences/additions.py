@@ -1,7 +1,7 @@
-"""Regions of one's own beside the shipped ones: a folder of region files that `Library.load(added=...)` reads.
+"""Adds an installation's own regions to the shipped ones: a folder of region files that `Library.load(added=...)` reads.
 
-An importer calls `qualified`, `prefixed` if codes begin with their parent's, then `placed`, then `problems`, and `install` when
-there are none.
+An import calls `qualified`, then `prefixed` if codes begin with the parent's code, then `placed` and `problems`. If there are
+no problems, it calls `install`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Order:
     name_field: str
     parent_field: str | None = None
     parent_digits: int = 0  # this many characters of a code are its parent's
-    guess_parents: bool = False  # a parent that is not known is the region it lies in
+    guess_parents: bool = False  # replace an unknown parent by the region in which it lies
     exclaves: tuple[str, ...] = ()  # codes of those that lie outside of their parent, as by law
     country: str | None = None  # ISO 3166-1 alpha-2, of all of them
     layer: str | None = None
@@ -58,9 +58,9 @@ class Problem:
 def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
     """The rows with codes that no other country's can be mistaken for.
 
-    Digits alone are somebody else's number as well: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a file of
-    one country has such codes, all of its codes get the country in front (FR-41091), unless that country's regions in the
-    library go without. A parent may be written either way.
+    A code of digits may occur in several countries: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a file
+    of one country has such codes, all its codes get the country in front (FR-41091). They do not if the library has codes of
+    digits for that country. A parent may be written either way.
     """
     bare = {region.country for region in library.regions if region.code.isdigit()}
     own = {row.code for row in rows}
@@ -97,7 +97,7 @@ def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tu
 
 
 def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
-    """Returns the rows, without the parent of those whose parent is neither among them nor in the library."""
+    """Returns the rows, with None for each parent that is neither among them nor in the library."""
     known = {row.code for row in rows}
     return tuple(
         row if row.parent in known or row.parent in library else dataclasses.replace(row, parent=None) for row in rows
@@ -105,10 +105,10 @@ def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ..
 
 
 def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
-    """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none.
+    """Returns the rows, with a parent for those without one: the smallest wider region in which they lie.
 
-    Outlines of two sources differ by some hundred metres: what lies abroad by that goes below the nearest region of its country.
-    An island that is in no outline goes below its country.
+    A row without a country gets the parent's. Outlines of two sources differ by some hundred metres, so a row that lies
+    abroad for that reason goes below the nearest region of its country. An island in no outline goes below its country.
     """
     spots = shapely.point_on_surface(geometries)
     numbers = library.leaf_numbers(*shapely.get_coordinates(spots).T).tolist()
@@ -126,10 +126,10 @@ def problems(
     replace: bool = False,
     exclaves: Collection[str] = (),
 ) -> tuple[Problem, ...]:
-    """What stands against adding these regions to a library, in the order of the rows.
+    """Returns the reasons against adding these regions to a library, in the order of the rows.
 
-    With `replace` a region may take the place of one of the same code that lies elsewhere; `exclaves` are the codes of those that
-    are part of a region in whose outline they do not lie.
+    With `replace` a region may replace one of the same code that lies elsewhere. `exclaves` are the codes of regions that
+    are part of a parent but lie outside of its outline.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}
@@ -151,8 +151,9 @@ def install(
 ) -> Path:
     """Stores regions in a folder as one file, whole or not at all; a file of that name is replaced.
 
-    Of two at once one waits for the other, and is checked against what that one stored. `library` is what they will be added to: every parent must be there or among them, and be wider. `geometries` are as
-    `importer.read` gives them. Raises LibraryError before anything is written.
+    If two run at once, one waits and is then checked against the result of the other. `library` is the library to extend:
+    every parent must be in it or among the rows, and be wider. `geometries` are those of `ImportReport`. Raises LibraryError
+    before anything is written.
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
@@ -167,7 +168,7 @@ def install(
 
 
 def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
-    """The codes that the file of this name has now, and will not have any more."""
+    """Returns the codes in the file of this name that the new rows do not have."""
     path = folder / f"{name}{files.SUFFIX}"
     if not path.exists():
         return ()
@@ -199,7 +200,7 @@ def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | 
 
 
 def _country(row: files.Row, library: Library) -> Region | None:
-    """What an island that is in no outline belongs to."""
+    """Returns the country of a row, for an island that is in no outline."""
     countries = (region for region in library.regions if region.kind is Kind.COUNTRY and region.country == row.country)
     return next(countries, None) if Kind(row.kind) is not Kind.COUNTRY else None
 
@@ -225,8 +226,9 @@ def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Pr
 
 
 def _code_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
-    """Codes that cannot be named with the country in front, and those that mean, or are read as, another country's region or another
-    code: whoever names it would reach the wrong people.
+    """Yields a problem for each code of a wrong form, and for each that could be taken for another region's code.
+
+    An alert that names such a code would notify the wrong people.
     """
     known = {region.code.casefold(): region for region in library.regions}
     for i, row in enumerate(rows, start=1):

@@ -1,8 +1,8 @@
-"""Other people's codes for places: what a CAP geocode or a national register calls a region of the library.
+"""Foreign codes for regions of the library, such as CAP geocodes and the codes of national registers.
 
-A folder of region files may have one `aliases.csv`: scheme, code, whether the regions are the same ground (1) or only about it or
-around it (0), and the codes of the regions, apart by spaces. Codes that are the library's own but for how they are written
-(FIPS 06037 is US-06037) need no row.
+A folder of region files may have one `aliases.csv`. Its columns are the scheme, the code, 1 or 0, and the codes of regions,
+separated by spaces. 1 means that the regions are exactly that place; 0 means that they contain it or are close to it. A code
+that differs from the library's only in its spelling needs no row (FIPS 06037 is US-06037).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ALIASES = "aliases.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """What a foreign code comes to."""
+    """The regions that a foreign code stands for."""
 
     scheme: str
-    value: str  # the code that is known: that of a wider place, where the one asked for is not
+    value: str  # the known code: that of a wider place if the requested one is unknown
     codes: tuple[str, ...]  # regions of the library
     exact: bool  # the regions are that place; else they hold it or come close to it
 
@@ -34,8 +34,8 @@ class Scheme:
     """A system of codes."""
 
     form: str  # regular expression
-    wider: tuple[int, ...] = ()  # so many first letters of a code are that of what it is part of, the narrowest first
-    country: str = ""  # of a national register: the library has its codes as they are, or with the country in front
+    wider: tuple[int, ...] = ()  # lengths of beginnings that are the codes of wider places, the narrowest first
+    country: str = ""  # of a national register; the library's codes equal the register's, or have this country in front
 
 
 # By the names they go by in CAP and in registers. In a national register the first digits are the province.
@@ -93,7 +93,7 @@ _CALLED: Mapping[str, str | Callable[[str], tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What there is to know of a region of the library: its country, and what it is part of."""
+    """The country and the parent of a region of the library."""
 
     country: str
     parent: str | None
@@ -109,7 +109,7 @@ class Aliases:
         self._provinces = _provinces(own)
 
     def resolve(self, scheme: str, value: str) -> Alias | None:
-        """The regions a foreign code stands for; those of the wider place that holds it where it is not known; or None.
+        """Returns the regions that a foreign code stands for, or those of a wider place if the code is unknown, or None.
 
         Schemes go by any of their names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`, `profile:CAP-CP:Location:0.3`.
         """
@@ -146,7 +146,7 @@ class Aliases:
         return Alias(scheme=scheme, value=value, codes=(code,), exact=True) if code else None
 
     def _own_code(self, scheme: str, value: str) -> str | None:
-        """The library's own code that this is, however it is written."""
+        """Returns the library's own code that equals this one in another spelling, or None."""
         if scheme.startswith("ISO3166"):
             return value if value in self._own else None
         country = SCHEMES[scheme].country

@@ -132,7 +132,7 @@ def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
 
 
 def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:
-    """Those whole, then those in part, each with the namesake of their parent first, then the nearest to `middle`."""
+    """Yields the regions covered whole, then those covered in part: first the parent's namesake, then the nearest to `middle`."""
     above = None if parent is None else _named(library, library.get(parent))
     like = "" if above is None else fold(above.region.name)
     for regions, partly in ((group.whole, False), (group.partly, True)):

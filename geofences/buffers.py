@@ -1,7 +1,8 @@
 """An area made wider by a distance along the ground, anywhere on earth: across 180 degrees and round the poles too.
 
-The border is taken in pieces, each on a flat map of its surroundings (see `planes`, which never loses anyone), widened there, and
-put together with the area. Everyone within the distance is inside; the new border lies less than 3 % of the distance farther out.
+The border is cut into pieces. Each piece is widened on a flat map of its surroundings (see `planes`: such a map never makes
+distances longer) and united with the area. Everyone within the distance is inside; the new border lies less than 3 % of the
+distance farther out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Indices = NDArray[np.int64]
 
 #: Within this of its middle a flat map is exact to 0.4 %, cells and polar caps included.
 MAX_BUFFER_KM = 100.0
-#: Of the distance: what may be lost on the way to the map, by thinning, and on the way back. It is all made up for.
+#: Shares of the distance that may be lost: by each change between ground and map, and by thinning. The buffer is enlarged
+#: by both.
 BEND, THIN = 1 / 400, 1 / 100
 #: Metres: below this nothing is lost, so a buffer of some metres may reach that much farther.
 LEAST_M = 0.5
@@ -92,7 +94,7 @@ def _border(geometry: BaseGeometry, within_m: float, pointer: str) -> Iterator[t
 
 
 def _pieces(lon_lat: Floats, within_m: float) -> Indices:
-    """Into how many pieces to cut each edge, so that it is as good as straight on a map of its surroundings."""
+    """Returns into how many pieces to cut each edge, so that each is nearly straight on a map of its surroundings."""
     x, y = np.abs(np.diff(lon_lat, axis=0)).T * DEGREE_M
     steep = np.radians(np.abs(lon_lat[:, 1]))
     low, high = np.minimum(steep[:-1], steep[1:]), np.maximum(steep[:-1], steep[1:])

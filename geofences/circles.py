@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 # 64 vertices would reach past the circle by 0.12 %, 128 by 0.03 %.
 FEWEST_VERTICES = 128
-# Near a pole a circle bends sharply in lon/lat, so vertices are doubled until the polygon encloses it, up to here.
+# Near a pole a circle bends sharply in lon/lat, so vertices are doubled up to this number until the polygon encloses it.
 MOST_VERTICES = 8_192
 # Room for the edges, which are straight in lon/lat while the circle is round on the ground.
 MARGIN = 1.001
@@ -42,9 +42,9 @@ class Circle:
 
 
 def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: bool = False) -> Outline:
-    """The area of a circle, made wider by a distance; no less than it, or if it `excludes`, no more. A point, which a circle of radius 0 is, has no area of its own.
+    """Returns the area of a circle, widened by `wider_km`. It encloses the circle, or if it `excludes`, lies inside it.
 
-    Raises InvalidGeometry for a centre off the earth or a radius that makes no area.
+    A circle of radius 0 is a point without an area of its own. Raises InvalidGeometry for a centre off the earth or a radius that makes no area.
     """
     lon, lat = asked.lon_lat
     if not (math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90):

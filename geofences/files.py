@@ -4,8 +4,8 @@ A `.regions` file is a zip (LZMA) of three members:
 
 * `table.json`: `{"source": {...}, "grid": n, "regions": [{"code", "name", "kind", "parent", "country", "km2", "names"}, ...]}`
 * `counts`: little endian u32: for each region its number of polygons, for each polygon its rings, for each ring its vertices
-* `vertices`: lon, lat of every vertex in steps of 1/n degree, each as the difference to the vertex before, zigzag coded
-  (0, -1, 1, -2, ...) in 32 bits, all first bytes together, then all second bytes, and so on: so it packs to a third
+* `vertices`: lon, lat of every vertex in steps of 1/n degree. Each is the difference to the vertex before, zigzag coded
+  (0, -1, 1, -2, ...) in 32 bits. All first bytes come first, then all second bytes, and so on, which packs to a third
 
 A folder of such files has one `numbers.csv`: the number of each code, given once and never again to another.
 """
@@ -53,7 +53,7 @@ class Source:
 
     name: str  # who made the data, and which edition
     licence: str
-    attribution: str  # required text wherever the regions are shown
+    attribution: str  # text that must accompany every display of the regions
     package: str = ""  # what it was rebuilt from
 
 

@@ -66,7 +66,7 @@ class ImportReport:
     assumed_lon_lat: bool = False  # the file names no coordinate system, and its numbers can be degrees
     renamed: tuple[
         str, ...
-    ] = ()  # codes of regions in whose names control characters became the letters they stand for
+    ] = ()  # codes of regions with control characters in the name, which were replaced by letters
     repaired: tuple[str, ...] = ()  # codes of regions with an outline that crossed itself and was made valid
 
 

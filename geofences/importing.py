@@ -1,8 +1,9 @@
-"""A file of regions into a folder of one's own: read, checked against the library, tried on a copy, then stored. Whole or not at all.
+"""Imports a file of regions into a folder: reads it, checks it against the library, tries it on a copy, then stores it.
 
-A process that serves requests must not load geopandas, so an import can run in a process of its own, `python -m geofences.importing FILE FOLDER NAME`: with
-the order as a line of JSON on its standard input, which stays open as long as the caller wants the import; a line of JSON for each step on its standard
-output, and a last one with the report or the refusal.
+An import stores all regions of the file or none. A process that serves requests must not load geopandas, so an import can run
+in a process of its own: `python -m geofences.importing FILE FOLDER NAME`. It reads the order as a line of JSON from its
+standard input, which the caller keeps open as long as it wants the import. It writes a line of JSON for each step to its
+standard output, and a last one with the report or the refusal.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Step = Callable[[str, int], None]
 #: Lower priority than the senders, and first to be killed if memory runs out: a file at its limit takes some gigabytes.
 NICENESS, FIRST_TO_GO = 10, "1000"
 MEMORY_BYTES = 8 * 1024**3
-#: Of one file that it writes: what 1 GB of GeoJSON comes to is a tenth of this.
+#: Limit of one file that it writes. The regions of 1 GB of GeoJSON take a tenth of this.
 FILE_BYTES = 1 << 30
 STDIN = 0
 PROBLEMS_TOLD = 100
@@ -50,9 +51,10 @@ class FaultyFileError(LibraryError):
 def import_file(
     file: Path, folder: Path, name: str, order: Order, step: Step = lambda _step, _regions: None
 ) -> dict[str, Any]:
-    """Imports a file under a name, or only checks it, and answers the report. A file of that name is replaced.
+    """Imports a file under a name, or only checks it, and returns the report. Replaces a file of that name.
 
-    Nobody else imports from what is checked until it is stored. Raises FaultyFileError for faults of single features, and other GeofenceErrors.
+    From the check to the storing no other import can change the folder. Raises FaultyFileError for faults of single
+    features, and other GeofenceErrors.
     """
     if order.country is not None:
         _check_country(order.country, Library.load(added=folder))

@@ -1,9 +1,11 @@
 """Where regions lie: which contain a point, and which an area overlaps, by how much.
 
-Regions of several levels lie over one another; the smallest at a place is its leaf. Coasts and lake shores are generalised, so
-a place in the water just off a region counts as that region's. A gap between the parts of a region counts to the nearest of them
-too, but not where parts are simply not known: a few communes of a département were imported, and the rest is the département's own.
-Whoever names regions means those people too: the regions' ground is grown by what is nearest to them, and by no ground of another region.
+Regions of several levels overlap; the smallest at a place is its leaf. Coasts and lake shores are generalised, so a place in
+the water just off a region counts as that region's. A gap between the parts of a region counts to the nearest part. If only
+a few parts are known (some communes of a département were imported), the rest is the region's own ground and not a gap.
+
+A target that names regions includes the people off their shores. So `shore` adds the area that is nearest to the regions,
+but no ground of another region.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ NOWHERE = -1
 FILLED = 0.9
 # A square metre: what rounding leaves of ground that two regions share along their border.
 NOTHING_KM2 = 1e-6
-# Degrees, a decimetre: a spot of what was cut may lie off the border by what rounding makes of it, and no farther.
+# Degrees, a decimetre: rounding may put a point of a cut piece this far off the border.
 ROUNDED = 1e-6
 # Degrees: what GEOS cuts wrongly it cuts again with all positions on this grid, which it never did wrongly.
 GRID = 1e-7
@@ -66,8 +68,11 @@ class RegionIndex:
         parents: Positions,
         fitted: NDArray[np.bool_] | None = None,
     ) -> None:
-        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none. `fitted` marks the regions whose parts lie
-        inside them and do not overlap, as in the shipped library. The index measures the other regions, which takes longer.
+        """Builds the index, with one element of each array per region.
+
+        `depths` grow from country to city. `parents` are positions, NOWHERE for none. `fitted` marks regions with parts that
+        lie inside them and do not overlap, as in the shipped library. The index measures the parts of other regions, which
+        takes longer.
         """
         self._km2 = km2
         self._geometries = geometries
@@ -77,7 +82,7 @@ class RegionIndex:
         self._rank = np.empty(len(order), np.int64)
         self._rank[order] = np.arange(len(order))
         self._by_rank = order
-        # The parts of a region that is filled cover it, but for gaps, so that it has no ground of its own.
+        # The parts of a filled region cover it except for gaps, so it has no ground of its own.
         is_filled = self._filled(np.zeros(len(km2), np.bool_) if fitted is None else fitted)
         self._leaves = np.flatnonzero(~is_filled)  # those with ground of their own
         self.is_leaf = np.append(~is_filled, [False])  # NOWHERE is the last
@@ -96,7 +101,7 @@ class RegionIndex:
         return filled
 
     def _fills(self, parts: Positions, region: int) -> bool:
-        """Whether parts cover a region by what of them lies inside it: parts may reach into the sea, and lie over each other."""
+        """Returns whether parts cover a region. Counts only their area inside it, once: parts may overlap or reach into the sea."""
         least, outline = FILLED * self._km2[region], self._geometries[region]
         is_inside = _covered(outline, self._geometries[parts])
         inside = self._geometries[parts[is_inside]]
@@ -122,7 +127,10 @@ class RegionIndex:
         return found
 
     def shore(self, named: Positions, outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-        """Returns the area off some regions, with their joint `outline`, in which points belong to them by `leaves`; see `shore_of`."""
+        """Returns the area off some regions in which `leaves` gives points to them; see `shore_of`.
+
+        `outline` is the outline of the regions together.
+        """
         own = np.zeros(len(self._parents), np.bool_)  # some of these, or below one of them
         own[named] = True
         wider = self._parents
@@ -152,7 +160,7 @@ class RegionIndex:
     def overlaps(self, area: shapely.Geometry) -> tuple[Positions, Floats]:
         """The regions that share ground with an area, largest share first, and how much of each it covers, in true area.
 
-        Those the area covers whole are told by a prepared test; only the rest are cut (7 s becomes 35 ms for a continent).
+        A prepared test finds those that the area covers whole; only the rest are cut (35 ms for a continent, not 7 s).
         """
         whole, partly = self._met(area)
         cut = areas_km2(_shared(area, self._geometries[partly]))
@@ -163,7 +171,7 @@ class RegionIndex:
         return regions[order], shares[order]
 
     def is_tangled(self, area: shapely.Geometry) -> bool:
-        """Whether to tell what an area `overlaps` would take too long."""
+        """Returns whether `overlaps` would take too long for an area."""
         _, partly = self._met(area)
         return too_tangled_with(area, self._geometries[partly])
 
@@ -223,7 +231,7 @@ def _overlaid(outlines: NDArray[np.object_]) -> bool:
 
 
 def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The ground that an area shares with each region. An overlay can be wrong without a word, so spots are looked at too."""
+    """Returns the ground that an area shares with each region. Also tests points of it, because an overlay can be wrong."""
     shared = shapely.intersection(area, regions)
     spots = shapely.point_on_surface(regions)
     lost = shapely.intersects(area, spots) & ~shapely.dwithin(shared, spots, ROUNDED)
@@ -240,7 +248,7 @@ def _is_elsewhere(shared: NDArray[np.object_], area: shapely.Geometry) -> NDArra
 
 
 def shore_reach(outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-    """What lies within `SHORE_DEGREES` of an outline, and twice `THIN` more at most; if it goes `inwards`, `SLACK` less at most."""
+    """Returns the area within `SHORE_DEGREES` of an outline, at most twice `THIN` wider, or with `inwards` `SLACK` narrower."""
     if inwards:
         wide = shapely.buffer(outline, SHORE_DEGREES, quad_segs=2 * QUARTER)
     else:
@@ -252,11 +260,11 @@ def shore_reach(outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry
 def shore_of(
     outline: BaseGeometry, within: BaseGeometry, others: Geometries, leaves: Geometries, *, inwards: bool = False
 ) -> BaseGeometry:
-    """The ground nearest to what has this outline, `within` its reach, on which no other region lies; empty if all of it is in
-    the outline already.
+    """Returns the area `within` reach of an outline that is nearer to it than to other regions and in none of them.
 
-    `others` are the outlines of the regions that it meets, `leaves` those to one of which a place in it could be nearer. In
-    doubt the shore is a little wider, or if it goes `inwards`, for excluding, a little narrower.
+    Returns an empty area if all of that is in the outline already. `others` are the outlines of the regions that the reach
+    meets. `leaves` are the outlines of regions that may be nearer to some place in it. In doubt the shore is a little wider,
+    or with `inwards` (for an exclusion) a little narrower.
     """
     box = shapely.envelope(within)  # sooner cut by than what is in it
     open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, box)))
@@ -289,7 +297,7 @@ def _polygons(geometry: BaseGeometry) -> shapely.MultiPolygon:
 
 
 def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """Those that are wider than `SLACK` somewhere; narrower gaps are everybody's who borders on them."""
+    """Returns the polygons that are wider than `SLACK` somewhere. A narrower gap belongs to all regions that border on it."""
     parts = shapely.get_parts(polygons)
     is_wide = 2 * shapely.area(parts) > SLACK * shapely.length(parts)  # on average, so somewhere
     is_wide[~is_wide] = ~shapely.is_empty(shapely.buffer(parts[~is_wide], -SLACK / 2))

@@ -1,7 +1,8 @@
 """The part of an area outside a jurisdiction. Only land of regions counts: open water belongs to no jurisdiction.
 
-A border that was drawn twice is no ground outside. It is known by being little of the area and near the jurisdiction everywhere: of a
-large area a small share is a town, and a small area may lie along a border as a whole.
+Two drawings of one border differ, and the difference does not count as outside. It is a small share of the area and
+everywhere near the jurisdiction. Both conditions are needed: a small share of a large area can be a town, and a small area
+can lie wholly along a border.
 """
 
 from __future__ import annotations

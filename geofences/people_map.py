@@ -1,15 +1,16 @@
 """A noisy map of people: estimates how many people an area holds without revealing where a person lives.
 
-Two exact counts of 20 or more, subtracted, show a single household, and noise in each answer averages out. Therefore every estimate
-is a sum over the leaves of one map that is built in advance, and no number of questions gets more out of the map than it holds.
+The difference of two exact counts can reveal a single household, and noise drawn anew for each answer averages out. So every
+estimate is a sum over the leaves of one map, which is built in advance. No number of questions reveals more than this map.
 
 A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least about `LEAST`
 people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in the area.
 
-A secret key and the name of the leaf determine the noise, so that the same people give the same map in every process. A leaf has one
-number of noise for all columns and populations and for ever: whoever registers invented people until the count has passed many steps has
-nothing to average. Before the noise is added, a count is rounded to the middle of a step; the key determines where the steps of a leaf
-begin. One household that comes or goes changes nothing unless its leaf crosses the edge of a step, and an attacker does not know that edge.
+A secret key and the name of the leaf determine the noise, so the same people give the same map in every process. A leaf has
+one number of noise for all columns and populations, which never changes. So an attacker who registers invented people until
+the count has passed many steps cannot average the noise away. Before the noise is added, a count is rounded to the middle of
+a step. The key determines where the steps of a leaf begin. One household more or less changes a count only if it crosses the
+edge of a step, which an attacker does not know.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FINEST = 17
 GATHERED = 20
 #: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two squares.
 DEEPEST = 2 * FINEST
-#: Standard deviation of the noise of a count, and of the number of people from which a square is a leaf of its own.
+#: Standard deviation of the noise of a count, and of the number of people that a square needs to be a leaf.
 NOISE, LEAST_NOISE = 12.0, 10.0
 #: Width of the steps to which a count is rounded before its noise is added.
 STEP = 24
@@ -82,7 +83,7 @@ class Noise:
         self._population = population
 
     def least(self, depths: NDArray[np.uint8], codes: Words, column: int = 0) -> Floats:
-        """How many people make a leaf of each square, or how many of a column are counted for it alone."""
+        """Returns how many people each square needs to be a leaf, or how many of a column to count it alone."""
         return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, column + 1))[:, column]
 
     def noisy(self, depths: NDArray[np.uint8], codes: Words, counts: Counts) -> Floats:
@@ -130,10 +131,11 @@ class Leaves:
 
     @classmethod
     def build(cls, squares: Words, counts: Counts, noise: Noise) -> Leaves:
-        """The leaves of people in finest squares (ascending, each once), shape (squares, columns), the first column people.
+        """Builds the leaves from counts by finest square (ascending, each once).
 
-        From the deepest up, a box is a leaf once enough people are in it who are in no leaf below it. At the depth `GATHERED` the few who
-        are left beside a leaf join it: otherwise a lone town would lose them to a leaf as large as a country.
+        `counts` has the shape (squares, columns); the first column counts people. From the deepest level up, a box becomes
+        a leaf once it holds enough people outside of the leaves below it. At the depth `GATHERED` the few people left beside
+        a leaf join it. Otherwise those of a lone town would go to a leaf as large as a country.
         """
         depths, codes, exact = list[NDArray[np.uint8]](), list[Words](), list[Counts]()
         for depth in range(DEEPEST, -1, -1):
@@ -157,9 +159,10 @@ class Leaves:
         return replace(bare, counts=bare._noisy(np.concatenate(exact)[order], noise))
 
     def _noisy(self, exact: Counts, noise: Noise) -> Floats:
-        """The counts of the leaves with their noise. A column of which a leaf has few is counted for that leaf and those around it
-        together, or the noise of many leaves would be more than the people of a channel that few use; the leaves share such a
-        count by their people.
+        """Returns the counts of the leaves with their noise.
+
+        If a leaf has few people of a column, the leaf and those around it are counted together and share the count by their
+        people. Otherwise the noise of many leaves would exceed the number of people with a rare channel.
         """
         people = noise.noisy(self.depths, self.codes, exact[:, :1])[:, 0]
         columns = [people]
@@ -173,7 +176,7 @@ class Leaves:
         return np.column_stack(columns)
 
     def _together(self, counts: NDArray[np.int64], least: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The counts with those of the leaves inside that have too few, and for each leaf the one that counts for it."""
+        """Returns the counts, each with the counts of inner leaves that are too small, and the counting leaf of each leaf."""
         head = np.arange(len(self))
         for depth in range(DEEPEST, 0, -1):
             few = np.flatnonzero((self.depths == depth) & (counts < least))

@@ -1,9 +1,9 @@
 """Flat maps: of a part of the earth, in metres (`Plane`), and a web map's, on which an operator draws long edges (`as_drawn`).
 
 A `Plane` touches the ellipsoid at a point, and is seen from straight above.
-Nothing is farther apart on such a map than on the ground, since looking straight down shortens and never lengthens. So whatever
-lies within a distance on the ground lies within it on the map; the other way round the map is wrong by 0.1 % at 300 km from the
-point, 0.4 % at 550 km.
+No two points are farther apart on such a map than on the ground, because the view from above shortens distances and never
+lengthens them. So a point within a distance on the ground is also within it on the map. In the other direction the map is
+wrong by 0.1 % at 300 km from the point, and by 0.4 % at 550 km.
 
 A web map draws the edge between two positions straight on its own, mercator, map; positions are matched with edges straight in
 lon/lat. Over a city the two are one; on a diagonal of 130 km they are 300 m apart, on one of 900 km 8 km. So a long edge gets

@@ -1,12 +1,12 @@
-"""What a calculation made of an outline: valid, of polygons alone, and without slivers; its true area; and how tangled outlines are.
+"""Cleans the result of a calculation: valid, only polygons, no slivers. Also measures true area and how tangled outlines are.
 
 Slivers are the parts and holes of no area that overlays leave along borders. They contain no people, and GEOS fails on them: an area of a
 town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that town's ground (GEOS 3.14.1).
 
-The work that validating, mending or uniting outlines will cost is estimated before it is begun. It grows with the pairs of edges that may
-cross. An outline of the allowed 100,000 vertices drawn with malice can hold thousands of millions of them (measured: 143 s to validate a comb
-of long slanting teeth, 66 s to mend 4,000 random points), while real coasts have fewer than ten an edge. Counting stops as soon as there are
-too many.
+The cost of validating, mending or uniting outlines is estimated first. It grows with the pairs of edges that may cross. A
+malicious outline of the allowed 100,000 vertices can have thousands of millions of pairs (measured: 143 s to validate a comb
+of long slanting teeth, 66 s to mend 4,000 random points). Real coasts have fewer than ten per edge. Counting stops as soon
+as there are too many.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def polygons_of(geometry: shapely.Geometry) -> shapely.MultiPolygon:
 
 
 def ground(geometry: BaseGeometry) -> MultiPolygon:
-    """The polygons of a geometry as a new MultiPolygon, sharing nothing with it, without parts and holes of no area; lines and points fall
-    out. No position is moved, so a point on a border stays on it.
+    """Returns the polygons of a geometry as a new MultiPolygon, without lines, points, and parts and holes of no area.
+
+    It shares nothing with the geometry. No position is moved, so a point on a border stays on it.
     """
     parts = shapely.get_parts(geometry)
     is_ground = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > NO_GROUND)

@@ -130,7 +130,7 @@ def unpack(blob: bytes | memoryview) -> Records:
 
 
 def left(record: bytes) -> bytes:
-    """What a record becomes when its subscriber is leaving it: where and who stay, the place kind stays, and it is in doubt."""
+    """Returns the record for a subscriber who is leaving this place: same number, position and place kind, marked as in doubt."""
     if len(record) != SIZE:
         raise ValueError(f"a record has {SIZE} bytes, not {len(record)}")
     flags = int.from_bytes(record[12:], "little")

@@ -89,8 +89,10 @@ class Library:
         index: RegionIndex | None = None,
         fitted: Container[str] = (),
     ) -> None:
-        """With drawn regions: `base` is the library without them, `index` is its index, and its regions come first. `fitted` are the codes
-        of regions whose parts are known to lie inside them and side by side.
+        """`fitted` are the codes of regions with parts that lie inside them and do not overlap.
+
+        For a library with drawn regions, `base` is the library without them and `index` is its index. The regions of
+        `base` come first.
 
         Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child.
         """

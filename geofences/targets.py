@@ -1,5 +1,6 @@
-"""What was asked for, and the area it comes to: regions, polygons, circles and rings, made wider by a buffer, less what is excluded,
-as one MultiPolygon.
+"""Resolves a target to its area: regions, polygons, circles and rings, widened by a buffer, minus exclusions.
+
+The area is one MultiPolygon.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Target(Selection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """What a target comes to. Others may have the geometry, too: shapely prepares in place, so prepare a copy."""
+    """The area of a target. Its geometry may be shared: shapely prepares in place, so prepare a copy."""
 
     geometry: MultiPolygon  # valid, WGS84 lon/lat, within -180..180, with the shores of regions
     km2: float  # true area, without shores
@@ -136,7 +137,7 @@ def _share_ground(one: BaseGeometry, other: BaseGeometry) -> bool:
 
 
 def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_Found]) -> BaseGeometry:
-    """The area with the shores of the regions it is made of, and without those of the regions that it leaves out."""
+    """Returns the area with the shores of the target's regions, and without the shores of the excluded regions."""
     more, less = ([one.shore for one in found if not one.shore.is_empty] for found in (wanted, unwanted))
     if more:
         outlines = [one.geometry for one in unwanted]

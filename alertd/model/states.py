@@ -62,7 +62,8 @@ UNWATCHED = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 #: The public sees an alert's photos in `SHOWN`, no longer in `NO_LONGER_SHOWN`, and not yet in other states.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
-#: States that removed the alert's photos. They stay hidden, even if the alert is reopened.
+#: States in which an alert has taken its photos away. Staff no longer see them, even if another alert that is still to come
+#: has them, too.
 TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
 
 #: States in which people know the alert or may be notified again.
