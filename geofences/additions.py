@@ -1,7 +1,8 @@
-"""Adds an installation's own regions to the shipped ones: a folder of region files that `Library.load(added=...)` reads.
+"""Adds an installation's own regions to the shipped ones: a folder of region files that `Library.load(added=...)`
+reads.
 
-An import calls `qualified`, then `prefixed` if codes begin with the parent's code, then `placed` and `problems`. If there are
-no problems, it calls `install`.
+An import calls `qualified`, then `prefixed` if codes begin with the parent's code, then `placed` and `problems`. If
+there are no problems, it calls `install`.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ class Problem:
 def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
     """The rows with codes that no other country's can be mistaken for.
 
-    A code of digits may occur in several countries: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a file
-    of one country has such codes, all its codes get the country in front (FR-41091). They do not if the library has codes of
-    digits for that country. A parent may be written either way.
+    A code of digits may occur in several countries: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a
+    file of one country has such codes, all its codes get the country in front (FR-41091). They do not if the library
+    has codes of digits for that country. A parent may be written either way.
     """
     bare = {region.country for region in library.regions if region.code.isdigit()}
     own = {row.code for row in rows}
@@ -128,8 +129,8 @@ def problems(
 ) -> tuple[Problem, ...]:
     """Returns the reasons against adding these regions to a library, in the order of the rows.
 
-    With `replace` a region may replace one of the same code that lies elsewhere. `exclaves` are the codes of regions that
-    are part of a parent but lie outside of its outline.
+    With `replace` a region may replace one of the same code that lies elsewhere. `exclaves` are the codes of regions
+    that are part of a parent but lie outside of its outline.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}
@@ -151,9 +152,9 @@ def install(
 ) -> Path:
     """Stores regions in a folder as one file, whole or not at all; a file of that name is replaced.
 
-    If two run at once, one waits and is then checked against the result of the other. `library` is the library to extend:
-    every parent must be in it or among the rows, and be wider. `geometries` are those of `ImportReport`. Raises LibraryError
-    before anything is written.
+    If two run at once, one waits and is then checked against the result of the other. `library` is the library to
+    extend: every parent must be in it or among the rows, and be wider. `geometries` are those of `ImportReport`. Raises
+    LibraryError before anything is written.
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
@@ -188,7 +189,9 @@ def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -
 
 
 def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | None:
-    """The region of a row's country that is nearest to it and wider, of those equally near the narrowest; None beyond `SHORE_DEGREES`."""
+    """The region of a row's country that is nearest to it and wider, of those equally near the narrowest; None beyond
+    `SHORE_DEGREES`.
+    """
     wider = [
         region
         for region in library.regions

@@ -1,8 +1,8 @@
 """Foreign codes for regions of the library, such as CAP geocodes and the codes of national registers.
 
-A folder of region files may have one `aliases.csv`. Its columns are the scheme, the code, 1 or 0, and the codes of regions,
-separated by spaces. 1 means that the regions are exactly that place; 0 means that they contain it or are close to it. A code
-that differs from the library's only in its spelling needs no row (FIPS 06037 is US-06037).
+A folder of region files may have one `aliases.csv`. Its columns are the scheme, the code, 1 or 0, and the codes of
+regions, separated by spaces. 1 means that the regions are exactly that place; 0 means that they contain it or are close
+to it. A code that differs from the library's only in its spelling needs no row (FIPS 06037 is US-06037).
 """
 
 from __future__ import annotations
@@ -109,9 +109,11 @@ class Aliases:
         self._provinces = _provinces(own)
 
     def resolve(self, scheme: str, value: str) -> Alias | None:
-        """Returns the regions that a foreign code stands for, or those of a wider place if the code is unknown, or None.
+        """Returns the regions that a foreign code stands for, or those of a wider place if the code is unknown, or
+        None.
 
-        Schemes go by any of their names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`, `profile:CAP-CP:Location:0.3`.
+        Schemes go by any of their names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`,
+        `profile:CAP-CP:Location:0.3`.
         """
         called = _CALLED.get(re.sub(r"[^a-z0-9]", "", scheme.casefold()))
         value, whole = value.strip().upper().replace("_", "-"), True
@@ -162,8 +164,8 @@ class Aliases:
 def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
     """Returns, by country and first digits, the common parent of all regions with codes that begin so.
 
-    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below a county, whose
-    own code begins with the same digits.
+    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below a county,
+    whose own code begins with the same digits.
     """
     found: dict[tuple[str, str], set[str]] = {}
     for code, region in own.items():

@@ -29,8 +29,9 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def unwound(lon_lat: Floats) -> Floats:
-    """A line without its edges of 360 degrees along a parallel, which lead nowhere: what follows is turned on. (Along a pole they
-    are how a map writes it, and stay.)
+    """A line without its edges of 360 degrees along a parallel, which lead nowhere: what follows is turned on.
+
+    (Along a pole they are how a map writes it, and stay.)
     """
     steps = np.diff(lon_lat, axis=0)
     nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)
@@ -42,7 +43,9 @@ def unwound(lon_lat: Floats) -> Floats:
 
 
 def leaps(lon_lat: Floats) -> NDArray[np.bool_]:
-    """Which edges of a line may mean two ways round: those of more than 180 degrees, but along a pole, where all longitudes meet."""
+    """Which edges of a line may mean two ways round: those of more than 180 degrees, but along a pole, where all
+    longitudes meet.
+    """
     at_pole = np.abs(lon_lat[:, 1]) == 90
     found: NDArray[np.bool_] = (np.abs(np.diff(lon_lat[:, 0])) > 180) & ~(at_pole[:-1] & at_pole[1:])
     return found

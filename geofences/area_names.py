@@ -1,4 +1,5 @@
-"""What a person would call an area: whole regions where it covers them, parts of them elsewhere, grouped by what they are part of.
+"""What a person would call an area: whole regions where it covers them, parts of them elsewhere, grouped by what they
+are part of.
 
 Says what is to be named, not how: words and their order are a language's own.
 """
@@ -19,14 +20,15 @@ from geofences.regions import Kind, Library, Region
 
 # A twentieth is acceptable: outlines are generalised, and drawn ones cut corners.
 WHOLE = 0.95
-# Less of a region is not worth a word, unless it is much of the area; and nothing is that is hardly any of it: outlines of
-# neighbours overlap.
+# Less of a region is not worth a word, unless it is much of the area; and nothing is that is hardly any of it: outlines
+# of neighbours overlap.
 WORTH_OF_REGION, WORTH_OF_AREA, WORTH_NOTHING = 0.25, 0.05, 0.002
 # Names in one breath; of more, the first two and how many others.
 MOST_NAMED, FIRST_NAMED = 3, 2
 # With more groups than these, wider regions are named instead.
 MOST_GROUPS = 3
-# Of the ground that a region has in the area: with more than this its parts lie over each other, as a quarter over its town.
+# Of the ground that a region has in the area: with more than this its parts lie over each other, as a quarter over its
+# town.
 OVERLAID = 1.05
 LEVELS = (Kind.CITY, Kind.PROVINCE, Kind.COUNTRY)
 
@@ -67,8 +69,8 @@ class _Group:
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
     """Returns the parts of a name for an area of this many km2. Empty for the high sea.
 
-    `found` is the result of `library.overlapping` for the area. Of a region with many parts, those with the region's name
-    come first, then those nearest to the middle of the area.
+    `found` is the result of `library.overlapping` for the area. Of a region with many parts, those with the region's
+    name come first, then those nearest to the middle of the area.
     """
     if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
         return (WORLD,)
@@ -118,8 +120,8 @@ def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Fo
 
 
 def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
-    """A region's parts without those that lie in another of them: quarters of a town are named where they are all of the area, else the
-    town is. `km2` is what the area has of the region, `of_area` all of it.
+    """A region's parts without those that lie in another of them: quarters of a town are named where they are all of
+    the area, else the town is. `km2` is what the area has of the region, `of_area` all of it.
     """
     if sum(share * part.km2 for part, share in parts) <= OVERLAID * km2:
         return parts
@@ -132,7 +134,9 @@ def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
 
 
 def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:
-    """Yields the regions covered whole, then those covered in part: first the parent's namesake, then the nearest to `middle`."""
+    """Yields the regions covered whole, then those covered in part: first the parent's namesake, then the nearest to
+    `middle`.
+    """
     above = None if parent is None else _named(library, library.get(parent))
     like = "" if above is None else fold(above.region.name)
     for regions, partly in ((group.whole, False), (group.partly, True)):

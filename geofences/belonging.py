@@ -20,16 +20,17 @@ from geofences.regions import Library
 
 Geometries = NDArray[np.object_]
 
-#: Smallest shared part of the larger of two outlines if both show the same place, in different editions or sources. Madrid's
-#: postal code 28001 shares nothing with the municipality 28001.
+#: Smallest shared part of the larger of two outlines if both show the same place, in different editions or sources.
+#: Madrid's postal code 28001 shares nothing with the municipality 28001.
 SAME_PLACE = 0.5
 #: Smallest part of a region that lies in its parent or off the parent's shore.
 MOSTLY = 0.5
-#: No part is larger than the whole, but outlines of two sources differ. Of 18,000 shipped regions all but one come to 1.01 of their
-#: parent at most; that one is a rock of 0.7 km2, to which so much is added.
+#: No part is larger than the whole, but outlines of two sources differ. Of 18,000 shipped regions all but one come to
+#: 1.01 of their parent at most; that one is a rock of 0.7 km2, to which so much is added.
 LARGER, LARGER_KM2 = 1.25, 1.0
-#: Outlines that were simplified separately overlap along their borders. Among 43,000 communes of France and Italy a pair
-#: overlaps by at most 0.6 km2. It overlaps by more than a tenth of the smaller commune only if that is below 0.2 km2.
+#: Outlines that were simplified separately overlap along their borders. Among 43,000 communes of France and Italy a
+#: pair overlaps by at most 0.6 km2. It overlaps by more than a tenth of the smaller commune only if that is below 0.2
+#: km2.
 SLIVER_KM2, SLIVER_SHARE = 0.5, 0.1
 #: One outline given twice, however small it is.
 SAME_SHARE = 0.6
@@ -75,7 +76,8 @@ def covered(
 ) -> tuple[Covered, ...]:
     """Returns the regions of the library whose middle lies in a new row of the same kind and another code.
 
-    Their ground would have two regions. Leaves out regions that a row replaces, and those in `going`, which are removed.
+    Their ground would have two regions. Leaves out regions that a row replaces, and those in `going`, which are
+    removed.
     """
     own, kinds = {row.code for row in rows}, {row.kind for row in rows}
     tree, box = shapely.STRtree(geometries), shapely.box(*shapely.total_bounds(geometries))
@@ -119,7 +121,10 @@ def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) 
 
 
 def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.float64]:
-    """Returns the share of each region that lies in an outline. If it is below `MOSTLY`, counts the shore of the outline, too."""
+    """Returns the share of each region that lies in an outline.
+
+    If it is below `MOSTLY`, counts the shore of the outline, too.
+    """
     whole = copy_of(outline)
     shapely.prepare(whole)
     shares = shapely.covers(whole, children).astype(np.float64)

@@ -1,8 +1,8 @@
 """An area made wider by a distance along the ground, anywhere on earth: across 180 degrees and round the poles too.
 
-The border is cut into pieces. Each piece is widened on a flat map of its surroundings (see `planes`: such a map never makes
-distances longer) and united with the area. Everyone within the distance is inside; the new border lies less than 3 % of the
-distance farther out.
+The border is cut into pieces. Each piece is widened on a flat map of its surroundings (see `planes`: such a map never
+makes distances longer) and united with the area. Everyone within the distance is inside; the new border lies less than
+3 % of the distance farther out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Indices = NDArray[np.int64]
 
 #: Within this of its middle a flat map is exact to 0.4 %, cells and polar caps included.
 MAX_BUFFER_KM = 100.0
-#: Shares of the distance that may be lost: by each change between ground and map, and by thinning. The buffer is enlarged
-#: by both.
+#: Shares of the distance that may be lost: by each change between ground and map, and by thinning. The buffer is
+#: enlarged by both.
 BEND, THIN = 1 / 400, 1 / 100
 #: Metres: below this nothing is lost, so a buffer of some metres may reach that much farther.
 LEAST_M = 0.5
@@ -115,7 +115,10 @@ def _cells(lon_lat: Floats) -> Indices:
 
 
 def _charts(cell: int, lon_lat: Floats) -> Iterator[tuple[Plane, BaseGeometry | None]]:
-    """The maps of a cell, each with the part of it that counts, None for all. Round a pole four turned ones have a quarter each."""
+    """The maps of a cell, each with the part of it that counts, None for all.
+
+    Round a pole four turned ones have a quarter each.
+    """
     if cell not in {NORTH, SOUTH}:
         (west, south), (east, north) = lon_lat.min(axis=0), lon_lat.max(axis=0)
         yield Plane((west + east) / 2, (south + north) / 2), None

@@ -1,7 +1,7 @@
 """True circles on the ground: every point within a geodesic distance of a centre, as a polygon.
 
-The polygon encloses the circle, so that it includes everyone inside; it reaches past it by less than 0.2 % of the radius. The
-polygon of an excluding circle lies inside it instead, by as little, so that it excludes no one outside.
+The polygon encloses the circle, so that it includes everyone inside; it reaches past it by less than 0.2 % of the
+radius. The polygon of an excluding circle lies inside it instead, by as little, so that it excludes no one outside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Floats = NDArray[np.float64]
 
 # 64 vertices would reach past the circle by 0.12 %, 128 by 0.03 %.
 FEWEST_VERTICES = 128
-# Near a pole a circle bends sharply in lon/lat, so vertices are doubled up to this number until the polygon encloses it.
+# Near a pole a circle bends sharply in lon/lat, so vertices are doubled up to this number until the polygon encloses
+# it.
 MOST_VERTICES = 8_192
 # Room for the edges, which are straight in lon/lat while the circle is round on the ground.
 MARGIN = 1.001
@@ -44,7 +45,8 @@ class Circle:
 def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: bool = False) -> Outline:
     """Returns the area of a circle, widened by `wider_km`. It encloses the circle, or if it `excludes`, lies inside it.
 
-    A circle of radius 0 is a point without an area of its own. Raises InvalidGeometry for a centre off the earth or a radius that makes no area.
+    A circle of radius 0 is a point without an area of its own. Raises InvalidGeometry for a centre off the earth or a
+    radius that makes no area.
     """
     lon, lat = asked.lon_lat
     if not (math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90):

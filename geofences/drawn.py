@@ -1,4 +1,7 @@
-"""Regions that operators draw and name ("our patrol area"). They lie across all others: they are part of no region, and no point belongs to one."""
+"""Regions that operators draw and name ("our patrol area").
+
+They lie across all others: they are part of no region, and no point belongs to one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ SOURCE, LICENCE = "drawn by an operator", "not stated"
 
 
 def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repair, ...]]:
-    """Returns a drawn shape (in the form of `shapes.polygon`) on the library's grid, and its repairs. Raises InvalidGeometry."""
+    """Returns a drawn shape (in the form of `shapes.polygon`) on the library's grid, and its repairs.
+
+    Raises InvalidGeometry.
+    """
     found = polygon(drawn, pointer)
     try:
         (shape,) = files.quantise(np.array([found.geometry], dtype=object), files.OWN_GRID)

@@ -1,4 +1,5 @@
-"""What can be wrong with a target, a region or a region file: one tree, every fault with a sentence that says what to do.
+"""What can be wrong with a target, a region or a region file: one tree, every fault with a sentence that says what to
+do.
 
 * GeofenceError
   * TargetFault: one fault; `pointer` is a JSON pointer relative to the target

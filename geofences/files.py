@@ -97,7 +97,10 @@ def quantise(geometries: Geometries, grid: int) -> Geometries:
 
 
 def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometries, grid: int) -> None:
-    """Writes a region file; the geometries must come from `quantise` with the same grid. The bytes depend on the content alone."""
+    """Writes a region file; the geometries must come from `quantise` with the same grid.
+
+    The bytes depend on the content alone.
+    """
     coordinates, counts = _taken_apart(geometries)
     steps = np.rint(coordinates * grid).astype(np.int32)
     table = {"source": asdict(source), "grid": grid, "regions": [asdict(row) for row in rows]}
@@ -146,7 +149,9 @@ def read_numbers(folder: Path) -> dict[str, int]:
 
 
 def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:
-    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes. None is changed or reused.
+    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes.
+
+    None is changed or reused.
 
     Of two imports at once one waits for the other.
     """

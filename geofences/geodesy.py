@@ -21,7 +21,8 @@ VINCENTY_ROUNDS = 6
 
 
 def destinations(lon_lat: tuple[float, float], bearings: Floats, distance_m: float) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes (degrees) at one distance from a point, one for each bearing (radians, clockwise from north).
+    """Longitudes and latitudes (degrees) at one distance from a point, one for each bearing (radians, clockwise from
+    north).
 
     Longitudes are continuous about the start and may therefore pass 180. Millimetres of error: T. Vincenty, "Direct and
     inverse solutions of geodesics on the ellipsoid", Survey Review 176 (1975); the direct solution always converges.
@@ -58,7 +59,9 @@ def _arc(start: Floats, cos2_a: Floats, distance_m: float) -> tuple[Floats, Floa
 
 
 def north_pole_m(lat: float) -> float:
-    """How far the north pole is along the meridian (metres), by the usual series in the third flattening (error < 1 mm)."""
+    """How far the north pole is along the meridian (metres), by the usual series in the third flattening (error < 1
+    mm).
+    """
     return _meridian_m(90.0) - _meridian_m(lat)
 
 

@@ -1,7 +1,8 @@
-"""Reads regions from GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports on them.
+"""Reads regions from GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports on
+them.
 
-The only user of geopandas; a process that serves requests must not import this module. Nothing is stored here, and a file with a problem
-gives no region at all: `additions.install` stores what came through.
+The only user of geopandas; a process that serves requests must not import this module. Nothing is stored here, and a
+file with a problem gives no region at all: `additions.install` stores what came through.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def read_regions(
 ) -> ImportReport:
     """Reads and checks the regions of a file.
 
-    `kind` is one of country, province, county, city; `country` the ISO 3166-1 alpha-2 code of all of them. Raises LibraryError
-    when the file cannot be read or is too large, has no such column, or has several layers that could be meant and none is
-    named; faults of single features are reported instead.
+    `kind` is one of country, province, county, city; `country` the ISO 3166-1 alpha-2 code of all of them. Raises
+    LibraryError when the file cannot be read or is too large, has no such column, or has several layers that could be
+    meant and none is named; faults of single features are reported instead.
     """
     kind = Kind(kind)
     source = _source(path)
@@ -214,7 +215,10 @@ def _check_fields(columns: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def _in_lon_lat(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, str | None]:
-    """The features in lon/lat, and what they were in before. A file that does not say is taken as lon/lat if it can be that."""
+    """The features in lon/lat, and what they were in before.
+
+    A file that does not say is taken as lon/lat if it can be that.
+    """
     if frame.crs is None:
         west, south, east, north = frame.total_bounds if len(frame) else (0, 0, 0, 0)
         if min(west, south) < -540 or max(east, north) > 540 or south < -90 or north > 90:
@@ -296,7 +300,10 @@ class _Outlines:
 
 
 def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) -> _Outlines:
-    """The outlines as a region file keeps them; those that cannot be kept are problems. That they are lon/lat may be `assumed`."""
+    """The outlines as a region file keeps them; those that cannot be kept are problems.
+
+    That they are lon/lat may be `assumed`.
+    """
     flat = shapely.force_2d(given)
     problems = tuple(_shape_problems(codes, flat, assumed=assumed))
     if problems:

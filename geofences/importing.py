@@ -1,9 +1,9 @@
 """Imports a file of regions into a folder: reads it, checks it against the library, tries it on a copy, then stores it.
 
-An import stores all regions of the file or none. A process that serves requests must not load geopandas, so an import can run
-in a process of its own: `python -m geofences.importing FILE FOLDER NAME`. It reads the order as a line of JSON from its
-standard input, which the caller keeps open as long as it wants the import. It writes a line of JSON for each step to its
-standard output, and a last one with the report or the refusal.
+An import stores all regions of the file or none. A process that serves requests must not load geopandas, so an import
+can run in a process of its own: `python -m geofences.importing FILE FOLDER NAME`. It reads the order as a line of JSON
+from its standard input, which the caller keeps open as long as it wants the import. It writes a line of JSON for each
+step to its standard output, and a last one with the report or the refusal.
 """
 
 from __future__ import annotations

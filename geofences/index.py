@@ -1,11 +1,12 @@
 """Where regions lie: which contain a point, and which an area overlaps, by how much.
 
-Regions of several levels overlap; the smallest at a place is its leaf. Coasts and lake shores are generalised, so a place in
-the water just off a region counts as that region's. A gap between the parts of a region counts to the nearest part. If only
-a few parts are known (some communes of a département were imported), the rest is the region's own ground and not a gap.
+Regions of several levels overlap; the smallest at a place is its leaf. Coasts and lake shores are generalised, so a
+place in the water just off a region counts as that region's. A gap between the parts of a region counts to the nearest
+part. If only a few parts are known (some communes of a département were imported), the rest is the region's own ground
+and not a gap.
 
-A target that names regions includes the people off their shores. So `shore` adds the area that is nearest to the regions,
-but no ground of another region.
+A target that names regions includes the people off their shores. So `shore` adds the area that is nearest to the
+regions, but no ground of another region.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Floats = NDArray[np.float64]
 Geometries = NDArray[np.object_]
 
 NOWHERE = -1
-# Of a region's ground, by its parts: with less, what they leave is no gap but its own. Of Switzerland its lakes leave 5 %.
+# Of a region's ground, by its parts: with less, what they leave is no gap but its own. Of Switzerland its lakes leave 5
+# %.
 FILLED = 0.9
 # A square metre: what rounding leaves of ground that two regions share along their border.
 NOTHING_KM2 = 1e-6
@@ -37,7 +39,8 @@ ROUNDED = 1e-6
 GRID = 1e-7
 # Points looked up at once: about ten candidate regions each keeps the work below 100 MB.
 POINTS_AT_ONCE = 100_000
-#: Natural Earth's coast leaves 1.7 % of the world's places at sea; within a tenth of a degree 97 % of those find their region.
+#: Natural Earth's coast leaves 1.7 % of the world's places at sea; within a tenth of a degree 97 % of those find their
+#: region.
 SHORE_DEGREES = 0.1
 #: Outlines are thinned by this before they are grown, and grown by as much more: Canada then takes a third of the time.
 THIN = 0.01
@@ -55,8 +58,8 @@ _EARTH = shapely.box(-180, -90, 180, 90)
 class RegionIndex:
     """A spatial index over regions, by their position in the arrays it was made of.
 
-    Safe to use from several threads: searches for points prepare the regions in place, so one lock lets one of them run at a
-    time. Nothing else takes it: an area may take seconds to be cut, and a registration must not wait for that.
+    Safe to use from several threads: searches for points prepare the regions in place, so one lock lets one of them run
+    at a time. Nothing else takes it: an area may take seconds to be cut, and a registration must not wait for that.
     """
 
     def __init__(
@@ -70,9 +73,9 @@ class RegionIndex:
     ) -> None:
         """Builds the index, with one element of each array per region.
 
-        `depths` grow from country to city. `parents` are positions, NOWHERE for none. `fitted` marks regions with parts that
-        lie inside them and do not overlap, as in the shipped library. The index measures the parts of other regions, which
-        takes longer.
+        `depths` grow from country to city. `parents` are positions, NOWHERE for none. `fitted` marks regions with parts
+        that lie inside them and do not overlap, as in the shipped library. The index measures the parts of other
+        regions, which takes longer.
         """
         self._km2 = km2
         self._geometries = geometries
@@ -101,7 +104,10 @@ class RegionIndex:
         return filled
 
     def _fills(self, parts: Positions, region: int) -> bool:
-        """Returns whether parts cover a region. Counts only their area inside it, once: parts may overlap or reach into the sea."""
+        """Returns whether parts cover a region.
+
+        Counts only their area inside it, once: parts may overlap or reach into the sea.
+        """
         least, outline = FILLED * self._km2[region], self._geometries[region]
         is_inside = _covered(outline, self._geometries[parts])
         inside = self._geometries[parts[is_inside]]
@@ -158,7 +164,8 @@ class RegionIndex:
         return touched
 
     def overlaps(self, area: shapely.Geometry) -> tuple[Positions, Floats]:
-        """The regions that share ground with an area, largest share first, and how much of each it covers, in true area.
+        """The regions that share ground with an area, largest share first, and how much of each it covers, in true
+        area.
 
         A prepared test finds those that the area covers whole; only the rest are cut (35 ms for a continent, not 7 s).
         """
@@ -231,7 +238,10 @@ def _overlaid(outlines: NDArray[np.object_]) -> bool:
 
 
 def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Returns the ground that an area shares with each region. Also tests points of it, because an overlay can be wrong."""
+    """Returns the ground that an area shares with each region.
+
+    Also tests points of it, because an overlay can be wrong.
+    """
     shared = shapely.intersection(area, regions)
     spots = shapely.point_on_surface(regions)
     lost = shapely.intersects(area, spots) & ~shapely.dwithin(shared, spots, ROUNDED)
@@ -248,7 +258,9 @@ def _is_elsewhere(shared: NDArray[np.object_], area: shapely.Geometry) -> NDArra
 
 
 def shore_reach(outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-    """Returns the area within `SHORE_DEGREES` of an outline, at most twice `THIN` wider, or with `inwards` `SLACK` narrower."""
+    """Returns the area within `SHORE_DEGREES` of an outline, at most twice `THIN` wider, or with `inwards` `SLACK`
+    narrower.
+    """
     if inwards:
         wide = shapely.buffer(outline, SHORE_DEGREES, quad_segs=2 * QUARTER)
     else:
@@ -262,9 +274,9 @@ def shore_of(
 ) -> BaseGeometry:
     """Returns the area `within` reach of an outline that is nearer to it than to other regions and in none of them.
 
-    Returns an empty area if all of that is in the outline already. `others` are the outlines of the regions that the reach
-    meets. `leaves` are the outlines of regions that may be nearer to some place in it. In doubt the shore is a little wider,
-    or with `inwards` (for an exclusion) a little narrower.
+    Returns an empty area if all of that is in the outline already. `others` are the outlines of the regions that the
+    reach meets. `leaves` are the outlines of regions that may be nearer to some place in it. In doubt the shore is a
+    little wider, or with `inwards` (for an exclusion) a little narrower.
     """
     box = shapely.envelope(within)  # sooner cut by than what is in it
     open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, box)))
@@ -297,7 +309,10 @@ def _polygons(geometry: BaseGeometry) -> shapely.MultiPolygon:
 
 
 def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """Returns the polygons that are wider than `SLACK` somewhere. A narrower gap belongs to all regions that border on it."""
+    """Returns the polygons that are wider than `SLACK` somewhere.
+
+    A narrower gap belongs to all regions that border on it.
+    """
     parts = shapely.get_parts(polygons)
     is_wide = 2 * shapely.area(parts) > SLACK * shapely.length(parts)  # on average, so somewhere
     is_wide[~is_wide] = ~shapely.is_empty(shapely.buffer(parts[~is_wide], -SLACK / 2))
@@ -309,8 +324,8 @@ def _nearer(
 ) -> BaseGeometry:
     """The part of the contested ground, and more around it, that is nearer to the outline than to the leaves.
 
-    Worked out from positions along both, not farther apart than `SLACK`. A position that both have is the outline's, or if it
-    goes `inwards` the leaves'.
+    Worked out from positions along both, not farther apart than `SLACK`. A position that both have is the outline's, or
+    if it goes `inwards` the leaves'.
     """
     own, other = (_positions(lines, contested) for lines in (np.array([outline], dtype=object), leaves))
     first, second = (other, own) if inwards else (own, other)

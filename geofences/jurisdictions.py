@@ -1,8 +1,8 @@
 """The part of an area outside a jurisdiction. Only land of regions counts: open water belongs to no jurisdiction.
 
 Two drawings of one border differ, and the difference does not count as outside. It is a small share of the area and
-everywhere near the jurisdiction. Both conditions are needed: a small share of a large area can be a town, and a small area
-can lie wholly along a border.
+everywhere near the jurisdiction. Both conditions are needed: a small share of a large area can be a town, and a small
+area can lie wholly along a border.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Regions(Protocol):
 
 
 def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_share: float) -> Outside | None:
-    """What of an area lies outside a jurisdiction, both WGS84 lon/lat; None where it lies inside, but for at most `most_share` of it
-    along the border. An area that shares nothing with the jurisdiction lies outside whole, even at sea.
+    """What of an area lies outside a jurisdiction, both WGS84 lon/lat; None where it lies inside, but for at most
+    `most_share` of it along the border. An area that shares nothing with the jurisdiction lies outside whole, even at
+    sea.
     """
     beyond = ground(shapely.difference(area, within))
     if beyond.is_empty:
@@ -77,16 +78,14 @@ def divide(
 ) -> Division:
     """Divides an area among a jurisdiction and those of others, given by name, by the rule of `outside`.
 
-    A strip along the jurisdiction's border is not outside, and open water stays with the jurisdiction. A strip along the
-    border between two others is in no part.
+    A strip along the jurisdiction's border is not outside, and open water stays with the jurisdiction. A strip along
+    the border between two others is in no part.
     """
     beyond = outside(area, within, library, most_share=most_share)
     if beyond is None:
         return Division(own=area, others={}, nobodys=None, outside_km2=0.0)
     parts: dict[str, Outside] = {}
-    abroad = ground(
-        shapely.difference(area, within)
-    )  # with the shores there: a person on a pier is the neighbour's
+    abroad = ground(shapely.difference(area, within))  # with the shores there: a person on a pier is the neighbour's
     for name, theirs in others.items():
         part = ground(shapely.intersection(abroad, theirs))
         if land := outside(area, shapely.difference(area, part), library, most_share=most_share):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,31}")
 #: The longest shipped name has 65 characters.
 LONGEST_NAME = 200
-#: Control characters, line ends, a mark of byte order, and what turns the direction of the text around it. The marks that
-#: right-to-left names need are fine.
+#: Control characters, line ends, a mark of byte order, and what turns the direction of the text around it. The marks
+#: that right-to-left names need are fine.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 #: What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
 MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
@@ -29,7 +29,8 @@ C1 = re.compile("[\x80-\x9f]")
 
 
 def mended_name(name: str) -> str:
-    """Returns a name with the letters of Windows-1252 in place of control characters from a file declared as ISO 8859-1.
+    """Returns a name with the letters of Windows-1252 in place of control characters from a file declared as ISO
+    8859-1.
 
     Leaves a name that was misread as a whole unchanged, so that it is reported.
     """
@@ -113,7 +114,8 @@ class NameIndex:
     def find(self, text: str, allowed: NDArray[np.bool_]) -> dict[int, int]:
         """The things that may be meant, of those `allowed`, and how close each is: SAME is best.
 
-        Those with a slip are looked for only when there are no others, and not for codes: another number is another place.
+        Those with a slip are looked for only when there are no others, and not for codes: another number is another
+        place.
         """
         wanted = fold(text)
         found: dict[int, int] = {}
@@ -165,7 +167,10 @@ class NameIndex:
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All pieces of all names, sorted, and the name of each. Made when first asked for: it takes some tenths of a second."""
+        """All pieces of all names, sorted, and the name of each.
+
+        Made when first asked for: it takes some tenths of a second.
+        """
         text = chr(END).join(f" {name} " for name in self._names)
         letters = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.int64)
         names = np.cumsum(letters == END)
@@ -210,7 +215,9 @@ def _likenesses(name: str, wanted: str) -> Iterator[str]:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Returns how many letters to add, drop, change or swap with the next (optimal string alignment), at most `most` + 1."""
+    """Returns how many letters to add, drop, change or swap with the next (optimal string alignment), at most `most` +
+    1.
+    """
     if abs(len(one) - len(other)) > most:
         return most + 1
     before, last = [0] * (len(other) + 1), list(range(len(other) + 1))

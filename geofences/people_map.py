@@ -1,16 +1,18 @@
 """A noisy map of people: estimates how many people an area holds without revealing where a person lives.
 
-The difference of two exact counts can reveal a single household, and noise drawn anew for each answer averages out. So every
-estimate is a sum over the leaves of one map, which is built in advance. No number of questions reveals more than this map.
+The difference of two exact counts can reveal a single household, and noise drawn anew for each answer averages out. So
+every estimate is a sum over the leaves of one map, which is built in advance. No number of questions reveals more than
+this map.
 
-A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least about `LEAST`
-people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in the area.
+A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least
+about `LEAST` people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in
+the area.
 
-A secret key and the name of the leaf determine the noise, so the same people give the same map in every process. A leaf has
-one number of noise for all columns and populations, which never changes. So an attacker who registers invented people until
-the count has passed many steps cannot average the noise away. Before the noise is added, a count is rounded to the middle of
-a step. The key determines where the steps of a leaf begin. One household more or less changes a count only if it crosses the
-edge of a step, which an attacker does not know.
+A secret key and the name of the leaf determine the noise, so the same people give the same map in every process. A leaf
+has one number of noise for all columns and populations, which never changes. So an attacker who registers invented
+people until the count has passed many steps cannot average the noise away. Before the noise is added, a count is
+rounded to the middle of a step. The key determines where the steps of a leaf begin. One household more or less changes
+a count only if it crosses the edge of a step, which an attacker does not know.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ LEAST = 90
 FINEST = 17
 #: Depth of boxes some 30 km wide, within which the people of a town are kept together.
 GATHERED = 20
-#: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two squares.
+#: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two
+#: squares.
 DEEPEST = 2 * FINEST
 #: Standard deviation of the noise of a count, and of the number of people that a square needs to be a leaf.
 NOISE, LEAST_NOISE = 12.0, 10.0
@@ -133,9 +136,9 @@ class Leaves:
     def build(cls, squares: Words, counts: Counts, noise: Noise) -> Leaves:
         """Builds the leaves from counts by finest square (ascending, each once).
 
-        `counts` has the shape (squares, columns); the first column counts people. From the deepest level up, a box becomes
-        a leaf once it holds enough people outside of the leaves below it. At the depth `GATHERED` the few people left beside
-        a leaf join it. Otherwise those of a lone town would go to a leaf as large as a country.
+        `counts` has the shape (squares, columns); the first column counts people. From the deepest level up, a box
+        becomes a leaf once it holds enough people outside of the leaves below it. At the depth `GATHERED` the few
+        people left beside a leaf join it. Otherwise those of a lone town would go to a leaf as large as a country.
         """
         depths, codes, exact = list[NDArray[np.uint8]](), list[Words](), list[Counts]()
         for depth in range(DEEPEST, -1, -1):
@@ -161,8 +164,8 @@ class Leaves:
     def _noisy(self, exact: Counts, noise: Noise) -> Floats:
         """Returns the counts of the leaves with their noise.
 
-        If a leaf has few people of a column, the leaf and those around it are counted together and share the count by their
-        people. Otherwise the noise of many leaves would exceed the number of people with a rare channel.
+        If a leaf has few people of a column, the leaf and those around it are counted together and share the count by
+        their people. Otherwise the noise of many leaves would exceed the number of people with a rare channel.
         """
         people = noise.noisy(self.depths, self.codes, exact[:, :1])[:, 0]
         columns = [people]
@@ -176,7 +179,9 @@ class Leaves:
         return np.column_stack(columns)
 
     def _together(self, counts: NDArray[np.int64], least: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the counts, each with the counts of inner leaves that are too small, and the counting leaf of each leaf."""
+        """Returns the counts, each with the counts of inner leaves that are too small, and the counting leaf of each
+        leaf.
+        """
         head = np.arange(len(self))
         for depth in range(DEEPEST, 0, -1):
             few = np.flatnonzero((self.depths == depth) & (counts < least))
@@ -191,7 +196,10 @@ class Leaves:
         return len(self.codes)
 
     def shares(self, area: shapely.MultiPolygon, outline: Outline) -> Floats:
-        """The share of each leaf's ground that lies in an area. It prepares the area: no other thread may use that meanwhile."""
+        """The share of each leaf's ground that lies in an area.
+
+        It prepares the area: no other thread may use that meanwhile.
+        """
         shares = np.zeros(len(self), np.float64)
         west, south, east, north = shapely.bounds(area)
         near = np.flatnonzero(
@@ -220,8 +228,8 @@ class Leaves:
         return shares
 
     def points(self, leaves: NDArray[np.int64], along: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """A grid of points over the box of each leaf, shape (leaves, along * along): longitude and latitude in degrees, and
-        whether each point is the leaf's own and in no leaf inside it.
+        """A grid of points over the box of each leaf, shape (leaves, along * along): longitude and latitude in degrees,
+        and whether each point is the leaf's own and in no leaf inside it.
         """
         west, top, width, height = (side[:, None] for side in _box(self.depths[leaves], self.codes[leaves]))
         steps = (np.arange(along) + 0.5) / along
@@ -261,8 +269,10 @@ class Leaves:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLeaves:
-    """Leaves of subscribers that named a region instead of a point. A leaf holds the subscribers that named one region. The regions
-    inside it that have too few for leaves of their own share a second leaf.
+    """Leaves of subscribers that named a region instead of a point.
+
+    A leaf holds the subscribers that named one region. The regions inside it that have too few for leaves of their own
+    share a second leaf.
     """
 
     numbers: NDArray[np.uint32]  # of regions; a region may have both leaves
@@ -271,8 +281,9 @@ class RegionLeaves:
 
     @classmethod
     def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:
-        """Returns the leaves of people by region number. `parents` has the region around each region, 0 at the top, in the order from
-        wide to narrow regions.
+        """Returns the leaves of people by region number.
+
+        `parents` has the region around each region, 0 at the top, in the order from wide to narrow regions.
         """
         named = {int(number): row for number, row in zip(numbers, counts, strict=True)}
         gathered, chosen = dict[int, Counts](), list[tuple[int, int, Counts]]()
@@ -299,8 +310,10 @@ class RegionLeaves:
         return cls(numbers=leaves, counts=noisy, is_whole=(depths == _OF_REGION) | is_innermost)
 
     def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
-        """Returns how much of each leaf counts (0 to 1). `told` are the numbers of the regions that are notified as a whole, `touched` the
-        share of each region in the area. The people of small regions inside a leaf are spread over its ground.
+        """Returns how much of each leaf counts (0 to 1).
+
+        `told` are the numbers of the regions that are notified as a whole, `touched` the share of each region in the
+        area. The people of small regions inside a leaf are spread over its ground.
         """
         notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
         ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)

@@ -1,14 +1,15 @@
-"""Flat maps: of a part of the earth, in metres (`Plane`), and a web map's, on which an operator draws long edges (`as_drawn`).
+"""Flat maps: of a part of the earth, in metres (`Plane`), and a web map's, on which an operator draws long edges
+(`as_drawn`).
 
-A `Plane` touches the ellipsoid at a point, and is seen from straight above.
-No two points are farther apart on such a map than on the ground, because the view from above shortens distances and never
-lengthens them. So a point within a distance on the ground is also within it on the map. In the other direction the map is
-wrong by 0.1 % at 300 km from the point, and by 0.4 % at 550 km.
+A `Plane` touches the ellipsoid at a point, and is seen from straight above. No two points are farther apart on such a
+map than on the ground, because the view from above shortens distances and never lengthens them. So a point within a
+distance on the ground is also within it on the map. In the other direction the map is wrong by 0.1 % at 300 km from the
+point, and by 0.4 % at 550 km.
 
-A web map draws the edge between two positions straight on its own, mercator, map; positions are matched with edges straight in
-lon/lat. Over a city the two are one; on a diagonal of 130 km they are 300 m apart, on one of 900 km 8 km. So a long edge gets
-positions where the map draws it: what an operator sees is what is matched. Along a parallel or a meridian both are the same, and beyond the
-end of the map nothing is drawn.
+A web map draws the edge between two positions straight on its own, mercator, map; positions are matched with edges
+straight in lon/lat. Over a city the two are one; on a diagonal of 130 km they are 300 m apart, on one of 900 km 8 km.
+So a long edge gets positions where the map draws it: what an operator sees is what is matched. Along a parallel or a
+meridian both are the same, and beyond the end of the map nothing is drawn.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ AXES_M = np.array([EQUATOR_M, EQUATOR_M, POLE_M])
 
 
 class Plane:
-    """A map around one point; positions are arrays of shape (n, 2), [lon, lat] in degrees or [x eastward, y northward] in metres."""
+    """A map around one point; positions are arrays of shape (n, 2), [lon, lat] in degrees or [x eastward, y northward]
+    in metres.
+    """
 
     def __init__(self, lon: float, lat: float) -> None:
         """Longitudes that the map answers lie within 180 degrees of `lon`."""
@@ -57,7 +60,9 @@ class Plane:
         return np.column_stack([self._lon + (np.degrees(np.arctan2(y, x)) - self._lon + 180) % 360 - 180, lat])
 
     def ground_line(self, xy: Floats, within_m: float) -> Floats:
-        """A line of the map on the ground: with as many points as keep its edges, straight in lon/lat, within a distance of it."""
+        """A line of the map on the ground: with as many points as keep its edges, straight in lon/lat, within a
+        distance of it.
+        """
         while True:
             lon_lat = self.ground(xy)
             middles = (xy[:-1] + xy[1:]) / 2

@@ -1,12 +1,15 @@
-"""Cleans the result of a calculation: valid, only polygons, no slivers. Also measures true area and how tangled outlines are.
+"""Cleans the result of a calculation: valid, only polygons, no slivers.
 
-Slivers are the parts and holes of no area that overlays leave along borders. They contain no people, and GEOS fails on them: an area of a
-town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that town's ground (GEOS 3.14.1).
+Also measures true area and how tangled outlines are.
 
-The cost of validating, mending or uniting outlines is estimated first. It grows with the pairs of edges that may cross. A
-malicious outline of the allowed 100,000 vertices can have thousands of millions of pairs (measured: 143 s to validate a comb
-of long slanting teeth, 66 s to mend 4,000 random points). Real coasts have fewer than ten per edge. Counting stops as soon
-as there are too many.
+Slivers are the parts and holes of no area that overlays leave along borders. They contain no people, and GEOS fails on
+them: an area of a town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that
+town's ground (GEOS 3.14.1).
+
+The cost of validating, mending or uniting outlines is estimated first. It grows with the pairs of edges that may cross.
+A malicious outline of the allowed 100,000 vertices can have thousands of millions of pairs (measured: 143 s to validate
+a comb of long slanting teeth, 66 s to mend 4,000 random points). Real coasts have fewer than ten per edge. Counting
+stops as soon as there are too many.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ G = TypeVar("G", bound=BaseGeometry)
 
 #: Square degrees: on the ground at most that of a hand. Slivers have some 1e-17.
 NO_GROUND = 1e-12
-# Pairs of edges with bounding boxes that meet, counted from both sides, including an edge with itself and its neighbours.
+# Pairs of edges with bounding boxes that meet, counted from both sides, including an edge with itself and its
+# neighbours.
 PAIRS_AN_EDGE = 20  # several times what real outlines have
 PAIRS_TO_JOIN = 500_000  # at worst some 3 s to unite
 PAIRS_TO_MEND = 5_000  # mending costs more, and an outline worth mending crosses itself only a few times
@@ -72,7 +76,8 @@ def areas_km2(geometries: NDArray[np.object_]) -> Floats:
     """True area of each polygon or multipolygon (lon/lat, edges straight in lon/lat), in square kilometres.
 
     The area west of an edge is the integral of q(lat) over the longitude, where q is the area function of the ellipsoid
-    (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are integrated, not approximated.
+    (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are integrated, not
+    approximated.
     """
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)

@@ -42,7 +42,8 @@ TESTER, MOVED = 1 << 14, 1 << 15
 #: 170 days, after which the hour wraps: an older observation would look new again.
 HOURS = (1 << 12) - 1
 
-# Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is worse than all.
+# Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is
+# worse than all.
 ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
 
 
@@ -72,7 +73,9 @@ class Records:
         return ((self.low >> np.uint64(56)) | ((self.high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16)
 
     def squares(self, depth: int) -> NDArray[np.int64]:
-        """Which square of its tile each is in, that many levels below it (at most 8), counted row by row from the north-west."""
+        """Which square of its tile each is in, that many levels below it (at most 8), counted row by row from the
+        north-west.
+        """
         row = (self.high & np.uint64(0xFF)) >> np.uint64(8 - depth)
         column = (self.low >> np.uint64(56 - depth)) & np.uint64((1 << depth) - 1)
         return (row << np.uint64(depth) | column).view(np.int64)
@@ -130,7 +133,9 @@ def unpack(blob: bytes | memoryview) -> Records:
 
 
 def left(record: bytes) -> bytes:
-    """Returns the record for a subscriber who is leaving this place: same number, position and place kind, marked as in doubt."""
+    """Returns the record for a subscriber who is leaving this place: same number, position and place kind, marked as in
+    doubt.
+    """
     if len(record) != SIZE:
         raise ValueError(f"a record has {SIZE} bytes, not {len(record)}")
     flags = int.from_bytes(record[12:], "little")
@@ -144,7 +149,9 @@ def identity(record: bytes) -> bytes:
 
 
 def deciding(record: bytes) -> bytes:
-    """Returns the part of a record that decides matching: all but the leaf region (used for counts only) and the accuracy."""
+    """Returns the part of a record that decides matching: all but the leaf region (used for counts only) and the
+    accuracy.
+    """
     return record[:9] + bytes((record[12], record[13] & ~(0b111 << (ACCURACY_SHIFT - 8)))) + record[14:]
 
 
@@ -202,7 +209,10 @@ def moved(flags: Flags) -> NDArray[np.bool_]:
 
 
 def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
-    """Returns hours since the observation, 0 if it has no time. One an hour ahead of the clock is fresh, not 170 days old."""
+    """Returns hours since the observation, 0 if it has no time.
+
+    One an hour ahead of the clock is fresh, not 170 days old.
+    """
     hour = (flags >> HOUR_SHIFT).astype(np.int32)
     age = (now_h % HOURS + 1 - hour) % HOURS
     return np.where((hour == 0) | (age == HOURS - 1), 0, age).astype(np.int32)

@@ -119,8 +119,8 @@ class Library:
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:
         """The library of a folder, by default the shipped one, with that of a second folder added.
 
-        Where both know a code, the added one's outline holds, under the number that the first gave. Takes about a second.
-        Raises LibraryError for files that are damaged.
+        Where both know a code, the added one's outline holds, under the number that the first gave. Takes about a
+        second. Raises LibraryError for files that are damaged.
         """
         base = path or SHIPPED
         found = _read_folder(base, {})
@@ -136,8 +136,8 @@ class Library:
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
         """Returns this library with drawn regions added, except those with a code that this library has.
 
-        `get`, `geometry`, `ground` and `find` see drawn regions. `at`, `leaf_numbers`, `overlapping` and `is_tangled` do
-        not: no point belongs to a drawing, and drawings of one organisation must not slow the alerts of another.
+        `get`, `geometry`, `ground` and `find` see drawn regions. `at`, `leaf_numbers`, `overlapping` and `is_tangled`
+        do not: no point belongs to a drawing, and drawings of one organisation must not slow the alerts of another.
         """
         fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
         shapes = np.array([*self._geometries, *(shape for _, shape in fresh)], dtype=object)
@@ -146,7 +146,9 @@ class Library:
 
     @property
     def without_drawn(self) -> Library:
-        """The library that `with_drawn` was called on, the same object for each set of drawings; this one if it has none."""
+        """The library that `with_drawn` was called on, the same object for each set of drawings; this one if it has
+        none.
+        """
         return self if self._base is None else self._base
 
     def __len__(self) -> int:
@@ -162,7 +164,8 @@ class Library:
     def codes(self, code: str) -> tuple[str, ...]:
         """The regions that a code stands for: its own, or those of a foreign code with its scheme (NUTS:ES618).
 
-        Raises UnknownRegion for an unknown code, and for a foreign code that matches the ground of regions only roughly.
+        Raises UnknownRegion for an unknown code, and for a foreign code that matches the ground of regions only
+        roughly.
         """
         if code not in self._position and SCHEME in code and (alias := self.resolve(*code.split(SCHEME, 1))):
             if alias.exact:
@@ -184,8 +187,9 @@ class Library:
         return Aliases(self._foreign, {region.code: Own(region.country, region.parent) for region in self.regions})
 
     def geometry(self, code: str) -> shapely.MultiPolygon:
-        """The outline of a region, or of all that a foreign code stands for, WGS84 lon/lat. It is shared: do not prepare it.
-        Raises UnknownRegion.
+        """The outline of a region, or of all that a foreign code stands for, WGS84 lon/lat.
+
+        It is shared: do not prepare it. Raises UnknownRegion.
         """
         positions = [self._at(known) for known in self.codes(code)]
         outline: shapely.MultiPolygon = self._geometries[positions[0]]
@@ -194,7 +198,8 @@ class Library:
         return outline
 
     def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
-        """The ground of regions, own codes or foreign ones; its shore a little narrower where it goes `inwards`, for excluding.
+        """The ground of regions, own codes or foreign ones; its shore a little narrower where it goes `inwards`, for
+        excluding.
 
         Raises UnknownRegion.
         """
@@ -250,11 +255,11 @@ class Library:
     ) -> list[Region]:
         """Returns regions of a kind, anywhere below `parent`, that touch a box and match `text`.
 
-        `bbox` is west, south, east, north and `near` is longitude, latitude, both in degrees. `text` matches a code, or a
-        name in any known language, without regard to case and accents. A name with a slip matches only if no other does.
-        Whole names come first, then names that start with the text, then the rest; of equals the larger. With `near`, a
-        near region that starts with the text precedes a region of that name on another continent. Without `text` the
-        regions are sorted from the widest kind to the narrowest, by code. Raises UnknownRegion.
+        `bbox` is west, south, east, north and `near` is longitude, latitude, both in degrees. `text` matches a code, or
+        a name in any known language, without regard to case and accents. A name with a slip matches only if no other
+        does. Whole names come first, then names that start with the text, then the rest; of equals the larger. With
+        `near`, a near region that starts with the text precedes a region of that name on another continent. Without
+        `text` the regions are sorted from the widest kind to the narrowest, by code. Raises UnknownRegion.
         """
         allowed = self._allowed(kind, parent, bbox)
         if text is None:
@@ -312,7 +317,9 @@ class Library:
         return tuple(self.regions[i] for i in self._index.chain(leaf))
 
     def leaf_numbers(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.uint32]:
-        """The number of the smallest region at each point (degrees), of the nearest within 0.1 degree at a coast, else 0."""
+        """The number of the smallest region at each point (degrees), of the nearest within 0.1 degree at a coast, else
+        0.
+        """
         return self._numbers[self._index.leaves(lon, lat)]
 
     @cached_property
@@ -325,7 +332,8 @@ class Library:
         return dict(zip(self._numbers[order].tolist(), self._numbers[self._parents[order]].tolist(), strict=True))
 
     def overlapping(self, geometry: shapely.Geometry) -> list[tuple[Region, float]]:
-        """The regions an area shares ground with and the share of each region's true area, largest share first; none that is drawn.
+        """The regions an area shares ground with and the share of each region's true area, largest share first; none
+        that is drawn.
 
         The geometry is prepared in place.
         """

@@ -1,12 +1,12 @@
 """Which points lie in an area or on its border: a point on the shared border of two regions belongs to both.
 
-Where many points are close together, as in a city, small squares are looked at first: a square that no edge runs through decides
-for all its points, and only the others are tested one by one.
+Where many points are close together, as in a city, small squares are looked at first: a square that no edge runs
+through decides for all its points, and only the others are tested one by one.
 
-Scan conversion finds the cells of one level of the tile pyramid that an area's edges run through, and which other cells are
-inside. Along the middle of a row of cells, each crossed edge changes outside to inside and back. A cell without an edge is
-wholly inside or outside, so the number of crossings before it decides. Edges are straight in longitude and latitude; rows
-end at parallels.
+Scan conversion finds the cells of one level of the tile pyramid that an area's edges run through, and which other cells
+are inside. Along the middle of a row of cells, each crossed edge changes outside to inside and back. A cell without an
+edge is wholly inside or outside, so the number of crossings before it decides. Edges are straight in longitude and
+latitude; rows end at parallels.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ MOST_PIECES = 1_000_000
 MARGIN = 1e-6
 DEPTH = 4  # levels below the tile: squares of about 500 metres. Measured: 3 is as good, 2 and 5 take a quarter longer
 SQUARES = 1 << DEPTH  # along a tile's side
-#: The most outlines that are kept, and their most bytes together. With all its levels the outline of a city has 4 to 20 kB, Spain 450 kB, Canada
-#: 8 MB.
+#: The most outlines that are kept, and their most bytes together. With all its levels the outline of a city has 4 to 20
+#: kB, Spain 450 kB, Canada 8 MB.
 MOST, MOST_BYTES = 256, 16_000_000
 
 
 class Scan:
-    """An area, given by its edges as `Outline` has them, on the cells of a level. It never changes, so threads may share it."""
+    """An area, given by its edges as `Outline` has them, on the cells of a level.
+
+    It never changes, so threads may share it.
+    """
 
     def __init__(self, edges: Floats, zoom: int) -> None:
         lower, upper = np.sort(edges[:, 4:], axis=1).T
@@ -90,7 +93,8 @@ class Outline:
     """An area, scanned on each level on demand. Threads may share it: a level is scanned once."""
 
     def __init__(self, area: shapely.Geometry) -> None:
-        # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their southings.
+        # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their
+        # southings.
         points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(area)), return_index=True)
         joined = ring[1:] == ring[:-1]
         south = southing(points[:, 1])
@@ -149,8 +153,8 @@ def inside_tiles(
 class Outlines:
     """A cache of the outlines of recent areas, by their shapes.
 
-    An area is used several times: while a person draws it, at its approval, for each ring and by later alerts. An outline
-    grows with its scanned levels.
+    An area is used several times: while a person draws it, at its approval, for each ring and by later alerts. An
+    outline grows with its scanned levels.
     """
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:

@@ -1,9 +1,9 @@
 """From what an operator drew or a program sent to valid polygons on the map.
 
-A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the outline, then its
-holes). Edges run as a web map draws them (see `planes`). Longitudes may run past 180: 177 to 182 crosses the antimeridian, and is
-cut there; a ring that ends where it began after a whole turn encloses the pole that is nearer. What can be mended without guessing
-is mended and reported; the rest is refused.
+A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the
+outline, then its holes). Edges run as a web map draws them (see `planes`). Longitudes may run past 180: 177 to 182
+crosses the antimeridian, and is cut there; a ring that ends where it began after a whole turn encloses the pole that is
+nearer. What can be mended without guessing is mended and reported; the rest is refused.
 """
 
 from __future__ import annotations
@@ -139,7 +139,10 @@ def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[R
 
 
 def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[tuple[str, Sequence[Any]]]) -> None:
-    """Raises InvalidGeometry for a hole outside its polygon. It was to spare people; making it valid would make it ground."""
+    """Raises InvalidGeometry for a hole outside its polygon.
+
+    It was to spare people; making it valid would make it ground.
+    """
     for at in np.flatnonzero(outside(shell, np.array(holes, dtype=object)))[:1].tolist():
         raise InvalidGeometry(rings[at + 1][0], _OUTSIDE)
 
@@ -258,7 +261,10 @@ def _sound(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseG
 
 
 def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
-    """By structure: every ground that any ring encloses stays enclosed. (By linework, the middle of a star would fall out.)"""
+    """By structure: every ground that any ring encloses stays enclosed.
+
+    (By linework, the middle of a star would fall out.)
+    """
     if too_tangled(shapely.get_parts(geometry), mending=True):
         raise InvalidGeometry(pointer, "The outline crosses itself too often to be mended. Draw it anew.")
     why = shapely.is_valid_reason(geometry)

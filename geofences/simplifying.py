@@ -3,11 +3,11 @@
 `thinned` moves an outline only outwards, so that everyone inside stays inside. No outline can drive up the time or the
 depth of a call.
 
-To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look the
-same. A map needs a few kilobytes; the outline for matching takes megabytes.
+To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look
+the same. A map needs a few kilobytes; the outline for matching takes megabytes.
 
-GEOS's `simplify` calls itself once a vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth ends the
-process, one of 20,000 takes half a minute. Longer rings are simplified piece by piece.
+GEOS's `simplify` calls itself once a vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth
+ends the process, one of 20,000 takes half a minute. Longer rings are simplified piece by piece.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MOST_VERTICES = 10_000
 #: Degrees of latitude: 11 m, doubled until the outline is simple enough, up to 1.4 km. Beyond it is left as it is.
 LEAST, MOST = 1e-4, 0.0128
 QUARTER = 2  # edges to a quarter circle, for what cuts a corner is made up for
-#: Steps by which a thinned outline is moved so that it lies on one side of the original, the smallest first. Thinning by a
-#: step moves a line by up to one step, by two where a ring begins, and by an eighth more if the ring is long.
+#: Steps by which a thinned outline is moved so that it lies on one side of the original, the smallest first. Thinning
+#: by a step moves a line by up to one step, by two where a ring begins, and by an eighth more if the ring is long.
 FAR_ENOUGH = (1.01, 1.14, 2.15)
 #: A map of one region shows no more; 300 positions are some 6 kB of GeoJSON.
 MOST_DRAWN = 300
@@ -81,7 +81,8 @@ def _thinned(ring: shapely.LinearRing, tolerance: float) -> NDArray[np.float64]:
 def thinned(geometry: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
     """Returns a valid area with fewer vertices that covers the given one, or with `inwards` lies within it.
 
-    Returns the given area if it has at most MOST_VERTICES vertices, or if no step up to MOST degrees gives such an area.
+    Returns the given area if it has at most MOST_VERTICES vertices, or if no step up to MOST degrees gives such an
+    area.
     """
     step = LEAST
     while step <= MOST and shapely.get_num_coordinates(geometry) > MOST_VERTICES:

@@ -22,7 +22,8 @@ from geofences.polygons import area_km2, ground, too_tangled
 from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 
-# Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
+# Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker
+# for minutes.
 MOST_UNKNOWN = 20
 # Square kilometres of shore that are worth a sentence.
 TOLD_KM2 = 1
@@ -113,7 +114,10 @@ def outline(target: Target, library: Regions) -> MultiPolygon:
 
 
 def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
-    """Whether two areas differ by at most `most_share` of the larger one, by true area. False if comparing takes too long."""
+    """Whether two areas differ by at most `most_share` of the larger one, by true area.
+
+    False if comparing takes too long.
+    """
     sizes = area_km2(one), area_km2(other)
     most = most_share * max(sizes)
     if abs(sizes[0] - sizes[1]) > most or too_tangled(shapely.get_parts([one, other])):
@@ -215,7 +219,9 @@ def _named(codes: Sequence[str], library: Regions, under: str, faults: list[Targ
 def _drawn(
     selection: Selection, under: str, faults: list[TargetFault], *, rings: Sequence[Circle] = (), wider_km: float = 0
 ) -> list[_Found]:
-    """The outline of every shape of a selection that has one, and of rings; the faults of the others are added to `faults`."""
+    """The outline of every shape of a selection that has one, and of rings; the faults of the others are added to
+    `faults`.
+    """
     excludes = bool(under)
     members: list[tuple[str, bool, Callable[[str], Outline]]] = [
         (f"{under}/polygons/{i}", False, partial(polygon, drawn, excludes=excludes))

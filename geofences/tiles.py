@@ -1,8 +1,9 @@
 """Web-mercator z12 tiles: which tile a point is in, and where inside it.
 
-A tile code is a 24-bit Morton code: the bits of x at the even positions, those of y (growing southward, as in slippy maps) at
-the odd ones. So the four children of a cell are consecutive, a cell of any coarser level is one range of codes, and the z8
-ancestor of a tile is `code >> 8`. Inside its tile a point is two 16-bit numbers: 0.15 m at the equator, less elsewhere.
+A tile code is a 24-bit Morton code: the bits of x at the even positions, those of y (growing southward, as in slippy
+maps) at the odd ones. So the four children of a cell are consecutive, a cell of any coarser level is one range of
+codes, and the z8 ancestor of a tile is `code >> 8`. Inside its tile a point is two 16-bit numbers: 0.15 m at the
+equator, less elsewhere.
 
 Web mercator ends at 85.0511 degrees. A point beyond is put on that edge of the map: it is stored and found at 85.0511.
 """

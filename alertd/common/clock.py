@@ -1,5 +1,6 @@
-"""Clocks: scripts in the store use the server's clock, all other code uses one of these. Times are UNIX milliseconds, and
-`datetime` for people.
+"""Clocks: scripts in the store use the server's clock, all other code uses one of these.
+
+Times are UNIX milliseconds, and `datetime` for people.
 """
 
 from __future__ import annotations

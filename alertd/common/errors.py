@@ -4,8 +4,8 @@
       ConfigError what the configuration says cannot be used: nothing starts
       Problem     one of `CATALOGUE`, answered as application/problem+json (RFC 9457)
 
-A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service itself
-serves. Never rename a slug: programs depend on it.
+A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service
+itself serves. Never rename a slug: programs depend on it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Names: sortable ids for alerts, and signed tags that name one reference to the outside.
 
-An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the chain
-its id. Version n of it is `<chain>-<n>`, so a version's id contains its chain. Restoring the store from a backup before
-the chain's end starts another life of the chain. Version n of life l is `<chain>-<256 l + n>`: higher than all versions
-sent since the backup, whose numbers are unknown.
+An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the
+chain its id. Version n of it is `<chain>-<n>`, so a version's id contains its chain. Restoring the store from a backup
+before the chain's end starts another life of the chain. Version n of life l is `<chain>-<256 l + n>`: higher than all
+versions sent since the backup, whose numbers are unknown.
 """
 
 from __future__ import annotations
@@ -182,7 +182,10 @@ def _mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
 
 
 def _old_mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
-    """Returns the MAC of older tags. Messages with them were sent, and are still reported, acknowledged and unsubscribed."""
+    """Returns the MAC of older tags.
+
+    Messages with them were sent, and are still reported, acknowledged and unsubscribed.
+    """
     return hmac.digest(key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
 
 

@@ -58,7 +58,8 @@ def set_up(level: str = "info") -> None:
 
 
 class Throttle:
-    """Drops log lines about an unavailable store, except one per second in this process, since every step and request meets it.
+    """Drops log lines about an unavailable store, except one per second in this process, since every step and request
+    meets it.
 
     The next line has the number of dropped lines as `more`.
     """
@@ -85,8 +86,8 @@ class Throttle:
 class _Lines(io.TextIOBase):
     """Standard error, as long as its reader accepts data.
 
-    If the disk is full, or the reader is gone or hangs, lines are lost and the caller goes on: a log must not delay an alert.
-    Nothing is buffered, because Python would retry the rest of a line at its end and exit with 120.
+    If the disk is full, or the reader is gone or hangs, lines are lost and the caller goes on: a log must not delay an
+    alert. Nothing is buffered, because Python would retry the rest of a line at its end and exit with 120.
     """
 
     def write(self, text: str) -> int:
@@ -106,7 +107,10 @@ def _write(text: str) -> None:
 
 
 def _is_taken() -> bool:
-    """Returns whether a line can be written without blocking. A ready pipe has room for 4,096 bytes, more than most lines."""
+    """Returns whether a line can be written without blocking.
+
+    A ready pipe has room for 4,096 bytes, more than most lines.
+    """
     try:
         return bool(select.select([], [sys.stderr], [], 0)[1])
     except (OSError, ValueError):  # it is no file
@@ -127,8 +131,8 @@ def places_of(error: BaseException) -> list[str]:
 class OneLine(logging.Formatter):
     """Formats log records of libraries in the same form.
 
-    Keeps the library's text without its arguments, whose content is unknown. The arguments of alertd's own channels stay:
-    they are server names or numbers.
+    Keeps the library's text without its arguments, whose content is unknown. The arguments of alertd's own channels
+    stay: they are server names or numbers.
     """
 
     def format(self, record: logging.LogRecord) -> str:

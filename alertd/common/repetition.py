@@ -147,7 +147,8 @@ class ErrorGuard:
     async def each(
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
-        """Runs a step for each of many alerts, started in their order, `at_once` at a time: mostly each waits for the store.
+        """Runs a step for each of many alerts, started in their order, `at_once` at a time: mostly each waits for the
+        store.
 
         Raises `unavailable` after all had their turn, because in a cluster only one server may be away. Gives up the
         rest if no step succeeds within PATIENCE_S seconds.
@@ -177,7 +178,10 @@ class ErrorGuard:
         structlog.get_logger().warning("store unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
-        """Logs a failure at most every ten minutes per step, alert and kind of error. Omits the text, which may quote the alert."""
+        """Logs a failure at most every ten minutes per step, alert and kind of error.
+
+        Omits the text, which may quote the alert.
+        """
         fault, now = (step, alert_id, type(error).__name__), self._clock.monotonic()
         self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
         if fault not in self._told:
@@ -185,8 +189,8 @@ class ErrorGuard:
             structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
 
 
-#: Pauses before a restart, doubled each time. The first looks immediate to a person. The longest keeps a child that cannot
-#: start from filling the log or using up the processor.
+#: Pauses before a restart, doubled each time. The first looks immediate to a person. The longest keeps a child that
+#: cannot start from filling the log or using up the processor.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 #: A child that lived this long did not fail at its start, so its next restart is quick again.
 HEALTHY_S = 60.0

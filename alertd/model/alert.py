@@ -1,8 +1,8 @@
 """The submitted alert document: its JSON fields, their limits, and the rules that need no other information.
 
 Parse it with `Alert.model_validate_json(body)` (see `fields.Document`). Turn the exception into faults with
-`faults.faults_of`. Rules that need a clock, other data or a decision are in `rules`. A document that parses may still use
-fields that alertd does not support: see `rules.not_honoured`.
+`faults.faults_of`. Rules that need a clock, other data or a decision are in `rules`. A document that parses may still
+use fields that alertd does not support: see `rules.not_honoured`.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class Circle(Document):
     radius_km: RadiusKm
 
 
-#: Description of `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the end at once.
+#: Description of `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the end at
+#: once.
 _PACE = "At most so many messages a minute, of all channels together, ten seconds' worth at a time: as many calls as a hotline can take."
 
 

@@ -1,7 +1,7 @@
 """The case of a missing child: the child, the verification, the last sighting and the contacts.
 
-A case file holds public and internal data side by side, and so does this model. Internal are the whole verification, the
-exact point of `last_seen` and the case number; templates must not show them.
+A case file holds public and internal data side by side, and so does this model. Internal are the whole verification,
+the exact point of `last_seen` and the case number; templates must not show them.
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ def bare_plate(plate: str) -> str:
 class LastSeen(Document):
     """Time and place of the last sighting.
 
-    The words of `place` are published. `point` is internal: a map must show it no more precisely than `public_radius_km`.
+    The words of `place` are published. `point` is internal: a map must show it no more precisely than
+    `public_radius_km`.
     """
 
     at: Instant
@@ -214,13 +215,15 @@ class ContactRole(StrEnum):
 #: Region code of `phonenumbers` for numbers that belong to no country.
 _NO_COUNTRY = "001"
 _SHORT = re.compile(r"[0-9]{2,8}")
-#: An https address with a host name. Excludes what can hide the host or end an attribute: user, port, backslash, spaces.
+#: An https address with a host name. Excludes what can hide the host or end an attribute: user, port, backslash,
+#: spaces.
 _HTTPS = (
     r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
 )
 
 
-#: The address is part of the safety line, which is never shortened: it must fit a push in any language and few SMS parts.
+#: The address is part of the safety line, which is never shortened: it must fit a push in any language and few SMS
+#: parts.
 MAX_URL = 500
 _NO_URL = f"This must be an https address of at most {MAX_URL} characters."
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -238,7 +241,8 @@ def _uri(address: str) -> str:
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
     """Checks a number that the public will call: a full one must be valid, a short one valid in every country named.
 
-    Stricter than for subscribers, because a wrong digit here loses every witness's call. Returns a full number in E.164.
+    Stricter than for subscribers, because a wrong digit here loses every witness's call. Returns a full number in
+    E.164.
     """
     if not _SHORT.fullmatch(number):
         number = to_e164(number)
@@ -292,7 +296,9 @@ class Contact(Document):
 
     @property
     def is_voiceless(self) -> bool:
-        """Returns whether a deaf or mute person can use it: an SMS, a page, or a number for deaf people (such as a relay)."""
+        """Returns whether a deaf or mute person can use it: an SMS, a page, or a number for deaf people (such as a
+        relay).
+        """
         return self.dial is None or self.role is ContactRole.DEAF
 
     def missing_in(self, countries: Sequence[str]) -> tuple[str, ...]:

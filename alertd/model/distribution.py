@@ -1,7 +1,7 @@
 """What one distributor holds of one alert, and the next message to send to it. Pure: no I/O, no clock.
 
-A message is one CAP document with its own name. A distributor that may hold a shown message gets every later message, in
-order. A distributor that certainly holds none gets no Cancel. A newer message replaces an older unsent one.
+A message is one CAP document with its own name. A distributor that may hold a shown message gets every later message,
+in order. A distributor that certainly holds none gets no Cancel. A newer message replaces an older unsent one.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refused(self) -> bool:
-        """Returns whether it owes a take-down and the last Cancel was refused or given up. There are no more tries then."""
+        """Returns whether it owes a take-down and the last Cancel was refused or given up.
+
+        There are no more tries then.
+        """
         ends = _cancels(self)
         return bool(self.owed and ends and ends[-1].state in FAILED)
 
@@ -111,7 +114,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def shown_until(self) -> int:
         """Returns the latest expiry of the messages it may show, UNIX ms, or 0 if there is none.
 
-        Counts the last message it certainly accepted, all later ones, and earlier ones that may have taken effect after it.
+        Counts the last message it certainly accepted, all later ones, and earlier ones that may have taken effect after
+        it.
         """
         arrived = self.arrived
         sure = max((place for place, one in enumerate(arrived) if one.state in _EFFECTIVE), default=0)
@@ -156,7 +160,10 @@ def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]
 
 
 def still_names(track: Track, now: Now) -> bool:
-    """Returns whether it may still show removed facts and failed to accept the Update without them. A Cancel must follow."""
+    """Returns whether it may still show removed facts and failed to accept the Update without them.
+
+    A Cancel must follow.
+    """
     told = [one for one in track.live if one.type is not MsgType.CANCEL]
     if not now.restricted or not any(one.maybe and _changed(one) < now.restricted for one in told):
         return False
@@ -166,8 +173,8 @@ def still_names(track: Track, now: Now) -> bool:
 def says_less(track: Track, entry: Entry, restricted: int) -> bool:
     """Returns whether a message removes content, so that no stop and no pause may delay it.
 
-    True for a Cancel, and for an Update if the distributor may show facts that were removed from the alert. `restricted`:
-    time of the removal, UNIX ms, 0 for never.
+    True for a Cancel, and for an Update if the distributor may show facts that were removed from the alert.
+    `restricted`: time of the removal, UNIX ms, 0 for never.
     """
     if entry.type is not MsgType.UPDATE:
         return entry.type is MsgType.CANCEL
@@ -278,8 +285,8 @@ def settled(
 ) -> Track:  # fmt: skip
     """Applies a verdict to the track.
 
-    If the distributor `acknowledges`, only its Ack confirms a take-down; otherwise its 2xx does. `restricted`: when facts of
-    a child were removed from the alert, UNIX ms, 0 for never. `back_ms`: as in `Clock`.
+    If the distributor `acknowledges`, only its Ack confirms a take-down; otherwise its 2xx does. `restricted`: when
+    facts of a child were removed from the alert, UNIX ms, 0 for never. `back_ms`: as in `Clock`.
     """
     entry = track.entry(identifier)
     if entry is None:
@@ -311,7 +318,10 @@ def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
 
 
 def _in_doubt_until(one: Entry) -> int:
-    """Returns until when a message may take effect, UNIX ms, or 0 if its answer settled that. A later Ack gives no time."""
+    """Returns until when a message may take effect, UNIX ms, or 0 if its answer settled that.
+
+    A later Ack gives no time.
+    """
     was_taken = one.state in _EFFECTIVE and 200 <= one.answered < 300
     is_refused = one.state is MessageState.REFUSED and one.tries == 1
     return 0 if was_taken or is_refused else one.last + DOUBT_MS
@@ -328,7 +338,10 @@ def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
 
 
 def _is_taken_down(track: Track, *, acknowledges: bool) -> bool:
-    """Returns whether the last Cancel took effect. After an accepted Cancel, an Error for its repetition confirms it too."""
+    """Returns whether the last Cancel took effect.
+
+    After an accepted Cancel, an Error for its repetition confirms it too.
+    """
     does = {MessageState.ACKNOWLEDGED} if acknowledges else _EFFECTIVE
     *earlier, last = _cancels(track)
     if last.state is MessageState.REFUSED and last.ack and earlier:

@@ -94,7 +94,9 @@ def refuse(model: str, faults: Iterable[tuple[Location, str]]) -> NoReturn:
 
 
 def is_overfull(body: bytes) -> bool:
-    """Returns whether a body has too many members or items to parse (counts colons, commas and brackets, in milliseconds)."""
+    """Returns whether a body has too many members or items to parse (counts colons, commas and brackets, in
+    milliseconds).
+    """
     return body.count(b":") > MAX_MEMBERS or max(body.count(b","), body.count(b"["), body.count(b"{")) > MAX_ITEMS
 
 

@@ -34,8 +34,8 @@ from channels.domains import in_ascii
 class Document(BaseModel):
     """A document parsed from JSON: exact types, no unknown fields, immutable.
 
-    Parse it with `model_validate_json`. Only then are arrays accepted for tuples and strings for times and codes, with no
-    other conversion (a strict model refuses `"7"` and `true` for a number).
+    Parse it with `model_validate_json`. Only then are arrays accepted for tuples and strings for times and codes, with
+    no other conversion (a strict model refuses `"7"` and `true` for a number).
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, serialize_by_alias=True)
@@ -85,7 +85,10 @@ def _is_seen(character: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    r"""Text for people, in any script: an annotation. Counts its length in characters (code points) and writes every line end as `\\n`."""
+    r"""Text for people, in any script: an annotation.
+
+    Counts its length in characters (code points) and writes every line end as `\\n`.
+    """
 
     max_length: int
 
@@ -236,8 +239,8 @@ _INTERNATIONAL = re.compile(r"\+[0-9][0-9 .()/-]{3,30}")
 def to_e164(value: str) -> str:
     """Returns a phone number with its country code, as E.164.
 
-    Checks only the country code and the length: lists of number ranges lag behind the operators, and the carrier decides
-    in the end.
+    Checks only the country code and the length: lists of number ranges lag behind the operators, and the carrier
+    decides in the end.
 
     Raises `PydanticCustomError` if no country can have this number.
     """
@@ -260,8 +263,8 @@ _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+([a-z]{2,63}|xn--[
 def to_mailbox(value: str) -> str:
     """Returns a mail address with its domain in lower-case ASCII (IDNA) and its local part unchanged.
 
-    Raises `PydanticCustomError` unless it is one address that SMTP can carry without extensions (RFC 5321, sections 4.1.2
-    and 4.5.3).
+    Raises `PydanticCustomError` unless it is one address that SMTP can carry without extensions (RFC 5321, sections
+    4.1.2 and 4.5.3).
     """
     local, _, domain = value.partition("@")
     try:

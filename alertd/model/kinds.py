@@ -111,7 +111,10 @@ class PurgeReason(enum.StrEnum):
 
 
 class LiftReason(enum.StrEnum):
-    """The reason for removing an address from the suppression list. A code, because free text could contain the address."""
+    """The reason for removing an address from the suppression list.
+
+    A code, because free text could contain the address.
+    """
 
     REQUEST = "request"  # the owner asked for messages again, by another way than START
     REASSIGNED = "reassigned"  # the address has a new owner, who asked for messages

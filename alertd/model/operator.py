@@ -22,7 +22,8 @@ class Role(enum.StrEnum):
 _SEES = frozenset({"alerts:read", "regions:read"})
 _DECIDES = _SEES | {"alerts:approve", "ledger:explain"}
 
-#: The scopes of each role. Approvers answer why a person was notified or not; protection officers also read the audit log.
+#: The scopes of each role. Approvers answer why a person was notified or not; protection officers also read the audit
+#: log.
 SCOPES: dict[Role, frozenset[str]] = {
     Role.AUTHOR: _SEES | {"alerts:write"},
     Role.APPROVER: _DECIDES,
@@ -37,7 +38,9 @@ _READ_AS = str.maketrans("OIL", "011")  # as in Crockford's decoding
 
 
 def network_of(address: str) -> str:
-    """Returns the key for counting tries from an address: the /64 network for IPv6 (one customer), the address for IPv4."""
+    """Returns the key for counting tries from an address: the /64 network for IPv6 (one customer), the address for
+    IPv4.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

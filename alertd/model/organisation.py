@@ -64,7 +64,10 @@ MOST_WAIT_MIN = 24 * 60
 
 
 class Jurisdiction(Document):
-    """The area in which an organisation may alert: any of these. Drawn regions are refused, because they can be redrawn."""
+    """The area in which an organisation may alert: any of these.
+
+    Drawn regions are refused, because they can be redrawn.
+    """
 
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS, examples=[["ES"]])] = ()
     polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()

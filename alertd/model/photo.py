@@ -1,8 +1,9 @@
 """Converts an uploaded photo into JPEGs made from its pixels only.
 
 Pure, but run it in a process of its own (`python -m alertd.model.photo SECONDS`, see `decoding`), because some images
-block a decoder: a progressive JPEG of 200 kB with a hundred empty scans takes three seconds, one of 10 MB takes an hour.
-The process reads a picture on standard input and writes one line of JSON, then the copies that the line announces.
+block a decoder: a progressive JPEG of 200 kB with a hundred empty scans takes three seconds, one of 10 MB takes an
+hour. The process reads a picture on standard input and writes one line of JSON, then the copies that the line
+announces.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from PIL import Image, ImageCms, ImageOps
 #: Maximum decoded pixels by format. A JPEG is scaled down while decoding, so a phone's 50 million pixels take no more
 #: memory than a camera's PNG of 24 million.
 MOST_PIXELS = {"JPEG": 80_000_000, "PNG": 25_000_000, "WEBP": 25_000_000}
-#: Formats that may be animated. Of a JPEG with several pictures (a phone adds a depth or brightness map) the first counts.
+#: Formats that may be animated. Of a JPEG with several pictures (a phone adds a depth or brightness map) the first
+#: counts.
 MOVING = frozenset({"PNG", "WEBP"})
 #: Modes that 8 bits represent without loss. Grey of 16 bits would turn white.
 MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"})
 #: Pixels of the shorter side. Below this, a face cannot be recognised.
 LEAST_SIDE = 100
 
-#: Memory limit of the decoding process. Fits the pixels, their rotated and scaled copies and a progressive JPEG's coefficients.
+#: Memory limit of the decoding process. Fits the pixels, their rotated and scaled copies and a progressive JPEG's
+#: coefficients.
 MEMORY_BYTES = 1024**3
 #: Niceness of the decoding process, so that it yields to the senders.
 NICENESS = 10

@@ -79,7 +79,8 @@ def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
 
 
 def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
-    """Returns the alert without persons sought and vehicles, and with a dash for each match of `theirs` in its own texts.
+    """Returns the alert without persons sought and vehicles, and with a dash for each match of `theirs` in its own
+    texts.
 
     Keeps the child's name, even if a person sought has the same name.
     """

@@ -21,8 +21,8 @@ def clock(minute: int) -> str:
 def ends_ms(now_ms: int, time_zone: str, start: int, end: int) -> int | None:
     """Returns when the quiet hours around `now_ms` end (both UNIX ms), or None outside of them.
 
-    `start` and `end` are minutes of the day. A skipped local hour ends at once. An hour that occurs twice begins with the
-    first and ends with the second.
+    `start` and `end` are minutes of the day. A skipped local hour ends at once. An hour that occurs twice begins with
+    the first and ends with the second.
     """
     return _ends_ms(now_ms // 60_000, time_zone, start, end)
 

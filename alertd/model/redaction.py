@@ -2,8 +2,8 @@
 
 A name matches as whole words, regardless of accents and capitals. A restricted missing-child alert no longer identifies
 the child: it keeps "girl, 13", where and when, and the contacts. A restriction removes every field not listed here, so
-that a field added later is removed too. The place stays, without the child's name, because the search needs it. Internal
-data stays with the case for its staff.
+that a field added later is removed too. The place stays, without the child's name, because the search needs it.
+Internal data stays with the case for its staff.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 def _bare(text: str) -> str:
     """Returns the text without case, accents and invisible characters.
 
-    The result is the same letter by letter and for the whole text: normalisation reorders only combining marks, and these
-    are dropped.
+    The result is the same letter by letter and for the whole text: normalisation reorders only combining marks, and
+    these are dropped.
     """
     apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
     return "".join(part for part in apart if not unicodedata.combining(part) and part not in _UNSEEN)

@@ -164,7 +164,10 @@ class SubscriptionKeys(Document):
 
 
 class PushSubscription(Document):
-    """The result of a browser's `PushSubscription.toJSON()` (W3C Push API). The expiry is not stored: the push service reports it."""
+    """The result of a browser's `PushSubscription.toJSON()` (W3C Push API).
+
+    The expiry is not stored: the push service reports it.
+    """
 
     endpoint: Endpoint
     expires: Annotated[float | None, Field(alias="expirationTime", ge=0, allow_inf_nan=False)] = None
@@ -220,8 +223,8 @@ class Quiet(Document):
 class ConsentDocument(Document):
     """When, where and to what the subscriber consented.
 
-    After `withdrawn_at` nothing is sent until a later consent. The latest consent and the latest withdrawal are stored in
-    any order of arrival, so an older list changes neither.
+    After `withdrawn_at` nothing is sent until a later consent. The latest consent and the latest withdrawal are stored
+    in any order of arrival, so an older list changes neither.
     """
 
     at: Instant

@@ -24,8 +24,8 @@ from alertd.model.redaction import RESTRICTED, called, names_any, words_in, word
 #: The ledger counts milliseconds since the start in 32 bits (49 days). For a longer search, a person extends the alert.
 MAX_LIFE = timedelta(days=30)
 
-#: Fields that are parsed but have no effect yet, each with its only accepted value. Other values are refused, not ignored.
-#: (CAP's values and facts for the case record are stored and returned; they need no other effect.)
+#: Fields that are parsed but have no effect yet, each with its only accepted value. Other values are refused, not
+#: ignored. (CAP's values and facts for the case record are stored and returned; they need no other effect.)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("target/groups", (), "Groups are not handled yet."),
@@ -191,9 +191,9 @@ def voice_only(alert: Alert) -> list[Fault]:
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
     """Returns a fault unless one contact works in all these countries, and in each a contact that needs no voice.
 
-    The safety line names only one contact, so one must work everywhere. Contacts for deaf people do not count for this if
-    there are others. An alert without any contact that needs no voice is not a fault here: see `voice_only`. Without known
-    countries there is no fault.
+    The safety line names only one contact, so one must work everywhere. Contacts for deaf people do not count for this
+    if there are others. An alert without any contact that needs no voice is not a fault here: see `voice_only`. Without
+    known countries there is no fault.
     """
     contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
     if contacts and all(one.missing_in(countries) for one in contacts):
@@ -228,8 +228,8 @@ def start_faults(alert: Alert, now: datetime) -> list[Fault]:
 def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> list[Fault]:
     """Returns a fault for each message due after the alert's end: rings, and the SMS of an escalation.
 
-    Assumes approval at `now` (aware). `rings_from`: for an update, the start of the ring delays in UNIX ms, or 0 for its
-    approval. An update is not refused because its SMS would come too late, since that must not block a correction.
+    Assumes approval at `now` (aware). `rings_from`: for an update, the start of the ring delays in UNIX ms, or 0 for
+    its approval. An update is not refused because its SMS would come too late, since that must not block a correction.
     """
     told = max(now, alert.starts or now)
     since = time_of(rings_from) if rings_from else told
@@ -263,7 +263,10 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
-    """Returns every (place, value) for a path of fields; `*` means each member. Below an absent value, the value is None."""
+    """Returns every (place, value) for a path of fields; `*` means each member.
+
+    Below an absent value, the value is None.
+    """
     found: list[tuple[Location, Any]] = [((), document)]
     for step in path.split("/"):
         if step == "*":

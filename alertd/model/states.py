@@ -62,8 +62,8 @@ UNWATCHED = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 #: The public sees an alert's photos in `SHOWN`, no longer in `NO_LONGER_SHOWN`, and not yet in other states.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
-#: States in which an alert has taken its photos away. Staff no longer see them, even if another alert that is still to come
-#: has them, too.
+#: States in which an alert has taken its photos away. Staff no longer see them, even if another alert that is still to
+#: come has them, too.
 TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
 
 #: States in which people know the alert or may be notified again.
@@ -118,9 +118,9 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-#: Allowed changes of a row's state. A carrier's answer to an attempt overrides the row's state. So an in-flight row that
-#: became unknown, or was queued again by a successor, may still become accepted. A receipt may arrive before the answer,
-#: which waits for the slowest message of its chunk.
+#: Allowed changes of a row's state. A carrier's answer to an attempt overrides the row's state. So an in-flight row
+#: that became unknown, or was queued again by a successor, may still become accepted. A receipt may arrive before the
+#: answer, which waits for the slowest message of its chunk.
 STEPS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset(State) - {State.QUEUED},
     State.IN_FLIGHT: frozenset(State) - {State.IN_FLIGHT},
@@ -142,7 +142,10 @@ SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 @enum.unique
 class LedgerReason(enum.IntEnum):
-    """Why a row is in its state, if no carrier decided it. Carriers' reasons are lower numbers (`channels.base.Reason`)."""
+    """Why a row is in its state, if no carrier decided it.
+
+    Carriers' reasons are lower numbers (`channels.base.Reason`).
+    """
 
     ADDRESS_REMOVED = 32  # the address existed when the audience was planned, but not when it was fetched
     OPTED_OUT = 33
@@ -182,8 +185,8 @@ def folded_address(channel: str, value: str) -> str:
     """Returns an address in the form used for comparison.
 
     Mailboxes compare in lower case, because people and suppression lists write them in either case. A server may
-    distinguish cases (RFC 5321, section 2.4), so mails go to the address as written. A browser is identified by its endpoint,
-    regardless of its keys.
+    distinguish cases (RFC 5321, section 2.4), so mails go to the address as written. A browser is identified by its
+    endpoint, regardless of its keys.
     """
     if channel == Channel.WEBPUSH:
         return value.partition(" ")[0]

@@ -77,8 +77,8 @@ def key_of(channel: int, value: str) -> Key:
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One address.
 
-    Its number is never given to another channel. It is reused only for a replacement on the same channel, for which the number
-    of a dead address is kept.
+    Its number is never given to another channel. It is reused only for a replacement on the same channel, for which the
+    number of a dead address is kept.
     """
 
     number: int
@@ -143,8 +143,8 @@ def from_document(
     """Returns the record of a registration, based on `previous` if there is one.
 
     A known address keeps its number and state. A new one gets the number of an active address on its channel that this
-    registration removes, or of a dead one, so that its queued messages go to the new address. Otherwise it gets the next
-    number. A place that has not moved keeps its slot. Raises `AddressesUsedUpError`.
+    registration removes, or of a dead one, so that its queued messages go to the new address. Otherwise it gets the
+    next number. A place that has not moved keeps its slot. Raises `AddressesUsedUpError`.
     """
     addresses, next_address, vacant = _addresses(document.addresses, previous)
     consent = _consent(document.consent, previous.consent if previous else None)

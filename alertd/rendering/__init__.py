@@ -1,7 +1,8 @@
 """From an alert to the message of one channel in one language.
 
-`catalogue` holds the words. `facts` selects the facts that an occasion may show and puts them into words. `plaintext` makes
-text fit, and `renderer` builds the message. No internal data of a case passes `facts`, and none at all for its end.
+`catalogue` holds the words. `facts` selects the facts that an occasion may show and puts them into words. `plaintext`
+makes text fit, and `renderer` builds the message. No internal data of a case passes `facts`, and none at all for its
+end.
 """
 
 from __future__ import annotations

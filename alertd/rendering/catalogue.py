@@ -1,7 +1,7 @@
 """The words of one language, read from `templates/catalogue/<lang>.toml`: adding a language begins there.
 
-Also which language a reader gets, and what an area is called in it: "Sevilla, Dos Hermanas and 12 other municipalities of Sevilla
-province". Language tags are BCP 47.
+Also which language a reader gets, and what an area is called in it: "Sevilla, Dos Hermanas and 12 other municipalities
+of Sevilla province". Language tags are BCP 47.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     """The language for someone who reads `wanted`, best first.
 
     For each wanted tag the exact one, then its base language; then the first available, which is the alert's own first
-    language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is available.
+    language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is
+    available.
     """
     if not available:
         raise ValueError("The alert is available in no language.")
@@ -58,7 +59,10 @@ _WANTED = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q=(0(?:
 
 
 def accepted(header: str) -> list[str]:
-    """Returns the language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4). Skips malformed parts."""
+    """Returns the language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4).
+
+    Skips malformed parts.
+    """
     found = filter(None, map(_WANTED.fullmatch, header[:1_000].split(",")))
     wanted = [(float(one[2] or 1), one[1]) for one in found]
     return [tag for quality, tag in sorted(wanted, key=lambda one: -one[0]) if quality > 0]
@@ -100,7 +104,8 @@ class Catalogue:
     locale: Locale  # for plurals and dates
 
     def isolate(self, text: str) -> str:
-        """`text` wrapped so that it cannot disturb the order of a line of this language; unchanged if it does not run the other way.
+        """`text` wrapped so that it cannot disturb the order of a line of this language; unchanged if it does not run
+        the other way.
 
         In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
         """
@@ -134,10 +139,11 @@ class Catalogue:
         return str(self.words["punctuation"][mark]).join(filter(None, parts))
 
     def moment(self, at: datetime, time_zone: str | None, *, form: str) -> str:
-        """Returns a time (`form`: `long`, `short`, or `short-with-year`) in `time_zone`, always with the zone's name or offset.
+        """Returns a time (`form`: `long`, `short`, or `short-with-year`) in `time_zone`, always with the zone's name or
+        offset.
 
-        The zone is `CET`. It is `UTC-03:00` if the zone has only a number for a name, or if readers of this language could
-        mistake its name for another zone's. Never "two hours ago": the time of reading is unknown.
+        The zone is `CET`. It is `UTC-03:00` if the zone has only a number for a name, or if readers of this language
+        could mistake its name for another zone's. Never "two hours ago": the time of reading is unknown.
         """
         local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
         zone = local.tzname() or ""

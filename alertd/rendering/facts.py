@@ -1,8 +1,8 @@
 """Selects the facts of an alert that may be shown, in the words of one language. Templates see nothing else.
 
 Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the
-author, and what the case says about the child beyond what helps to recognise it. The message of an end says nothing about a child: a name
-that was withdrawn must not be repeated, and the outcome belongs to the family.
+author, and what the case says about the child beyond what helps to recognise it. The message of an end says nothing
+about a child: a name that was withdrawn must not be repeated, and the outcome belongs to the family.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MESSAGES = (*Kind, ENDED)
 #: Occasions that end an alert; the others announce it.
 ENDINGS = frozenset({Occasion.STAND_DOWN, Occasion.CLOSE, Occasion.CANCEL})
 
-#: The name of the safety line in the catalogue, by kind and occasion; `one-or-many` depends on the number of children. None
-#: if people need not look for anyone or keep away. After a stand-down, which can be reversed, people may still see a
-#: child; and recipients of a false alert may still be on their way.
+#: The name of the safety line in the catalogue, by kind and occasion; `one-or-many` depends on the number of children.
+#: None if people need not look for anyone or keep away. After a stand-down, which can be reversed, people may still see
+#: a child; and recipients of a false alert may still be on their way.
 SAFETY: dict[Kind, dict[Occasion, str]] = {
     Kind.MISSING_CHILD: {
         Occasion.ALERT: "one-or-many",
@@ -99,7 +99,10 @@ class Room:
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Returns smaller rooms that describe fewer children and count the rest. The last also halves long names and places."""
+        """Returns smaller rooms that describe fewer children and count the rest.
+
+        The last also halves long names and places.
+        """
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
@@ -198,8 +201,8 @@ def facts_of(
 ) -> Facts:  # fmt: skip
     """Returns the facts of an alert for one channel.
 
-    `countries` are those of its area (ISO 3166-1; empty if unknown). `site` is the public address of the service, for photos
-    and for opting out. Raises `ValueError` if a missing-child alert names no contact.
+    `countries` are those of its area (ISO 3166-1; empty if unknown). `site` is the public address of the service, for
+    photos and for opting out. Raises `ValueError` if a missing-child alert names no contact.
     """
     case, contacts = alert.case, _contacts(alert.case.contact, words, countries)
     found = matching(words.language, alert.info)
@@ -241,7 +244,10 @@ def facts_of(
 
 
 def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, telling: Telling, headline: str) -> Facts:
-    """Returns only that the alert has ended and when it was sent, without any fact of a child. A general alert keeps its headline."""
+    """Returns only that the alert has ended and when it was sent, without any fact of a child.
+
+    A general alert keeps its headline.
+    """
     assert telling.alerted_at is not None
     return replace(
         common,
@@ -252,7 +258,10 @@ def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, tel
 
 
 def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequence[ContactFacts]) -> str:
-    """Returns the safety line: keep away, and call the first of `contacts`. Empty if `SAFETY` has none for the occasion."""
+    """Returns the safety line: keep away, and call the first of `contacts`.
+
+    Empty if `SAFETY` has none for the occasion.
+    """
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -353,7 +362,8 @@ def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
-#: Years. From this age on many languages use another word: a reader told of a "little girl" would ignore one of sixteen.
+#: Years. From this age on many languages use another word: a reader told of a "little girl" would ignore one of
+#: sixteen.
 TEENAGER_YEARS = 13
 
 
@@ -366,7 +376,9 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns the place in the reader's language, else the place's, the alert's, English or any: a place name always helps."""
+    """Returns the place in the reader's language, else the place's, the alert's, English or any: a place name always
+    helps.
+    """
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
@@ -381,8 +393,8 @@ _WAYS = ("dial", "url", "text")
 def _contacts(contacts: Sequence[Contact], words: Catalogue, countries: Sequence[str]) -> tuple[ContactFacts, ...]:
     """Returns the contacts, the most general first.
 
-    Sorts by the number of these countries where a contact does not work, then by way (a number to call, an address on the
-    web, a number for texts), then those without a role first.
+    Sorts by the number of these countries where a contact does not work, then by way (a number to call, an address on
+    the web, a number for texts), then those without a role first.
     """
     found = []
     for contact in contacts:

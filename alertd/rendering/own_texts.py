@@ -1,8 +1,8 @@
 """An organisation's own texts: a little of Jinja's language, read as data and never run as a program.
 
-A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops, calls,
-attributes or numbers. So it cannot run for ever, access anything or fail: it only chooses among strings. Reading refuses
-everything else that Jinja knows.
+A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops,
+calls, attributes or numbers. So it cannot run for ever, access anything or fail: it only chooses among strings. Reading
+refuses everything else that Jinja knows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A page to the people on call: an alert awaits its approver, or another organisation asks to stand it down.
 
-It passes over other people's networks to phones that lie about. So it contains only the organisation's name and a link with
-the alert's id, and no word of a case. The link has a line of its own, so that no direction mark gets into it.
+It passes over other people's networks to phones that lie about. So it contains only the organisation's name and a link
+with the alert's id, and no word of a case. The link has a line of its own, so that no direction mark gets into it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class PageFacts:
 
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
-    """The message of a channel, in this language or else in English. A test is marked in front. Raises `KeyError` for an unknown channel."""
+    """The message of a channel, in this language or else in English.
+
+    A test is marked in front. Raises `KeyError` for an unknown channel.
+    """
     words = renderer.words(matching(language, renderer.all_languages) or REFERENCE)
     stamp = replace(stamp, language=words.language, status=facts.status)
     title, text = (words.words["page"][f"asked_{name}" if facts.asks else name] for name in ("title", "text"))

@@ -39,7 +39,9 @@ def line(text: str) -> str:
 
 
 def paragraphs(text: str, limit: int) -> tuple[str, ...]:
-    """Returns the lines of a longer text, clean and not empty; with a `limit` above 0, one line of at most `limit` characters."""
+    """Returns the lines of a longer text, clean and not empty; with a `limit` above 0, one line of at most `limit`
+    characters.
+    """
     found = tuple(clean for raw in text.splitlines() if (clean := line(raw)))
     return (clip(" ".join(found), limit),) if found and limit else found
 

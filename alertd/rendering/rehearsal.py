@@ -1,4 +1,5 @@
-"""Tests own texts before they are stored: renders each of their messages for the longest and the shortest possible alert.
+"""Tests own texts before they are stored: renders each of their messages for the longest and the shortest possible
+alert.
 
 Covers every level, status and occasion, so that a text that does not fit is found before an alert uses it.
 """

@@ -1,6 +1,7 @@
 """The renderer: compiles every template once and makes the message of one channel in one language.
 
-The renderer itself inserts the safety line, independent of templates, and refuses a message that lacks the one it needs.
+The renderer itself inserts the safety line, independent of templates, and refuses a message that lacks the one it
+needs.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ PARTS = {
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
-#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened.
-#: The safety line is in the first four.
+#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is
+#: opened. The safety line is in the first four.
 CLOSED_ROWS, ROW = 4, 42
 #: Letters of a row beside the small picture of a child.
 ROW_BESIDE_PHOTO = 36
@@ -51,14 +52,14 @@ ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"]}
 MAX_PUSH_BYTES = 1_000
 
 #: Every segment is paid and counts against the carrier's rate, so a longer text reaches people later. Three of GSM-7
-#: hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark, name, age,
-#: place, safety line, link) needs up to five (335).
+#: hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark, name,
+#: age, place, safety line, link) needs up to five (335).
 MAX_SEGMENTS_GSM = 3
 MAX_SEGMENTS_UCS2 = 5
 
-#: What a short message drops when it is too long, least important first. Never listed, so never dropped: the heading with
-#: its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays, and in
-#: the end the message gives only the number of the others.
+#: What a short message drops when it is too long, least important first. Never listed, so never dropped: the heading
+#: with its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays,
+#: and in the end the message gives only the number of the others.
 LEFT_OUT = {
     Kind.MISSING_CHILD: (
         "valid_until",
@@ -99,10 +100,16 @@ class UnsafeMessageError(ValueError):
 
 
 class Renderer:
-    """Built once, by the composition root. Raises at construction for a catalogue or template that is missing or broken."""
+    """Built once, by the composition root.
+
+    Raises at construction for a catalogue or template that is missing or broken.
+    """
 
     def __init__(self, templates_dir: Path, site: str = "", sms: SmsSettings | None = None) -> None:
-        """`site`: the public address, for photos. `sms`: settings that suit every SMS carrier, to measure the SMS length."""
+        """`site`: the public address, for photos.
+
+        `sms`: settings that suit every SMS carrier, to measure the SMS length.
+        """
         self._site = site.rstrip("/")
         self.sms = sms or SmsSettings()
         self._catalogues = read_catalogues(templates_dir / "catalogue")
@@ -138,11 +145,12 @@ class Renderer:
         return self._catalogues[found]
 
     def languages(self, document: Alert) -> tuple[str, ...]:
-        """Returns the languages in which this alert can be sent: the author's first, in the author's order, then English.
+        """Returns the languages in which this alert can be sent: the author's first, in the author's order, then
+        English.
 
         A missing-child alert is available in every language of the catalogue, because its facts are coded; free text in
-        other languages is left out. A general alert consists of its text: only languages with headline and description count,
-        and only if their safety line is known.
+        other languages is left out. A general alert consists of its text: only languages with headline and description
+        count, and only if their safety line is known.
         """
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
@@ -155,11 +163,11 @@ class Renderer:
     ) -> Message:  # fmt: skip
         """Returns the message for one channel in one of `languages(document)`, on the occasion of `telling`.
 
-        Uses the organisation's `own` texts if it has some. The message of `cap` has a mail's content, without a recipient. The
-        stamp names the actual language of the message, and the alert's kind, occasion and status. `url` is the public page; the
-        message of an end has no link. `countries` are those of the area, as ISO 3166-1 codes, and decide which contact is shown.
-        Raises `UnsafeMessageError` for a message without safety line or mark, `ValueError` for a missing-child alert without
-        contact, `KeyError` for an unknown channel or language.
+        Uses the organisation's `own` texts if it has some. The message of `cap` has a mail's content, without a
+        recipient. The stamp names the actual language of the message, and the alert's kind, occasion and status. `url`
+        is the public page; the message of an end has no link. `countries` are those of the area, as ISO 3166-1 codes,
+        and decide which contact is shown. Raises `UnsafeMessageError` for a message without safety line or mark,
+        `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
         facts = self._facts(document, ROOM[channel], language, stamp.loudness, url, telling, countries)
         return self._made(document, facts, channel, stamp, telling, own)[0]
@@ -298,7 +306,10 @@ class _Rendering:
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
-        """Yields the facts, then ever fewer. If none fit, the caller sends the last, since some facts must not be dropped."""
+        """Yields the facts, then ever fewer.
+
+        If none fit, the caller sends the last, since some facts must not be dropped.
+        """
         facts = self.facts
         yield facts
         for name in LEFT_OUT[self.message]:

@@ -113,8 +113,8 @@ class FirstWaysIn:
 def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
     """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere).
 
-    At the first start it prints the key and the sign-in if standard output is a terminal. Otherwise a journal would keep them:
-    it writes them to a file in `directory`, and prints its name.
+    At the first start it prints the key and the sign-in if standard output is a terminal. Otherwise a journal would
+    keep them: it writes them to a file in `directory`, and prints its name.
     """
     said = [f"alertd listens on {url}"]
     if first is None:
@@ -141,7 +141,10 @@ def _sign_in(first: FirstWaysIn) -> str:
 
 
 def _filed(first: FirstWaysIn, file: Path) -> str:
-    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell. Returns the line that the start prints."""
+    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell.
+
+    Returns the line that the start prints.
+    """
     lines = [f"export ALERTD_KEY={first.key}", *([f"# {_sign_in(first)}"] if first.sign_in else [])]
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

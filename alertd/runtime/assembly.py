@@ -34,7 +34,10 @@ from geofences.regions import Library
 async def joined(
     section: StoreSection, redis: Redis, codec: Codec
 ) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
-    """A store that is checked, with its clock and the watch over the keys of this process. Raises StoreRefusedError and StoreUnavailableError."""
+    """A store that is checked, with its clock and the watch over the keys of this process.
+
+    Raises StoreRefusedError and StoreUnavailableError.
+    """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=section.replicas_required)
         stack.push_async_callback(db.nodes.close)
@@ -59,10 +62,10 @@ async def opened(
 ) -> AsyncIterator[Container]:
     """Opens all parts with their carriers over a checked store. Closes them in reverse order.
 
-    A caller that has loaded the `library` or the `renderer` passes it. A process with `loads` false loads the library at its
-    first use; a worker plans with region numbers and never uses it. A process that sends nothing does not bind to text message
-    centres, because they count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError
-    for unusable regions or carriers.
+    A caller that has loaded the `library` or the `renderer` passes it. A process with `loads` false loads the library
+    at its first use; a worker plans with region numbers and never uses it. A process that sends nothing does not bind
+    to text message centres, because they count the binds of an account. Raises StoreRefusedError,
+    StoreUnavailableError, and ConfigError for unusable regions or carriers.
     """
     async with AsyncExitStack() as stack:
         db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))

@@ -137,8 +137,8 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: Settings on which a login depends, for servers that limit binds or connections. There the result of a worker's login may
-#: replace a login of one's own.
+#: Settings on which a login depends, for servers that limit binds or connections. There the result of a worker's login
+#: may replace a login of one's own.
 _OF_A_LOGIN = {
     "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
     "smtp": ("host", "port", "tls", "ca_file", "user", "password"),

@@ -1,4 +1,7 @@
-"""The HTTP server of a process, with limits that aiohttp lacks. Strangers cannot stall it or use up its memory or files."""
+"""The HTTP server of a process, with limits that aiohttp lacks.
+
+Strangers cannot stall it or use up its memory or files.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +64,9 @@ class Bounds:
 class Handler(RequestHandler):
     """One connection.
 
-    Answers what is not HTTP without repeating it: aiohttp would log and send back the bytes, which may hold a key, a number or a
-    Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a key, a number or a
-    child's name.
+    Answers what is not HTTP without repeating it: aiohttp would log and send back the bytes, which may hold a key, a
+    number or a Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a
+    key, a number or a child's name.
     """
 
     def __init__(self, server: Server, **named: Any) -> None:
@@ -187,8 +190,8 @@ class Handler(RequestHandler):
     def _not_taken(self) -> int:
         """Returns the bytes of the answer that the client's machine has not confirmed.
 
-        The process itself sees no progress of a slow client for minutes, since the kernel takes 100 KB and more at once. On systems
-        that do not report the kernel's buffer, only this process's buffer counts.
+        The process itself sees no progress of a slow client for minutes, since the kernel takes 100 KB and more at
+        once. On systems that do not report the kernel's buffer, only this process's buffer counts.
         """
         kernel = bytes(4)
         if self.transport is not None:
@@ -237,7 +240,10 @@ class Server(web.Server):
         self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
-        """Returns the protocol of a new connection. At the limit, drops another (see `_make_room`), or refuses this one."""
+        """Returns the protocol of a new connection.
+
+        At the limit, drops another (see `_make_room`), or refuses this one.
+        """
         if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
         self._refused += 1
@@ -340,8 +346,8 @@ class Runner(web.AppRunner):
 async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[None]:
     """Serves at a bound socket, and ends the runner.
 
-    uvloop accepts one connection of a listening file each time that its loop goes round, so a flood on a busy loop would keep every
-    client waiting for seconds. The socket is listened to by several files, and each accepts one.
+    uvloop accepts one connection of a listening file each time that its loop goes round, so a flood on a busy loop
+    would keep every client waiting for seconds. The socket is listened to by several files, and each accepts one.
     """
     await runner.setup()
     try:

@@ -55,8 +55,8 @@ class Store:
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:
     """Opens the parts of this process over a store. Logs a warning if the store's durability is too weak.
 
-    A process that `sends` is a worker: it binds to text message centres and loads no regions. Raises StartError if the store
-    does not answer, and the exceptions of `opened`.
+    A process that `sends` is a worker: it binds to text message centres and loads no regions. Raises StartError if the
+    store does not answer, and the exceptions of `opened`.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
@@ -110,7 +110,10 @@ def running_store(section: StoreSection) -> Store | None:
 
 @asynccontextmanager
 async def store_of(settings: Settings) -> AsyncIterator[Store]:
-    """The store of `store.url`, or the embedded one, running until the end. Raises StartError, and what EmbeddedServer raises."""
+    """The store of `store.url`, or the embedded one, running until the end.
+
+    Raises StartError, and what EmbeddedServer raises.
+    """
     section = settings.store
     if section.url:
         yield shared_store(section)

@@ -46,9 +46,9 @@ class StartError(Exception):
 class Life:
     """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a closed terminal.
 
-    The first signal ends it in order, even during its start, and closes everything opened so far. Another Ctrl-C cuts the
-    waiting short, and unfinished work is settled at the next start. Another SIGTERM has no effect: when a parent is killed,
-    the kernel may send one for each of its threads.
+    The first signal ends it in order, even during its start, and closes everything opened so far. Another Ctrl-C cuts
+    the waiting short, and unfinished work is settled at the next start. Another SIGTERM has no effect: when a parent is
+    killed, the kernel may send one for each of its threads.
     """
 
     def __init__(self, name: str | None = None) -> None:

@@ -1,4 +1,6 @@
-"""The worker: plans approved alerts, sends queued messages, settles ended alerts. Any number of workers share the store.
+"""The worker: plans approved alerts, sends queued messages, settles ended alerts.
+
+Any number of workers share the store.
 
 A feeder takes leases and sends them; a heartbeat renews all held leases. Stopping drains: the worker waits for the
 carriers' answers to the messages already sent, settles them and gives back the rest.
@@ -42,8 +44,8 @@ from alertd.store.people.sweeper import Sweeper
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
-#: How often the worker reads the stop list. Together with the list's maximum age and the time from a chunk's gate to its
-#: last write, a stop takes effect within a second, even if it reaches this worker in no other way.
+#: How often the worker reads the stop list. Together with the list's maximum age and the time from a chunk's gate to
+#: its last write, a stop takes effect within a second, even if it reaches this worker in no other way.
 LISTEN_S = 0.1
 #: Most reads of the stop list at a time. When one more would start, the answer to the first would be too old to use.
 QUESTIONS = int(FRESH_S / LISTEN_S)

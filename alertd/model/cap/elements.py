@@ -97,8 +97,8 @@ class Children:
     def named(self, name: str) -> tuple[Named, ...]:
         """Reads pairs of valueName and value.
 
-        CAP 1.0 writes a pair as one text: `name=value`, or only a value. The element's own name then stands for the name.
-        Skips a pair with neither name nor value; notes a fault for a value without a name.
+        CAP 1.0 writes a pair as one text: `name=value`, or only a value. The element's own name then stands for the
+        name. Skips a pair with neither name nor value; notes a fault for a value without a name.
         """
         found = []
         for child, pointer in self.nodes(name):

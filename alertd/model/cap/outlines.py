@@ -51,7 +51,9 @@ def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Posit
 
 
 def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
-    """Returns a cover of the area with corners at least `step` degrees apart, or None if it has too many corners or parts."""
+    """Returns a cover of the area with corners at least `step` degrees apart, or None if it has too many corners or
+    parts.
+    """
     thin = simplified(area, step) if step else area
     corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)
     if corners > most * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):

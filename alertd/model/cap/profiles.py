@@ -1,8 +1,8 @@
 """What gateways require of a message beyond CAP itself: the profiles of the United States (IPAWS) and Canada (CAP-CP).
 
-Sources: "CAP v1.2 USA Integrated Public Alert and Warning System Profile Version 1.0" (OASIS, 2009), 47 CFR 10 (wireless emergency
-alerts: 90 and 360 characters) and 47 CFR 11.31 (event codes); "Canadian Profile of the Common Alerting Protocol" 0.4 with its lists of
-events and locations.
+Sources: "CAP v1.2 USA Integrated Public Alert and Warning System Profile Version 1.0" (OASIS, 2009), 47 CFR 10
+(wireless emergency alerts: 90 and 360 characters) and 47 CFR 11.31 (event codes); "Canadian Profile of the Common
+Alerting Protocol" 0.4 with its lists of events and locations.
 """
 
 from __future__ import annotations

@@ -50,7 +50,10 @@ class Signer:
     """Signs documents with one key."""
 
     def __init__(self, key: bytes, certificate: bytes) -> None:
-        """Both are PEM. Raises ValueError if the key is neither RSA nor elliptic-curve, or does not match the certificate."""
+        """Both are PEM.
+
+        Raises ValueError if the key is neither RSA nor elliptic-curve, or does not match the certificate.
+        """
         private, self._certificate = load_pem_private_key(key, None), x509.load_pem_x509_certificate(certificate)
         if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise ValueError("a key that signs CAP is an RSA or an elliptic curve key")  # noqa: TRY004  it is a value of the configuration
