@@ -57,7 +57,7 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def _same_area(value: str) -> tuple[str, str]:
-    """SAME and FIPS6 (NWS): a digit for the part of the county (0 all of it), then FIPS; county 000 is the whole state."""
+    """SAME and FIPS6 (NWS): a digit for the part of the county (0: all), then FIPS; county 000 is the whole state."""
     if value == "000000":
         return "ISO3166-1", "US"
     return "FIPS", value[1:3] if value.endswith("000") else value[1:]

@@ -29,9 +29,9 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def unwound(lon_lat: Floats) -> Floats:
-    """A line without its edges of 360 degrees along a parallel, which lead nowhere: what follows is turned on.
+    """Returns a line without edges of 360 degrees along a parallel, which lead nowhere, and turns the rest accordingly.
 
-    (Along a pole they are how a map writes it, and stay.)
+    Such edges along a pole are how a map draws the pole, and stay.
     """
     steps = np.diff(lon_lat, axis=0)
     nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)
@@ -52,7 +52,7 @@ def leaps(lon_lat: Floats) -> NDArray[np.bool_]:
 
 
 def goes_round(lon_lat: Floats) -> bool:
-    """Whether a line ends where it began after one turn of the earth: it encloses a pole, and never closes on the map."""
+    """Returns whether a line ends where it began after one turn round the earth, and so encloses a pole."""
     turn, rise = lon_lat[-1] - lon_lat[0]
     return bool(abs(abs(turn) - 360) < SAME and rise == 0)
 

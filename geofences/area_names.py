@@ -108,7 +108,10 @@ def _grouped(
 
 
 def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Found) -> bool:
-    """Whether the parts of a region name the area in it well enough. Three imported towns do not name half a province."""
+    """Whether the parts of a region name the area in it well enough.
+
+    Three imported towns do not name half a province.
+    """
     if not narrower:
         return False
     if library.is_filled(region.code):

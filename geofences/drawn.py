@@ -1,6 +1,6 @@
 """Regions that operators draw and name ("our patrol area").
 
-They lie across all others: they are part of no region, and no point belongs to one.
+They may overlap all others: they are part of no region, and no point belongs to one.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def _give(made: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file of its own name to write to, that takes the place of `path`, on disk and whole, if nothing is raised."""
+    """Yields a new file to write to. If nothing is raised, it replaces `path`, on disk and whole."""
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
     try:
         yield unfinished

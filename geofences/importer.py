@@ -321,7 +321,10 @@ def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) 
 
 
 def _stray_holes(geometries: Geometries) -> NDArray[np.bool_]:
-    """Which have a hole outside its polygon. It was to spare people; making it valid would make it ground."""
+    """Returns which outlines have a hole outside its polygon.
+
+    It was meant to spare people, but repair would include them.
+    """
     polygons, owner = shapely.get_parts(geometries, return_index=True)
     with_holes = (shapely.get_num_interior_rings(polygons) > 0) & ~shapely.is_valid(polygons)  # all others lie inside
     found = np.zeros(len(geometries), np.bool_)

@@ -323,7 +323,10 @@ class RegionLeaves:
 def _joined(
     squares: Words, counts: Counts, depths: NDArray[np.uint8], codes: Words, exact: Counts
 ) -> NDArray[np.bool_]:
-    """Adds the people of each box of the depth `GATHERED` to the largest leaf in it. Returns which boxes have a leaf."""
+    """Adds the people of each box of the depth `GATHERED` to the largest leaf in it.
+
+    Returns which boxes have a leaf.
+    """
     around = codes >> (depths.astype(np.int64) - GATHERED).astype(np.uint64)
     order = np.lexsort((-exact[:, 0], around))
     largest = order[np.flatnonzero(np.r_[True, np.diff(around[order]) != 0][: len(order)])]

@@ -103,7 +103,10 @@ def together(parts: Sequence[Records]) -> Records:
 
 
 def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, flags: ArrayLike) -> bytes:
-    """The records as one string of 16 bytes each; scalars are repeated. OverflowError for a number or region too large."""
+    """The records as one string of 16 bytes each; scalars are repeated.
+
+    OverflowError for a number or region too large.
+    """
     number, east, south, region, flag = np.broadcast_arrays(
         *(np.atleast_1d(a) for a in (numbers, x, y, regions, flags))
     )

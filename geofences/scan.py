@@ -125,7 +125,10 @@ def _along(pieces: Floats, lat: Floats) -> Floats:
 
 
 def inside(area: shapely.Geometry, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.bool_]:
-    """Prepares the area in place, so that no other thread may use it meanwhile, and frees the interpreter's lock."""
+    """Returns which points lie in an area or on its border. Releases the interpreter's lock.
+
+    Prepares the area in place, so no other thread may use it meanwhile.
+    """
     shapely.prepare(area)
     result: NDArray[np.bool_] = shapely.intersects_xy(area, np.asarray(lon, np.float64), np.asarray(lat, np.float64))
     return result
@@ -168,7 +171,10 @@ class Outlines:
         return one[0] if one else None
 
     def keep(self, shape: bytes, outline: Outline) -> None:
-        """As the one asked for last, from the event loop. One that alone is larger than all may be is not kept."""
+        """Keeps an outline as the most recent one.
+
+        Call it from the event loop. Skips one that alone exceeds the limit.
+        """
         self._bytes -= self._kept.pop(shape, (None, 0))[1]
         size = outline.nbytes
         if size > self._most_bytes:

@@ -141,7 +141,7 @@ def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[R
 def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[tuple[str, Sequence[Any]]]) -> None:
     """Raises InvalidGeometry for a hole outside its polygon.
 
-    It was to spare people; making it valid would make it ground.
+    It was meant to spare people, but repair would include them.
     """
     for at in np.flatnonzero(outside(shell, np.array(holes, dtype=object)))[:1].tolist():
         raise InvalidGeometry(rings[at + 1][0], _OUTSIDE)

@@ -126,7 +126,7 @@ def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
 
 
 def _refuse_idle(unwanted: list[_Found], area: list[BaseGeometry]) -> None:
-    """Raises TargetErrors for each exclusion that removes nothing from the area, because it was meant to spare people."""
+    """Raises TargetErrors for exclusions that remove nothing from the area, because they were meant to spare people."""
     faults = [
         InvalidGeometry(one.pointer, _IDLE)
         for one in unwanted

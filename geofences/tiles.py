@@ -71,7 +71,7 @@ def easting(lon: ArrayLike) -> Floats:
 
 
 def southing(lat: ArrayLike) -> Floats:
-    """How far south of the map's northern edge (degrees in), as a share of the world's side; beyond the edges, 0 or 1."""
+    """How far south of the map's northern edge (degrees in), as a share of the world's side; 0 or 1 beyond the map."""
     north = np.radians(np.asarray(lat, np.float64))
     share: Floats = 0.5 - np.arctanh(np.sin(np.clip(north, -_LAST, _LAST))) / (2 * np.pi)
     return np.clip(share, 0, 1)

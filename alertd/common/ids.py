@@ -57,7 +57,10 @@ def made_ms(alert_id: str) -> int:
 
 
 def version_id(chain: str, n: int, lives: str) -> str:
-    """Returns the id of a chain's nth version. `lives`: for each life its preceding version and its number ("3:1 5:2")."""
+    """Returns the id of a chain's nth version.
+
+    `lives`: for each life its preceding version and its number ("3:1 5:2").
+    """
     if n == 1:
         return chain
     begun = [life for after, life in _lives(lives) if after < n]
@@ -212,7 +215,10 @@ def _ulid_text(raw: bytes) -> str:
 
 
 class SigningKeys:
-    """The keys for one purpose. A rotation adds a key while the process runs; what an earlier key signed stays valid."""
+    """The keys for one purpose.
+
+    A rotation adds a key while the process runs; what an earlier key signed stays valid.
+    """
 
     def __init__(self, *keys: bytes) -> None:
         """Takes the keys, the oldest first."""

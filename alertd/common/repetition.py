@@ -23,7 +23,10 @@ Made = TypeVar("Made")
 
 
 class Shared(Generic[Made]):
-    """A value that is expensive to make. Made at most once in `every_s` seconds and shared by all callers in that time."""
+    """A value that is expensive to make.
+
+    Made at most once in `every_s` seconds and shared by all callers in that time.
+    """
 
     def __init__(self, make: Callable[[], Awaitable[Made]], every_s: float, clock: Clock) -> None:
         self._make = make

@@ -122,7 +122,10 @@ _PACE = "At most so many messages a minute, of all channels together, ten second
 
 
 class Ring(Circle):
-    """A circle with its own loudness and a delay after the approval. A person in several rings gets the smallest one's."""
+    """A circle with its own loudness and a delay after the approval.
+
+    A person in several rings gets the smallest one's.
+    """
 
     loudness: Annotated[Loudness | None, Field(description="Default: the alert's.")] = None
     delay_min: Annotated[int, Field(ge=0, le=24 * 60)] = 0

@@ -150,7 +150,10 @@ class Verdict:
 
 
 def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
-    """Returns the new track and the message to send, if any. `fits`: whether the distributor may receive such an alert."""
+    """Returns the new track and the message to send, if any.
+
+    `fits`: whether the distributor may receive such an alert.
+    """
     if now.down or (now.shown and still_names(track, now)):
         return _down(track, now)
     if now.shown:
@@ -328,7 +331,7 @@ def _in_doubt_until(one: Entry) -> int:
 
 
 def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
-    """Queues the message again for `due`, with a new identifier: a gateway ignores a message whose identifier it knows."""
+    """Queues the message again for `due`, with a new identifier: a gateway ignores an identifier that it knows."""
     track = _replaced(track, msgspec.structs.replace(entry, repeated=True))
     name = _unused(track, entry.of, now_ms)
     fresh = Entry(

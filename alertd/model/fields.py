@@ -164,7 +164,10 @@ def folded_subject(subject: str) -> str:
 
 
 def folded_number(number: str) -> str:
-    """Returns a case number without differences of case, spacing and invisible characters. Compare cases by this only."""
+    """Returns a case number without differences of case, spacing and invisible characters.
+
+    Compare cases by this only.
+    """
     folded = folded_subject(number)
     if folded.isascii() and folded.isprintable():
         return folded

@@ -67,7 +67,10 @@ class Occasion(enum.StrEnum):
 
 
 class Notify(enum.StrEnum):
-    """How an update notifies existing recipients. People who are newly in the area get the alert, except with `none`."""
+    """How an update notifies existing recipients.
+
+    People who are newly in the area get the alert, except with `none`.
+    """
 
     FULL = "full"  # all recipients, on their channels, as loud as the alert
     SILENT = "silent"  # recipients by push, in place on the phone and without a sound

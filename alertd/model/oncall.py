@@ -34,7 +34,10 @@ class Cause(enum.StrEnum):
 
 
 def cause_of(state: AlertState, *, is_asked: bool) -> Cause | None:
-    """Returns why alertd calls people about an alert, or None. `is_asked`: another organisation asks to stand it down."""
+    """Returns why alertd calls people about an alert, or None.
+
+    `is_asked`: another organisation asks to stand it down.
+    """
     if state is AlertState.PENDING:
         return Cause.APPROVAL
     return Cause.STAND_DOWN if is_asked and state in ASKABLE else None

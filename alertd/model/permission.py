@@ -16,7 +16,7 @@ from alertd.model.states import SHOWN, UNTOLD, AlertState
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One organisation's permission for the part of the target that lies in its jurisdiction but not in the author's."""
+    """One organisation's permission for the part of the target in its jurisdiction but not in that of the alert's own."""
 
     org: str
     name: str  # name of the organisation when the target was divided

@@ -165,7 +165,10 @@ def parse_copies(answer: bytes) -> dict[str, Copy]:
 
 
 def main() -> None:
-    """Reads a photo and writes its copies or the reason for refusing it. The argument is the CPU time limit in seconds."""
+    """Reads a photo and writes its copies or the reason for refusing it.
+
+    The argument is the CPU time limit in seconds.
+    """
     cpu_s = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))

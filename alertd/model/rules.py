@@ -99,7 +99,7 @@ def _unmet(alert: Alert) -> list[Fault]:
 
 
 def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
-    """Returns a fault for each requirement of its organisation that the case does not meet (ops/docs/decisions/0042)."""
+    """Returns a fault for each unmet requirement of the alert's organisation (ops/docs/decisions/0042)."""
     said = alert.case.verification or Verification()
     told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # `_unmet` reports these
     unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]

@@ -299,7 +299,7 @@ def _short(text: str, words: Catalogue, limit: int) -> str:
 
 
 def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns a time in the case's zone, else the author's, with the year if it could be mistaken for another year's."""
+    """Returns a time in the case's zone, else the author's, with the year if it may be taken for another year's."""
     zone = None if alert.case.last_seen is None else alert.case.last_seen.time_zone
     far = room.form == "short" and abs(alert.expires - at) > SAME_YEAR
     return words.moment(at.astimezone(alert.expires.tzinfo), zone, form="short-with-year" if far else room.form)

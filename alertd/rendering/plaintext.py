@@ -82,7 +82,7 @@ def packed(text: str) -> str:
 
 
 def rows(text: str, columns: int) -> int:
-    """Returns how many rows a phone needs for a line: breaks at spaces, wide characters count two columns, marks none."""
+    """Returns how many rows a phone needs for a line: breaks at spaces, wide characters count two, marks none."""
     count, used = 1, 0
     for word in text.split(" "):
         width = sum(

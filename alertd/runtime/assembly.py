@@ -102,7 +102,10 @@ async def opened(
 
 
 def library_of(settings: config.Settings) -> Library:
-    """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
+    """The shipped regions and those that were imported into the data directory.
+
+    Raises ConfigError for damaged files.
+    """
     added = settings.store.regions
     try:
         return Library.load(added=added)

@@ -43,7 +43,7 @@ from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 @contextmanager
 def usable(name: str) -> Iterator[None]:
-    """Raises ConfigError, which names the carrier, for an OSError or ValueError inside: a file is missing or invalid."""
+    """Raises ConfigError, which names the carrier, for an OSError or ValueError inside, as of a missing file."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -99,7 +99,7 @@ def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Cl
 
 
 def _faults_of_files(section: AnyCarrier) -> Iterator[str]:
-    """Yields the faults of files named in a carrier's options, except secrets, which are read with the configuration."""
+    """Yields the faults of files in a carrier's options, except secrets, which are read with the configuration."""
     for option, look in (("credentials", _service_account), ("ca_file", _authorities)):
         if path := getattr(section, option, None):
             try:

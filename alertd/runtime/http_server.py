@@ -320,7 +320,10 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An application with connections of our own. A body arrives as it was sent: `with_body` inflates it within bounds."""
+    """An application with connections of our own.
+
+    A body arrives as it was sent: `with_body` inflates it within bounds.
+    """
 
     def __init__(self, app: web.Application, bounds: Bounds | None = None, **named: Any) -> None:
         self._bounds = bounds or Bounds()

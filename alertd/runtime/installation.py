@@ -77,7 +77,7 @@ def _tell_loading() -> None:
 
 
 def shared_store(section: StoreSection) -> Store:
-    """Returns the store of `store.url`. Raises StartError if the URL or its keys are missing."""
+    """Returns the store of `store.url`. Raises StartError if the URL or its keys are missing or invalid."""
     if section.url is None:
         raise StartError("store.url is needed: alertd api and alertd worker share a store; alertd serve brings its own")
     if section.master_key is None:
@@ -151,7 +151,10 @@ def _made(directory: Path) -> Path:
 
 
 async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
-    """Loads the keys. Makes them only for a new store: existing data was encrypted with other keys. Raises StartError."""
+    """Loads the keys.
+
+    Makes them only for a new store: existing data was encrypted with other keys. Raises StartError.
+    """
     try:
         return Keys.load(directory)
     except FileNotFoundError as error:

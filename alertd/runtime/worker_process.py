@@ -1,4 +1,4 @@
-"""The command that runs one worker, without anything of the API: whoever starts again where one was killed is at work sooner."""
+"""The command that runs one worker. It imports nothing of the API, so that a restarted worker is at work sooner."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from alertd.runtime.http_server import Runner
 from alertd.runtime.processes import StartError
 from alertd.service.container import Container
 
-#: Tells a worker's series from those of the worker that was there before.
+#: Header that distinguishes a worker's series from those of its predecessor.
 PROCESS_HEADER = "Alertd-Process"
 #: Calls that are under way at the end get this long; streams would go on for ever.
 LAST_CALLS_S = 5.0
@@ -21,7 +21,10 @@ LAST_CALLS_S = 5.0
 
 @asynccontextmanager
 async def metrics_site(parts: Container, where: str) -> AsyncIterator[None]:
-    """A worker's own series and health, at "unix:PATH" or "HOST:PORT". Raises StartError where it cannot listen there."""
+    """A worker's own series and health, at "unix:PATH" or "HOST:PORT".
+
+    Raises StartError where it cannot listen there.
+    """
     process = {PROCESS_HEADER: secrets.token_hex(8)}
 
     async def metrics(_request: web.Request) -> web.Response:

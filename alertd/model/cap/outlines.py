@@ -86,7 +86,10 @@ def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
 
 
 def _halves(part: Polygon) -> tuple[Polygon, Polygon]:
-    """Returns two boxes that cover a polygon. They meet at the centre of its first hole, or else of its bounding box."""
+    """Returns two boxes that cover a polygon.
+
+    They meet at the centre of its first hole, or else of its bounding box.
+    """
     west, south, east, north = part.bounds
     middle = Polygon(part.interiors[0]).centroid if part.interiors else box(*part.bounds).centroid
     if east - west > north - south:

@@ -114,7 +114,10 @@ def _decoded(raw: bytes) -> str:
 
 
 def _check_beginning(text: str) -> None:
-    """Raises CapError if text stands before the XML. Allows white space before the root if there is no XML declaration."""
+    """Raises CapError if text stands before the XML.
+
+    Allows white space before the root if there is no XML declaration.
+    """
     before = _BEFORE.match(text)
     end = before.end() if before else 0
     if end == len(text):

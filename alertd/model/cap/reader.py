@@ -135,7 +135,7 @@ def _area(node: etree._Element, pointer: str, notes: Notes) -> Area:
 
 
 def _contradictions(message: Message, notes: Notes, line: int) -> list[Fault]:
-    """Returns the faults between elements: missing references, too many positions, an expiry before the sending time."""
+    """Returns the faults between elements: missing references, too many positions, an expiry before `sent`."""
     faults = []
     if message.msg_type in ABOUT_OTHERS and not message.references and not _at(notes, "/references"):
         sentence = f"A message of type {message.msg_type} must name in references what it is about."

@@ -1,4 +1,7 @@
-"""Converts texts of CAP elements to values and back. A reader raises ValueError with a sentence that quotes no input."""
+"""Converts texts of CAP elements to values and back.
+
+A reader raises ValueError with a sentence that quotes no input.
+"""
 
 from __future__ import annotations
 
