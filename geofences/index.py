@@ -93,7 +93,7 @@ class RegionIndex:
         self._lock = threading.Lock()
 
     def _filled(self, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Returns the regions of which parts cover at least `FILLED`."""
+        """Returns which regions are covered by their parts, to at least the share `FILLED`."""
         parts = np.flatnonzero(self._parents != NOWHERE)
         above = self._parents[parts]
         filled: NDArray[np.bool_] = np.bincount(above, self._km2[parts], minlength=len(self._km2)) >= FILLED * self._km2

@@ -16,7 +16,10 @@ from alertd.model.states import SHOWN, UNTOLD, AlertState
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One organisation's permission for the part of the target in its jurisdiction but not in that of the alert's own."""
+    """One organisation's permission for its part of the target.
+
+    This part lies in its jurisdiction, but not in the jurisdiction of the alert's own organisation.
+    """
 
     org: str
     name: str  # name of the organisation when the target was divided

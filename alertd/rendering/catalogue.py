@@ -121,7 +121,10 @@ class Catalogue:
         return dict(self.words[field])
 
     def counted(self, unit: str, number: int, **values: str) -> str:
-        """A number of one of `COUNTED` in this language's plural form (Unicode CLDR), with further values for its words."""
+        """Returns a number of one of `COUNTED` in this language's plural form (Unicode CLDR).
+
+        `values` are further values for the words.
+        """
         forms: Mapping[str, str] = self.words[unit]
         text = forms.get(str(number)) or forms[self.locale.plural_form(number)]
         return text.format(n=number, **values)
