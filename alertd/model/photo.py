@@ -1,9 +1,9 @@
 """Converts an uploaded photo into JPEGs made from its pixels only.
 
-Pure, but run it in a process of its own (`python -m alertd.model.photo SECONDS`, see `decoding`), because some images
-block a decoder: a progressive JPEG of 200 kB with a hundred empty scans takes three seconds, one of 10 MB takes an
-hour. The process reads a picture on standard input and writes one line of JSON, then the copies that the line
-announces.
+Pure, but run it in a process of its own (`python -m alertd.model.photo SECONDS`, see `Decoder` in
+`alertd.service.records.photos`), because some images block a decoder: a progressive JPEG of 200 kB with a hundred empty
+scans takes three seconds, one of 10 MB takes an hour. The process reads a picture on standard input and writes one line
+of JSON, then the copies that the line announces.
 """
 
 from __future__ import annotations

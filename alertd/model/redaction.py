@@ -87,9 +87,7 @@ def dashed(text: str, names: re.Pattern[str] | None) -> str:
         start, end = hit.span()
         if places[start] >= last:
             pieces += [text[last : places[start]], "–"]
-        last = max(
-            places[end], places[end - 1] + 1
-        )  # removes a letter whole, even if only part of it belongs to a name
+        last = max(places[end], places[end - 1] + 1)  # a letter goes whole, even if only part of it is the name's
     return "".join([*pieces, text[last:]])
 
 

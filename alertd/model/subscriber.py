@@ -116,9 +116,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     addresses: tuple[Address, ...]
     next_address: int
     consent: Consent
-    quiet: tuple[int, int] | None = (
-        None  # start and end of quiet hours, minutes of the day in the subscriber's time zone
-    )
+    quiet: tuple[int, int] | None = None  # start and end of quiet hours: minutes of the day in their time zone
     vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier reported as dead
     left: int = 0  # the kinds before consent was withdrawn, which apply again after a new consent
 

@@ -144,9 +144,7 @@ class Message:
     infos: tuple[Info, ...] = ()
     version: str = field(default="1.2", compare=False)  # the CAP version of the document
     signed: bool = field(default=False, compare=False)  # the document has a signature, which is not verified yet
-    lines: Mapping[str, int] = field(
-        default_factory=dict, compare=False, repr=False
-    )  # line of each element, by pointer
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)  # of each element, by pointer
 
     @property
     def reference(self) -> Reference:
