@@ -60,7 +60,7 @@ def test_broken_link_to_leave_is_told_in_a_page(served: Served):
     for method in ("GET", "POST"):
         status, kind, _, page = fetched(served, "/u/broken", "text/html,application/xhtml+xml,*/*;q=0.8", method)
         assert (status, kind) == (404, "text/html")
-        assert "Open it from the mail again." in page
+        assert "Open it again from the email." in page
         assert "<form" not in page
         status, kind, _, problem = fetched(served, "/u/broken", "*/*", method)
         assert (status, kind) == (404, "application/problem+json")
@@ -73,7 +73,7 @@ def test_who_cannot_leave_by_an_old_link_is_told_so(served: Served):
     for method in ("GET", "POST"):
         status, kind, _, page = fetched(served, f"/u/{tag}", "text/html,application/xhtml+xml,*/*;q=0.8", method)
         assert (status, kind) == (410, "text/html")
-        assert "Use the one in the latest mail" in page
+        assert "Use the link in the latest email" in page
         assert "<form" not in page
         status, kind, _, problem = fetched(served, f"/u/{tag}", "*/*", method)
         assert (status, kind) == (410, "application/problem+json")

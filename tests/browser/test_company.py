@@ -26,7 +26,7 @@ async def test_a_vehicle_is_named_and_its_plate_typed_again(
         await author.press("Add a vehicle")
         await author.fill("Plate", "1234 BCD")
         await author.fill("Country of the plate (ES)", "es")
-        await author.fill("Looks: English", "white van")
+        await author.fill("Appearance: English", "white van")
         await author.page.get_by_label("Legal basis, not published").fill("order of the judge")
         await author.press("Add a person")
         person = author.page.get_by_role("group", name="Person 1")

@@ -44,7 +44,7 @@ async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
         await expect(shares.nth(0)).to_contain_text("Will receive it")
         await expect(shares.nth(2)).to_contain_text("It accepts no alerts of this level.")
         await opened(window, alert_id)
-        await expect(shares.nth(0)).to_contain_text("The alert: taken")
+        await expect(shares.nth(0)).to_contain_text("The alert: accepted")
         await expect(shares.nth(0)).to_contain_text("Has it")
         await expect(shares.nth(1)).to_contain_text("so it has no SAME code")
         await expect(shares.nth(1)).to_contain_text("Does not have it")
