@@ -194,7 +194,7 @@ async def test_whoever_only_the_provider_knows_is_told_so(served: Served, plain:
         await page.goto(f"{at_home(served)}/console")
         await window.press("Sign in with the Centre")
         await identify(page, "eva")
-        await expect(page.locator(".refused")).to_contain_text("Nobody here is known by this account")
+        await expect(page.locator(".refused")).to_contain_text("No operator here has this account")
         await window.check_readable()
         await window.press("Try again")
         await page.get_by_label("Your API key").wait_for()

@@ -37,9 +37,10 @@ from alertd.store.master_key.state import SIGN_MS, Found, MasterKeys, Phase, Rot
 
 LOOK_S = 1.0
 LEADS_MS = 15_000
-#: The walk waits so long after a new key became the current one: requests that were under way write what they had sealed with the old key.
+#: The walk starts this many ms after a new key became the current one. Requests that were under way then still write
+#: values sealed with the old key.
 SETTLE_MS = SIGN_MS
-#: The walk works for so long, notes how far it is, and works on at the next look.
+#: Seconds that the walk works in one round. It then stores its place and continues in the next round.
 BITE_S = 2.0
 WARN_EVERY_S = 3_600.0
 
@@ -52,20 +53,20 @@ SAME_MARK = "The new key has the same mark as the old one, as 1 of 256 keys has.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a rotation stands."""
+    """The state of a rotation."""
 
     rotation: Rotation
     waiting: int  # processes that do not hold the new key, or do not seal with it yet
-    seals: dict[str, int]  # of the current key, and of the audit's
+    seals: dict[str, int]  # number of seals by the current key, and by the audit's key
 
 
 @dataclass(kw_only=True)
 class KeyRotation:
-    """Starts a rotation, says how it stands, and takes its steps."""
+    """Starts a rotation, reports its state, and takes its steps."""
 
     connection: Connection
     watch: KeyWatch
-    directory: Path | None  # of an embedded store: its keys are here, and this makes the new one
+    directory: Path | None  # the directory of an embedded store's keys; alertd makes the new key there
     next_file: Path | None
     clock: Clock
     _name: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -80,8 +81,10 @@ class KeyRotation:
         return self.connection.codec
 
     async def start(self, *, give_up: bool = False) -> Standing:
-        """Begin a rotation, or show the running one. If that one has stopped because of unreadable values, it looks at all values again. With `give_up`
-        it finishes without them. Raises Problem, StoreUnavailableError.
+        """Starts a rotation, or returns the running one. If unreadable values have stopped that one, it checks all
+        values again. With `give_up` it finishes without them.
+
+        Raises Problem, StoreUnavailableError.
         """
         seen = await self._keys.rotation()
         if not seen.is_running:
@@ -91,21 +94,21 @@ class KeyRotation:
         return await self.standing()
 
     async def standing(self) -> Standing:
-        """How the last rotation stands."""
+        """Returns the state of the last rotation."""
         rotation = await self._keys.rotation()
         waiting = len(await self._without(rotation)) if rotation.is_running else 0
         return Standing(rotation=rotation, waiting=waiting, seals=await self.seals())
 
     async def seals(self) -> dict[str, int]:
-        """How often the current master key sealed, and the audit's key that follows from it."""
+        """Returns the number of seals by the current master key, and by the audit's key derived from it."""
         return await self._keys.seals(self._codec.check_value)
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Takes the steps of a rotation, as long as this lasts."""
+        """Takes the steps of a rotation while the context is open."""
         return repeated("rotation of the master key", self.round, LOOK_S, self.clock)
 
     async def round(self) -> None:
-        """Take the next step of a rotation that is running, unless another process does."""
+        """Takes the next step of a running rotation, unless another process takes the steps."""
         with suppress(StoreUnavailableError):
             await self._warn()
             rotation = await self._keys.rotation()
@@ -114,7 +117,7 @@ class KeyRotation:
                 await self._step(rotation)
 
     async def _leads(self) -> bool:
-        """Whether this process takes the steps. Another one does if this one is silent for fifteen seconds."""
+        """Returns whether this process takes the steps. Another process takes over after 15 seconds of silence."""
         return bool(await self.connection.run("process_lease", [keys.ROTATOR], self._name, LEADS_MS))
 
     async def _begin(self, seen: Rotation) -> None:
@@ -132,10 +135,12 @@ class KeyRotation:
         )
         if await self._keys.step(seen.phase, **msgspec.structs.asdict(fresh)):
             structlog.get_logger().info("master key rotation started")
-            await self.watch.beat()  # this process holds it
+            await self.watch.beat()  # announces that this process holds the new key
 
     def _new_key(self) -> bytes:
-        """Raises Problem."""
+        """Returns the new key: made in the directory, or read from the operator's file. Raises Problem if there is none
+        or it is unusable.
+        """
         try:
             if self.directory:
                 return make_next(self.directory, self._codec.master.mark(self._codec.check_value))
@@ -147,7 +152,7 @@ class KeyRotation:
         return found
 
     async def _without(self, rotation: Rotation) -> list[tuple[str, ...]]:
-        """The living processes that are not ready for the next step."""
+        """Returns the running processes that are not ready for the next step."""
         return [said for said in await self._keys.processes() if not rotation.is_ready(said)]
 
     async def _step(self, rotation: Rotation) -> None:
@@ -167,7 +172,9 @@ class KeyRotation:
                 await self._finish(rotation)
 
     async def _walk_on(self, rotation: Rotation) -> None:
-        """Go on with the pass for a while. A pass that meets nothing of the old key ends the walk; any other is followed by the next."""
+        """Continues the pass for `BITE_S`. A pass that finds no value of the old key ends the walk; otherwise the next
+        pass follows.
+        """
         if rotation.blocked and not rotation.give_up:
             return
         place, total, found = Place.parse(rotation.place), rotation.total, rotation.found
@@ -182,7 +189,7 @@ class KeyRotation:
             await self._end_walk(rotation, found)
 
     async def _bite(self, place: Place, rotation: Rotation) -> tuple[Place, Found]:
-        """Some pages of the walk, with a rest after each as long as it took: sending goes first."""
+        """Walks some pages. After each page it rests as long as the page took, because sending has priority."""
         found, ends = Found(), self.clock.monotonic() + BITE_S
         old = b"" if rotation.phase is Phase.NAMING else self._codec.master.mark(rotation.old)
         while not place.is_end and self.clock.monotonic() < ends:
@@ -193,7 +200,9 @@ class KeyRotation:
         return place, found
 
     async def _end_walk(self, rotation: Rotation, found: Found) -> None:
-        """The old key is not destroyed while there is something that only it could open, unless the operator gives that up."""
+        """Ends the walk and starts the next phase. While values are unreadable it stops, so that their key is not
+        destroyed, unless the operator gives them up.
+        """
         if rotation.phase is Phase.NAMING:
             await self._end_naming(rotation)
             return
@@ -219,7 +228,7 @@ class KeyRotation:
         await self._keys.step(Phase.NAMING, phase=Phase.FINISHING, named=named, secrets=rotation.secrets + 1)
 
     async def _finish(self, rotation: Rotation) -> None:
-        """Destroy the old keys. Done again after a crash it does the rest."""
+        """Destroys the old keys. After a crash, a repeated call completes the work."""
         if self.directory:
             replace_hash_key(self.directory, self._codec.current_secret)
             retire_old(self.directory)
@@ -229,7 +238,7 @@ class KeyRotation:
         structlog.get_logger().info("master key rotated", values=rotation.resealed, names=rotation.renamed)
 
     async def _warn(self) -> None:
-        """Warn in the log long before a key has sealed as often as it may."""
+        """Logs a warning long before a key reaches its limit of seals, at most once an hour."""
         now = self.clock.monotonic()
         if now - self._warned < WARN_EVERY_S:
             return

@@ -1,9 +1,12 @@
-"""Signing in by an OpenID provider: the authorization code flow (OpenID Connect Core 1.0, 3.1) with PKCE (RFC 7636).
+"""Signs operators in by an OpenID provider: the authorization code flow (OpenID Connect Core 1.0, 3.1) with PKCE (RFC
+7636).
 
-Who is sent away takes a state along that is good once, for ten minutes, and in that browser alone. Whose identity it is that comes back is
-told by issuer and subject, which an operator's one-time code bound to them before: nobody becomes an operator by signing in, and no
-claim gives a role. A decision asks for a fresh sign-in (`prompt=login`), and `auth_time` must show that it was made after the browser left
-for it. If the provider did not ask again, another round would not help: the answer says so and names the passkey instead.
+A browser that leaves for the provider carries a state. The state works once, within ten minutes, and only in that
+browser. Issuer and subject identify the person who comes back. A one-time code bound this identity to an operator
+before: a sign-in alone makes no operator, and no claim gives a role.
+
+A decision needs a fresh sign-in (`prompt=login`). `auth_time` must show that it happened after the browser left. If the
+provider did not ask again, another round would not help, so the answer says so and offers the passkey instead.
 """
 
 from __future__ import annotations
@@ -26,14 +29,14 @@ from alertd.store.organisations.api_keys import digest_of
 from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator
 from alertd.store.organisations.sessions import Away, SessionStore
 
-#: Somebody finds their phone for the provider's second factor meanwhile.
+#: Time limit of a sign-in at the provider: a person may first have to find their phone for the second factor.
 SENT_MS = 10 * 60_000
 MOST_IDENTITIES = 10
-#: The provider's clock may be wrong by this many seconds, as `auth_time` shows it.
+#: Tolerance in seconds for the provider's clock when checking `auth_time`.
 AUTH_TIME_SKEW_S = 60
 
 
-#: By the claim that does not show it.
+#: The refusal's text, by the claim that fails the check.
 STALE = {
     "auth_time": "The sign-in provider did not ask you to sign in again, so it cannot show that it is you.",
     "acr": "The sign-in provider did not check you as strictly as this needs (oidc.acr).",
@@ -47,27 +50,29 @@ ADD_PASSKEY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a browser came back with (Core, 3.1.2.5 and 3.1.2.6)."""
+    """The provider's answer that a browser brings back (Core, 3.1.2.5 and 3.1.2.6)."""
 
     state: str
     code: str | None = None
     issuer: str | None = None  # RFC 9207
-    browser: str | None = None  # the secret that the browser was sent away with
-    session: str | None = None  # the secret of the session that it has now
+    browser: str | None = None  # the secret that the browser got when it left
+    session: str | None = None  # the secret of the browser's current session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameBack:
-    """An operator who signed in by the provider."""
+    """An operator who has signed in by the provider."""
 
     operator: StoredOperator
     identity: Identity
-    fresh: bool  # the provider asked them just now who they are
+    fresh: bool  # the provider asked them to sign in just now
 
 
 @dataclass(frozen=True, slots=True)
 class Oidc:
-    """The ways out to the provider and back. `caller` is the address that asks, of which a keyed hash is kept."""
+    """Sends browsers to the provider and checks their answers. `caller` is the caller's address; only its keyed hash is
+    stored.
+    """
 
     operators: OperatorStore
     store: SessionStore
@@ -76,11 +81,11 @@ class Oidc:
     clock: Clock
     provider: OidcProvider | None
     _: KW_ONLY
-    host: str  # the organisation that has in its audit what no operator's did
+    host: str  # the organisation with the audit records of acts without a known operator
 
     @property
     def name(self) -> str | None:
-        """What the provider is called, or None where there is none."""
+        """Returns the provider's name, or None if no provider is set."""
         return self.provider.name if self.provider else None
 
     async def send(
@@ -93,9 +98,11 @@ class Oidc:
         proves: StoredOperator | None = None,
         session: str | None = None,
     ) -> tuple[str, str]:
-        """Where a browser is to go, and a secret that it keeps until it is `back`: the one it has, from another of its windows, or
-        a new one. With a one-time `code`, whoever comes back is that
-        code's operator from then on; who `proves`, in a session of this secret, is to be asked anew by the provider. Raises Problem.
+        """Returns the provider's URL for a browser, and a secret that the browser keeps until it is `back`. A valid
+        secret from another of its windows is reused.
+
+        With a one-time `code`, the person who comes back becomes an identity of that code's operator. With `proves`,
+        the provider must ask that operator to sign in again; `session` is the secret of their session. Raises Problem.
         """
         provider, digest = self._there(), ""
         await self.entering.attempt(f"{'code' if code else 'sign-in'} {caller}", OF_CALLER)
@@ -114,7 +121,7 @@ class Oidc:
         return url, browser
 
     async def welcome(self, answer: Answer, caller: str) -> CameBack:
-        """Who came back. Raises Problem; the audit has why."""
+        """Checks an answer and returns the operator who came back. Raises Problem; the audit records the reason."""
         self._there()
         await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
         sent = await self.store.come_back(answer.state)
@@ -132,7 +139,7 @@ class Oidc:
             if sent.operator and not await self._is_there(sent, answer.session):
                 raise Refusal(
                     "session",
-                    "The session that was to show that it is its person is over. Begin again from where you are signed in.",
+                    "The session that asked for this sign-in has ended. Begin again where you are signed in.",
                 )
             fresh = self._fresh(sent, operator, claims)
             if sent.code:
@@ -141,13 +148,15 @@ class Oidc:
         return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code)
 
     async def _is_there(self, sent: Away, session: str | None) -> bool:
-        """Whether the browser still has the session that asked for a proof: a late one neither undoes a sign-out nor replaces another's."""
+        """Returns whether the browser still has the session that asked for the proof. A late proof must not undo a
+        sign-out or replace another person's session.
+        """
         if session is None or digest_of(session) != sent.session:
             return False
         return await self.sessions.recognise(session) is not None
 
     async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
-        """What the provider says of whoever came back to where they were sent from. Raises Refusal, Problem."""
+        """Returns the state's record and the claims of the person who came back. Raises Refusal, Problem."""
         if sent is None or self.clock.now_ms() - sent.made >= SENT_MS:
             raise Refusal("state", "This was answered already, or took longer than ten minutes. Begin again.")
         if answer.browser is None or not hmac.compare_digest(digest_of(answer.browser), sent.browser):
@@ -161,7 +170,7 @@ class Oidc:
         )
 
     async def _whose(self, sent: Away, identity_id: str) -> tuple[StoredOperator, Identity]:
-        """The operator of an identity, or of the one-time code that it came with. Raises Refusal, Problem."""
+        """Returns the operator of an identity, or of the one-time code that came with it. Raises Refusal, Problem."""
         known = await self.operators.of_identity(identity_id)
         found = known.way(identity_id) if known else None
         if sent.code:
@@ -169,20 +178,22 @@ class Oidc:
             if operator is None or not await self.entering.counts(operator, sent.code) or operator.code is None:
                 raise Refusal("code", no_code().detail)
             if found is not None:
-                raise Refusal("bound", "This account of the provider is an operator's already.")
+                raise Refusal("bound", "This account of the provider already belongs to an operator.")
             makers = operator.code.makers
             return operator, Identity(id=identity_id, made=self.clock.now_ms(), makers=makers)
         if known is None or not isinstance(found, Identity):
-            sentence = "Nobody here is known by this account. An administrator can let you in with a one-time code."
+            sentence = "No operator here has this account. An administrator can let you in with a one-time code."
             raise Refusal("unknown", sentence)
         return known, found
 
     def _fresh(self, sent: Away, operator: StoredOperator, claims: Mapping[str, Any]) -> bool:
-        """Whether the provider asked them after they were sent (Core, 3.1.3.7: 12 and 13), as strictly as the settings say.
-        Raises Refusal where that was what they were sent for, or another person came.
+        """Returns whether the provider asked the person to sign in after they left (Core, 3.1.3.7: 12 and 13), as
+        strictly as the settings require (`acr`).
+
+        Raises Refusal if a proof was wanted and this is not one, or if another person came back.
         """
         if sent.operator and (sent.org, sent.operator) != (operator.org, operator.id):
-            raise Refusal("person", "Another person came back than was to show that it is they.")
+            raise Refusal("person", "Another person than the signed-in operator came back from the provider.")
         at, acr = claims.get("auth_time"), self._there().acr
         faults = {
             "auth_time": not isinstance(at, int) or isinstance(at, bool) or not self._is_now(at, sent.made // 1000),
@@ -197,18 +208,23 @@ class Oidc:
         return since_s - AUTH_TIME_SKEW_S <= at_s <= self.clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
 
     async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
-        """The operator with one identity more and no code. Raises Problem where the code was used meanwhile."""
-        await self.operators.show_identity(operator, identity.id)  # first: the record decides whether it counts
+        """Returns the operator with one more identity and without the code. Raises Problem if the code was used
+        meanwhile.
+        """
+        await self.operators.show_identity(operator, identity.id)  # the index first: only the record counts
 
         def bound(seen: StoredOperator) -> StoredOperator:
             if len(seen.identities) >= MOST_IDENTITIES:
-                raise Problem("precondition-failed", "There are identities enough. Ask for a code that replaces them.")
+                raise Problem(
+                    "precondition-failed",
+                    "This operator cannot have more identities. Ask for a code that replaces them.",
+                )
             return msgspec.structs.replace(seen, identities=(*seen.identities, identity))
 
         return await self.entering.bind(operator, digest, bound)
 
     async def _asker(self, sent: Away | None) -> Credential:
-        """Whoever was sent, as far as that is known, for the audit."""
+        """Returns the operator who left for the provider, if known, for the audit."""
         operator = None
         if sent and sent.operator:
             operator = await self.operators.get(sent.org, sent.operator)
@@ -220,12 +236,14 @@ class Oidc:
 
     def _there(self) -> OidcProvider:
         if self.provider is None:
-            raise Problem("not-found", "Nobody signs in by a provider here.")
+            raise Problem("not-found", "No sign-in provider is set up here.")
         return self.provider
 
 
 def _stale(claim: str, operator: StoredOperator) -> Refusal:
-    """The provider's answer does not show that it asked the operator again. Another round gives the same answer; a passkey does not need it."""
+    """Returns the refusal for an answer that does not show a new sign-in. Another round gives the same answer; a
+    passkey does not need it.
+    """
     said = STALE[claim]
     has_passkey = bool(operator.passkeys)
     return Refusal(claim, f"{said} {USE_PASSKEY if has_passkey else ADD_PASSKEY}", has_passkey=has_passkey)

@@ -1,7 +1,8 @@
-"""The OpenID provider that operators may sign in at: what it says of itself, its keys, and what it answers to a code.
+"""Asks the OpenID provider that operators may sign in at: its document, its keys, and its answer to a code.
 
-OpenID Connect Discovery 1.0 (section 4), RFC 6749 (4.1), RFC 7636 and OpenID Connect Core 1.0 (3.1.2, 3.1.3). Signatures and claims
-are checked by joserfc. Nothing that it answers is told to whoever signs in, or stands in a log: only which check it failed.
+OpenID Connect Discovery 1.0 (section 4), RFC 6749 (4.1), RFC 7636 and OpenID Connect Core 1.0 (3.1.2, 3.1.3). joserfc
+checks signatures and claims. The provider's answers reach neither the person who signs in nor a log: only the name of
+the failed check does.
 """
 
 from __future__ import annotations
@@ -29,29 +30,31 @@ from alertd.service.organisations.sign_in import Refusal
 from channels.fetching import Fetcher, FetchError, is_public
 from channels.posting import json_object
 
-#: The signatures that count, and the keys that make them: `none` and what is keyed with a secret are not among them, so that
-#: nobody signs with what everybody knows (RFC 8725, sections 3.1 and 3.2).
+#: The accepted signatures, each with its key type and curve. `none` and algorithms with a shared secret are missing, so
+#: that no one can sign with a public value (RFC 8725, sections 3.1 and 3.2).
 ALGORITHMS = {"RS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
-#: Clocks differ by so much.
+#: Tolerated difference of clocks, in seconds.
 LEEWAY_S = 30
-#: A decision accepts a sign-in at the provider that is not older than this many seconds. The provider asks again in any case (`prompt=login`);
-#: `max_age` makes it say when (`auth_time`, OpenID Connect Core 3.1.2.1). With `max_age=0` some providers find the sign-in that they just
-#: made too old, and ask for ever.
+#: Greatest age, in seconds, of the sign-in at the provider that a decision accepts. The provider asks again in any case
+#: (`prompt=login`); `max_age` makes it state when (`auth_time`, OpenID Connect Core 3.1.2.1). With `max_age=0` some
+#: providers find the sign-in that they just made too old, and ask without end.
 MAX_AGE_S = 300
-#: What it says of itself is asked for again after an hour; its keys sooner, when a token names one that is not known.
+#: The provider's document and keys are read again after this many seconds. The keys are read sooner if a token names an
+#: unknown key.
 KEPT_S = 3_600.0
-#: Answers of a token endpoint that do not know this client (RFC 6749, 5.2).
+#: Errors of a token endpoint that does not know this client (RFC 6749, 5.2).
 CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
 _DOCUMENT_BYTES, _TOKEN_BYTES = 256 * 1024, 64 * 1024
-_NOT_ACCEPTED = "What the sign-in provider answered is not accepted here. Begin again."
+_NOT_ACCEPTED = "The answer of the sign-in provider is not accepted here. Begin again."
 
 Key = RSAKey | ECKey | OKPKey
-#: What a header has besides is passed over, but for what it says is critical (RFC 7515, sections 4 and 4.1.11).
+#: Other members of a header are ignored, except those that the header lists as critical (RFC 7515, sections 4 and
+#: 4.1.11).
 _SIGNATURES = jws.JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
 
 
 class Asks(Protocol):
-    """Asks URLs, guarded: `channels.fetching.Fetcher`."""
+    """Fetches URLs under a guard: `channels.fetching.Fetcher`."""
 
     async def fetch(self, url: str, most_bytes: int) -> bytes: ...
     async def exchange(
@@ -60,8 +63,8 @@ class Asks(Protocol):
 
 
 def guarded(settings: OidcSection) -> Fetcher:
-    """Asks the issuer and what its document names: on the public internet alone, unless the settings say that it is in one's own
-    network; at its port, or 443. Raises ConfigError.
+    """Returns a fetcher for the issuer and the URLs in its document. It connects to the public internet only, unless
+    the settings place the issuer in the operator's own network. The port is the issuer's, or 443. Raises ConfigError.
     """
     parts = urlsplit(settings.issuer)
     try:
@@ -78,7 +81,7 @@ def refused(reason: str) -> Refusal:
 
 
 class Endpoint(enum.StrEnum):
-    """What of a provider alertd asks."""
+    """The endpoints of a provider that alertd asks."""
 
     DISCOVERY = "discovery"
     KEYS = "jwks"
@@ -86,7 +89,9 @@ class Endpoint(enum.StrEnum):
 
 
 class ProviderFault(Problem):
-    """An endpoint of the provider fails. The API answers with a general sentence; the log and `alertd check` also name `endpoint`, `url` and `why`."""
+    """An endpoint of the provider has failed. The API answers with a general sentence; the log and `alertd check` also
+    name `endpoint`, `url` and `why`.
+    """
 
     def __init__(self, endpoint: Endpoint, url: str, why: str) -> None:
         sentence = "The sign-in provider does not answer as it should."
@@ -96,17 +101,17 @@ class ProviderFault(Problem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
-    """What of the provider's document is used."""
+    """The used members of the provider's document."""
 
     authorization: str
     token: str
     keys: str
-    by_form: bool  # the secret goes into the form, where it takes no other way
-    names_itself: bool  # with each answer (RFC 9207)
+    by_form: bool  # the client secret goes into the form, because the provider does not accept it in a header
+    names_itself: bool  # the provider names its issuer in each answer (RFC 9207)
 
 
 class OidcProvider:
-    """One issuer, as the settings name it."""
+    """The issuer that the settings name."""
 
     def __init__(self, settings: OidcSection, asks: Asks, clock: Clock) -> None:
         self.issuer = settings.issuer
@@ -120,8 +125,8 @@ class OidcProvider:
         self._keys: tuple[float, list[Key]] | None = None
 
     async def meet(self) -> None:
-        """Asks its discovery document, its keys, and its token endpoint with a code that nobody was given. Raises ProviderFault, which
-        names the endpoint at fault.
+        """Tests the discovery document, the keys, and the token endpoint with a made-up code. Raises ProviderFault,
+        which names the endpoint at fault.
         """
         if not await self._known_keys(renewed=True):
             raise _unavailable(Endpoint.KEYS, (await self._discovered()).keys, "no key for RS256, ES256 or EdDSA")
@@ -138,8 +143,8 @@ class OidcProvider:
             )
 
     async def address(self, *, state: str, nonce: str, verifier: str, back: str, anew: bool) -> str:
-        """Where a browser is sent (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). `anew`: it must ask whoever is
-        there who they are, whatever session they have. Raises Problem.
+        """Returns the URL to send a browser to (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). With
+        `anew` the provider must ask the person to sign in, even if they have a session there. Raises Problem.
         """
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         asked = {
@@ -153,7 +158,9 @@ class OidcProvider:
         return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(asked)}"
 
     async def claims(self, *, code: str, verifier: str, back: str, nonce: str, since_ms: int) -> dict[str, Any]:
-        """Whose code it is: the claims of an ID token that was made for this sign-in. Raises Refusal, Problem."""
+        """Redeems a code and returns the claims of its ID token, which was made for this sign-in. Raises Refusal,
+        Problem.
+        """
         token = await self._token(code, verifier, back)
         header = _header(token)
         key = await self._key(header)
@@ -167,13 +174,15 @@ class OidcProvider:
         return claims
 
     async def expect_issuer(self, named: str | None) -> None:
-        """Raises Refusal where an answer comes from another issuer, or should name it and does not (RFC 9207, section 2.4)."""
+        """Raises Refusal if an answer names another issuer, or names none although it should (RFC 9207, section 2.4)."""
         needed = (await self._discovered()).names_itself
         if named != self.issuer and (named is not None or needed):
             raise refused("iss")
 
     def _check(self, claims: dict[str, Any], nonce: str, since_s: int) -> None:
-        """Core, 3.1.3.7: 2 and 3 (issuer, audience), 4 and 5 (azp), 9 (exp), 10 (iat), 11 (nonce)."""
+        """Checks the claims by Core, 3.1.3.7: 2 and 3 (issuer, audience), 4 and 5 (azp), 9 (exp), 10 (iat), 11 (nonce).
+        Raises Refusal.
+        """
         now = self._clock.now_ms() // 1000
         registry = jwt.JWTClaimsRegistry(
             now, LEEWAY_S,
@@ -187,13 +196,13 @@ class OidcProvider:
             raise refused(str(error.claim).partition(",")[0]) from None
         except JoseError:
             raise refused("exp") from None
-        if claims["aud"] not in (self._client, [self._client]):  # another audience is nobody whom we trust
+        if claims["aud"] not in (self._client, [self._client]):  # alertd trusts no other audience
             raise refused("aud")
         if claims["iat"] < since_s - LEEWAY_S:
             raise refused("iat")
 
     async def _token(self, code: str, verifier: str, back: str) -> str:
-        """The ID token for a code (RFC 6749, 4.1.3; RFC 7636, 4.5). Raises Refusal, Problem."""
+        """Returns the ID token for a code (RFC 6749, 4.1.3; RFC 7636, 4.5). Raises Refusal, Problem."""
         _, status, answer = await self._redeemed(code, verifier, back)
         token = answer.get("id_token") if status == 200 else None
         if not isinstance(token, str):
@@ -201,7 +210,9 @@ class OidcProvider:
         return token
 
     async def _redeemed(self, code: str, verifier: str, back: str) -> tuple[str, int, dict[str, Any]]:
-        """What the token endpoint answers to a code: its URL, the status and the JSON object, empty where there is none. Raises ProviderFault."""
+        """Posts a code to the token endpoint. Returns its URL, the status, and the JSON object, which is empty if there
+        is none. Raises ProviderFault.
+        """
         discovered = await self._discovered()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back, "code_verifier": verifier}
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -219,7 +230,7 @@ class OidcProvider:
         return discovered.token, status, json_object(raw)
 
     async def _key(self, header: Mapping[str, Any]) -> Key:
-        """The key that a token names. Raises Refusal, Problem."""
+        """Returns the key that a token names. Raises Refusal, Problem."""
         if header["alg"] not in ALGORITHMS:
             raise refused("alg")
         for renewed in (False, True):
@@ -244,7 +255,7 @@ class OidcProvider:
         return self._found[1]
 
     def _read(self, url: str, document: Mapping[str, Any]) -> Discovered:
-        """Discovery, 3 and 4.3: it must be this issuer's own. Raises ProviderFault."""
+        """Reads the discovery document (Discovery, 3 and 4.3), which must be this issuer's own. Raises ProviderFault."""
         if document.get("issuer") != self.issuer:
             raise _unavailable(
                 Endpoint.DISCOVERY, url, f"its issuer is not {self.issuer}, letter by letter (oidc.issuer)"
@@ -284,7 +295,7 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _keys_of(listed: Any) -> list[Key]:
-    """Those that can check a signature we take; others are passed over (RFC 7517, section 5)."""
+    """Returns the keys that can check an accepted signature, and ignores the others (RFC 7517, section 5)."""
     found = []
     for one in listed if isinstance(listed, list) else []:
         if isinstance(one, dict) and one.get("use", "sig") == "sig":
@@ -298,7 +309,7 @@ def _keys_of(listed: Any) -> list[Key]:
 
 
 def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
-    """Those that may have made a signature of this header: by its algorithm, and by name where it names one (Core, 10.1)."""
+    """Returns the keys that fit a header: by its algorithm, and by the key's name if the header has one (Core, 10.1)."""
     kind, curve = ALGORITHMS[header["alg"]]
     return [
         one for one in keys

@@ -1,6 +1,6 @@
-"""Organisations: what is kept of each, who may change what of it, and where it may alert.
+"""Stores organisations, checks who may change which member, and where each may alert.
 
-The service's own organisation exists by itself, with everything permitted until somebody writes otherwise.
+The service's own organisation always exists. Everything is permitted to it until a change restricts it.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ from alertd.store.organisations.organisations import OrganisationStore, Standing
 from geofences.polygons import area_km2
 from geofences.targets import Area
 
-#: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
+#: Returns whether an organisation now has this key or operator, with administrator rights and not stopped.
 Administers = Callable[[str, str], Awaitable[bool]]
 NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only numbers to call."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """An organisation as it stands."""
+    """An organisation in its current state."""
 
     id: str
     organisation: Organisation
-    stored: StoredOrganisation  # its record, with who answers for what; revision 0 before the first write
+    stored: StoredOrganisation  # its record, which names who allowed what; revision 0 before the first write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganisationPolicy:
-    """What a submission is measured against, as it all was at one moment."""
+    """The rules for a submission, all read at one moment."""
 
-    standing: StandingStops  # what is stopped, anywhere
+    standing: StandingStops  # all current stops
     texts: int  # revision of its organisation's own texts, 0 for none
     known: Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoesUnattended:
-    """That an alert goes out without a second person."""
+    """Permission to send an alert without a second person."""
 
-    setter: Credential  # whoever allowed it: the second person, as far as there is one
-    people: int  # at most
-    per_hour: int  # alerts
+    setter: Credential  # the person who allowed it, and so acts as the second person
+    people: int  # greatest number of recipients
+    per_hour: int  # greatest number of such alerts in an hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alone:
-    """That its author may approve an alert."""
+    """Permission for the author to approve their own alert."""
 
-    setter: Credential  # whoever allowed it: the second person, as far as there is one
-    after_ms: int  # that it must have waited
+    setter: Credential  # the person who allowed it, and so acts as the second person
+    after_ms: int  # time that the alert must have waited before, in ms
 
 
 class Organisations:
-    """Keeps organisations, and refuses what lies outside their jurisdictions."""
+    """Stores organisations, and refuses areas outside their jurisdictions."""
 
     def __init__(
         self, store: OrganisationStore, grounds: Jurisdictions, administers: Administers, *, default: str
@@ -77,14 +77,18 @@ class Organisations:
         self._administers = administers
         self._grounds = grounds
         self._default = default
-        self._read: dict[str, tuple[bytes, Known]] = {}  # a jurisdiction may have a megabyte
+        self._read: dict[
+            str, tuple[bytes, Known]
+        ] = {}  # parsed organisations by id: a jurisdiction may have a megabyte
 
     async def get(self, org: str) -> Known:
-        """As it stands; of one that nobody has written, its id as its name and everything permitted."""
+        """Returns an organisation in its current state. One that was never written has its id as its name, and
+        everything permitted.
+        """
         return self._kept(org, *await self._store.get(org))
 
     async def stance(self, org: str) -> OrganisationPolicy:
-        """What is submitted for it now is measured against this."""
+        """Returns the rules for an alert that this organisation submits now."""
         standing, texts, stored, sealed = await self._store.stance(org)
         return OrganisationPolicy(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
 
@@ -99,33 +103,40 @@ class Organisations:
         return org == self._default or (await self._store.get(org))[0] is not None
 
     def is_host(self, who: Credential) -> bool:
-        """Whether the caller is of whoever runs the service."""
+        """Returns whether the caller belongs to the organisation that runs the service."""
         return who.org == self._default
 
     def administers_host(self, who: Credential) -> bool:
-        """Whether the caller is an administrator of the organisation that runs the service, who arbitrates between the others."""
+        """Returns whether the caller is an administrator of the organisation that runs the service and settles
+        conflicts between the others. A test key is not.
+        """
         return self.is_host(who) and who.may("admin") and not who.test
 
     def check_scope(self, who: Credential, scope: str) -> None:
-        """Raises Problem for what is of whoever runs the service, where the caller is of another organisation."""
+        """Raises Problem if a scope belongs to the organisation that runs the service, and the caller is of another
+        one.
+        """
         if scope in OF_HOST and not self.is_host(who):
             raise Problem(
-                "not-allowed", "Subscribers are of whoever runs the service: its own keys see and change them."
+                "not-allowed",
+                "Subscribers belong to the organisation that runs the service: only its keys see and change them.",
             )
 
     async def names(self) -> Sequence[str]:
-        """The ids of all that may have alerts."""
+        """Returns the ids of all organisations that may have alerts."""
         return sorted({self._default, *await self._store.names()})
 
     async def list(self) -> list[Known]:
-        """All of them, by id."""
+        """Returns all organisations, sorted by id."""
         found = await asyncio.gather(*map(self.get, await self.names()))
         return [known for known in found if known.stored.rev or known.id == self._default]
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
-        """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is
-        `GRANTED`; all else is changed by its own administrators. Said again it changes nothing, but where whoever allowed what goes
-        out unattended administers no more: then the caller allows it. Raises Problem.
+        """Creates an organisation, or changes it if its revision still is `rev`.
+
+        The organisation that runs the service creates it and grants the members in `GRANTED`. Its own administrators
+        change all other members. A repeated call changes nothing, with one exception: if the person who allowed
+        unattended or break-glass alerts is no longer an administrator, the caller takes their place. Raises Problem.
         """
         stored, seen = await self._store.get(org)
         old = self._kept(org, stored, seen)
@@ -147,38 +158,42 @@ class Organisations:
         return Known(id=org, organisation=new, stored=fresh)
 
     async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
-        """Whether the caller answers for a table from now on: it is another, or whoever did administers no more."""
+        """Returns whether the caller now answers for a table: it changes, or the person who answered for it is no
+        longer an administrator.
+        """
         if _differs(table, new, old.organisation):
             return True
         return getattr(new, table) is not None and who.org == old.id and not await self._administers(*by)
 
     def _check_rights(self, old: Known, new: Organisation, who: Credential) -> None:
-        """Raises Problem."""
+        """Raises Problem if the caller may not make this change."""
         if who.test:
             raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
         is_host, is_own = self.is_host(who), who.org == old.id
         if not is_own and not (is_host and old.stored.rev == 0):
             changed = {name for name in Organisation.model_fields if _differs(name, new, old.organisation)}
             if not is_host:
-                raise Problem("not-found", "There is no such organisation, or it is another's.")
+                raise Problem("not-found", "There is no such organisation, or you may not see it.")
             if not changed <= set(GRANTED):
-                raise Problem("not-allowed", f"Of another organisation you change {' and '.join(GRANTED)} alone.")
+                raise Problem("not-allowed", f"You may change only {' and '.join(GRANTED)} of another organisation.")
         granted = tuple(
-            Fault(f"/{name}", "Whoever runs the service grants this.")
+            Fault(f"/{name}", "Only the organisation that runs the service grants this.")
             for name in GRANTED
             if not is_host and _differs(name, new, old.organisation)
         )
         if granted:
-            raise Problem("not-allowed", "An organisation does not grant itself where it may alert.", faults=granted)
+            raise Problem(
+                "not-allowed", "An organisation cannot grant itself a jurisdiction or a CAP sender.", faults=granted
+            )
 
     async def unattended(self, record: AlertRecord, known: Known | None = None) -> GoesUnattended | None:
-        """Who allowed that an alert like this goes out without a second person; None where nobody did who still might. `known` is its organisation where
-        that was read for this very request.
+        """Returns the permission to send an alert like this without a second person, if an
+        administrator gave it and still is one; else None. `known` is the alert's organisation, if this request has read it already.
         """
         known = known or await self.get(record.org)
         allowed, stored = known.organisation.unattended, known.stored
         again = record.update.again + record.update.newly if record.update else 0
-        people = max(record.target.seen, again)  # an update tells those again who were told
+        people = max(record.target.seen, again)  # an update notifies the earlier recipients again
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
             return None
         setter = await self._setter(record, stored.allowed_by, stored.allowed_hands, stored.allowed_with)
@@ -186,7 +201,9 @@ class Organisations:
         return GoesUnattended(setter=setter, people=allowed.people, per_hour=per_hour) if setter else None
 
     async def alone(self, record: AlertRecord) -> Alone | None:
-        """Who allowed that its author approves an alert like this; None where nobody did who still might."""
+        """Returns the permission for the author to approve an alert like this, if an administrator gave it
+        and still is one; else None.
+        """
         known = await self.get(record.org)
         allowed, stored = known.organisation.break_glass, known.stored
         if allowed is None or record.level not in allowed.levels:
@@ -197,7 +214,9 @@ class Organisations:
     async def _setter(
         self, record: AlertRecord, subject: str, hands: tuple[str, ...], key: tuple[str, str]
     ) -> Credential | None:
-        """Whoever allowed something, as if they approved an alert; None where they administer no more."""
+        """Returns the person who gave a permission as the approver of an alert, or None if they are no longer an
+        administrator.
+        """
         if not await self._administers(*key):
             return None
         return Credential(
@@ -205,39 +224,43 @@ class Organisations:
         )
 
     async def count(self, record: AlertRecord, unattended: GoesUnattended) -> bool:
-        """Count the alert among those of the last hour. False when there were as many as may be."""
+        """Counts the alert among those of the last hour. Returns False if the limit was reached already."""
         return await self._store.allow(record.org, record.id, unattended.per_hour)
 
     async def check(
         self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None,
         known: Known | None = None,
     ) -> None:  # fmt: skip
-        """Raises Problem where an area is not to be alerted by the caller, because it lies outside the jurisdiction of the organisation or
-        of the key, and where what is `told` in these languages lacks one that the organisation promises. `known` is that organisation where
-        it was read for this very request.
+        """Raises Problem if an area leaves the jurisdiction of the caller's organisation or key, or if the languages
+        `told` lack one that the organisation promises. None skips a check. `known` is the caller's organisation, if
+        this request has read it already.
         """
         known = known or await self.get(who.org)
         languages = known.organisation.languages if told is not None else ()
         if missing := [tag for tag in languages if matching(tag, told or ()) is None]:
-            fault = Fault("/info", f"Your organisation tells each alert in these as well: {', '.join(missing)}.")
+            fault = Fault("/info", f"Your organisation also publishes each alert in: {', '.join(missing)}.")
             raise Problem("language-missing", "The alert lacks a language of your organisation.", faults=(fault,))
         if area is not None and (beyond := await self.beyond(area, who, known)):
             raise refused(beyond)
 
     async def check_ready(self, alert: Alert, org: str) -> None:
-        """Raises Problem where a draft is not yet what is put before a second person: not verified, or only to be answered by a call."""
+        """Raises Problem if a draft is not ready for approval: its case is not verified, or it has only numbers to
+        call.
+        """
         await self.check_verified(alert, org)
         if faults := rules.voice_only(alert):
             raise Problem("contact-voice-only", VOICE_ONLY, faults=tuple(faults))
 
     async def check_verified(self, alert: Alert, org: str) -> None:
-        """Raises Problem where the case of an alert is not verified as its organisation asks for now."""
+        """Raises Problem if the case of an alert is not verified as its organisation requires now."""
         own = (await self.get(org)).organisation
         if faults := rules.missing_verification(alert, own.verification.get(alert.level)):
             raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
-        """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
+        """Returns the part of an area outside the first of the caller's jurisdictions that it leaves, or None if it
+        lies inside all.
+        """
         own = (known or await self.get(who.org)).organisation.jurisdiction
         for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):
             if jurisdiction is not None and (found := await self._grounds.beyond(area, jurisdiction, whose)):
@@ -245,7 +268,7 @@ class Organisations:
         return None
 
     async def within(self, area: Area, who: Credential, known: Known | None = None) -> Area | None:
-        """The part of an area that lies in the caller's jurisdictions; None if nothing of it does."""
+        """Returns the part of an area inside the caller's jurisdictions, or None if there is none."""
         own = (known or await self.get(who.org)).organisation.jurisdiction
         geometry = area.geometry
         for jurisdiction in (own, who.terms.jurisdiction):
@@ -255,7 +278,9 @@ class Organisations:
 
 
 def completed(alert: Alert, own: Organisation) -> Alert:
-    """The alert with the standing contacts of its organisation, where it has no other for whoever cannot call."""
+    """Returns the alert with the standing contacts of its organisation, if it has no contact for people who cannot
+    call. An alert that is not about a missing child stays unchanged.
+    """
     case = alert.case
     if alert.kind is not Kind.MISSING_CHILD or any(one.is_voiceless for one in case.contact):
         return alert

@@ -1,7 +1,9 @@
-"""Passkeys: registered with a one-time code, and asked to sign when an operator signs in or shows again that it is they.
+"""Registers passkeys with a one-time code, and checks their signature when an operator signs in or proves their
+identity again.
 
-The ceremonies are those of Web Authentication (W3C, level 3, sections 7.1 and 7.2), checked by py_webauthn. Who signs in is told by the
-passkey alone, never by the caller. A challenge is good for one answer, within five minutes. A user is always verified.
+The ceremonies are those of Web Authentication (W3C, level 3, sections 7.1 and 7.2); py_webauthn checks them. The
+passkey alone identifies the operator, never a value from the caller. A challenge accepts one answer, within five
+minutes. User verification is always required.
 """
 
 from __future__ import annotations
@@ -40,14 +42,16 @@ MOST_PASSKEYS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelyingParty:
-    """For whom passkeys are: a domain, and the origins of pages on it."""
+    """The relying party of the passkeys: a domain, and the origins of pages on it."""
 
     id: str
     origins: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> RelyingParty:
-        """As the settings say, else where the API is reached: passkeys know no bare addresses, so here that is localhost."""
+        """Returns the domain and origins of the settings, else those of the API's address. A passkey cannot belong to
+        an IP address, so the domain is localhost then.
+        """
         url = urlsplit(settings.api.reached_at)
         host = url.hostname or "localhost"
         if _is_address(host):
@@ -57,18 +61,18 @@ class RelyingParty:
         return cls(id=section.rp_id or host, origins=tuple(section.origins) or (origin,))
 
     def enrolment(self, code: str) -> str:
-        """Where the console takes a one-time code. What follows `#` is sent to no server, and stands in no log."""
+        """Returns the console's URL for a one-time code. The part after `#` is sent to no server and appears in no log."""
         return f"{self.origins[0]}/console#/enrol/{code}"
 
     @property
     def secure(self) -> bool:
-        """Whether its pages come over TLS, so that nothing of a session may go another way."""
+        """Returns whether all its pages use TLS, so that session cookies may be limited to TLS."""
         return all(origin.startswith("https:") for origin in self.origins)
 
 
 @dataclass(frozen=True, slots=True)
 class Passkeys:
-    """The ceremonies of passkeys. `caller` is the address that asks, of which a keyed hash is kept."""
+    """Runs the ceremonies of passkeys. `caller` is the caller's address; only its keyed hash is stored."""
 
     operators: OperatorStore
     sessions: SessionStore
@@ -77,7 +81,7 @@ class Passkeys:
     relying: RelyingParty
 
     async def invited(self, code: str, caller: str) -> tuple[StoredOperator, dict[str, Any]]:
-        """Whose code it is, and what their browser is to make a passkey of. Raises Problem."""
+        """Returns the operator of a code, and the options for their browser to make a passkey. Raises Problem."""
         await self.entering.attempt(f"code {caller}", OF_CALLER)
         operator = await self.entering.invited(code)
         challenge = await self._challenge(Challenge(made=self.clock.now_ms(), code=digest_of(normal_code(code))))
@@ -92,7 +96,7 @@ class Passkeys:
         return operator, options_to_json_dict(options)
 
     async def register(self, code: str, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
-        """Keeps a passkey; the code is used up. Raises Problem."""
+        """Stores a passkey and uses up the code. Raises Problem."""
         await self.entering.attempt(f"code {caller}", OF_CALLER)
         operator, digest = await self.entering.invited(code), digest_of(normal_code(code))
         asked, challenge = await self._asked(answer)
@@ -114,7 +118,7 @@ class Passkeys:
         return operator, passkey
 
     async def ask(self, caller: str, operator: StoredOperator | None) -> dict[str, Any]:
-        """What a browser is to let a passkey sign: any, or one of this operator's. Raises Problem."""
+        """Returns the options for a browser to sign with any passkey, or with one of this operator. Raises Problem."""
         await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
         challenge = await self._challenge(Challenge(made=self.clock.now_ms()))
         options = webauthn.generate_authentication_options(
@@ -125,7 +129,7 @@ class Passkeys:
         return options_to_json_dict(options)
 
     async def prove(self, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
-        """Whose passkey signed. Raises Problem."""
+        """Checks a signature, and returns the operator and their passkey. Raises Problem."""
         await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
         asked, challenge = await self._asked(answer)
         passkey_id = str(answer["id"])
@@ -142,7 +146,7 @@ class Passkeys:
     async def _signed(
         self, operator: StoredOperator, passkey: Passkey, answer: dict[str, Any], challenge: bytes
     ) -> StoredOperator:
-        """The operator, once the passkey's answer holds and its count is written down. Raises Problem."""
+        """Checks the passkey's answer, stores its count, and returns the operator. Raises Problem."""
         if operator.disabled:
             raise Problem("not-allowed", "This operator is disabled. An administrator can enable them.")
         handle = answer["response"].get("userHandle")
@@ -158,13 +162,13 @@ class Passkeys:
 
         def counted(seen: StoredOperator) -> StoredOperator:
             if any(one.id == passkey.id and one.count >= proof.new_sign_count > 0 for one in seen.passkeys):
-                raise _refused()  # another answer of this passkey, or of its copy, came in between
+                raise _refused()  # another answer of this passkey, or of a copy of it, came in between
             used = msgspec.structs.replace(passkey, count=proof.new_sign_count)
             return msgspec.structs.replace(
                 seen, passkeys=tuple(used if one.id == passkey.id else one for one in seen.passkeys)
             )
 
-        if not proof.new_sign_count:  # it does not count
+        if not proof.new_sign_count:  # this passkey has no signature counter
             return operator
         fresh = await self.operators.change(operator.org, operator.id, counted)
         if fresh is None:
@@ -172,15 +176,19 @@ class Passkeys:
         return fresh
 
     async def _keep(self, operator: StoredOperator, passkey: Passkey, digest: str) -> StoredOperator:
-        """The operator with one passkey more and no code. Raises Problem where the code was used meanwhile."""
+        """Returns the operator with one more passkey and without the code. Raises Problem if the code was used
+        meanwhile.
+        """
         other = await self.operators.of_passkey(passkey.id)
         if other is not None and any(one.id == passkey.id for one in other.passkeys):
             raise Problem("precondition-failed", "This passkey is registered already.")
-        await self.operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
+        await self.operators.show_passkey(operator, passkey.id)  # the index first: only the record counts
 
         def with_passkey(seen: StoredOperator) -> StoredOperator:
             if len(seen.passkeys) >= MOST_PASSKEYS:
-                raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
+                raise Problem(
+                    "precondition-failed", "This operator cannot have more passkeys. Ask for a code that replaces them."
+                )
             return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey))
 
         return await self.entering.bind(operator, digest, with_passkey)
@@ -191,7 +199,7 @@ class Passkeys:
         return challenge
 
     async def _asked(self, answer: dict[str, Any]) -> tuple[Challenge, bytes]:
-        """The challenge that an answer is to, which is used up. Raises Problem."""
+        """Takes the challenge of an answer, so that it accepts no other. Raises Problem."""
         raw = self._verified(
             lambda: parse_client_data_json(base64url_to_bytes(answer["response"]["clientDataJSON"])).challenge
         )
@@ -201,10 +209,12 @@ class Passkeys:
         return asked, raw
 
     def _verified(self, check: Callable[[], T]) -> T:
-        """What the library says of an answer. Raises Problem; why is in the log, for it may quote what was sent."""
+        """Returns the library's result for an answer. Raises Problem without the reason, which may quote the caller's
+        data; the log names the type of the error.
+        """
         try:
             return check()
-        except Exception as error:  # noqa: BLE001  whatever is raised by what strangers send
+        except Exception as error:  # noqa: BLE001  data from strangers may raise any error
             structlog.get_logger().warning("passkey refused", error=type(error).__qualname__)
             raise _refused() from None
 

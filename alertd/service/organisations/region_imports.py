@@ -1,7 +1,9 @@
-"""Files of regions that are handed in: taken to the disk as they come, imported beside the calls, told of while it lasts.
+"""Imports uploaded files of regions: writes them to the disk as they arrive, imports them in the background, and
+reports progress.
 
-What reads them is `geofences.importing`, in a process of its own: GDAL is large, and a file may be made to harm it. It writes into this machine's
-data directory, where every process of this machine finds them; those of other machines need the same import, as with the command.
+`geofences.importing` reads them in a process of its own, because GDAL is large and a crafted file may harm it. It
+writes into this machine's data directory, where every process of this machine finds the regions. Other machines need
+the same import, as with the command.
 """
 
 from __future__ import annotations
@@ -36,25 +38,26 @@ from alertd.store.engine.connection import StoreUnavailableError
 from geofences import files
 from geofences.additions import Order
 
-#: What came of one, in the audit: that it was ordered is an act of its own.
+#: The audit's act for the result of an import. The order to import is an act of its own.
 ACT = "region.imported"
-#: What is handed in at most; the importer counts what it comes to, unpacked. Every municipality of Europe in a metre's detail is less.
+#: Largest upload, in bytes; the importer limits the unpacked size. All municipalities of Europe at a detail of one
+#: metre are smaller.
 MOST_BYTES = 512 * 1024 * 1024
-#: How often whoever does it tells that it goes on, and looks whether the disk has room for it; and after how many ms of silence nobody does
-#: it any more.
+#: Seconds between two progress records and checks of the free disk space; and ms of silence after which an import
+#: counts as ended.
 TELLS_S, SILENT_MS = 1.0, 30_000
-#: Forty thousand communes take minutes.
+#: Time limit of an import in seconds: 40,000 communes take minutes.
 PATIENCE_S = 3600.0
-#: Of each list of a report, and so long a line of the importer's.
+#: Entries of each list in a report, and bytes of one line from the importer.
 MOST_TOLD, LONGEST_LINE = 200, 64 * 1024 * 1024
-#: So much of the end of what it wrote about its own failure is logged: where Python says what went wrong.
+#: Bytes from the end of the importer's error output that are logged: Python names the error there.
 LAST_WORDS_BYTES = 2000
-MAY_BE_STORED = "Its regions may be stored all the same: look whether they are there; else hand the file in again."
-NOT_TAKEN_IN = "It is stored, and cannot be taken in beside what is there: the log of the service says why."
+MAY_BE_STORED = "Its regions may be stored nevertheless: check whether they are there. If not, upload the file again."
+NOT_TAKEN_IN = "It is stored, but conflicts with the regions in use and cannot be loaded. See the log of the service."
 TAKEN_IN_LATER = (
-    "It is stored, and is not taken in yet, for the store did not answer: that is tried again every two seconds."
+    "It is stored, but not loaded yet, because the store did not answer. alertd tries again every two seconds."
 )
-#: What GDAL opens besides the files that are meant: formats that name other files or hosts, whatever the file is called.
+#: GDAL drivers that are switched off: formats that name other files or hosts, independent of the file's name.
 NOT_READ = (
     "PCIDSK,PDS4,VICAR,MBTiles,EEDA,OGCAPI,GDALG,MapInfo File,LVBAG,S57,DGN,OGR_VRT,CSV,GML,GPX,LIBKML,KML,OGR_GMT,SQLite,WAsP,OpenFileGDB,"
     "DXF,GeoRSS,VFK,OSM,GPSBabel,OGR_PDS,WFS,OAPIF,EDIGEO,Idrisi,ODS,XLSX,Elasticsearch,Carto,AmigoCloud,SXF,Selafin,JML,PLSCENES,CSW,VDV,"
@@ -64,22 +67,22 @@ NOT_READ = (
 
 @dataclasses.dataclass(slots=True)
 class RegionImports:
-    """Does one import at a time, and tells of all."""
+    """Runs one import at a time, and shows all."""
 
     imports: ImportRecords
     regions: Regions
     organisations: Organisations
     audit: Audit
-    folder: Path  # of one's own regions
-    rooms: UploadDirs  # for what is handed in, on the same disk
+    folder: Path  # for the imported regions
+    rooms: UploadDirs  # for uploads, on the same disk
     clock: Clock
     _turn: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     _going: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """As long as this lasts; an import that is under way at its end is given up, and nothing of it is stored. What one left that ended in the
-        middle is gone before it begins.
+        """Serves imports while the context is open. At the end it aborts a running import and stores nothing of it. At
+        the start it removes the remains of an aborted import.
         """
         await asyncio.to_thread(self._swept)
         try:
@@ -89,14 +92,16 @@ class RegionImports:
                 await ended(self._going)
 
     async def take(self, who: Credential, name: str, suffix: str, order: Order, pieces: AsyncIterable[bytes]) -> Import:
-        """Begin to import a file, to be kept under a name. `suffix` is that of the file, by which it is read. Raises Problem."""
+        """Starts to import a file and stores its regions under `name`. `suffix` is the file's, and selects the format.
+        Raises Problem.
+        """
         self.check(who)
-        self._check_turn()  # before anything comes
+        self._check_turn()  # before the upload is read
         room = await asyncio.to_thread(self.rooms.make)
         try:
             file = room.path / f"{name}{suffix}"
             await self.rooms.write(file, pieces, MOST_BYTES)
-            self._check_turn()  # and again: one that comes slowly keeps nobody out
+            self._check_turn()  # and again, because a slow upload does not hold the turn
             made = await self._begun(who, name, order)
         except BaseException:
             await asyncio.to_thread(room.clear)
@@ -107,11 +112,13 @@ class RegionImports:
     def _check_turn(self) -> None:
         if self._turn.locked():
             raise Problem(
-                "rate-limited", "Regions are being imported; one file at a time.", headers={"Retry-After": "10"}
+                "rate-limited",
+                "Another import of regions is running. Try again later: one file at a time.",
+                headers={"Retry-After": "10"},
             )
 
     async def _begun(self, who: Credential, name: str, order: Order) -> Import:
-        """Takes the turn, which is free."""
+        """Takes the turn, which is free, and records the import."""
         await self._turn.acquire()
         now = self.clock.now_ms()
         made = Import(id=new_id(now), org=who.org, name=name, dry_run=order.dry_run, state="running", seen=now)
@@ -123,18 +130,23 @@ class RegionImports:
         return made
 
     def check(self, who: Credential) -> None:
-        """Raises Problem for whoever may not: imported regions are everybody's."""
+        """Raises Problem if the caller may not import: imported regions are shared by all organisations."""
         if not self.organisations.is_host(who):
-            raise Problem("not-allowed", "Imported regions are everybody's: whoever runs the service imports them.")
+            raise Problem(
+                "not-allowed",
+                "All organisations share the imported regions: only the organisation that runs the service imports them.",
+            )
         check_live(who)
 
     async def show(self, import_id: str, who: Credential) -> Import:
-        """How far it is. Raises Problem."""
+        """Returns the progress of an import. Raises Problem."""
         found = await self.imports.get(import_id)
         if found is None or found.org != who.org:
-            raise Problem("not-found", "There is no such import, or it was a week ago.")
+            raise Problem("not-found", "There is no such import, or it is older than a week.")
         if found.state == "running" and self.clock.now_ms() - found.seen > SILENT_MS:
-            why = "Whoever did it ended before it was done. Look whether the regions are there; else hand the file in again."
+            why = (
+                "The importing process ended early. Check whether the regions are there. If not, upload the file again."
+            )
             return msgspec.structs.replace(found, state="refused", why=why)
         return found
 
@@ -151,7 +163,7 @@ class RegionImports:
                         await self.imports.put(told)
             if told.state == "done" and not one.dry_run:
                 told = await self._taken_in(told)
-        except Exception:  # noqa: BLE001  whatever it is, it is told
+        except Exception:  # noqa: BLE001  every failure is logged and recorded as a broken-off import
             structlog.get_logger().exception("regions not imported", import_id=one.id)
         finally:
             self._turn.release()
@@ -167,7 +179,7 @@ class RegionImports:
             await self.imports.put(told)
 
     async def _taken_in(self, told: Import) -> Import:
-        """An import whose regions are stored, as it is told once this process has looked for them."""
+        """Loads the stored regions in this process, and returns the import with the result."""
         try:
             await self.regions.refresh()
         except StoreUnavailableError:
@@ -176,7 +188,9 @@ class RegionImports:
         return told if self.regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
 
     async def _followed(self, one: Import, file: Path, order: Order) -> AsyncGenerator[Import]:
-        """Lets a process import the file and tells how far it is, again and again. It may end in the middle: that is logged, with why."""
+        """Starts a process that imports the file, and yields the progress. The process may end early: the log has the
+        reason.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "geofences.importing", file.name, self.folder.resolve(), one.name,
             env={**without_ours(os.environ), "GDAL_SKIP": NOT_READ, "TMPDIR": str(file.parent.resolve())}, cwd=file.parent,
@@ -186,7 +200,7 @@ class RegionImports:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: PT018  they are pipes
         last_words = asyncio.create_task(_end_of(process.stderr))
         try:
-            process.stdin.write(json.dumps(dataclasses.asdict(order)).encode() + b"\n")  # it ends when this is closed
+            process.stdin.write(json.dumps(dataclasses.asdict(order)).encode() + b"\n")  # it ends when this pipe closes
             until_s = self.clock.monotonic() + PATIENCE_S
             while one.state == "running" and (line := await _line(process.stdout)) != b"":
                 one = msgspec.structs.replace(
@@ -198,7 +212,7 @@ class RegionImports:
                 if self.clock.monotonic() > until_s:
                     break
         finally:
-            with contextlib.suppress(ProcessLookupError):  # `process.kill` would reap it, and its code would be lost
+            with contextlib.suppress(ProcessLookupError):  # `process.kill` would reap it and lose its code
                 os.killpg(process.pid, signal.SIGKILL)
             code, words = await asyncio.gather(process.wait(), last_words)
             if one.state == "running":
@@ -208,14 +222,16 @@ class RegionImports:
 
 
 def broken_off(one: Import, because: str = "The importer failed.") -> Import:
-    """An import as it is told when whoever did it ended in the middle: what was being stored may be there."""
+    """Returns the import as refused because its process ended early. A step that was storing regions may have stored
+    them.
+    """
     stored = one.step == "storing"
     why = f"{because} {MAY_BE_STORED if stored else 'Nothing was imported.'}"
     return msgspec.structs.replace(one, state="refused", why=why)
 
 
 async def _end_of(stream: asyncio.StreamReader) -> str:
-    """The end of what a process says, all of which is read, so that it need not wait for us."""
+    """Reads a stream to its end, so that its process need not wait, and returns the last bytes."""
     words = b""
     while piece := await stream.read(65_536):
         words = (words + piece)[-LAST_WORDS_BYTES:]
@@ -223,7 +239,7 @@ async def _end_of(stream: asyncio.StreamReader) -> str:
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes | None:
-    """The next line; nothing at the end, None while there is none."""
+    """Returns the next line, b"" at the end, or None if none arrives within `TELLS_S`."""
     try:
         return await asyncio.wait_for(stream.readline(), TELLS_S)
     except TimeoutError:
@@ -231,7 +247,7 @@ async def _line(stream: asyncio.StreamReader) -> bytes | None:
 
 
 def _said(line: dict[str, Any]) -> dict[str, Any]:
-    """What the importer's line changes of an import."""
+    """Returns the members of an import that the importer's line changes."""
     if "report" in line:
         report = line["report"]
         counts = {name: len(value) for name, value in report.items() if isinstance(value, list) and name != "codes"}

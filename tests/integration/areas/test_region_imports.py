@@ -374,7 +374,7 @@ async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts
     assert (await (await client.get(where, headers=named)).json())["state"] == "running"
     await imports.put(replace(left, seen=left.seen - region_imports.SILENT_MS - 1))
     told = await (await client.get(where, headers=named)).json()
-    assert (told["state"], "hand the file in again" in told["why"]) == ("refused", True)
+    assert (told["state"], "upload the file again" in told["why"]) == ("refused", True)
 
 
 async def test_a_file_whose_sender_may_no_more_is_not_imported(client: Any, parts: Container):

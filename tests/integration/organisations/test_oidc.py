@@ -165,7 +165,7 @@ async def test_a_token_that_was_not_made_for_this_sign_in_is_refused(console: Co
     """Without a word of why to whoever brought it; the audit has that."""
     console.issuer.claims, reason = WRONG[name]
     status, refusal = await console.sign_in()
-    assert (status, refusal["detail"]) == (403, "What the sign-in provider answered is not accepted here. Begin again.")
+    assert (status, refusal["detail"]) == (403, "The answer of the sign-in provider is not accepted here. Begin again.")
     assert await console.me() == 401
     assert (await console.reasons())[0] == ("session.prove", "", reason)
 
@@ -200,7 +200,7 @@ async def test_a_token_that_the_provider_did_not_sign_is_refused(console: Consol
             setattr(issuer, one, value)
         status, refusal = await console.sign_in()
         assert status == 403, changes
-        assert refusal["detail"].startswith("What the sign-in provider answered"), refusal
+        assert refusal["detail"].startswith("The answer of the sign-in provider"), refusal
         refused.append(reason)
         for one, value in before.items():
             setattr(issuer, one, value)
