@@ -1,7 +1,8 @@
-"""Events: what happened to alerts, thin: ids and codes, never a person and never a word that somebody wrote.
+"""Brings the events of alerts to their organisations' streams. An event has ids and codes, never a person and never
+free text.
 
-One process at a time brings them from the chains, where the steps themselves keep them, to their organisation's stream. Whoever
-reads them asks for what follows a cursor; webhooks get the same, byte for byte.
+The steps of an alert store its events in its chain. One process at a time copies them to the organisation's stream. A
+client reads the events after a cursor; webhooks get the same bytes.
 """
 
 from __future__ import annotations
@@ -26,25 +27,27 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.organisations.paging import Waiting
 from alertd.store.records import events as store
 
-#: Another process goes on when the one that brings events is gone for so long.
+#: Another process takes over after this many ms without a renewal of the lease.
 LEADS_MS = 5_000
-#: Who steps aside does so until that is surely over, and another has had the time to ask.
+#: A process that steps aside does so until its lease has surely ended and another process had time to take it.
 ASIDE_S = LEADS_MS / 1000 + 1
-#: Who brings them sends nothing when it has not renewed that for so long: another may have begun, and what was to be sent may be no longer true.
+#: The leading process sends nothing if its last renewal is this many ms old: another may lead by then, and the message
+#: may be outdated.
 SEND_MS = 4_000
-#: A chain is announced before the step whose event it will have, so until that is found it is looked at again, after twice as long each
-#: time; and once more when it was. A step that takes longer than the last look is found when the chain is announced the next time.
+#: A chain is announced before the step that stores its event. Until the event is found, the chain is checked again,
+#: after twice the time each time, and once more afterwards. A step that takes longer than the last check is found at
+#: the chain's next announcement.
 FIRST_LOOK_MS = 100
-WAITS_LOOK_MS = 5_000  # where late reports wait to be told of together
-#: Events that are brought in one step: more would hold the server for milliseconds.
+WAITS_LOOK_MS = 5_000  # while late reports wait to be summarised in one event
+#: Events that are copied in one step: more would block the server for milliseconds.
 BROUGHT_AT_ONCE = 128
-#: How often what is too old is looked for where nothing new comes.
+#: Seconds between two searches for expired events in streams without new ones.
 TRIM_S = 600.0
-#: How many references are in which state, over all channels. Those of fewer than 20 are left out.
+#: Numbers of references by state, over all channels. Counts below 20 are left out.
 COUNTS = ("targeted", *(state.word for state in State))
-#: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
+#: Members of an event besides its id, type and time, by their names in the scripts. Empty ones are left out.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", "step", "organisation", *COUNTS)
-#: Events that are no state. All others are called as the state that an alert came into.
+#: Events that are not states. All other events have the name of the alert's new state.
 NO_STATES = frozenset(
     {
         "paused",
@@ -68,18 +71,19 @@ NO_STATES = frozenset(
         "hold_released",
     }
 )
-#: Of a distributor: it refused a message or never took it, it has an alert that is over, it confirmed that it has it no more; it refused the
-#: Cancel of such an alert or never took it, which is not tried any more.
+#: Events of a distributor: it refused a message or never accepted it; it still shows an alert that has ended; it
+#: confirmed that it has removed the alert; it refused or never accepted the Cancel of such an alert, and alertd tries
+#: no more.
 REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
     "distributor.refused", "distributor.takedown_open", "distributor.takedown_confirmed", "distributor.takedown_refused",
 )  # fmt: skip
-#: An administrator's key was made on the machine of the store, by no other key.
+#: An administrator's key was made on the machine of the store, without any other key.
 KEY_RECOVERED = "key.recovered"
-#: What the neighbour that is asked is told, too.
+#: The event that also goes to the neighbour that is asked.
 ASKED = "permission_asked"
-#: The people on call are called for these.
+#: The people on call are paged for these.
 CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})
-#: All that there are: what a webhook may ask for.
+#: All event types that a webhook may select.
 TYPES = (
     *(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))),
     "webhook.off",
@@ -94,15 +98,15 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 @dataclass(slots=True)
 class _Course:
-    """What this process knows of a chain that it has looked at."""
+    """The state of a chain that this process has checked."""
 
-    got: int = 0  # number of the last of its events that it has brought
-    waited_ms: int = 0  # before the look that comes next; 0 for one that follows an announcement
+    got: int = 0  # number of its last copied event
+    waited_ms: int = 0  # before the next check; 0 for one after an announcement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Events as they are read, each with the cursor that leads on from it, and the one that leads on from all of them."""
+    """A page of events, each with the cursor after it, and the cursor after all of them."""
 
     events: list[tuple[str, bytes]]
     cursor: str
@@ -110,7 +114,7 @@ class Batch:
 
 
 class Events:
-    """Brings events on their way, and reads them."""
+    """Copies events to the organisations' streams, and reads the streams."""
 
     def __init__(
         self, events: store.Events, alerts: Alerts, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
@@ -122,16 +126,16 @@ class Events:
         self._clock = clock
         self._organisations = organisations
         self._name = secrets.token_hex(8)
-        self._until = 0.0  # as the monotonic clock has it: it is sure to be on this process so long
+        self._until = 0.0  # monotonic seconds until which this process surely leads
         self._aside_until = 0.0
         self._courses: dict[str, _Course] = {}
-        self._most_courses = 0  # so many are there before they are gone through again
-        self._asked = ""  # the last of the live chains whose turn it was
+        self._most_courses = 0  # number of courses at which finished ones are dropped
+        self._asked = ""  # the last of the live chains that was checked
         self._trimmed = -TRIM_S
         self._unreadable: set[str] = set()
 
     async def leads(self) -> bool:
-        """Whether it is on this process to bring events and webhooks on their way."""
+        """Takes or renews the lease, and returns whether this process copies events and delivers webhooks."""
         asked = self._clock.monotonic()
         if asked >= self._aside_until and await self._events.leads(self._name, LEADS_MS):
             self._until = asked + SEND_MS / 1000
@@ -142,15 +146,15 @@ class Events:
         return False
 
     def step_aside(self) -> None:
-        """Let another process do so, if there is one: it may be better off."""
+        """Lets another process take the lease for a while, if there is one: it may work better."""
         self._aside_until = self._clock.monotonic() + ASIDE_S
 
     async def may_post(self) -> bool:
-        """Whether it surely still is: asked right before anything is written to a socket."""
+        """Returns whether this process surely still leads. Asked right before each write to a socket."""
         return self._clock.monotonic() < self._until
 
     async def bring(self) -> int:
-        """Bring what has happened to the organisations' streams. Answers how many events that were."""
+        """Copies new events to the organisations' streams. Returns the number of events."""
         due, live = await asyncio.gather(self._events.due(), self._alerts.live())
         turn = those_next(sorted(live), self._asked)
         self._asked = turn[-1] if turn else ""
@@ -166,8 +170,8 @@ class Events:
         return count
 
     def _drop_courses(self, live: Collection[str]) -> None:
-        """Those of chains that are over, once there are twice as many as were left the last time: to go through 50,000 takes 10 ms, and this is asked
-        several times a second.
+        """Drops the courses of ended chains, once there are twice as many as after the last time: going through 50,000
+        takes 10 ms, and this runs several times a second.
         """
         if len(self._courses) > self._most_courses:
             self._courses = {
@@ -176,15 +180,15 @@ class Events:
             self._most_courses = 2 * len(self._courses)
 
     async def _brought(self, found: Mapping[str, store.Told]) -> int:
-        """Each organisation's events, in their chains' order."""
+        """Copies each organisation's events, in the order of their chains. Returns their number."""
         by_org: dict[str, list[tuple[str, int, bytes]]] = {}
-        pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of that
+        pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of this one
         for chain, told in found.items():
             said = self._said(chain, told)
             pending |= {one["alert"]: min(now, int(one["at"])) for one in said if one["word"] in CALLING}
             by_org.setdefault(told.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
             await self._lend(chain, [one for one in said if one["word"] == ASKED])
-        await self._waiting.add(pending)  # first: whoever is to be told of what waits is, even if we die here
+        await self._waiting.add(pending)  # first: the people on call are paged even if the process dies here
         for org, events in by_org.items():
             for at in range(0, len(events), BROUGHT_AT_ONCE):
                 await self._events.bring(org, some := events[at : at + BROUGHT_AT_ONCE])
@@ -193,7 +197,9 @@ class Events:
         return sum(map(len, by_org.values()))
 
     def _said(self, chain: str, told: store.Told) -> list[dict[str, str]]:
-        """What a chain told; nothing where it cannot be read: the others are brought, and that stays where it is."""
+        """Returns a chain's events, or none if they are unreadable. Such a chain stays in place, and the others are
+        copied.
+        """
         try:
             return [_decode(raw) for raw in told.events]
         except msgspec.DecodeError:
@@ -203,12 +209,12 @@ class Events:
             return []
 
     async def _lend(self, chain: str, asked: Sequence[Mapping[str, str]]) -> None:
-        """Brings neighbours what they are asked, before the chain forgets it."""
+        """Copies questions to the neighbours' streams, before the chain drops them."""
         for one in asked:
             await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
 
     def _look(self, chain: str, due: store.Due, told: store.Told) -> store.Look:
-        """When a chain is due again, by what was found there."""
+        """Returns when to check a chain again, by the events found there."""
         course = self._courses[chain]
         if due.is_announced:
             course.waited_ms = 0
@@ -229,55 +235,61 @@ class Events:
         self._trimmed = now
 
     async def read_page(self, org: str, cursor: str | None, limit: int) -> Batch:
-        """What follows a cursor, or the oldest there is. Raises Problem for a cursor that is none, or leads nowhere any more."""
+        """Returns the events after a cursor, or the oldest ones. Raises Problem for an invalid cursor, or for one of a
+        dropped event.
+        """
         after = number_of(cursor) if cursor else 0
         page = await self._events.page(org, after, limit)
         if cursor and not page.first - 1 <= after <= page.last:
             raise Problem(
                 "gone",
-                "What follows this cursor is no longer kept. Begin without a cursor, and look at your alerts: you missed some events.",
+                "The events after this cursor are deleted. Begin without a cursor, and check your alerts: you missed some events.",
             )
         last = page.events[-1].number if page.events else max(after, page.first - 1)
         return Batch(
             events=[(cursor_of(one.number), one.event) for one in page.events],
             cursor=cursor_of(last),
-            more=bool(page.events) and last < page.last,  # numbers that were passed over are nothing
+            more=bool(page.events) and last < page.last,  # numbers without an event do not count
         )
 
 
 def event_of(said: Mapping[str, str]) -> bytes:
-    """An event as others get it, from what a chain's script said."""
+    """Returns an event as clients get it, from the values of a chain's script. Without an exact count of at least 20
+    recipients it has no counts.
+    """
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
     is_exact = said.get("status") == Status.ACTUAL and said.get("sent_alone", "0") in {
         "",
         "0",
     }  # as in `counts.is_exact`
     if not is_exact or int(said.get("targeted") or 0) < SMALL_COUNT:
-        facts = {name: fact for name, fact in facts.items() if name not in COUNTS}  # it may tell where one person lives
+        facts = {name: fact for name, fact in facts.items() if name not in COUNTS}  # it may locate a person
     data = {name: int(facts[name]) if name in _NUMBERS else facts[name] for name in FACTS if facts.get(name)}
     chain = chain_of(said["alert"])
     return envelope(f"evt_{chain}_{said['n']}", f"alert.{said['word']}", int(said["at"]), {**data, "chain": chain})
 
 
 def envelope(event_id: str, type_: str, at_ms: int, data: Mapping[str, str | int]) -> bytes:
-    """As JSON, in the form that Standard Webhooks recommends; the id is in it, too, for whoever reads events."""
+    """Returns an event as JSON, in the form that Standard Webhooks recommends. It includes the id, for clients that
+    read the stream.
+    """
     return _encode({"id": event_id, "type": type_, "timestamp": moment(at_ms), "data": data})
 
 
 def moment(at_ms: int) -> str:
-    """RFC 3339, to the millisecond."""
+    """Returns a time in RFC 3339, to the millisecond."""
     return time_of(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def cursor_of(number: int) -> str:
-    """The cursor after an event."""
+    """Returns the cursor after an event."""
     return f"e{number:x}"
 
 
 def number_of(cursor: str) -> int:
-    """The event before a cursor. Raises Problem."""
+    """Returns the number of the event before a cursor. Raises Problem."""
     match = _CURSOR.fullmatch(cursor)
     if not match:
-        fault = Fault("", "This is no cursor: give one as it was answered.", parameter="cursor")
+        fault = Fault("", "This is no cursor. Send one from an earlier answer, unchanged.", parameter="cursor")
         raise Problem("invalid-request", "There is no such cursor.", faults=(fault,))
     return int(match[1], 16)

@@ -1,4 +1,6 @@
-"""Photos: taken in and made our own, given to the alert that shows them, shown to the public while it is told, and gone after."""
+"""Photos: alertd reads and re-encodes them, attaches them to an alert, shows them to the public while the alert is
+shown, and deletes them afterwards.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,23 @@ from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.photos.photos import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 
-ID_BYTES = 18  # 144 bits: nobody guesses a photo
-#: A copy is held so long, and given out whenever a look says that it may be shown: every phone that is told asks within the same
-#: minute, while the store has an alert to send.
+ID_BYTES = 18  # 144 bits, so that an id cannot be guessed
+#: Seconds that a copy stays in memory; it is shown only if a check allows that. All notified phones ask within the same
+#: minute, while the store is busy with the alert.
 HELD_S = 1.0
 HELD = 64  # copies in memory: 20 MB at most
-#: In these an alert may still show its photos to the public.
+#: States in which an alert may still show its photos to the public later.
 _TO_COME = UNDECIDED | WAITING
-#: Whoever may read or write alerts may see a photo before the public does.
+#: Scopes that may see a photo before the public does.
 SEES = ("alerts:read", "alerts:write")
 
 
 class TakenPhoto(msgspec.Struct, frozen=True):
-    """A photo that was taken in."""
+    """A stored photo."""
 
     id: str
     sizes: dict[str, tuple[int, int, int]]  # by name: width, height, bytes
-    unused_until_ms: int  # gone by then, unless an alert has it
+    unused_until_ms: int  # deleted then, unless an alert uses it
     source: str
     taken: str
     rights: str
@@ -54,21 +56,21 @@ class TakenPhoto(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Visibility:
-    """How a photo stands: for the public, and for those who work on an alert that has it."""
+    """The visibility of a photo: for the public, and for the people who work on an alert with it."""
 
     shown: bool
-    is_over: bool  # an alert showed it, and none does any more
-    is_for_staff: bool  # not yet shown, or again in an alert that is still to come: its approver sees what they publish
+    is_over: bool  # an alert showed it, and none does now
+    is_for_staff: bool  # not shown yet, or used again in a coming alert: its approver must see it
 
 
 class Photos:
-    """The use cases of photos."""
+    """Stores, attaches and shows photos."""
 
     def __init__(
         self, media: Media, alerts: Alerts, decoder: Decoder, fetcher: Fetcher, clock: Clock, settings: MediaSection,
         naming: SigningKeys,
     ) -> None:  # fmt: skip
-        """`naming`: the keys that make ids of photos unguessable, also to whoever knows the request's."""
+        """`naming`: the keys that make the ids of photos unguessable, even with a known id of the request."""
         self._media = media
         self._alerts = alerts
         self._decoder = decoder
@@ -80,7 +82,7 @@ class Photos:
         self._looks = Batcher(self._looked)
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
-        """What a URL names, once. Raises Problem."""
+        """Fetches a URL once and returns the content. Raises Problem."""
         try:
             return await self._fetcher.fetch(url, most_bytes)
         except FetchError as error:
@@ -89,8 +91,8 @@ class Photos:
     async def take(
         self, raw: bytes, facts: PhotoFacts, who: Credential, *, name: str | None = None, place: str
     ) -> TakenPhoto:
-        """Make a photo our own and keep it until an alert has it. The same `name` gives the same id. `place` is the
-        picture's own, for faults. Raises Problem.
+        """Re-encodes a photo and stores it until an alert uses it. The same `name` gives the same id. `place` is the
+        picture's pointer, for faults. Raises Problem.
         """
         self.check(facts)
         now = self._clock.now_ms()
@@ -109,31 +111,33 @@ class Photos:
         return photo
 
     async def taken(self, name: str, who: Credential) -> TakenPhoto:
-        """What was taken in before under this name. Raises Problem when it is gone."""
+        """Returns the photo that was stored under this name before. Raises Problem if it is deleted."""
         for key in self._naming.every:
             record = await self._media.get(_id_of(key, name))
             if record and record.org == who.org:
                 return _read(record)
-        raise Problem("not-found", "The photo is gone by now: send it again under another key.")
+        raise Problem("not-found", "The photo was deleted. Send it again with another key.")
 
     def id_of(self, name: str) -> str:
-        """The id of a photo by a name that is new each time."""
+        """Returns the id of a photo, from a name that is new for each photo."""
         return _id_of(self._naming.current, name)
 
     def check(self, facts: PhotoFacts, part: str = "") -> None:
-        """What can be told of the facts alone; `part` is where they stand in the body. Raises Problem."""
+        """Checks the facts of a photo. `part` is their pointer in the body. Raises Problem."""
         missing = tuple(
             Fault(f"{part}/{name}", sentence) for name, sentence in _RIGHTS.items() if getattr(facts, name) is None
         )
         if missing:
-            raise Problem("photo-rights-missing", "Nobody may publish a photo without these.", faults=missing)
-        today = time_of(self._clock.now_ms() + DAY_MS).date().isoformat()  # somewhere it is
+            raise Problem("photo-rights-missing", "A photo without these may not be published.", faults=missing)
+        today = time_of(self._clock.now_ms() + DAY_MS).date().isoformat()  # it may be tomorrow in another time zone
         if facts.taken > today[: len(facts.taken)]:
-            fault = Fault(f"{part}/taken", "This day is still to come.")
+            fault = Fault(f"{part}/taken", "This day is in the future.")
             raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))
 
     async def add_descriptions(self, alert: Alert, who: Credential) -> Alert:
-        """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
+        """Returns the alert. A photo without its own description gets the stored one. Raises Problem for photos that
+        this alert may not use.
+        """
         names = {photo.media for _, photo in _photos(alert)}
         if not names:
             return alert
@@ -149,16 +153,17 @@ class Photos:
         return _with_words(alert, {name: _read(record).alt for name, record in records.items() if record})
 
     async def attach(self, alert: Alert, record: AlertRecord) -> None:
-        """Gives its photos to an alert that is about to be kept, and to its case. Whatever moves the end of an alert does this
-        again, for photos last as long. Raises Problem for one that has gone meanwhile.
+        """Attaches its photos to an alert that is about to be stored, and to its case. A step that moves the end of an
+        alert calls this again, because photos last as long as the alert. Raises Problem if a photo was deleted
+        meanwhile.
         """
         for pointer, photo in _photos(alert):
             if not await self._media.attach(photo.media, record.org, record.case, record.id, expires_ms=record.expires):
                 raise Problem("photo-unreadable", "A photo is gone.", faults=(Fault(f"{pointer}/media", _NO_SUCH),))
 
     async def show(self, media_id: str, size: str, who: Credential | None = None) -> bytes:
-        """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
-        Problem: not found, or gone (410) when no alert shows it any more.
+        """Returns a photo as a JPEG: for the public while an alert with it is shown, before that for people who work on
+        the alert. Raises Problem: not-found, or gone (410) if no alert shows it now.
         """
         standing = await self._looks.one(media_id)
         data = None
@@ -178,16 +183,16 @@ class Photos:
         return await self._media.copy(media_id, size) if is_theirs else None
 
     async def _looked(self, media_ids: Sequence[str]) -> list[_Visibility]:
-        """How photos stand at this moment: by one look at each for all who ask meanwhile, and never by one that began before they asked,
-        which may not have seen a stand-down.
+        """Returns the visibility of photos now. Requests that wait at the same time share one check. A request never
+        gets a check that began before it, which may have missed a stand-down.
         """
         asked = sorted(set(media_ids))
         found = dict(zip(asked, await asyncio.gather(*map(self._standing, asked)), strict=True))
         return [found[one] for one in media_ids]
 
     async def _standing(self, media_id: str) -> _Visibility:
-        """How the alerts that use a photo have it stand. A Test or an Exercise is none of them: one person alone sends it, who would bring back
-        what was taken away.
+        """Returns the visibility of a photo, from the alerts that use it. Tests and Exercises do not count: one person
+        alone sends them, and could restore a photo that was taken down.
         """
         names = await self._media.alerts(media_id)
         found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
@@ -204,12 +209,14 @@ class Photos:
         return _Visibility(shown=False, is_over=is_over, is_for_staff=again or not is_over)
 
     async def _is_in(self, media_id: str, alert_ids: Iterable[str], states: Container[AlertState]) -> bool:
-        """Whether one of these alerts, in one of these states and not yet at its end, has the photo."""
+        """Returns whether one of these alerts has the photo, is in one of these states, is not restricted, and has not
+        ended.
+        """
         now = self._clock.now_ms()
         return any(
             one.state in states and now < one.expires and not one.times.restricted
             for one in await asyncio.gather(*map(self._alerts.get, alert_ids))
-            if one and media_id.encode() in one.document  # what an update took out of an alert is shown no more
+            if one and media_id.encode() in one.document  # a photo that an update removed is shown no more
         )
 
 
@@ -217,7 +224,7 @@ _RIGHTS = {
     "source": "A photo needs its source: who gave it.",
     "rights": "A photo needs the right or legal basis on which it is published.",
 }
-_NO_SUCH = "There is no such photo for this case. Hand it in again: one that no alert uses is not kept for long."
+_NO_SUCH = "There is no such photo for this case. Upload it again: alertd soon deletes a photo that no alert uses."
 
 
 def _unreadable(pointer: str, sentence: str) -> Problem:
@@ -241,7 +248,7 @@ def _read(record: MediaRecord) -> TakenPhoto:
 
 
 def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:
-    """Each photo of an alert with its pointer."""
+    """Returns each photo of an alert with its pointer."""
     for i, child in enumerate(alert.case.children):
         for j, photo in enumerate(child.photos):
             yield f"/case/children/{i}/photos/{j}", photo
@@ -265,17 +272,17 @@ def _id_of(key: bytes, name: str) -> str:
     return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"
 
 
-#: Each may take a gigabyte for a second.
+#: Decoders at the same time: each may take a gigabyte for a second.
 AT_ONCE = 2
-#: Processor time of one; the largest photos take two seconds of it.
+#: Processor time of one decoder, in seconds; the largest photos take two.
 CPU_S = 10
-#: On a busy machine, processor time takes a while.
+#: Time limit in seconds: on a busy machine, a decoder waits for processor time.
 PATIENCE_S = 40.0
 
 
 class Decoder:
-    """Turns pictures into copies of our own, a few at once, each in a process that may take only so much memory and time, and whose crash is its
-    own.
+    """Re-encodes pictures, at most `AT_ONCE` at a time. Each runs in a process with limited memory and time, so that a
+    crash affects no other.
     """
 
     def __init__(self, cpu_s: int = CPU_S) -> None:
@@ -283,7 +290,7 @@ class Decoder:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def copies_of(self, raw: bytes) -> dict[str, Copy]:
-        """As `alertd.model.photo.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
+        """Does the same as `alertd.model.photo.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
         async with self._turns:
             answer = await _asked(raw, self._cpu_s)
         if not answer:
@@ -292,7 +299,7 @@ class Decoder:
 
 
 async def _asked(raw: bytes, cpu_s: int) -> bytes:
-    """What the process answers; nothing when it had to be ended, or ended itself."""
+    """Returns the process's answer, or nothing if it failed or had to be ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "alertd.model.photo", str(cpu_s), env=without_ours(os.environ),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -312,5 +319,7 @@ async def _asked(raw: bytes, cpu_s: int) -> bytes:
 
 
 def without_ours(variables: Mapping[str, str]) -> dict[str, str]:
-    """What a decoding process may know: there may be secrets in our variables, and a picture made to look for some."""
+    """Returns the environment for a decoding process, without alertd's own variables: they may hold secrets, and a
+    crafted picture may search for them.
+    """
     return {name: value for name, value in variables.items() if not name.startswith("ALERTD_")}

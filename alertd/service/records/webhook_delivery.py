@@ -1,8 +1,9 @@
-"""Webhooks are told: one process at a time, each webhook by itself, so that one that is slow holds up no other.
+"""Delivers events to webhooks: one process at a time, each webhook by itself, so that a slow one delays no other.
 
-An event waits in its webhook's queue until it was taken. One that is not is tried again over three days, while those after it are
-told; so a receiver gets every event at least once, each time under the same id, and mostly in order. What waits, and what is done with it when it
-is due, is the destination's: a webhook is told an event, a distributor (`distributor_delivery`) is sent what an alert says by then.
+An event waits in its webhook's queue until the receiver accepts it. A failed event is retried over three days, while
+later events are sent. So a receiver gets every event at least once, always under the same id, and mostly in order. The
+destination decides which items wait and how a due item is sent: a webhook gets an event, a distributor
+(`distributor_delivery`) gets the alert in its current state.
 """
 
 from __future__ import annotations
@@ -29,21 +30,22 @@ from alertd.store.sharing.webhooks import Due, Hook, Hooks, HookStanding, Tried
 from channels.fetching import Answered, Fetcher, FetchError, MayPost, WithheldError
 from channels.posting import retry_after_s
 
-#: When an event is tried again: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), three days and three
-#: and a half hours in all. A retry comes at any moment of its span, so that a receiver that comes back is not hit by all at once.
+#: Seconds until each retry of an event: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24
+#: h), 3 days and 3.5 hours in all. A retry happens at a random moment of its span, so that a receiver that recovers
+#: does not get all retries at once.
 SPANS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _ENDS_S = (0, *accumulate(SPANS_S))
-#: A webhook that took nothing for so long is turned off.
+#: A webhook that accepted nothing for this many ms is turned off.
 OFF_AFTER_MS = 3 * DAY_MS
-#: What a receiver says of when to come again counts up to a day.
+#: Longest Retry-After of a receiver that counts: a day.
 LONGEST_WAIT_S = 86_400
-LEAST_WAIT_MS = 1_000  # a span that is over, as after a night without any process, is no reason to hurry
-#: What raised, for a fault of ours, is tried again after so long.
+LEAST_WAIT_MS = 1_000  # an elapsed span, as after a night without any process, needs no hurry
+#: Ms until an attempt that raised an unexpected error is repeated.
 FAULT_WAIT_MS = 10_000
 QUEUED_AT_ONCE = 500
 TOLD_AT_ONCE = 20
 NO_ANSWER = Answered(0, {}, b"")
-GONE = 410  # the receiver says that it wants no more
+GONE = 410  # the receiver wants no more events
 _CHANCE = secrets.SystemRandom()
 
 
@@ -56,28 +58,32 @@ _read = msgspec.json.Decoder(_Type).decode
 
 
 class Destination(Protocol):
-    """A kind of those who are told."""
+    """A kind of receiver, such as webhooks or distributors."""
 
-    at_once: int  # of what is due, so much is looked at
+    at_once: int  # number of due items that one check reads
 
     @property
     def hooks(self) -> Hooks[Any]: ...
 
     def waiting(self, hook: Any, one: KeptEvent) -> str | None:
-        """What waits for it because of an event; None where that is nothing to it. Raises msgspec.DecodeError for what is no event."""
+        """Returns the name of the item to queue for an event, or None if the receiver does not want it. Raises
+        msgspec.DecodeError for an unreadable event.
+        """
 
     async def missed(self, hook: Any) -> Sequence[str]:
-        """What waits for it where events were let go of before they were looked at: all that they may have told of."""
+        """Returns the names of all items to queue if events were dropped before they were read: all that these events
+        may have been about.
+        """
 
     def lane(self, name: str) -> str:
-        """What is in one lane is told in order; lanes are side by side, so that none waits for another."""
+        """Returns the lane of an item. A lane keeps its order; lanes run in parallel, so that none waits for another."""
 
     async def attempt(self, hook: Any, standing: HookStanding, due: Due) -> Tried:
-        """One try."""
+        """Makes one attempt to send an item, and returns its result."""
 
 
 class WebhookDelivery:
-    """One process's share of it: all, or nothing."""
+    """Runs the deliveries of one process: all of them while it leads, else none."""
 
     def __init__(self, destinations: Sequence[Destination], events: Events, clock: Clock) -> None:
         self._destinations = destinations
@@ -85,10 +91,10 @@ class WebhookDelivery:
         self._clock = clock
         self._tasks: dict[
             tuple[str, str | None], asyncio.Task[None]
-        ] = {}  # by webhook and lane; None: looks what is due
+        ] = {}  # by webhook and lane; None: the check for due items
 
     async def round(self) -> None:
-        """Begins to tell each webhook what is due, unless it is being told already."""
+        """Starts a check of each webhook for due items, unless one is running."""
         self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
         for to in self._destinations:
             hooks = await to.hooks.of_orgs(await to.hooks.orgs())
@@ -97,12 +103,12 @@ class WebhookDelivery:
                     self._begin(hook, None, partial(self._look, to, hook, standing))
 
     async def settled(self) -> None:
-        """All that was begun is over."""
+        """Waits until all started tasks are done."""
         while under_way := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.gather(*under_way)
 
     async def close(self) -> None:
-        """Another process tells what was begun, again."""
+        """Cancels all tasks. Another process sends the unfinished items again."""
         while self._tasks:
             await ended(self._tasks.popitem()[1])
 
@@ -117,24 +123,24 @@ class WebhookDelivery:
             await work()
         except StoreUnavailableError:
             log.warning("store unavailable", step="webhook", webhook=hook.id)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
+        except Exception as error:  # noqa: BLE001  an error must not stop the other webhooks; its text may contain the URL
             error_name = type(error).__name__
             log.warning("step failed", step="webhook", webhook=hook.id, error=error_name)
 
     async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
-        """Begins each lane in which something is due, beside those that are under way."""
+        """Starts each lane with due items, except those that are running."""
         await self._queue(to, hook, standing.queued)
         busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
         lanes: dict[str, list[Due]] = {}
         for due in await to.hooks.due(hook, self._clock.steady_ms(), to.at_once):
             lanes.setdefault(to.lane(due.name), []).append(due)
         for lane, found in lanes.items():
-            if lane not in busy:  # else it may have been told since it was found due
+            if lane not in busy:  # else the item may have been sent since it was found due
                 self._begin(hook, lane, partial(self._tell_lane, to, hook, found))
 
     async def _tell_lane(self, to: Destination, hook: Hook, lane: Sequence[Due]) -> None:
         for due in lane:
-            now = await to.hooks.one(hook.org, hook.id)  # as it is by then: it may have been changed, or removed
+            now = await to.hooks.one(hook.org, hook.id)  # read again: it may have been changed or removed
             if now is None:
                 return
             [standing] = await to.hooks.standing([now])
@@ -142,18 +148,18 @@ class WebhookDelivery:
                 return
 
     async def _queue(self, to: Destination, hook: Hook, seen: int) -> None:
-        """Lets what happened since wait for it, if it is of a type that it wants."""
+        """Queues the new events that the webhook wants."""
         page = await self._events.page(hook.org, seen, QUEUED_AT_ONCE)
         waiting = [name for one in page.events if (name := self._waiting(to, hook, one)) is not None]
         if page.first > seen + 1:
-            structlog.get_logger().error("events were let go of before they were told", webhook=hook.id, after=seen)
+            structlog.get_logger().error("events were dropped before they were queued", webhook=hook.id, after=seen)
             waiting = [*await to.missed(hook), *waiting]
         upto = page.events[-1].number if page.events else page.first - 1
         if upto > seen:
             await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.steady_ms())
 
     def _waiting(self, to: Destination, hook: Hook, one: KeptEvent) -> str | None:
-        """What waits because of an event; nothing where that cannot be read: those behind it are told."""
+        """Returns the item to queue for an event, or None if the event is unreadable. Later events are still sent."""
         try:
             return to.waiting(hook, one)
         except msgspec.DecodeError:
@@ -161,7 +167,7 @@ class WebhookDelivery:
             return None
 
     async def _try(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> bool:
-        """Whether the webhook is off now."""
+        """Makes an attempt and stores its result. Returns whether the webhook is off now."""
         due = replace(due, first=due.first or self._clock.steady_ms())
         outcome = await self._attempt(to, hook, standing, due)
         is_off = await to.hooks.settle(hook, due, outcome, self._clock.now_ms())
@@ -170,12 +176,14 @@ class WebhookDelivery:
         return is_off
 
     async def _attempt(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> Tried:
-        """What raises is put off, for else it would be the first to be tried again, and keep all that is behind it waiting."""
+        """Makes an attempt. An unexpected error defers the item; otherwise it would stay first and block all later
+        items.
+        """
         try:
             return await to.attempt(hook, standing, due)
-        except (StoreUnavailableError, WithheldError):  # another process has taken over: what was tried is that one's
+        except (StoreUnavailableError, WithheldError):  # another process leads now, and repeats this attempt
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
+        except Exception as error:  # noqa: BLE001  an error must not stop the other webhooks; its text may contain the URL
             name = type(error).__name__
             structlog.get_logger().warning("step failed", step="webhook", webhook=hook.id, error=name)
             return Tried(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
@@ -183,7 +191,7 @@ class WebhookDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ToWebhooks:
-    """A webhook is told each event that it wants."""
+    """Sends each webhook the events that it wants."""
 
     at_once = TOLD_AT_ONCE
 
@@ -197,7 +205,7 @@ class ToWebhooks:
     def waiting(self, hook: Hook, one: KeptEvent) -> str | None:
         return str(one.number) if not hook.types or _read(one.event).type in hook.types else None
 
-    async def missed(self, hook: Hook) -> Sequence[str]:  # noqa: ARG002  an event that is gone can be told to nobody
+    async def missed(self, hook: Hook) -> Sequence[str]:  # noqa: ARG002  a dropped event cannot be sent
         return ()
 
     def lane(self, name: str) -> str:  # noqa: ARG002  a program gets its events in order
@@ -234,8 +242,8 @@ class ToWebhooks:
 
 
 def due_again(due: Due, now_ms: int, wait_s: float) -> int:
-    """When a try that failed is made again, by the clock of `now_ms`: at a moment of its span, counted from the first try, or later where the
-    receiver asks for that.
+    """Returns when to repeat a failed attempt, in ms by the clock of `now_ms`: at a random moment of its span, counted
+    from the first attempt, or later if the receiver asks for that.
     """
     span = min(due.tries, len(SPANS_S) - 1)
     moment = due.first + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))

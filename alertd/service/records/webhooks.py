@@ -1,7 +1,7 @@
-"""Webhooks: whom to tell of events as they happen, signed as Standard Webhooks say (https://www.standardwebhooks.com).
+"""Registers webhooks, which get events as they happen, signed by Standard Webhooks (https://www.standardwebhooks.com).
 
-The secret is told once, when it is made. Where it is made anew those before it sign as well, each for a day, so that no receiver is
-ever without a signature it knows: also where an answer was lost, and with it a secret that nobody has.
+A secret is shown once, when it is made. After a rotation each older secret signs for another day. So every receiver
+always gets a signature that it knows, even if the answer with the new secret was lost.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from alertd.store.records.events import Events
 from alertd.store.sharing.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
 from channels.fetching import Answered, Fetcher, FetchError, MayPost
 
-#: More would be somebody's mistake, and each is a copy of every event.
+#: Greatest number in an organisation. More would be a mistake, and each gets a copy of every event.
 MOST = 20
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
 OVERLAP_MS = DAY_MS
-MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
-GIVEN_UP_SHOWN = 100  # the latest
-#: Of the answer to an event, which nobody needs: a connection is closed in order after so little.
+MOST_SECRETS = 10  # that sign at the same time: each adds 48 bytes to a header
+GIVEN_UP_SHOWN = 100  # number of the latest failed events to show
+#: Bytes to read of an answer to an event. alertd does not use them, but a connection closes cleanly after them.
 ANSWER_BYTES = 4_096
 EVENT = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A webhook and how it stands."""
+    """A webhook and its state."""
 
     hook: Hook
     standing: HookStanding
@@ -50,17 +50,17 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
-    """An event that a webhook never took."""
+    """An event that a webhook never accepted."""
 
-    event: bytes | None  # None: it is no longer kept
+    event: bytes | None  # None: it is deleted
     cursor: str  # the one before it
     at: int  # UNIX ms
 
 
 class Subscriptions(Generic[Of]):
-    """Registers webhooks or distributors: counts, changes and removes them."""
+    """Registers webhooks or distributors: limits their number, changes and removes them."""
 
-    word: ClassVar[str]  # what one of them is called
+    word: ClassVar[str]  # the noun for one of them, in texts
 
     def __init__(self, hooks: Hooks[Of], events: Events, poster: Fetcher, clock: Clock) -> None:
         self._hooks = hooks
@@ -69,12 +69,12 @@ class Subscriptions(Generic[Of]):
         self._clock = clock
 
     async def remove(self, org: str, hook_id: str) -> None:
-        """Removes one, with all that waits for it. Raises Problem if there is none."""
+        """Removes one with its queue. Raises Problem if there is none."""
         if not await self._hooks.remove(org, hook_id):
             raise self._none()
 
     async def _add(self, hook: Of) -> Of:
-        """Stores a new one. It gets the events from now on. Raises Problem if there are too many."""
+        """Stores a new one. It gets all events from now on. Raises Problem if there are too many."""
         if len(await self._hooks.of_org(hook.org)) >= MOST:
             raise Problem("precondition-failed", f"There are {MOST} {self.word}s already: remove one.")
         await self._hooks.put(hook, queued=(await self._events.page(hook.org, 0, 1)).last)
@@ -101,12 +101,12 @@ class Subscriptions(Generic[Of]):
 
 
 class Webhooks(Subscriptions[Hook]):
-    """Makes webhooks and shows them."""
+    """Creates, shows, tests and replays webhooks."""
 
     word = "webhook"
 
     async def create(self, who: Credential, url: str, types: Sequence[str]) -> tuple[Watched, str]:
-        """It is told of what happens from now on. With its secret. Raises Problem."""
+        """Creates a webhook that gets all events from now on. Returns it with its secret. Raises Problem."""
         unknown = (i for i, name in enumerate(types) if name not in TYPES)
         self._check(url, (Fault(f"/types/{i}", "There is no event of this type.") for i in unknown))
         secret = new_secret()
@@ -117,15 +117,15 @@ class Webhooks(Subscriptions[Hook]):
         return await self._watched(await self._add(hook)), secret
 
     async def of_org(self, org: str) -> list[Watched]:
-        """The oldest first."""
+        """Returns the organisation's webhooks, the oldest first."""
         return await asyncio.gather(*map(self._watched, await self._hooks.of_org(org)))
 
     async def get(self, org: str, hook_id: str) -> Watched:
-        """Raises Problem."""
+        """Returns a webhook. Raises Problem if there is none."""
         return await self._watched(await self._hook(org, hook_id))
 
     async def given_up(self, hook: Hook) -> list[GivenUp]:
-        """The latest events that it never took."""
+        """Returns the latest events that a webhook never accepted."""
         found = await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
         events = await asyncio.gather(*(self._events.one(hook.org, number) for number, _ in found))
         return [
@@ -134,21 +134,25 @@ class Webhooks(Subscriptions[Hook]):
         ]
 
     async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
-        """A new secret, beside which each before it signs for a day. Raises Problem."""
+        """Makes a new secret; each older one signs for another day. Returns the webhook with the new secret. Raises
+        Problem.
+        """
         secret, now = new_secret(), self._clock.now_ms()
         fresh = await self._change(org, hook_id, lambda hook: rotated(hook, secret, now))
         return await self._watched(fresh), secret
 
     async def resume(self, org: str, hook_id: str) -> Watched:
-        """One that was turned off is told again: what waited, and what happened meanwhile. Raises Problem."""
+        """Turns a webhook on again. It gets the waiting events and those that happened meanwhile. Raises Problem."""
         hook = await self._hook(org, hook_id)
-        waiting = sorted(await self._hooks.waiting(hook), key=int)  # each is due whenever its span said, a day from now
+        waiting = sorted(await self._hooks.waiting(hook), key=int)  # each is due within a day from now
         await self._hooks.again(hook, waiting, self._clock.steady_ms())
         await self._hooks.turn_on(hook)
         return await self._watched(hook)
 
     async def replay(self, org: str, hook_id: str, *, cursor: str | None = None, event: str | None = None) -> Watched:
-        """Tell it again: all that follows a cursor, one event, or, without both, what was given up. Raises Problem."""
+        """Sends events again: all after a cursor, one event, or, without both, those that the webhook never accepted.
+        Raises Problem.
+        """
         hook, now = await self._hook(org, hook_id), self._clock.steady_ms()
         if cursor is not None:
             number = number_of(cursor)
@@ -158,7 +162,7 @@ class Webhooks(Subscriptions[Hook]):
         elif event is not None:
             found = await self._events.number_of(org, event)
             if found is None:
-                raise Problem("not-found", "There is no such event, or it is no longer kept.")
+                raise Problem("not-found", "There is no such event, or it is deleted.")
             await self._hooks.again(hook, [str(found)], now)
         else:
             given_up = await self._hooks.given_up(hook, MOST_GIVEN_UP)
@@ -166,7 +170,7 @@ class Webhooks(Subscriptions[Hook]):
         return await self._watched(hook)
 
     async def ping(self, org: str, hook_id: str) -> int:
-        """Posts an event of its own, now and once. The status it was answered with, 0 for no answer. Raises Problem."""
+        """Posts a test event once, now. Returns the status of the answer, or 0 without an answer. Raises Problem."""
         hook, now = await self._hook(org, hook_id), self._clock.now_ms()
         event_id = f"evt_{secrets.token_hex(12)}"
         event = envelope(event_id, "ping", now, {"webhook": hook.id})
@@ -195,7 +199,7 @@ async def post(
 
 
 def signed(hook: Hook, event: bytes, event_id: str, now_ms: int) -> dict[str, str]:
-    """The headers of Standard Webhooks: a signature by each secret that still signs."""
+    """Returns the headers of Standard Webhooks, with a signature by each secret that still signs."""
     at = str(now_ms // 1000)
     said = f"{event_id}.{at}.".encode() + event
     signatures = [_signature(secret, said) for secret, until in hook.secrets if not until or until > now_ms]
@@ -213,7 +217,9 @@ def _signature(secret: str, said: bytes) -> str:
 
 
 def rotated(hook: Of, secret: str, now_ms: int) -> Of:
-    """With a new secret, beside which each before it signs for a day. Raises Problem where the receiver's own might be among more secrets than may sign at once."""
+    """Returns a webhook or distributor with a new secret; each older one signs for another day. Raises Problem if too
+    many secrets would sign: dropping one might drop the receiver's own.
+    """
     old = [(one, until or now_ms + OVERLAP_MS) for one, until in hook.secrets if not until or until > now_ms]
     if len(old) >= MOST_SECRETS:
         raise Problem("precondition-failed", f"{MOST_SECRETS} secrets sign already: the oldest ends within a day.")
