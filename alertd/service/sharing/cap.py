@@ -1,5 +1,7 @@
-"""CAP comes in: an Alert is submitted as any other, an Update takes the place of the one alert that it names once another person approves
-it, a Cancel ends exactly what it names, and nothing else is done. What was told is not told again by the same document, nor by an older one.
+"""Takes CAP documents in.
+
+An Alert is submitted like any other alert. An Update replaces the one alert that it names, after another person has
+approved it. A Cancel ends exactly the alerts that it names. A repeated or an older document notifies no one again.
 """
 
 from __future__ import annotations
@@ -39,12 +41,13 @@ from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.records import AlertRecord
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
-#: No sender's clock is further ahead: an alert ends after it was sent, and at most so long after it was made; and a day to spare.
+#: Greatest lead of a sender's clock over alertd's, in ms: an alert ends after it was sent, and at most `MAX_LIFE` after
+#: it was made. One day is added as a reserve.
 _MOST_AHEAD_MS = MAX_LIFE // timedelta(milliseconds=1) + DAY_MS
 
 
 class Ends(Protocol):
-    """Whoever cancels alerts."""
+    """Cancels alerts."""
 
     async def cancel(self, alert_id: str, who: Credential, reason: str) -> object: ...
 
@@ -59,18 +62,21 @@ class CapIntake:
     update_proposals: UpdateProposals
     reports: ProgressReports
     regions: Regions
-    issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
+    issuers: Sequence[
+        Issuer
+    ]  # accepted issuers of signatures; if there are any, each document must have a signature by one of them
     clock: Clock
 
     async def take(
         self, raw: bytes, who: Credential, *, alert_id: str | None = None, again: bool = False, dry_run: bool = False
     ) -> tuple[Taken, Alert]:
-        """The alert or the update that was taken in or, of a Cancel, the alert that was ended. `again`: it was done before, under `alert_id`.
+        """Takes a document in. Returns the alert or update that it made or, for a Cancel, an alert that it ended.
+        `again`: a repeated request, which was done before, under `alert_id`.
 
         Raises Problem; its faults point into the CAP document and name its lines.
         """
         try:
-            message = await asyncio.to_thread(self._read, raw)  # the largest takes half a second
+            message = await asyncio.to_thread(self._read, raw)  # the largest document takes half a second
         except CapError as error:
             raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
         if message.msg_type is MsgType.CANCEL:
@@ -96,7 +102,9 @@ class CapIntake:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
             came = await self._listed(who, [message.reference])
-            _check_not_ended(message, came, but=alert_id)  # its own first try may have been cut off
+            _check_not_ended(
+                message, came, but=alert_id
+            )  # except this request's first try, which may have been cut off
             others = (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id)
             return await submit(
                 self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run, known=next(others, "")
@@ -105,11 +113,13 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _update(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """What the one alert that is named is to say: whoever was told is told so, on its channels, for CAP knows no silence."""
+        """Submits an update of the one alert that the message names. It notifies every recipient, on the alert's
+        channels, because CAP has no silent update.
+        """
         draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
         chains = {chain_of(record.id) for record in await self._named(message, who)}
         if len(chains) != 1:
-            fault = Fault("/references", "These are several alerts: an Update is of one.")
+            fault = Fault("/references", "These references name several alerts. An Update names one.")
             raise _not_plain(message, [fault])
         old = await self.approval.get(chains.pop(), who)
 
@@ -118,7 +128,7 @@ class CapIntake:
             _check_later(message, versions)
 
         before = old.alert if old.document else alert
-        starts = alert.starts or before.starts  # when it began is no news
+        starts = alert.starts or before.starts  # the update keeps the alert's start
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
         try:
@@ -130,7 +140,7 @@ class CapIntake:
         return taken, alert
 
     def _alert(self, message: Message, *, again: bool) -> tuple[Draft, Alert]:
-        """What a message asks for. Raises Problem."""
+        """Returns a message's draft and its alert. Raises Problem."""
         draft = draft_of(message, self.regions.library, self._now(), again=again)
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
@@ -139,8 +149,8 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """Ends every alert that is named and not over yet; none unless all of them are known. `again`: it did, and ends nothing that
-        came under the same names since.
+        """Ends every named alert that has not ended, or none if one of them is unknown. `again`: the first request
+        ended them; this one ends none, because newer alerts may have come under the same names.
         """
         records = await self._named(message, who, ended=again)
         if not (dry_run or again):
@@ -155,20 +165,21 @@ class CapIntake:
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
-        """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round.
-        Raises Problem where one is not known, or all are over.
+        """Returns the alerts that a Cancel or an Update names and that can be ended, else those that were cancelled or
+        rejected. With `ended` the preference is the opposite. Raises Problem if one is unknown, or all are over.
         """
         meant = _meant(message, await self._listed(who, message.references))
-        if message.msg_type is MsgType.UPDATE:  # of the alert, whatever it names of it
+        if message.msg_type is MsgType.UPDATE:  # an Update is of the alert, even if it names a later message of it
             meant = list(dict.fromkeys(map(chain_of, meant)))
         found = [await self.approval.get(alert_id, who) for alert_id in meant]
         if chosen := _chosen(found, ended=ended):
             return chosen
-        raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
+        raise _not_plain(message, [Fault("/references", "The named alerts have ended, so none could be cancelled.")])
 
     async def _listed(self, who: Credential, references: Sequence[Reference]) -> Sequence[AlertRecord]:
-        """The alerts and updates that came as these messages, newest first, without their documents: of the organisation's newest 5,000
-        those made since the first was sent, by whatever clock.
+        """Returns the alerts and updates that came as these messages, newest first, without their documents. It
+        searches the organisation's newest 5,000, back to the time when the first message was sent, even if the sender's
+        clock was ahead.
         """
         since_ms = min(ms_of(one.sent) for one in references) - _MOST_AHEAD_MS
         wanted = Wanted(external_ids=frozenset(map(external_id, references)), since_ms=since_ms)
@@ -177,14 +188,16 @@ class CapIntake:
 
 
 def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]:
-    """The records that came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are those of no other)."""
+    """Returns the records that came as this same message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are
+    unique together).
+    """
     name = external_id(message.reference)
     return [record for record in records if (record.external_id, record.status) == (name, message.status)]
 
 
 def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
-    """Raises Problem if one of the records, except `but`, came as this message, was approved, and has ended. A message that was rejected, or
-    that nobody approved in time, may come again.
+    """Raises Problem if one of the records, except `but`, came as this message, was approved, and has ended. A message
+    that was rejected or not approved in time may come again.
     """
     for record in _same(message, records):
         if record.approval.by and record.state not in UNDER_WAY and record.id != but:
@@ -196,20 +209,23 @@ def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: s
 
 
 def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
-    """Raises Problem for an Update that was sent before what was told: what is older says less. Two of one second have no order (CAP 1.2,
-    section 3.3.2); nor is one known where a name was too long to keep its time.
+    """Raises Problem for an Update that was sent before an approved version: it is older. Two messages of one second
+    have no order (CAP 1.2, section 3.3.2). A name that was too long to keep its time has none either.
     """
     for record in versions:
         sent = sent_of(record.external_id)
         if sent and record.times.start and message.sent < sent:
-            fault = Fault("/sent", "What is told already was sent after this.")
-            raise refused("superseded", "This Update is older than what is told.", [fault], message)
+            fault = Fault("/sent", "The current version was sent after this Update.")
+            raise refused("superseded", "This Update is older than the current version.", [fault], message)
 
 
 def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
-    """The ids of what a message's references name among all that came under these names. Senders name every earlier message of an alert
-    (CAP 1.2, section 3.2.1, `references`), so each stands for the alert as it is now. Only an update that nobody approved stands for itself,
-    also where its end has passed, unless its alert is named, with which it ends. Raises Problem where something is not known.
+    """Returns the ids of the alerts that a message's references mean.
+
+    Senders name every earlier message of an alert (CAP 1.2, section 3.2.1, `references`), so each reference means the
+    alert in its current state. Only an update that was never approved means itself, even after its end. If its alert is
+    named too, the update ends with the alert. Raises Problem for an unknown reference, another status, or another
+    sender.
     """
     known: dict[str, list[AlertRecord]] = {}
     for record in records:
@@ -232,7 +248,9 @@ def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
 
 
 def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
-    """Those of them that can be ended, else those that were; if they `ended`, the other way round."""
+    """Returns the alerts that can be ended, else those that were cancelled or rejected. With `ended` the preference is
+    the opposite.
+    """
     going = [record for record in records if ALERT_STEPS[record.state] & _CANCELLED]
     over = [record for record in records if record.state in _CANCELLED]
     return (over or going) if ended else (going or over)
@@ -240,12 +258,17 @@ def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]
 
 def _not_plain(message: Message, faults: Sequence[Fault]) -> Problem:
     return refused(
-        "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
+        "not-found",
+        f"The references of this {message.msg_type} are not clear; alertd changed nothing.",
+        faults,
+        message,
     )
 
 
 def issuers_of(settings: CapSection) -> tuple[Issuer, ...]:
-    """Those who are known; empty where no signature is looked at. Raises ConfigError for a certificate that is none."""
+    """Returns the issuers in the settings; empty if alertd does not check signatures. Raises ConfigError for an
+    unreadable certificate.
+    """
     try:
         return tuple(
             Issuer(
@@ -259,7 +282,9 @@ def issuers_of(settings: CapSection) -> tuple[Issuer, ...]:
 
 
 def signer_of(settings: CapSection) -> Signer | None:
-    """What signs, if anything does. Raises ConfigError for a key or a certificate that is none, or one without the other."""
+    """Returns the signer of outgoing documents, or None. Raises ConfigError for an unreadable key or certificate, or
+    for one without the other.
+    """
     if settings.key is None and settings.certificate is None:
         return None
     if settings.key is None or settings.certificate is None:

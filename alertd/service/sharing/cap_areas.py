@@ -1,4 +1,4 @@
-"""From the areas of a CAP message to the target of an alert."""
+"""Converts the areas of a CAP message to the target of an alert."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from geofences.errors import TargetErrors
 from geofences.targets import Regions, Target, alike, outline
 
 _NO_RADIUS = (
-    "The radius of this circle is 0, so it holds nobody. Send the radius in kilometres after the centre, as in 37.39,-5.98 2.5; or a "
+    "The radius of this circle is 0, so it holds no one. Send the radius in kilometres after the centre, as in 37.39,-5.98 2.5; or a "
     "polygon or a geocode beside it."
 )
 
 
-#: Of the larger one, what the areas of two infos may differ by to be one area: rounded positions; or, if one is named and the other is
-#: drawn, two drawings of the same borders.
+#: Greatest difference between the areas of two infos that count as one, as a share of the larger: for rounded
+#: positions; and, if one is named and the other is drawn, for two drawings of the same borders.
 _ROUNDED, _REDRAWN = 0.001, 0.05
 
 
 class Places(Regions, Protocol):
-    """Regions, and foreign codes of places; `geofences.regions.Library` has them."""
+    """Regions, and codes of places in other systems; implemented by `geofences.regions.Library`."""
 
     def resolve(self, scheme: str, value: str) -> Alias | None: ...
 
 
 @dataclass(slots=True)
 class Draft:
-    """An alert's JSON, and the pointer into the CAP document of each of its own pointers that came from there."""
+    """An alert's JSON. For each of its pointers that came from the CAP document it has the pointer there."""
 
     document: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -47,20 +47,20 @@ class Draft:
 
 
 def refused(slug: str, detail: str, faults: Iterable[Fault], message: Message) -> Problem:
-    """The problem of a document, each of its faults with its line."""
+    """Returns the problem of a document. Each of its faults has its line."""
     lined = tuple(Fault(one.pointer, one.detail, line=line(message, one.pointer)) for one in faults)
     return Problem(slug, detail, faults=lined[:MAX_FAULTS])
 
 
 def line(message: Message, pointer: str) -> int:
-    """Of an element, or of what it would stand in."""
+    """Returns the line of an element, or of the element that it would be in."""
     while pointer and pointer not in message.lines:
         pointer = pointer.rpartition("/")[0]
     return message.lines.get(pointer, 1)
 
 
 def unfit_areas(message: Message, places: Places) -> list[Fault]:
-    """The faults of areas without a place, and of infos whose area differs from that of the infos before."""
+    """Returns the faults of areas without a place, and of infos with another area than the infos before."""
     faults = []
     meant = next((_Ground(info, places) for info in message.infos if _ground(info)), None)
     for i, info in enumerate(message.infos):
@@ -73,29 +73,29 @@ def unfit_areas(message: Message, places: Places) -> list[Fault]:
             if area.circles:
                 faults.append(Fault(f"/info/{i}/area/{j}/circle/0", _NO_RADIUS))
             else:
-                why = "This area has no polygon, circle or geocode, so nobody in it would get the alert. Add one."
+                why = "This area has no polygon, circle or geocode, so no one in it would get the alert. Add one."
                 faults.append(Fault(f"/info/{i}/area/{j}", why))
         if own and meant and not _Ground(info, places).is_like(meant):
-            why = "This info has another area than the ones before. Send it as an alert of its own."
+            why = "This info has another area than the infos before. Send it as a separate alert."
             faults.append(Fault(f"/info/{i}/area/0", why))
     return faults
 
 
 def _is_drawn(info: Info) -> bool:
-    """Whether the whole area has polygons or circles, so that no geocode counts."""
+    """Returns whether the whole area is drawn by polygons or circles, so that no geocode counts."""
     return not any(isinstance(shape, Named) for shape in _ground(info))
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """The area of an info, to be compared with that of another."""
+    """The area of an info, for a comparison with another."""
 
     info: Info
     places: Places
 
     @cached_property
     def outline(self) -> MultiPolygon | None:
-        """The area on the map; None if it has none, or a code in it is not known."""
+        """Returns the area on the map, or None if there is none or a code in it is unknown."""
         draft, unknown = Draft({"target": _no_target()}), list[Fault]()
         for area in self.info.areas:
             _put_area(draft, area, "", self.places, unknown)
@@ -108,7 +108,7 @@ class _Ground:
             return None
 
     def is_like(self, other: _Ground) -> bool:
-        """Whether both are one area, however their rings begin, and whether they are drawn or named."""
+        """Returns whether both are the same area, whether drawn or named. The first points of their rings may differ."""
         if _ground(self.info) == _ground(other.info):
             return True
         if self.outline is None or other.outline is None:
@@ -118,7 +118,7 @@ class _Ground:
 
 
 def tag(language: str) -> str:
-    """A language's tag in its usual case (RFC 5646, section 2.1.1)."""
+    """Returns a language's tag in its usual case (RFC 5646, section 2.1.1)."""
     first, *rest = language.split("-")
     cased = [part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower() for part in rest]
     return "-".join((first.lower(), *cased))
@@ -129,14 +129,16 @@ def _ground(info: Info) -> frozenset[Any]:
 
 
 def _shapes(area: Area) -> list[Any]:
-    """What says where an area is: its polygons and circles, else its geocodes. A circle of radius 0 and a code without a value say nothing."""
+    """Returns the shapes of an area: its polygons and circles, else its geocodes. Circles of radius 0 and codes without
+    a value are left out.
+    """
     drawn = [*area.polygons, *(circle for circle in area.circles if circle.radius_km)]
     return drawn or [geocode for geocode in area.geocodes if geocode.value]
 
 
 def put_target(draft: Draft, message: Message, places: Places) -> None:
-    """Puts the area of the first info that draws it and of the first that names it. Both, so that a small difference leaves nobody out.
-    Raises Problem: unknown-region.
+    """Puts the area of the first info that draws it, and of the first that names it. It puts both, so that a small
+    difference leaves no one out. Raises Problem: unknown-region.
     """
     having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
     meant = {_is_drawn(info): (i, info) for i, info in reversed(having)}
@@ -147,7 +149,7 @@ def put_target(draft: Draft, message: Message, places: Places) -> None:
         for j, area in enumerate(info.areas):
             _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
     if faults:
-        raise refused("unknown-region", "A geocode is not known here. Send the ground as a polygon.", faults, message)
+        raise refused("unknown-region", "A geocode is unknown here. Send the area as a polygon.", faults, message)
 
 
 def _no_target() -> dict[str, list[Any]]:
@@ -171,8 +173,8 @@ def _put_area(draft: Draft, area: Area, pointer: str, places: Places, faults: li
 
 
 def _known(area: Area, pointer: str, places: Places, faults: list[Fault]) -> list[tuple[str, int]]:
-    """The regions of an area's geocodes, with the number of each. One ground is often told in several systems of codes: one that is
-    known whole is enough. Otherwise each code that is not known is a fault.
+    """Returns the regions of an area's geocodes, each with the number of its geocode. Senders often name the same area
+    in several systems of codes: one system with only known codes is enough. Otherwise each unknown code is a fault.
     """
     systems: dict[str, list[tuple[str, int]]] = {}
     unknown: dict[str, list[Fault]] = {}
@@ -181,11 +183,7 @@ def _known(area: Area, pointer: str, places: Places, faults: list[Fault]) -> lis
         if found is not None and found.exact:
             systems.setdefault(geocode.name, []).extend((code, n) for code in found.codes)
         elif geocode.value:
-            why = (
-                "No region is known by this code."
-                if found is None
-                else "Only the larger region that holds it is known."
-            )
+            why = "No region has this code." if found is None else "Only a larger region around it is known."
             unknown.setdefault(geocode.name, []).append(Fault(f"{pointer}/geocode/{n}", why))
     whole = next((codes for system, codes in systems.items() if system not in unknown), None)
     if whole is None:

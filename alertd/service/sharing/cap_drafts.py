@@ -1,7 +1,8 @@
-"""From a CAP message to an alert as it would have been sent in JSON, with the place in the CAP document that each part came from.
+"""Converts a CAP message to an alert as in JSON, with the place in the CAP document that each part came from.
 
-What an alert cannot hold is refused, never dropped: several texts in one language, several areas for several languages. Where an area
-has polygons or circles, its geocodes are another name of the same ground (CAP 1.2, section 3.2.4) and are kept in the CAP document alone.
+A part that an alert cannot hold is refused, never dropped: several texts in one language, or several areas for several
+languages. If an area has polygons or circles, its geocodes are another name of the same area (CAP 1.2, section 3.2.4),
+and only the CAP document keeps them.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from alertd.rendering.markup import as_text
 from alertd.rendering.plaintext import clip
 from alertd.service.sharing.cap_areas import Draft, Places, line, put_target, refused, tag, unfit_areas
 
-#: The alert's own limits (alertd.model.alert), and how long an alert lives that does not say when it ends.
+#: The alert's limits in characters (alertd.model.alert), and the life of an alert without an end.
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
 LIFE = timedelta(hours=24)
 
-#: An alert is about a child if its case comes along, a code of its event says so, or among its words, without case, accents and signs, are
-#: some of these: what CAP writers call it, and what programmes that look for children are called.
+#: An alert is about a child if it includes a case, if its event has such a code, or if its event has one of these
+#: phrases. The comparison ignores case, accents and signs. The phrases are event names that CAP authors use, and names
+#: of programmes that search for children.
 CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
 CHILD_WORDS = (
     "amber alert", "alerta amber", "alerte amber", "child alert", "child abduction", "abducted child", "child abducted",
@@ -38,20 +40,21 @@ CHILD_WORDS = (
     "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
 )  # fmt: skip
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
-#: The case of a child, as an alert in JSON has it: a parameter (CAP 1.2, section 3.2.2) of one info, or the same of several.
+#: The parameter (CAP 1.2, section 3.2.2) with the case of a child as in an alert's JSON. One info has it, or several
+#: have the same.
 CASE = "alertd:case"
 _CASE_MISSING = (
     f"This event is about a child, so the alert needs its case. Send it as JSON in a parameter of the info: <parameter><valueName>{CASE}"
     '</valueName><value>{"number": "SE-2026-117", "children": […], "contact": […], "verification": {…}}</value></parameter>. Its members '
     'are those of "case" in POST /v1/alerts.'
 )
-#: The long text of a wireless alert (IPAWS profile), which is the description of a message that has no other.
+#: The long text of a wireless alert (IPAWS profile). It becomes the description of a message without one.
 _LONG_TEXT = "cmamlongtext"
 
 _GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
 _MIDDLE = (Level.ENDANGERED, Level.ADVICE)
 _LEAST = (Level.APPEAL, Level.INFORMATION)
-#: By severity, of a child and of all else: what CAP calls grave, until the second person looks at it.
+#: The level by severity, of a missing child and of other alerts, until the approver checks it.
 LEVELS = {
     Severity.EXTREME: _GRAVEST,
     Severity.SEVERE: _GRAVEST,
@@ -66,15 +69,16 @@ _NOT_FOR_PEOPLE = {
 
 
 def external_id(reference: Reference) -> str:
-    """What the alert is called that came as this message: its CAP reference in UTC, for a relay may name the same instant in another
-    offset (CAP 1.2 section 3.2.1); or where that is too long a digest of it.
+    """Returns the external id of an alert from this message: its CAP reference in UTC, because a relay may write the
+    same instant in another offset (CAP 1.2, section 3.2.1). A reference of more than 128 characters is replaced by its
+    digest.
     """
     text = reference_text(replace(reference, sent=reference.sent.astimezone(UTC)))
     return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def sent_of(name: str) -> datetime | None:
-    """When the message was sent that gave an alert this external id; None where it does not say, as a digest or an id of somebody's own."""
+    """Returns the time of the message behind an external id, or None for a digest or an id of another form."""
     try:
         _, _, sent = name.split(",")
         return instant(sent)
@@ -83,9 +87,11 @@ def sent_of(name: str) -> datetime | None:
 
 
 def draft_of(message: Message, places: Places, now: datetime, *, again: bool = False) -> Draft:
-    """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
-    then. Raises Problem with every reason why it cannot be one. A message that has expired is refused for that alone, unless the request is
-    made `again`.
+    """Returns the alert that an Alert message asks for, or the new version that an Update message asks for. An alert
+    that takes effect after `now` starts then.
+
+    Raises Problem with every reason why the message cannot be an alert. An expired message is refused for that alone,
+    unless the request is made `again`.
     """
     faults, (end, of_end) = _unfit(message), _end(message)
     if end <= now and not (faults or again):
@@ -93,7 +99,7 @@ def draft_of(message: Message, places: Places, now: datetime, *, again: bool = F
     if faults := [*faults, *_unfit_infos(message), *unfit_areas(message, places)]:
         raise refused("invalid-request", "No alert can be made of the CAP document.", faults, message)
     draft, first = Draft(), message.infos[0]
-    draft.origins["/sent"] = "/sent"  # no part of an alert, but why an Update of one may be refused
+    draft.origins["/sent"] = "/sent"  # not a part of an alert, but a possible reason to refuse an Update
     child = any(map(_is_of_child, message.infos))
     draft.put("kind", Kind.MISSING_CHILD if child else Kind.GENERAL, "/info/0/event")
     draft.put("level", _level(first, child=child), "/info/0/severity")
@@ -123,7 +129,7 @@ def draft_of(message: Message, places: Places, now: datetime, *, again: bool = F
 
 
 def retold(problem: Problem, draft: Draft, message: Message) -> Problem:
-    """A problem of the alert as one of the CAP document that it came from."""
+    """Returns a problem of the alert as a problem of its CAP document."""
     faults = tuple(_retold(fault, draft, message) for fault in problem.faults)
     return Problem(
         problem.slug, problem.detail, faults=faults, status=problem.status, headers=problem.headers, **problem.extra
@@ -134,28 +140,35 @@ def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
     pointer = fault.pointer
     while pointer and pointer not in draft.origins:
         pointer = pointer.rpartition("/")[0]
-    origin = draft.origins.get(pointer, "")  # what no part of it asked for, as the channels, is told of the whole
+    origin = draft.origins.get(
+        pointer, ""
+    )  # a fault that no part caused, such as the channels, belongs to the whole document
     inside = fault.pointer.removeprefix("/case")
     detail = f"{CASE}{inside}: {fault.detail}" if pointer == "/case" else fault.detail
     return Fault(origin, detail, line=line(message, origin))
 
 
 def _unfit(message: Message) -> list[Fault]:
-    """What no alert can be made of."""
+    """Returns the faults that prevent any alert."""
     faults = []
     if message.msg_type in _NOT_FOR_PEOPLE:
         faults.append(Fault("/msgType", _NOT_FOR_PEOPLE[message.msg_type]))
     if message.status in {Status.SYSTEM, Status.DRAFT}:
-        faults.append(Fault("/status", "Nobody is to be told of an alert of this status."))
+        faults.append(Fault("/status", "An alert of this status is not for the public."))
     if not message.infos:
-        faults.append(Fault("", "An alert needs an info, or there is nothing to tell."))
+        faults.append(Fault("", "An alert needs an info with its text."))
     if message.restriction and message.scope is Scope.PUBLIC:
-        faults.append(Fault("/restriction", "A restriction, though the scope is Public: who may know of this?"))
+        faults.append(
+            Fault(
+                "/restriction",
+                "A restriction contradicts the scope Public. Remove the restriction, or change the scope.",
+            )
+        )
     return faults
 
 
 def _unfit_infos(message: Message) -> list[Fault]:
-    """The faults of infos that contradict each other or lack the case."""
+    """Returns the faults of infos that contradict each other or lack the case."""
     faults = []
     of_child = [i for i, info in enumerate(message.infos) if _is_of_child(info)]
     if of_child and not any(parameter.name == CASE for info in message.infos for parameter in info.parameters):
@@ -163,10 +176,10 @@ def _unfit_infos(message: Message) -> list[Fault]:
     languages: set[str] = set()
     for i, info in enumerate(message.infos):
         if info.severity != message.infos[0].severity:
-            why = "The info before has another severity: how loud is this? Send each as an alert of its own."
+            why = "The info before has another severity. Send each as a separate alert."
             faults.append(Fault(f"/info/{i}/severity", why))
         if (language := tag(info.language)) in languages:
-            why = "Another info is in this language. Send each as an alert of its own, with its own area."
+            why = "Another info is in this language. Send each as a separate alert, with its own area."
             faults.append(Fault(f"/info/{i}", why))
         languages.add(language)
     return faults
@@ -183,7 +196,9 @@ def _is_of_child(info: Info) -> bool:
 
 
 def _plain(text: str) -> str:
-    """The words, without what looks or reads alike: case, accents, invisible signs, punctuation, width of spaces."""
+    """Returns the words of a text, without the differences that readers do not notice: case, accents, invisible signs,
+    punctuation, width of spaces.
+    """
     letters = (one for one in normalize("NFKD", text.casefold()) if category(one) not in {"Mn", "Cf"})
     return " ".join("".join(one if one.isalnum() else " " for one in letters).split())
 
@@ -194,13 +209,13 @@ def _level(info: Info, *, child: bool) -> Level:
 
 
 def _end(message: Message) -> tuple[datetime, str]:
-    """The earliest end of all infos, after which something of the alert would be untrue, and the pointer to it."""
+    """Returns the earliest end of all infos, and the pointer to it. After that end a part of the alert would be untrue."""
     ends = [(info.expires, f"/info/{i}/expires") for i, info in enumerate(message.infos) if info.expires]
     return min(ends, default=(message.sent + LIFE, "/sent"))
 
 
 def _expired(pointer: str) -> Fault:
-    """The fault that says which time has passed; `pointer` is that of `_end`."""
+    """Returns the fault that names the passed time; `pointer` is that of `_end`."""
     if pointer == "/sent":
         hours = LIFE // timedelta(hours=1)
         why = f"No info has expires, so the message expired {hours} hours after it was sent. Send it again with a later sent, or with expires."
@@ -210,8 +225,8 @@ def _expired(pointer: str) -> Fault:
 
 
 def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
-    """When the last of all infos takes effect, and which that is, if that is not yet; what takes effect as it is sent is meant at once,
-    whatever the sender's clock.
+    """Returns when the last info takes effect, and its number; None if that is now. An info that takes effect when it
+    is sent starts at once, even if the sender's clock is ahead.
     """
     later = [(info.effective, i) for i, info in enumerate(message.infos) if info.effective]
     at, i = max(later, default=(now, 0))
@@ -219,7 +234,7 @@ def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
 
 
 def _case(message: Message) -> tuple[Any, str]:
-    """The case in the message, and its pointer. Raises Problem if it is no JSON, or there are two."""
+    """Returns the case in the message, and its pointer. Raises Problem if it is not JSON, or there are two."""
     cases: list[Any] = []
     pointers: list[str] = []
     for i, info in enumerate(message.infos):
@@ -239,7 +254,9 @@ def _case(message: Message) -> tuple[Any, str]:
 
 
 def _put_texts(draft: Draft, message: Message) -> None:
-    """Each info's words. What has no place of its own in an alert, the contact and the address, stands below the description."""
+    """Puts each info's words into the draft. The contact and the web address have no member in an alert, so they follow
+    the description.
+    """
     draft.put("info", {}, "/info/0")
     for i, info in enumerate(message.infos):
         language = tag(info.language)
@@ -260,7 +277,7 @@ def _put_texts(draft: Draft, message: Message) -> None:
 
 
 def _description(info: Info) -> tuple[str, str]:
-    """The description, else the long text for phones, and the element that it stands in; empty if there is neither."""
+    """Returns the description, else the long text for phones, and the element that holds it; empty if there is neither."""
     found = [(info.description or "", "description")]
     found += [
         (one.value, f"parameter/{n}") for n, one in enumerate(info.parameters) if one.name.casefold() == _LONG_TEXT

@@ -1,7 +1,8 @@
-"""An alert as CAP 1.2, for broadcast gateways and partners: what the public is told, and nothing else of the case.
+"""Writes an alert as CAP 1.2, for broadcast gateways and partners: the public information, and nothing else of the
+case.
 
-Before it is approved it has CAP's status Draft, on which nobody is to act. Once it is over it is a Cancel without info: no name and no
-photo outlives it here.
+Before approval it has CAP's status Draft, on which no receiver may act. After its end it is a Cancel without info, so
+that no name and no photo remains here.
 """
 
 from __future__ import annotations
@@ -48,14 +49,15 @@ from geofences.regions import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
-#: What is told of an area: its own outline, that of the regions it is in, or none.
+#: The outline to publish of an area: its own, that of the regions it is in, or none.
 Outline = Literal["exact", "regions", "none"]
 
-#: A region is named by code if so much of it lies in the area: a sliver would ring in a whole county.
+#: Least share of a region in the area for which the region's code is named. A sliver would otherwise ring in a whole
+#: county.
 LEAST_SHARE = 0.1
-#: The languages that a profile's system knows, by their base, with the tag it calls them by.
+#: The languages of a profile's system, by their base language, with the system's tag.
 LANGUAGES = {"ipaws": {"en": "en-US", "es": "es-US"}, "cap-cp": {"en": "en-CA", "fr": "fr-CA"}}
-#: Characters that no XML has, though a text may.
+#: Characters that a text may have but XML may not.
 _NO_XML = dict.fromkeys([0xFFFE, 0xFFFF])
 _COUNTY = re.compile(r"US-(\d{5})")
 
@@ -84,31 +86,35 @@ class CapOut:
         self._signer = signer_of(settings.cap)
 
     async def document(self, record: AlertRecord, profile: Profile | None = None, outline: Outline = "exact") -> bytes:
-        """The alert as it stands. Raises Problem: not-found for one that was purged or only tells of another, message-impossible with what a profile lacks."""
+        """Returns the alert in its current state. Raises Problem: not-found for an alert that was purged, or for a
+        version that only announces a change of another; message-impossible, naming the parts that a profile lacks.
+        """
         if not record.document:
             raise Problem("not-found", "The alert was purged.")
         if record.id != chain_of(record.id):
-            raise Problem("not-found", "This version only tells of another; look at the alert itself.")
+            raise Problem("not-found", "This version only announces a change. Request the alert itself.")
         return await self.under(await self.head(record), record, profile, outline)
 
     async def under(
         self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str] = ()
     ) -> bytes:
-        """What the alert says as it stands, under a name of its own; a Cancel says nothing. Where it is told in some of the languages that
-        are `wanted` it is written in these alone. Raises Problem: message-impossible.
+        """Returns the alert in its current state, with the names in `head`. A Cancel has no content. If the alert has
+        some of the languages in `wanted`, only these are written. Raises Problem: message-impossible.
         """
         try:
             message = await self._message(head, record, profile, outline, wanted)
             return await asyncio.to_thread(self._written, message)
         except CapError as error:
-            raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
+            raise Problem(
+                "message-impossible", "This alert cannot be written in this form of CAP.", faults=error.faults
+            ) from None
 
     async def signed(self, message: Message) -> bytes:
-        """A message of one's own. Raises CapError."""
+        """Returns a message of alertd's own as a signed document. Raises CapError."""
         return await asyncio.to_thread(self._written, message)
 
     async def sender_of(self, org: str) -> str:
-        """What an organisation's documents call it."""
+        """Returns the CAP sender in an organisation's documents."""
         return (await self._organisations.get(org)).organisation.cap_sender or self._sender
 
     def _written(self, message: Message) -> bytes:
@@ -116,7 +122,9 @@ class CapOut:
         return self._signer.signed(raw) if self._signer else raw
 
     async def head(self, record: AlertRecord) -> Message:
-        """What names the alert as it stands, which is over where it is a Cancel, without what it says."""
+        """Returns the names of the alert in its current state, without its content. An alert that has ended gives a
+        Cancel.
+        """
         head = Message(
             identifier=record.id,
             sender=await self.sender_of(record.org),
@@ -130,7 +138,7 @@ class CapOut:
         return _cancel(head, record) if record.times.start and record.state in NO_LONGER_SHOWN else head
 
     def headline(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> str:
-        """What the document has above its text in a language."""
+        """Returns the document's headline in a language."""
         return self._told(record, alert, language, own).headline or ""
 
     async def _message(
@@ -152,7 +160,7 @@ class CapOut:
         return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
 
     def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
-        """The languages to tell it in, each with the tag that it has in the document."""
+        """Returns the languages to write, each with its tag in the document."""
         told = self._renderer.languages(alert)
         if profile is None:
             return {language: language for language in told}
@@ -168,7 +176,9 @@ class CapOut:
         self, record: AlertRecord, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share],
         languages: dict[str, str], outline: Outline,
     ) -> tuple[Info, ...]:  # fmt: skip
-        """One of each language; all have the same rings, so that more languages leave fewer to each."""
+        """Returns one info for each language. All have the same rings, so that more languages leave fewer rings to
+        each.
+        """
         most = max(1, MOST_POLYGONS // max(len(languages), 1))
         shown = await asyncio.to_thread(self._outline, alert, ground, shares, outline)
         rings = await asyncio.to_thread(outlines, shown, most) if shown else ()
@@ -186,8 +196,9 @@ class CapOut:
     def _outline(
         self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
     ) -> shapely.MultiPolygon | None:
-        """The ground to show: what was drawn tells where somebody is looked for, so of `regions` whole ones are shown, the smallest of
-        which enough lies in the area, else the smallest that it touches.
+        """Returns the area to publish, or None. A drawn area reveals where a child is searched for. So `regions`
+        publishes whole regions instead: the smallest of those with enough of them in the area, else the smallest that
+        it touches.
         """
         library, target = self._regions.library, alert.target
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
@@ -203,7 +214,7 @@ class CapOut:
         return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
 
     def _is_drawn(self, code: str) -> bool:
-        """Whether a target's code is of a drawn region, also of one that was deleted since."""
+        """Returns whether a target's code is that of a drawn region, or of one that was deleted since."""
         try:
             self._regions.library.without_drawn.codes(code)
         except UnknownRegion:
@@ -211,7 +222,7 @@ class CapOut:
         return False
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
-        """The words of one language: the sender's own, or of a child what a mail says of it."""
+        """Returns the info of one language: the sender's own words or, for a missing child, the text of the mail."""
         facts = KINDS[alert.kind][alert.level]
         text = alert.info.get(language)
         said = (text.headline, text.description) if text else (None, None)
@@ -251,13 +262,13 @@ class CapOut:
                 )
 
     def _phone(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> tuple[str, str]:
-        """The short and the long text of a wireless alert: an SMS, as far as there is room."""
+        """Returns the short and the long text of a wireless alert: the SMS text, cut to the limits."""
         lines = self._rendered(record, alert, "sms", language, own).text.split("\n")
         return _fitted(lines[0], SHORT), _fitted(" ".join(lines), LONG)
 
     def _places(self, profile: Profile, alert: Alert, shares: Sequence[Share]) -> list[str]:
-        """The profile's own codes of the regions that the alert is for: those that it names, and of those that lie in its area the smallest
-        that have one. Where something is excluded, or neighbours are asked about a part, only these.
+        """Returns the profile's codes of the alert's regions: those that it names, and the smallest with a code among
+        those in its area. If a part is excluded, or neighbours are asked about a part, only those in its area count.
         """
         target = alert.target
         is_whole = target.beyond == "refuse" and target.exclude == Exclusion()
@@ -269,7 +280,7 @@ class CapOut:
         return list(dict.fromkeys([*named.values(), *smallest]))
 
     def _coded(self, profile: Profile, codes: Sequence[str]) -> dict[str, str]:
-        """Of regions, the profile's own codes; those that have none, as what somebody drew or a town, are left out."""
+        """Returns the profile's codes of regions. Regions without one, such as a drawn region or a town, are left out."""
         found = {code: self._place(profile, code) for code in codes if code in self._regions.library}
         return {code: place for code, place in found.items() if place}
 
@@ -283,10 +294,12 @@ class CapOut:
             return "000000"
         state = next((found[1][:2] for county in self._below(code) if (found := _COUNTY.fullmatch(county.code))), "")
         whole = library.resolve("FIPS", state)
-        return f"0{state}000" if whole and whole.codes == (code,) else None  # not of one district of American Samoa
+        return f"0{state}000" if whole and whole.codes == (code,) else None  # not for one district of American Samoa
 
     def _below(self, code: str) -> Iterator[Region]:
-        """The parts of a region, and of a country their parts: the counties of Puerto Rico are two levels below it."""
+        """Returns the parts of a region, and for a country also their parts: the counties of Puerto Rico are two levels
+        below it.
+        """
         library = self._regions.library
         parts = library.children(code)
         yield from parts
@@ -296,13 +309,17 @@ class CapOut:
 
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:
-    """Who speaks, as everybody is told. For whom its author wrote is free text that may name anybody: it stays inside where the child may not be known."""
+    """Returns the public name of the sender. The author's `on_behalf_of` is free text that may name any person, so it
+    stays internal if the child's identity is restricted or protected.
+    """
     bare = record.times.restricted or alert.case.protection
     return alert.sender_name or (None if bare else alert.author.on_behalf_of)
 
 
 def _updated(head: Message, changes: Sequence[int]) -> Message:
-    """What the alert says since it was last changed, in place of all it said before. Each change has a name of its own."""
+    """Returns the names of the alert's last change, which replaces all earlier ones. Each change has its own
+    identifier.
+    """
     *earlier, latest = [
         replace(head, identifier=f"{head.identifier}.{ms}", sent=second_of(ms), msg_type=MsgType.UPDATE)
         for ms in changes
@@ -311,7 +328,7 @@ def _updated(head: Message, changes: Sequence[int]) -> Message:
 
 
 def _cancel(head: Message, record: AlertRecord) -> Message:
-    """What is over, by its names alone. What it is called and when it is sent follow from the step that ended it."""
+    """Returns the Cancel of an alert that has ended. Its identifier and time follow from the step that ended the alert."""
     return replace(
         head,
         identifier=f"{record.id}.{record.state}",
@@ -322,7 +339,9 @@ def _cancel(head: Message, record: AlertRecord) -> Message:
 
 
 def _fitted(text: str, limit: int) -> str:
-    """Cut to so many septets, between words; as it is where it cannot be written in GSM-7."""
+    """Returns a text cut between words to `limit` septets of GSM-7, spelled with the GSM alphabet where possible. A
+    text that GSM-7 cannot hold is cut to `limit` characters.
+    """
     plain, room = spelled_for_sms(text), limit
     while septets(shorter := clip(plain, room).replace("\u2026", "...")) > limit:
         room -= 1
@@ -330,11 +349,11 @@ def _fitted(text: str, limit: int) -> str:
 
 
 def _whole(text: str | None) -> str | None:
-    """As a CAP text can hold it."""
+    """Returns the text in a form that CAP can hold, or None if nothing is left."""
     return (text or "").translate(_NO_XML).strip(SPACE) or None
 
 
 def _bounds(ground: shapely.MultiPolygon) -> str:
-    """What an area is called that no region is near: where it begins and ends, latitude first as CAP has it."""
+    """Returns a name for an area that is near no region: its bounds, latitude first as in CAP."""
     west, south, east, north = ground.bounds
     return f"{south:.2f},{west:.2f} {north:.2f},{east:.2f}"

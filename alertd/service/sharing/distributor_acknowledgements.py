@@ -1,7 +1,8 @@
-"""What distributors say of their messages later, and what a person does about one who says nothing.
+"""Takes the distributors' later answers about their messages, and a person's decisions about a distributor that does
+not answer.
 
-A CAP Ack or Error names the messages that it is about (CAP 1.2, section 3.2.1, references). It comes in the answer to a message, or is
-posted to the address that each message names, which is known to that distributor alone.
+A CAP Ack or Error names the messages that it is about (CAP 1.2, section 3.2.1, references). It comes in the answer to a
+message, or is posted to the address in each message, which only that distributor knows.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Tra
 from channels.fetching import Answered, Fetcher, MayPost
 
 RECEIPTS_HEADER = "Alertd-Receipts"
-#: Of an answer: an Ack has a few hundred bytes, an Error some more.
+#: Bytes to read of an answer: an Ack has a few hundred, an Error some more.
 ANSWER_BYTES = 65_536
-MOST_NOTE = 500  # characters of a refusal's words
+MOST_NOTE = 500  # characters of a refusal's text
 _NAMED = re.compile(r"([0-9A-HJKMNP-TV-Z]{26})(?:\..*)?")
 _TOKEN = re.compile(r"([a-z0-9-]{1,40})\.(dis_[0-9a-f]{16})\.([0-9a-f]{32})")
 _ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.REFUSED}
@@ -42,7 +43,7 @@ _ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.RE
 
 @dataclass(frozen=True, slots=True)
 class DistributorAcknowledgements:
-    """Takes what is said of messages."""
+    """Records the distributors' answers about messages."""
 
     hooks: DistributorHooks
     tracks: Tracks
@@ -52,7 +53,7 @@ class DistributorAcknowledgements:
     site: str
 
     def receipts(self, hook: DistributorHook) -> str:
-        """Where a distributor posts its Acks and Errors, until it has another secret."""
+        """Returns the URL for a distributor's Acks and Errors. It is valid until the distributor gets another secret."""
         return f"{self.site}/v1/receipts/distributors/{hook.org}.{hook.id}.{_mac(self.signing.current, hook)}"
 
     async def post(
@@ -66,7 +67,9 @@ class DistributorAcknowledgements:
         return await post(poster, hook, document, identifier, now, may_post, headers=headers, answer_bytes=ANSWER_BYTES)
 
     async def take(self, token: str, raw: bytes) -> int:
-        """An Ack or an Error. Answers of how many messages. Raises Problem for what is no such document, or about none of ours."""
+        """Takes an Ack or an Error, and returns the number of messages that it is about. Raises Problem for another
+        kind of document, or for one about no message of this distributor.
+        """
         hook = await self._of(token)
         try:
             message = parse_message(raw)
@@ -77,25 +80,27 @@ class DistributorAcknowledgements:
         names = dict.fromkeys(one.identifier for one in message.references)
         taken = sum([await self._take(hook, name, message) for name in names])
         if not taken:
-            raise Problem("not-found", "It names no message that was sent to this distributor.")
+            raise Problem("not-found", "This document names no message that was sent to this distributor.")
         return taken
 
     async def confirm(self, record: AlertRecord, distributor: str, who: Credential) -> None:
-        """A person asked, and the alert is taken down there. Said again it changes nothing. Raises Problem."""
+        """Records that a person asked the distributor, and that the alert is taken down there. A repeated call changes
+        nothing. Raises Problem.
+        """
         check_key(record, who)
         for _ in range(TRIES):
             track, seen = await self._track(record, distributor)
             if not track.owed and track.confirmed:
                 return
             if not track.owed:
-                raise Problem("precondition-failed", "Nothing is to be taken down there.")
+                raise Problem("precondition-failed", "This distributor has no alert to take down.")
             fresh = confirmed(track, self.clock.now_ms(), who.subject)
             if await self.put(record, distributor, track, fresh, seen):
                 return
         raise contested("what this distributor has")
 
     async def send_again(self, record: AlertRecord, distributor: str, who: Credential) -> None:
-        """The last message, which was refused or given up. Raises Problem."""
+        """Sends the last message again, which was refused or given up. Raises Problem."""
         check_key(record, who)
         hook = await self.hooks.one(record.org, distributor)
         if hook is None:
@@ -131,8 +136,9 @@ class DistributorAcknowledgements:
     async def put(
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
     ) -> bool:  # fmt: skip
-        """Write down what a distributor has in place of what was seen, and tell what follows. With `look`, what is to be sent for it is sent at
-        once, such as the Cancel of what names a child still. False where it is another since.
+        """Stores a distributor's track in place of `seen`, with the events of the change. With `look` the alert becomes
+        due at once, so that a message such as the Cancel of an alert that names a child leaves at once. Returns False
+        if the track changed meanwhile.
         """
         fresh, words = events_of_change(old, new)
         now = self.clock.now_ms()
@@ -147,11 +153,11 @@ class DistributorAcknowledgements:
     async def _track(self, record: AlertRecord, distributor: str) -> tuple[Track, bytes]:
         track, seen = await self.tracks.get(record.org, record.id, distributor)
         if not seen:
-            raise Problem("not-found", "This distributor was sent nothing of this alert.")
+            raise Problem("not-found", "alertd has sent this distributor no message about this alert.")
         return track, seen
 
     async def _of(self, token: str) -> DistributorHook:
-        """Raises Problem for what was not made here."""
+        """Returns the distributor of a receipt address. Raises Problem for an address that alertd did not make."""
         parts = _TOKEN.fullmatch(token)
         hook = await self.hooks.one(parts[1], parts[2]) if parts else None
         keys = self.signing.every
@@ -166,19 +172,19 @@ def _mac(key: bytes, hook: DistributorHook) -> str:
 
 
 def word_on(raw: bytes, identifier: str) -> Message | None:
-    """The Ack or the Error in the answer to a message, if there is one about it."""
+    """Returns the Ack or Error in the answer to a message, or None if it has none about this message."""
     if not raw.strip():
         return None
     try:
         message = parse_message(raw)
     except CapError:
-        return None  # it may answer whatever it likes
+        return None  # the answer need not be CAP
     is_about = message.msg_type in _ABOUT and any(one.identifier == identifier for one in message.references)
     return message if is_about else None
 
 
 def events_of_change(old: Track, new: Track) -> tuple[Track, list[str]]:
-    """What of a change is told as events; and the track that says so where it is told once."""
+    """Returns the events of a change, and the track. The track notes an event that is sent only once."""
     before = {one.identifier: one.state for one in old.entries}
     failed = [
         one
@@ -194,31 +200,35 @@ def events_of_change(old: Track, new: Track) -> tuple[Track, list[str]]:
 
 
 def say_loudly(words: Sequence[str], distributor: str, chain: str) -> None:
-    """To whoever runs this: nothing more is tried, and the alert may be shown still."""
+    """Logs an error for the operator: alertd tries no more, and the alert may still be shown."""
     if TAKEDOWN_REFUSED in words:
         structlog.get_logger().error("a take-down was refused", distributor=distributor, alert=chain)
 
 
 def event_of(word: str, distributor: str, chain: str, now_ms: int) -> bytes:
-    """An event as others get it; its id follows from what it tells."""
+    """Returns an event as clients get it. Its id is derived from its content."""
     name = hashlib.sha256(f"{word} {distributor} {chain} {now_ms}".encode()).hexdigest()[:24]
     return envelope(f"evt_{name}", word, now_ms, {"distributor": distributor, "alert": chain, "chain": chain})
 
 
 def sealed_note(record: AlertRecord, words: str) -> bytes:
-    """Under the key of the alert's case: whoever refuses a message may quote it. Nothing where the case is purged."""
+    """Returns a refusal's text, encrypted with the key of the alert's case, because a refusal may quote the message.
+    Empty if the case is purged.
+    """
     return record.box.seal(words[:MOST_NOTE].encode(), f"{record.id} distribution") if record.box and words else b""
 
 
 def opened_note(record: AlertRecord, entry: Entry) -> str:
-    """The words of a refusal, opened; '' once its alert is purged, also while the case keeps its key."""
+    """Returns the decrypted text of a refusal; '' once its alert is purged, even while the case still has its key."""
     if record.box is None or not (record.document and entry.note):
         return ""
     return record.box.open(entry.note, f"{record.id} distribution").decode()
 
 
 def _verdict(entry: Entry, message: Message, record: AlertRecord) -> Verdict:
-    """An Error about what was sent once says that it has it not; after more tries it may be about one of them alone."""
+    """Returns the result of an Ack or Error. An Error about a message that was sent once proves that the distributor
+    does not have it. After more tries, the Error may be about only one of them.
+    """
     state = _ABOUT[message.msg_type]
     maybe = state is MessageState.ACKNOWLEDGED or (entry.maybe and entry.tries > 1)
     return Verdict(state=state, maybe=maybe, ack=message.identifier, note=sealed_note(record, message.note or ""))

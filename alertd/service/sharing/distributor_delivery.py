@@ -1,8 +1,10 @@
-"""Distributors are sent what an alert says: signed, in order, each by itself, until they take it or it is no longer true.
+"""Sends distributors the current state of alerts: signed, in order, each distributor by itself, until it accepts the
+message or the message is outdated.
 
-An event only says that an alert is to be looked at: the alert waits, not the event, and what is sent is what it says by then. So a newer message
-takes the place of one that was not taken, nothing overtakes anything, and what is still to be taken back outlives the event that said so. Before
-a message is posted it is written down that it may arrive, so that whoever may have an alert gets its Cancel, whatever died in between.
+An event only marks an alert to be checked. The alert waits, not the event, and the message has the alert's state at the
+time of sending. So a newer message replaces one that was not accepted, no message overtakes another, and an owed Cancel
+outlives the event that caused it. Before a message is posted, alertd stores that it may arrive. So every distributor
+that may have an alert gets its Cancel, even if a process died in between.
 """
 
 from __future__ import annotations
@@ -49,32 +51,33 @@ from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Due
 from channels.fetching import Answered, Fetcher, FetchError, MayPost, NotAskedError, WithheldError
 from channels.posting import retry_after_s
 
-#: Events at which a distributor's alert is looked at: every state it comes into once it is told, and every change.
+#: Events that make a distributor's alert due: each state from approval on, and each change.
 WHEN = (
     *(f"alert.{state}" for state in (AlertState.APPROVED, AlertState.SENDING, *sorted(NO_LONGER_SHOWN))),
     "alert.updated", "alert.restricted", "alert.extended", "alert.permission_granted",
 )  # fmt: skip
-#: Waits between tries; the last one again and again. A broadcaster that was restarted is asked within the minute, and one that is gone
-#: for a night costs six requests an hour.
+#: Seconds between tries; the last value repeats. A broadcaster that restarts gets the message within a minute. One that
+#: is down for a night costs six requests an hour.
 WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
-#: What a distributor says of when to come again counts up to so long: an alert is for now.
+#: Longest Retry-After, in seconds, of a distributor that counts: an alert is urgent.
 LONGEST_WAIT_S = 900
-#: A Cancel is tried for so long. An alert until its end.
+#: A Cancel is retried for this many ms, an alert until its end.
 CANCEL_MS = 3 * DAY_MS
-#: While everything is stopped, or the alert waits, it is looked at again so often.
+#: Seconds between two checks while all sending is stopped or the alert is paused.
 HALTED_S = 5
-#: What was found true may be posted for so long: a process that stood still asks again, or its message would leave later than a second after
-#: a cancel, a stop or a restriction was answered.
+#: A check allows a post for this many seconds. A process that paused for longer checks again: otherwise its message
+#: could leave more than one second after the answer to a cancel, a stop or a restriction.
 YES_S = 1.0
-#: What was changed by somebody else at the same moment is looked at again so soon.
+#: Ms until the next check of an alert that another process changed at the same moment.
 SOON_MS = 1_000
-#: Statuses that say that it will never take this document, however often it is sent (RFC 9110). All others may pass: a key that is
-#: not known yet, too many requests, a fault of its own.
+#: Statuses that refuse this document for ever (RFC 9110). All others may pass: a key that is not known yet, too many
+#: requests, an error of the distributor.
 NEVER = frozenset({400, 406, 409, 410, 413, 415, 422})
-#: Client errors that pass by themselves (RFC 9110, section 15.5.9; RFC 8470; RFC 6585): what comes with one is no word on the message.
+#: Client errors that pass by themselves (RFC 9110, section 15.5.9; RFC 8470; RFC 6585). The body of such an answer is
+#: no verdict on the message.
 PASSING = frozenset({408, 425, 429})
-#: Of what is due, so many alerts are looked at; and so many messages are on their way to one distributor at once, besides those that take
-#: something down, which wait for none.
+#: Number of due alerts that one check reads; and number of messages on their way to one distributor at the same time.
+#: Messages that take an alert down do not count and never wait.
 LOOKED_AT_ONCE = 500
 POSTED_AT_ONCE = 20
 _CHANCE = secrets.SystemRandom()
@@ -95,7 +98,7 @@ DONE = Tried(word="told", status=None)
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is looked at: a distributor, an alert, what the one has of the other."""
+    """One check: a distributor, an alert, and the distributor's track of it."""
 
     hook: DistributorHook
     distributor: Distributor
@@ -106,7 +109,7 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class DistributorDelivery:
-    """A distributor is sent what its alerts say."""
+    """Sends a distributor its alerts' current state."""
 
     at_once = LOOKED_AT_ONCE
 
@@ -118,11 +121,11 @@ class DistributorDelivery:
     regions: Regions
     stop_control: StopControl
     poster: Fetcher
-    leads: MayPost  # whether it is on this process to send
+    leads: MayPost  # whether this process may send now
     acknowledgements: DistributorAcknowledgements
     clock: Clock
     metrics: Metrics
-    #: By distributor: messages on their way, besides those that take something down.
+    #: Messages on their way by distributor, except those that take an alert down.
     _busy: Counter[str] = field(default_factory=Counter)
 
     def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:
@@ -130,19 +133,19 @@ class DistributorDelivery:
         return (event.data.chain or None) if event.type in WHEN else None
 
     async def missed(self, hook: DistributorHook) -> Sequence[str]:
-        """All that it has, and all that is told now."""
+        """Returns all alerts that the distributor has, and all live ones."""
         holders = (await self.tracks.holders([hook.org]))[hook.org]
         held = [one.chain for one in holders if one.distributor == hook.id]
         return sorted({*held, *await self.alerts.live()})
 
     def lane(self, name: str) -> str:
-        """Each alert by itself: one that it is slow to take keeps no other, and no other's end, waiting."""
+        """Returns a lane for each alert, so that a slow answer about one delays no other alert and no Cancel."""
         return name
 
     async def attempt(self, hook: DistributorHook, _standing: HookStanding, due: Due) -> Tried:
-        """Send what an alert says now, if the distributor has not got that."""
+        """Sends the alert's current state, if the distributor does not have it."""
         record = await self.alerts.get(due.name)
-        if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too
+        if record is None or record.org != hook.org:  # events may also be about a neighbour's alert
             return DONE
         track, seen = await self.tracks.get(hook.org, record.id, hook.id)
         case = _Case(hook, hook.distributor, record, track, seen)
@@ -153,7 +156,9 @@ class DistributorDelivery:
         return await self._go_on(case, entry) if entry else DONE
 
     async def _go_on(self, case: _Case, entry: Entry) -> Tried:
-        """Post a message unless it has to wait: for what is stopped, for its time, or for others that are on their way to a slow distributor."""
+        """Posts a message, unless it has to wait: for a stop, for its due time, or for other messages on their way to a
+        slow distributor.
+        """
         now, hook = self.clock.steady_ms(), case.hook
         takes_down = says_less(case.track, entry, case.record.times.restricted)
         if not takes_down and await self._has_to_wait(case.record):
@@ -162,7 +167,7 @@ class DistributorDelivery:
             return Tried(word="again", status=None, due=entry.due)
         track, seen = await self.tracks.get(hook.org, case.record.id, hook.id)
         stands = track.entry(entry.identifier)
-        if stands is None or stands.state is not MessageState.QUEUED:  # it may have said something meanwhile
+        if stands is None or stands.state is not MessageState.QUEUED:  # the distributor may have answered meanwhile
             return DONE
         if not takes_down and self._busy[hook.id] >= POSTED_AT_ONCE:
             return self._soon()
@@ -185,7 +190,7 @@ class DistributorDelivery:
         return decided(track, at, fits=fits)
 
     async def _fits(self, case: _Case) -> bool:
-        """Whether a distributor is to get such an alert."""
+        """Returns whether a distributor gets such an alert."""
         wants, record = case.distributor, case.record
         alert = record.alert
         if why_not(wants, record, alert):
@@ -197,10 +202,10 @@ class DistributorDelivery:
             return await lies_in(self.grounds, self.alerts, wants.jurisdiction, record)
         except Problem:
             structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
-            raise  # it is looked at again, until it has another or the alert is over
+            raise  # it is checked again, until the distributor has another jurisdiction or the alert has ended
 
     async def _has_to_wait(self, record: AlertRecord) -> bool:
-        """It is paused, or stopped: everybody whose key it is sent by counts, as for phones."""
+        """Returns whether the alert is paused or stopped. A stop of any key that sends it counts, as for phones."""
         return (
             record.chain.paused
             or (await self.stop_control.standing()).of(record.org, record.chain.sent_by or (record.author.key,))
@@ -222,7 +227,7 @@ class DistributorDelivery:
             answer, was_asked = await self._post(case.hook, entry, document, may_post)
         except WithheldError:
             if not await self.leads():
-                raise  # whoever has taken over goes on from there
+                raise  # another process leads now and continues
             await self._take_back(case, may_arrive)
             return self._soon()
         verdict = self._verdict(case, entry, answer, was_asked=was_asked)
@@ -243,8 +248,9 @@ class DistributorDelivery:
         return await self.cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
 
     async def _may_post(self, record: AlertRecord, entry: Entry, *, takes_down: bool) -> bool:
-        """Whether a message is to go out as it was made: its alert is as it was read, is not over and need not wait. Asked once there is a
-        connection: the regions are loaded for a message, and a name is looked up, in seconds, and it may name who is not known any more.
+        """Returns whether a message may be sent as it was made: its alert has not changed, has not ended and need not
+        wait. It is called once a connection exists. Loading the regions and resolving a name may take seconds, and by
+        then a person in the message may have to stay unnamed.
         """
         asked = self.clock.monotonic()
         if await self.alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
@@ -253,7 +259,9 @@ class DistributorDelivery:
         return not is_over and self.clock.monotonic() - asked < YES_S and await self.leads()
 
     async def _take_back(self, case: _Case, may_arrive: Track) -> None:
-        """Nothing was written, so nothing may arrive; unless more was written down meanwhile, which knew of no such thing."""
+        """Removes the note that a message may arrive, because alertd wrote nothing to the connection. Leaves the track
+        if it changed meanwhile.
+        """
         track, seen = await self.tracks.get(case.hook.org, case.record.id, case.hook.id)
         if track == may_arrive:
             await self._keep(replace(case, track=track, seen=seen), case.track)
@@ -261,7 +269,9 @@ class DistributorDelivery:
     async def _post(
         self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
     ) -> tuple[Answered | None, bool]:
-        """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
+        """Posts a message. Returns the answer, or None, and whether the message may have arrived. Raises WithheldError
+        if it may not be posted.
+        """
         try:
             return await self.acknowledgements.post(self.poster, hook, document, entry.identifier, may_post), True
         except NotAskedError:
@@ -272,7 +282,9 @@ class DistributorDelivery:
     async def _settle(
         self, case: _Case, entry: Entry, verdict: Verdict, answer: Answered | None, *, tries: int
     ) -> Tried:
-        """Write down what came of a try; what the distributor said meanwhile elsewhere stands. `tries`: so many there are, by this one."""
+        """Stores the result of a try; an answer that the distributor gave elsewhere meanwhile has priority. `tries`:
+        the number of tries, including this one.
+        """
         now = self.clock.now_ms()
         if verdict.state is MessageState.QUEUED:
             wait_ms = _wait_s(entry.tries, answer) * 1000
@@ -282,7 +294,9 @@ class DistributorDelivery:
         for _ in range(TRIES):
             track, seen = await self.tracks.get(case.hook.org, case.record.id, case.hook.id)
             stands = track.entry(entry.identifier)
-            if stands is not None and stands.tries != tries:  # another tried it, too, and that may have arrived
+            if (
+                stands is not None and stands.tries != tries
+            ):  # another process tried it too, and that message may have arrived
                 verdict = replace(verdict, maybe=True)
             fresh = settled(
                 track, entry.identifier, verdict, now,
@@ -294,24 +308,28 @@ class DistributorDelivery:
         return self._soon()
 
     def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Tried:
-        """What is done about an alert after a try."""
+        """Returns the next step for an alert after a try."""
         state = verdict.state
         self.metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
         if state in FAILED:
             return self._failed(case, entry, status)
         if state is MessageState.QUEUED:
             return Tried(word="again", status=status, due=verdict.due)
-        waits = [one.due for one in track.entries if one.state is MessageState.QUEUED]  # its repetition
+        waits = [one.due for one in track.entries if one.state is MessageState.QUEUED]  # its queued repetition
         return Tried(word="again" if waits else "told", status=status, due=min(waits, default=0))
 
     def _failed(self, case: _Case, entry: Entry, status: int | None) -> Tried:
-        """It is tried no more; where it would have said less of a child it is looked at again, for then a Cancel has to."""
+        """Ends the tries of a message. If it was an Update of a restricted alert, the alert is checked again, because a
+        Cancel must then remove the child's identity.
+        """
         if entry.type is MsgType.UPDATE and case.record.times.restricted:
             return Tried(word="again", status=status, due=self.clock.steady_ms() + SOON_MS)
         return Tried(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
-        """What an answer says. Some of them may come after it took the message, and so may none in time."""
+        """Returns the result of an answer. The distributor may have accepted the message even with an error status or
+        without a timely answer.
+        """
         if answer is None:
             return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or was_asked)
         status, said = answer.status, word_on(answer.body, entry.identifier)
@@ -329,7 +347,7 @@ class DistributorDelivery:
         return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not not_taken(status), answered=status)
 
     async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
-        """False where it was changed since it was read, or the way by which it is to be sent was."""
+        """Stores the track. Returns False if the track or the way to send it changed since it was read."""
         if track == case.track and case.seen:
             return True
         now, hook = self.clock.now_ms(), case.hook
@@ -340,7 +358,9 @@ class DistributorDelivery:
 
 
 def _wait_s(tries: int, answer: Answered | None) -> int:
-    """Until the next try: at any moment of the second half of its wait, or later where that was asked for."""
+    """Returns the seconds until the next try: a random moment in the second half of its wait, or later if the
+    distributor asks for that.
+    """
     wait = WAITS_S[min(tries, len(WAITS_S) - 1)]
     asked_s = min(retry_after_s(answer.headers) or 0, LONGEST_WAIT_S) if answer else 0
     return max(1, round(_CHANCE.uniform(wait / 2, wait)), math.ceil(asked_s))

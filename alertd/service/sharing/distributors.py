@@ -1,4 +1,6 @@
-"""Distributors: who of an organisation's broadcasters and partners gets which alerts, and what each has of one."""
+"""Registers an organisation's broadcasters and partners, decides which alerts each gets, and shows the state of each
+alert there.
+"""
 
 from __future__ import annotations
 
@@ -34,42 +36,43 @@ from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Hel
 from channels.fetching import Fetcher, FetchError
 
 _OVER = ENDED | {AlertState.STOOD_DOWN}
-#: What a distributor may want to be sent as Authorization (RFC 9110, section 11.6.2): visible characters and spaces.
+#: Longest value of the Authorization header that a distributor may require (RFC 9110, section 11.6.2): visible
+#: characters and spaces.
 MOST_AUTHORIZATION = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A distributor and how it stands."""
+    """A distributor and its state."""
 
     hook: DistributorHook
     distributor: Distributor
     standing: HookStanding
-    owed: tuple[str, ...]  # alerts that it has to take down and has not confirmed, the longest first
-    has: int  # alerts that it has and that are told
+    owed: tuple[str, ...]  # alerts that it has to take down and has not confirmed, the oldest first
+    has: int  # number of its alerts that may be shown now
 
     @property
     def host(self) -> str:
-        """Its host: the rest of its URL may hold a secret."""
+        """Returns the host of its URL. The rest may contain a secret."""
         return urlsplit(self.hook.url).hostname or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one distributor has of one alert."""
+    """The state of one alert at one distributor."""
 
     id: str
     name: str
-    track: Track | None  # None: it was sent nothing
-    why_not: str  # as the API has it; '' where it gets it, or will
+    track: Track | None  # None: alertd sent it no message about the alert
+    why_not: str  # the API's code; '' if it gets the alert, or will get it
 
 
 class Distributors(Subscriptions[DistributorHook]):
-    """Registers distributors and shows them."""
+    """Registers, changes, shows and tests distributors."""
 
     word = "distributor"
 
-    def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
+    def __init__(  # noqa: PLR0913, PLR0917  each provides a part of the answer
         self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Jurisdictions,
         cap_out: CapOut, acknowledgements: DistributorAcknowledgements, poster: Fetcher, clock: Clock,
     ) -> None:  # fmt: skip
@@ -81,7 +84,7 @@ class Distributors(Subscriptions[DistributorHook]):
         self._acknowledgements = acknowledgements
 
     async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
-        """It is sent what happens from now on. With the secret that signs. Raises Problem."""
+        """Registers a distributor, which gets alerts from now on. Returns it with its signing secret. Raises Problem."""
         await self._check_new(new, authorization)
         secret = new_secret()
         hook = DistributorHook(
@@ -92,21 +95,21 @@ class Distributors(Subscriptions[DistributorHook]):
         return await self.get(who.org, hook.id), secret
 
     async def change(self, org: str, distributor: str, new: Distributor, authorization: str | None) -> Registered:
-        """What it is from now on, whole; its Authorization stays where None is given. Raises Problem."""
+        """Replaces a distributor's registration. Its Authorization stays if `authorization` is None. Raises Problem."""
         await self._check_new(new, authorization or "")
         try:
             await self._change(org, distributor, lambda hook: _changed(hook, new, authorization))
         except HeldError:
             raise await self._held(
                 org, distributor,
-                "Until these are over it stays where it is, and confirms as it does: what it shows is taken back there. For another address register "
-                "another distributor, and turn this one off.",
+                "Until these end, its URL and its way to acknowledge stay, because alertd takes its alerts down there. For another URL, "
+                "register another distributor and turn this one off.",
             ) from None  # fmt: skip
         return await self.get(org, distributor)
 
     async def rotate(self, org: str, distributor: str) -> tuple[Registered, str]:
-        """A new secret, beside which each before it signs for a day; where it posted its Acks to is no address from now on, and the next message
-        names the new one. Raises Problem.
+        """Makes a new secret; each older one signs for another day. The old address for Acks and Errors stops working
+        at once; the next message names the new one. Returns the distributor with the new secret. Raises Problem.
         """
         secret, now = new_secret(), self._clock.now_ms()
         await self._change(
@@ -115,7 +118,7 @@ class Distributors(Subscriptions[DistributorHook]):
         return await self.get(org, distributor), secret
 
     async def of_org(self, org: str) -> list[Registered]:
-        """The oldest first."""
+        """Returns the organisation's distributors, the oldest first."""
         hooks = await self._hooks.of_org(org)
         holders = (await self._tracks.holders([org]))[org]
         return [
@@ -135,37 +138,38 @@ class Distributors(Subscriptions[DistributorHook]):
         return found[0]
 
     def receipts(self, registered: Registered) -> str:
-        """Where it posts its Acks and Errors."""
+        """Returns the URL for its Acks and Errors."""
         return self._acknowledgements.receipts(registered.hook)
 
     async def remove(self, org: str, distributor: str) -> None:
-        """Nothing more is sent to it. Raises Problem while it has an alert that it must be told the end of."""
+        """Removes a distributor. Raises Problem while it has an alert with an end to announce."""
         try:
             await super().remove(org, distributor)
         except HeldError:
-            words = "Turn it off: it gets no new ones, and is removed when these are over."
+            words = "Turn it off, so that it gets no new alerts, and remove it when these have ended."
             raise await self._held(org, distributor, words) from None
 
     async def _held(self, org: str, distributor: str, words: str) -> Problem:
-        """What it has, as a refusal."""
+        """Returns the refusal, with the numbers of the distributor's alerts."""
         holders = (await self._tracks.holders([org]))[org]
         found = Counter(bool(one.owed) for one in holders if one.distributor == distributor)
         return Problem(
             "precondition-failed",
-            f"It has {found[False]} alerts that are told, and {found[True]} that it has not confirmed to have taken down. {words}",
+            f"It has {found[False]} alerts that may be shown, and {found[True]} that it has not confirmed to have taken down. {words}",
             has=found[False], takedowns_open=found[True],
         )  # fmt: skip
 
     async def test(self, org: str, distributor: str) -> tuple[int, bool]:
-        """Posts a message of CAP's status System, now and once: nobody is told of it (CAP 1.2, section 3.2.1). The status it was answered
-        with, 0 for no answer, and whether an Ack was in it. Raises Problem.
+        """Posts a message of CAP's status System once, now; such a message is not for the public (CAP 1.2, section
+        3.2.1). Returns the status of the answer, or 0 without an answer, and whether the answer has an Ack. Raises
+        Problem.
         """
         found = await self.get(org, distributor)
         now = self._clock.now_ms()
         message = Message(
             identifier=f"test-{secrets.token_hex(8)}", sender=await self._cap_out.sender_of(org),
             sent=second_of(now), status=Status.SYSTEM, msg_type=MsgType.ALERT,
-            scope=Scope.PRIVATE, addresses=found.hook.id, note="Is this heard? Answer with 2xx; nobody is to be told.",
+            scope=Scope.PRIVATE, addresses=found.hook.id, note="Test of the connection. Answer with 2xx. Do not publish this message.",
         )  # fmt: skip
         document = await self._cap_out.signed(message)
         try:
@@ -176,7 +180,7 @@ class Distributors(Subscriptions[DistributorHook]):
         return answer.status, said is not None and said.msg_type is MsgType.ACK
 
     async def of_alert(self, record: AlertRecord) -> list[Share]:
-        """What each has of an alert; and of those that were sent nothing, why."""
+        """Returns the state of an alert at each distributor, with a reason if alertd sent it no message."""
         hooks = await self._hooks.of_org(record.org)
         tracks = await self._tracks.of_alert(record.org, record.id)
         shares = [await self._share(hook, tracks.pop(hook.id, None), record) for hook in hooks]
@@ -197,14 +201,14 @@ class Distributors(Subscriptions[DistributorHook]):
             return why or late
         try:
             inside = await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
-        except Problem:  # a code may be gone with an edition of the library: what the others have is told all the same
+        except Problem:  # a new edition of the library may lack a code; the other distributors are still listed
             return "unresolved"
         return late if inside else "elsewhere"
 
     async def _check_new(self, new: Distributor, authorization: str) -> None:
         """Raises Problem."""
         is_header = len(authorization) <= MOST_AUTHORIZATION and authorization.isascii() and authorization.isprintable()
-        fault = Fault("/authorization", "A header has visible characters and spaces, at most 1,000.")
+        fault = Fault("/authorization", "This header may have at most 1,000 visible characters and spaces.")
         self._check(new.url, () if is_header else (fault,))
         if new.jurisdiction is not None:
             await self._grounds.of(new.jurisdiction)
@@ -219,14 +223,18 @@ def _changed(hook: DistributorHook, new: Distributor, authorization: str | None)
 
 
 async def lies_in(grounds: Jurisdictions, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
-    """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
+    """Returns whether a part of an alert's area lies in a jurisdiction. Raises Problem if a region of the jurisdiction
+    was deleted.
+    """
     ground = await grounds.of(jurisdiction)
     area = await alerts.area(record.id)
     return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
 
 
 def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
-    """Why a distributor does not get an alert, as a code; '' where nothing but its ground may speak against it."""
+    """Returns the code of the reason why a distributor does not get an alert; '' if only the area can still be a
+    reason.
+    """
     reasons = {
         "off": not wants.enabled,
         "status": record.status not in wants.statuses,
@@ -237,21 +245,25 @@ def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
 
 
 def not_taken(status: int) -> bool:
-    """Whether a status says that a message surely was not taken. A redirect may follow what was (303 See Other); and who waited too long for the
-    message (408) may be a gateway's proxy, behind which it arrived.
+    """Returns whether a status proves that a message was not accepted. A redirect may follow an accepted one (303 See
+    Other). A 408 may come from a gateway's proxy that waited too long, behind which the message arrived.
     """
     return 400 <= status < 500 and status != 408
 
 
 def goes_down(record: AlertRecord, track: Track) -> bool:
-    """Whether an alert that is over must be taken down: not where it ended when its messages said it would, for then it is down."""
+    """Returns whether an alert that has ended must be taken down. If it ended when its messages said it would, it is
+    down already.
+    """
     if not track.over and (record.state not in {*SHOWN, AlertState.EXPIRED} or track.owed):
         return True
     return track.shown_until > record.expires
 
 
 def references(track: Track, entry: Entry) -> tuple[Reference, ...]:
-    """What a message takes the place of: all that may have arrived and is not taken down."""
+    """Returns the references of a message: all messages that may have arrived and are not taken down, which it
+    replaces.
+    """
     if entry.type is MsgType.ALERT:
         return ()
     return tuple(

@@ -208,7 +208,7 @@ async def test_the_way_stays_while_there_is_something_to_take_back(
     await told(parts)
     old = (await parts.distributors.get("default", radio)).distributor
     new = old.model_copy(update={change: gateway.url("/new") if change == "url" else False})
-    with pytest.raises(Problem, match="It has 1 alerts that are told") as refusal:
+    with pytest.raises(Problem, match="It has 1 alerts that may be shown") as refusal:
         await parts.distributors.change("default", radio, new, None)
     assert (refusal.value.status, refusal.value.extra["has"]) == (409, 1)
     await parts.follow_ups.cancel(record.id, BEA, "a mistake")
