@@ -1,9 +1,10 @@
-"""Pages the people on call: an alert waits for its second person, or another organisation asks to stand it down. One step of the rota follows the
-other, until nothing is to be decided.
+"""Pages the people on call if an alert waits for its approver, or if another organisation asks to stand it down. One
+step of the rota follows another until a decision is made.
 
-One process at a time does this, each alert by itself, so that a slow carrier holds up no other. What waits is in a set by when it is due
-(`alertd.store.organisations.paging.Waiting`), where it stands from before the event that says so is told until it is seen to wait no more. A page is
-noted once it was sent: a process that dies in between leaves it due, and it is sent again.
+One process at a time does this, each alert by itself, so that a slow carrier delays no other alert. The waiting alerts
+are in a set, ordered by due time (`alertd.store.organisations.paging.Waiting`). An alert enters it before the event
+about its cause is copied, and leaves it once it no longer waits. A page is recorded after it was sent: if the process
+dies in between, the page stays due and is sent again.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ class Paging:
         await asyncio.gather(*self._tasks.values())
 
     async def close(self) -> None:
-        """Another process tells what was begun and is not over soon, again."""
+        """Waits for running pages for at most `LINGER_S`, then cancels them. Another process sends the cancelled ones
+        again.
+        """
         self._turns = asyncio.Semaphore(AT_ONCE)  # a task that still waits for its turn starts no page
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=LINGER_S)
@@ -137,7 +140,9 @@ class Paging:
             await self.waiting.add(dict.fromkeys(waiting, self.clock.steady_ms()), rule="NX")
 
     async def _causes(self, alert_ids: Sequence[str]) -> dict[str, Cause | None]:
-        """Why people are called about these alerts. Nothing that is sealed is opened: an alert that is damaged hides no other."""
+        """Returns the causes for paging about these alerts. It decrypts nothing, so that a damaged alert hides no
+        other.
+        """
         found = await self.alerts.fields(alert_ids, "state", "stand_down_asked")
         return {
             one: cause_of(AlertState(state.decode()), is_asked=bool(asked)) if state else None
@@ -145,12 +150,15 @@ class Paging:
         }
 
     async def _called_for(self, due: Sequence[str]) -> list[str]:
-        """Those that wait where there are people on call. What waits no more is taken out; the rest is put off all at once and unread, for a
-        thousand a second may come. Where it cannot be told who is on call, the look at each alert says so.
+        """Returns the waiting alerts of organisations with people on call. Alerts that no longer wait leave the set.
+        The rest is deferred all at once and unread, because a thousand may come in a second. If a rota is unreadable,
+        the check of each alert reports it.
         """
         causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
         pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
-        await self.waiting.remove([one for one in due if one not in pending])  # at once: it may come to wait again
+        await self.waiting.remove(
+            [one for one in due if one not in pending]
+        )  # immediately: the alert may start to wait again
         names = sorted(set(pending.values()))
         stood = await asyncio.gather(*map(self.rota.get, names), return_exceptions=True)
         uncalled = {org for org, one in zip(names, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
@@ -178,7 +186,7 @@ class Paging:
         """Pages the people on turn for one alert, and schedules the next turn."""
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or not (why := cause(record)):
-            return  # the next round takes it out
+            return  # the next round removes it
         [(known, seen)] = await self.waiting.paged([alert_id])
         paged, stood = begun(known, record), await self.rota.get(record.org)
         rota = stood.rota
@@ -231,14 +239,16 @@ class Paging:
         told = await self.page_step(record, whose, seen=seen, number=paged.told)
         if not told:  # no page is needed any more; the next check finds the reason
             return
-        due = now + rota.after_min * 60_000  # however long the slowest of a step took
+        due = now + rota.after_min * 60_000  # counted from the start of the step, however slow its pages are
         fresh = msgspec.structs.replace(
             paged, step=whose.step + 1, rounds=rounds, reached=reached, alone=False, due=due
         )
         await self._note(record, fresh, seen, told)
 
     async def _unanswered(self, record: AlertRecord, paged: Paged, seen: bytes, *, alone: bool) -> None:
-        """Nobody is on duty, or all were told as often as may be: it is said once. Who comes on duty later is told all the same."""
+        """Reports once that an alert stays unanswered: no person is on duty, or all were paged as often as allowed. A
+        person who comes on duty later is still paged.
+        """
         now = self.clock.steady_ms()
         if alone and paged.alone:
             await self.waiting.add({record.id: now + AGAIN_MS})
@@ -250,9 +260,14 @@ class Paging:
             structlog.get_logger().error("alert waits unanswered", alert=record.id, reason=reason)
 
     async def page_step(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
-        """Tell everybody of a step at the same time, as long as what was `seen` of the alert stands. It is in the audit before anybody is
-        told. Who was told a moment ago is not told again, and nobody is where they do not know of this alert: it is looked at again when they may be. Each page has a `number` from this on: a mail program drops what is called as one that came before, which is right for a page
-        that is sent again alone.
+        """Pages all people of a step at the same time, while the alert's page record still is `seen`. Returns the
+        pages.
+
+        The audit has an entry before the first page. A person who was paged a moment ago is not paged again. If those
+        people do not know of this alert yet, no page is sent, and the alert is checked again once they may be paged.
+
+        Each page has a `number`, counted up from this one. A mail program drops a page with the number of an earlier
+        one, which is right only for a repetition of the same page.
         """
         claim = await self.pace.claim(record.org, f"{record.status} {cause(record)}", whose.people, record.id)
         if claim.wait_ms:
@@ -301,7 +316,7 @@ class Paging:
     def _look_at_health(self, found: Sequence[Reached]) -> None:
         """Prepares a handover if no page was accepted and this machine's clock, certificates or network may be the cause."""
         if any(one.is_sick for one in found) and not any(one.taken for one in found):
-            structlog.get_logger().warning("nobody on call was reached from here")
+            structlog.get_logger().warning("no page was accepted from here")
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
@@ -313,7 +328,9 @@ class Paging:
         return frozenset({record.id, *same})
 
     async def _needed(self, alert_id: str, why: Cause | None, seen: bytes) -> bool:
-        """Whether people are still called for the same cause and no one took it. True if the store does not answer: a page too many is better than none."""
+        """Returns whether people are still paged for the same cause and no person took the alert. True if the store
+        does not answer: a page too many is better than none.
+        """
         try:
             causes, [(_, stands)] = await asyncio.gather(self._causes([alert_id]), self.waiting.paged([alert_id]))
         except StoreUnavailableError:
@@ -331,13 +348,15 @@ class Paging:
         stamp = Stamp(
             chain=chain, version=chain, sent_s=now_s, expires_s=min(record.expires // 1000, now_s + FRESH_S),
             loudness=Loudness.LOUD, language="",
-            sequence=now_s - record.times.created // 1000 + 1,  # a later page takes the place of the one before
+            sequence=now_s - record.times.created // 1000 + 1,  # a later page replaces the one before
         )  # fmt: skip
         first = own.languages[0] if own.languages else "en"
         return lambda channel, language: page(self.renderer, channel, language or first, stamp, facts)
 
     async def _note(self, record: AlertRecord, paged: Paged, seen: bytes, told: list[Page]) -> None:
-        """What was told; at once are the next where nobody was reached. Who took it meanwhile has it."""
+        """Records the pages. If none was accepted, the next step is due at once. A person who took the alert meanwhile
+        keeps it.
+        """
         reached, now = any(one.taken for one in told), self.clock.steady_ms()
         fresh = msgspec.structs.replace(
             paged, reached=paged.reached or reached, pages=(*paged.pages, *told), told=paged.told + len(told),

@@ -181,7 +181,7 @@ async def test_a_sick_machine_leaves_it_to_another_to_tell_people_on_call(
             with capture_logs() as logs:
                 await submitted(parts, sample, channels=["push"])
                 await until(lambda: _is_paged(sandbox))
-    assert "nobody on call was reached from here" in {one["event"] for one in logs}
+    assert "no page was accepted from here" in {one["event"] for one in logs}
 
 
 async def _is_paged(sandbox: Sandbox) -> bool:
