@@ -296,7 +296,7 @@ def test_who_is_on_call_is_written_and_who_has_an_alert_says_so(served: Served):
     assert done(served, "oncall", "take", taken["id"], key=bea)["taken"]["by"] == "bea@centre.example"
     assert "bea@centre.example" in alertd(served, "oncall", "alerts").stdout.decode()
     assert served.call("POST", f"/v1/alerts/{taken['id']}/reject", {"reason": "A test"}, bea)[0] == 200
-    assert "waits for nobody" in refused(served, "oncall", "take", taken["id"], key=bea)
+    assert "waits for no decision" in refused(served, "oncall", "take", taken["id"], key=bea)
     assert done(served, "oncall", "set", "-", given=json.dumps({**again["rota"], "steps": []}).encode())["now"] == []
 
 

@@ -57,7 +57,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
         await window.check_readable("rtl")
         await page.goto("about:blank")
         await page.goto(bea["url"])
-        await expect(page.locator(".refused")).to_contain_text("This code is not known")
+        await expect(page.locator(".refused")).to_contain_text("This code is unknown")
     approver = served.call("GET", f"/v1/alerts/{taken['id']}")[1]["approver"]
     assert approver == "bea@centre.example"
 

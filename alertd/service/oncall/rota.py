@@ -70,7 +70,7 @@ class OnCallRota:
         again, because the new rota may name other people. Raises Problem for a test key, another revision or a channel without a carrier.
         """
         if who.test:
-            raise Problem("not-allowed", "A test key decides nothing about who is called for Actual alerts.")
+            raise Problem("not-allowed", "A test key may not change the rota for Actual alerts.")
         stored, seen = await self.rotas.get(who.org)
         old = _known(stored)
         if rev not in {None, old.rev}:
@@ -191,7 +191,7 @@ def _check_taker(record: AlertRecord, who: Credential) -> None:
 
 
 def _waits_no_more(state: AlertState) -> Problem:
-    return Problem("precondition-failed", f"An alert that is {state} waits for nobody.")
+    return Problem("precondition-failed", f"An alert that is {state} waits for no decision.")
 
 
 def _known(stored: StoredRota | None) -> KnownRota:

@@ -152,16 +152,17 @@ def _unknown() -> Problem:
 def _check_live(who: Credential) -> None:
     """Raises Problem for a test key, because the loss of an approver would block Actual alerts."""
     if who.test:
-        raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
+        raise Problem("not-allowed", "A test key may not change who can send Actual alerts.")
 
 
 def _check_unbound(who: Credential) -> None:
     """Raises Problem for a limited key: operators have no limits, so the key would grant more than it has."""
     if who.test or who.terms != Terms():
         raise Problem(
-            "not-allowed", "A test key, or one with an end, a rate or a jurisdiction, lets nobody in who has none."
+            "not-allowed",
+            "Operators have no limits, so a test key, or a key with an end, a rate or a jurisdiction, may not admit them.",
         )
 
 
 def _oneself() -> Problem:
-    return Problem("precondition-failed", "Nobody locks themselves out: have another administrator do it.")
+    return Problem("precondition-failed", "You cannot lock yourself out. Ask another administrator to do this.")

@@ -168,7 +168,7 @@ class Organisations:
     def _check_rights(self, old: Known, new: Organisation, who: Credential) -> None:
         """Raises Problem if the caller may not make this change."""
         if who.test:
-            raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
+            raise Problem("not-allowed", "A test key may not change who can send Actual alerts.")
         is_host, is_own = self.is_host(who), who.org == old.id
         if not is_own and not (is_host and old.stored.rev == 0):
             changed = {name for name in Organisation.model_fields if _differs(name, new, old.organisation)}

@@ -122,7 +122,7 @@ class SignIn:
 def no_code() -> Problem:
     return Problem(
         "not-allowed",
-        "This code is not known, was used, is too old, or its maker is no administrator any more. An administrator makes another (alertd operators invite).",
+        "This code is unknown, used or too old, or its maker is no longer an administrator. An administrator makes another (alertd operators invite).",
     )
 
 

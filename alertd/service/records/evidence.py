@@ -71,15 +71,17 @@ def verified(document: Any, public: str) -> dict[str, Any]:
         payload, protected, signature = (document[name] for name in ("payload", "protected", "signature"))
         key = load_pem_public_key(public.encode())
         if not isinstance(key, Ed25519PublicKey) or json.loads(_bytes(protected))["alg"] != "EdDSA":
-            raise EvidenceError("The key, or what it signed with, is of another kind.")
+            raise EvidenceError("The key or the signature is not Ed25519.")
         key.verify(_bytes(signature), f"{protected}.{payload}".encode())
         found = json.loads(_bytes(payload))
     except InvalidSignature:
-        raise EvidenceError("It is not what was signed with this key.") from None
+        raise EvidenceError(
+            "The signature does not match: the document was changed, or another key signed it."
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, EvidenceError):
             raise
-        raise EvidenceError("It is no signed evidence, or the key is none in PEM.") from None
+        raise EvidenceError("This is not signed evidence, or the key is not in PEM.") from None
     return dict(found)
 
 

@@ -56,7 +56,7 @@ class Restoring:
         (`stood_down`), of versions returned to their author (`returned`) and of rows now unknown (`unknown`). Raises OSError if the restore
         cannot be recorded in the tombstones.
         """
-        reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
+        reason = f"Restored from the copy of {made}. Later messages and decisions are unknown here."
         totals: Counter[str] = Counter()
         alerts, orgs = await self.current.alerts(), await self.names()
         by_org: dict[str, Counter[str]] = {self.org: Counter()}

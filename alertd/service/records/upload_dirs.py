@@ -91,11 +91,9 @@ class UploadDirs:
                         await asyncio.to_thread(opened.write, piece)
                         patience.reschedule(min(now() + self.silence_s, until))
         except TimeoutError:
-            raise Problem("invalid-request", "The file came too slowly; hand it in again.", status=408) from None
+            raise Problem("invalid-request", "The upload was too slow. Upload the file again.", status=408) from None
         if not size:
-            raise Problem(
-                "invalid-request", "There is nothing in the file.", faults=(Fault("", "A file is required."),)
-            )
+            raise Problem("invalid-request", "The file is empty.", faults=(Fault("", "A file is required."),))
 
 
 def _held(path: Path) -> int:

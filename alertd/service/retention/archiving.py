@@ -115,7 +115,7 @@ class Forgetting:
             return False  # an update is handled together with its alert
         record = await self.alerts.get(alert_id)
         if record is not None and await self.published_history.settle(record):
-            structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
+            structlog.get_logger().info("history before a restriction removed", alert=alert_id)
         last_ms = self.clock.now_ms() - self.settings.sought_days * DAY_MS
         if (
             record is None
@@ -144,5 +144,5 @@ class Forgetting:
         if done:  # last: a person named only in earlier words can be found only through them
             await self.published_history.words.rewrite(record, forget)
             await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
-            structlog.get_logger().info("persons sought forgotten", alert=alert_id, versions=len(anew))
+            structlog.get_logger().info("sought persons removed", alert=alert_id, versions=len(anew))
         return done

@@ -63,7 +63,7 @@ class LegalHolds:
             org=record.org, by=who.subject, hands=tuple(sorted(who.hands)), at=self.clock.now_ms(), reason=reason
         )
         if record.state is AlertState.PURGED or await self.cases.keep(record.case, hold) is None:
-            raise Problem("precondition-failed", "Nothing is left to keep: the case is purged, or is being purged.")
+            raise Problem("precondition-failed", "This case is purged or being purged, so a hold has nothing to keep.")
         return record
 
     async def release(self, alert_id: str, who: Credential) -> AlertRecord:
@@ -80,10 +80,10 @@ class LegalHolds:
         hold, seen = found
         is_own = record.org == who.org
         if is_own and (folded_subject(who.subject) in hold.hands or folded_subject(hold.by) in who.hands):
-            raise Problem("same-person", "Another person than who put it there releases a legal hold.")
+            raise Problem("same-person", "The person who placed a legal hold cannot release it. Ask another person.")
         number = 0 if is_own else await self.audit.begin(who.acting_for(record.org), ACT, record.id)
         if not await self.cases.let_go(record.case, seen, until_ms=self.clock.now_ms() + KEPT_AFTER_MS):
-            raise Problem("precondition-failed", "Somebody else changed the hold at this moment. Look at it again.")
+            raise Problem("precondition-failed", "Another person changed the hold at the same moment. Check it again.")
         return record if is_own else await self._notify(record, who, number)
 
     async def _notify(self, record: AlertRecord, who: Credential, number: int) -> AlertRecord:

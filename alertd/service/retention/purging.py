@@ -87,8 +87,8 @@ class Purging:
         if not until_ms:
             raise Problem(
                 "precondition-failed",
-                "A legal hold keeps this case. Another person than who put it there, of the same organisation, releases it, or an administrator of the"
-                " organisation that runs the service.",
+                "A legal hold keeps this case. Only a person who did not place it can release it: one of the same organisation,"
+                " or an administrator of the organisation that runs the service.",
             )
         try:
             await self._purge_all(record, held, who, code, until_ms)
@@ -109,7 +109,7 @@ class Purging:
         await self._write_down(*(Purged(purged=one) for one in (record.id, *alerts)))
         raise Problem(
             "precondition-failed",
-            "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
+            "New data or a hold came to this case meanwhile. Its earlier data is purged. Purge the case again.",
         )
 
     async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
@@ -122,7 +122,9 @@ class Purging:
         heads = dict(zip(others, await self.alerts.heads(others), strict=True))
         for one, head in heads.items():
             if head is None and touched[one] > self.clock.now_ms() - PURGING_MS:
-                raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
+                raise Problem(
+                    "precondition-failed", "An alert of this case is being stored right now. Try again in a moment."
+                )
             if head is not None and head.state not in WITH_IT:
                 raise _not_over(one, head.state)
         return [head.id for head in heads.values() if head is not None]
@@ -142,15 +144,18 @@ class Purging:
         except OSError:
             raise Problem(
                 "store-unavailable",
-                "It cannot be written down that this case is purged: see store.tombstones. Purge it again then.",
+                "alertd cannot record the purge. Fix store.tombstones, then purge the case again.",
             ) from None
 
 
 def _not_over(alert_id: str, state: str) -> Problem:
     if state == "late":
-        return Problem("precondition-failed", "This took too long: somebody may hold the case by now. Purge it again.")
+        return Problem(
+            "precondition-failed", "The purge took too long, and the case may have a hold by now. Purge it again."
+        )
     if state == "telling":
-        return Problem("precondition-failed", "People are still told what followed it. Purge it when that is done.")
+        return Problem("precondition-failed", "A follow-up is still being sent. Purge the case when that is done.")
     return Problem(
-        "precondition-failed", f"Alert {alert_id} of this case is {state or 'gone'}: only what is over is purged."
+        "precondition-failed",
+        f"Alert {alert_id} of this case is {state or 'gone'}: only an alert that has ended can be purged.",
     )

@@ -213,7 +213,7 @@ async def test_a_refusals_words_go_though_the_case_keeps_its_key(
     await told(parts)
     await parts.follow_ups.cancel(record.id, BEA, "x", notify=False)
     parts.purging.cases = Meanwhile(parts.db)
-    with pytest.raises(Problem, match="Something came to this case meanwhile"):
+    with pytest.raises(Problem, match="New data or a hold came to this case meanwhile"):
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     found = await share(parts, record, radio)
     assert found.track

@@ -288,7 +288,7 @@ async def test_a_copy_brings_back_no_alert_that_was_purged_without_its_key(
     await parts.approval.reject(own.id, BEA, "x")
     copy, cases = await everything(parts.db), parts.purging.cases
     parts.purging.cases = Meanwhile(parts.db)
-    with pytest.raises(Problem, match="Something came to this case meanwhile"):
+    with pytest.raises(Problem, match="New data or a hold came to this case meanwhile"):
         await parts.purging.purge(own.id, BEA, WHY)
     parts.purging.cases = cases
     await put_back(parts.db, copy)
