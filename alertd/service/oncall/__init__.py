@@ -1,1 +1,1 @@
-"""Who is on call, and how alertd pages them."""
+"""The people on call, and how alertd pages them."""

@@ -1,7 +1,7 @@
 """Keeps the rotas of organisations, and records which person took an alert that people are paged about.
 
-A person who takes an alert decides nothing about it. If it waits for its second person, alertd calls nobody else for a while, and then the next
-people. If another organisation asks to stand it down, alertd calls nobody else for that request, because the person may let the alert go on. Reading
+A person who takes an alert decides nothing about it. If it waits for its second person, alertd calls no one else for a while, and then the next
+people. If another organisation asks to stand it down, alertd calls no one else for that request, because the person may keep the alert running. Reading
 an alert ends no call: a screen on a wall reads it all night.
 """
 
@@ -133,7 +133,7 @@ class OnCallRota:
         return (await self.alerts.heads([alert_id]))[0]
 
     async def take(self, alert_id: str, who: Credential) -> Call:
-        """Notes that the caller took the alert. alertd calls nobody for `hold_min` minutes; for a request to stand it down it calls nobody else at all.
+        """Notes that the caller took the alert. alertd calls no one for `hold_min` minutes; for a request to stand it down it calls no one else at all.
         Raises Problem: not-found, not-allowed, precondition-failed, and same-person if the caller could not approve the alert.
         """
         for _ in range(TRIES):

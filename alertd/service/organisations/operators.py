@@ -102,7 +102,7 @@ class Operators:
         return await self._changed(before, changed)
 
     async def remove(self, operator_id: str, who: Credential) -> None:
-        """Removes an operator, who is signed out everywhere and cannot sign in again. Earlier acts keep their author. Raises Problem."""
+        """Removes an operator and ends their sessions; they cannot sign in again. Earlier acts keep their author. Raises Problem."""
         _check_live(who)
         operator = await self.get(who.org, operator_id)
         if who.is_person(operator.subject):

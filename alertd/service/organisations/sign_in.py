@@ -106,7 +106,7 @@ class SignIn:
 
     @asynccontextmanager
     async def recorded(self, who: Credential, act: str) -> AsyncIterator[None]:
-        """Records an act in the audit under the operator, who is known only after the sign-in check."""
+        """Records an act in the audit under the operator, known only after the sign-in check."""
         number = await self.audit.begin(who, act, who.key_id)
         noted = Noted(object=who.key_id)
         try:

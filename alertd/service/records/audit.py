@@ -27,7 +27,7 @@ FAILED = "failed"  # the act may still have taken effect
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The content of an entry, as it is sealed."""
+    """The content of an entry, in the form that is sealed."""
 
     act: str
     outcome: str

@@ -79,7 +79,7 @@ REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
 )  # fmt: skip
 #: An administrator's key was made on the machine of the store, without any other key.
 KEY_RECOVERED = "key.recovered"
-#: The event that also goes to the neighbour that is asked.
+#: The event that also goes to the asked neighbour.
 ASKED = "permission_asked"
 #: The people on call are paged for these.
 CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})
