@@ -77,9 +77,7 @@ class Organisations:
         self._administers = administers
         self._grounds = grounds
         self._default = default
-        self._read: dict[
-            str, tuple[bytes, Known]
-        ] = {}  # parsed organisations by id: a jurisdiction may have a megabyte
+        self._read: dict[str, tuple[bytes, Known]] = {}  # parsed once: a jurisdiction may have a megabyte
 
     async def get(self, org: str) -> Known:
         """Returns an organisation in its current state. One that was never written has its id as its name, and
@@ -134,9 +132,10 @@ class Organisations:
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
         """Creates an organisation, or changes it if its revision still is `rev`.
 
-        The organisation that runs the service creates it and grants the members in `GRANTED`. Its own administrators
-        change all other members. A repeated call changes nothing, with one exception: if the person who allowed
-        unattended or break-glass alerts is no longer an administrator, the caller takes their place. Raises Problem.
+        The organisation that runs the service creates it and grants the members in `GRANTED`. The administrators of the
+        organisation itself change all other members. A repeated call changes nothing, with one exception: if the person
+        who allowed unattended or break-glass alerts is no longer an administrator, the caller takes their place. Raises
+        Problem.
         """
         stored, seen = await self._store.get(org)
         old = self._kept(org, stored, seen)
@@ -187,8 +186,8 @@ class Organisations:
             )
 
     async def unattended(self, record: AlertRecord, known: Known | None = None) -> GoesUnattended | None:
-        """Returns the permission to send an alert like this without a second person, if an
-        administrator gave it and still is one; else None. `known` is the alert's organisation, if this request has read it already.
+        """Returns the permission to send an alert like this without a second person, if an administrator gave it and
+        still is one; else None. `known` is the alert's organisation, if this request has read it already.
         """
         known = known or await self.get(record.org)
         allowed, stored = known.organisation.unattended, known.stored

@@ -235,8 +235,8 @@ class Events:
         self._trimmed = now
 
     async def read_page(self, org: str, cursor: str | None, limit: int) -> Batch:
-        """Returns the events after a cursor, or the oldest ones. Raises Problem for an invalid cursor, or for one of a
-        dropped event.
+        """Returns the events after a cursor, or the oldest ones. Raises Problem if the cursor is invalid or ahead of
+        the stream, or if events after it are deleted.
         """
         after = number_of(cursor) if cursor else 0
         page = await self._events.page(org, after, limit)
