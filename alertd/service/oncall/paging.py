@@ -156,9 +156,7 @@ class Paging:
         """
         causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
         pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
-        await self.waiting.remove(
-            [one for one in due if one not in pending]
-        )  # immediately: the alert may start to wait again
+        await self.waiting.remove([one for one in due if one not in pending])  # now: it may wait again
         names = sorted(set(pending.values()))
         stood = await asyncio.gather(*map(self.rota.get, names), return_exceptions=True)
         uncalled = {org for org, one in zip(names, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}

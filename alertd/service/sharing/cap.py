@@ -62,9 +62,7 @@ class CapIntake:
     update_proposals: UpdateProposals
     reports: ProgressReports
     regions: Regions
-    issuers: Sequence[
-        Issuer
-    ]  # accepted issuers of signatures; if there are any, each document must have a signature by one of them
+    issuers: Sequence[Issuer]  # if there are any, one of them must have signed each document
     clock: Clock
 
     async def take(
@@ -102,9 +100,7 @@ class CapIntake:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
             came = await self._listed(who, [message.reference])
-            _check_not_ended(
-                message, came, but=alert_id
-            )  # except this request's first try, which may have been cut off
+            _check_not_ended(message, came, but=alert_id)  # this request's first try may have been cut off
             others = (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id)
             return await submit(
                 self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run, known=next(others, "")
@@ -128,7 +124,7 @@ class CapIntake:
             _check_later(message, versions)
 
         before = old.alert if old.document else alert
-        starts = alert.starts or before.starts  # the update keeps the alert's start
+        starts = alert.starts or before.starts  # without a start of its own it keeps the alert's
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
         try:

@@ -140,9 +140,7 @@ def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
     pointer = fault.pointer
     while pointer and pointer not in draft.origins:
         pointer = pointer.rpartition("/")[0]
-    origin = draft.origins.get(
-        pointer, ""
-    )  # a fault that no part caused, such as the channels, belongs to the whole document
+    origin = draft.origins.get(pointer, "")  # a fault without a part belongs to the whole
     inside = fault.pointer.removeprefix("/case")
     detail = f"{CASE}{inside}: {fault.detail}" if pointer == "/case" else fault.detail
     return Fault(origin, detail, line=line(message, origin))

@@ -196,9 +196,9 @@ class CapOut:
     def _outline(
         self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
     ) -> shapely.MultiPolygon | None:
-        """Returns the area to publish, or None. A drawn area reveals where a child is searched for. So `regions`
-        publishes whole regions instead: the smallest of those with enough of them in the area, else the smallest that
-        it touches.
+        """Returns the area to publish, or None. A drawn area reveals where a child is searched for. So `regions` publishes
+        whole regions instead if a part is drawn: the smallest with enough of them in the area, else the smallest that it
+        touches.
         """
         library, target = self._regions.library, alert.target
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()

@@ -294,9 +294,7 @@ class DistributorDelivery:
         for _ in range(TRIES):
             track, seen = await self.tracks.get(case.hook.org, case.record.id, case.hook.id)
             stands = track.entry(entry.identifier)
-            if (
-                stands is not None and stands.tries != tries
-            ):  # another process tried it too, and that message may have arrived
+            if stands is not None and stands.tries != tries:  # another process's try may have arrived
                 verdict = replace(verdict, maybe=True)
             fresh = settled(
                 track, entry.identifier, verdict, now,
