@@ -53,7 +53,7 @@ MOST_TOLD, LONGEST_LINE = 200, 64 * 1024 * 1024
 #: Bytes from the end of the importer's error output that are logged: Python names the error there.
 LAST_WORDS_BYTES = 2000
 MAY_BE_STORED = "Its regions may be stored nevertheless: check whether they are there. If not, upload the file again."
-NOT_TAKEN_IN = "It is stored, but conflicts with the regions in use and cannot be loaded. See the log of the service."
+NOT_TAKEN_IN = "It is stored, but cannot be loaded together with the other regions. See the log of the service."
 TAKEN_IN_LATER = (
     "It is stored, but not loaded yet, because the store did not answer. alertd tries again every two seconds."
 )
