@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -41,6 +42,7 @@ class _Carrier:
     due_s: float = 0.0
     wait_s: float = 0.0
     login: Login | None = None
+    logged: Login | None = None  # the finding that the log has last
     stored_s: float = 0.0
     # Failed logins of other workers: the worker, and when it began (UNIX ms).
     failures: set[tuple[str, int]] = field(default_factory=set)
@@ -86,10 +88,12 @@ class LoginWatch:
         return known.login or Login(LoginState.NOT_KNOWN)
 
     async def close(self) -> None:
-        """Ends the running attempts."""
+        """Ends the running attempts, and deletes this worker's findings: the next worker may have other settings."""
         for known in self._known.values():
             if known.task is not None:
                 await ended(known.task)
+        with suppress(StoreUnavailableError):  # then the findings expire
+            await self.logins.drop(self._known, self.worker)
 
     def _begin(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> asyncio.Task[None]:
         """Starts an attempt unless one is running. Returns the running one."""
@@ -116,8 +120,8 @@ class LoginWatch:
             FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5)
         )
         before, known.login = known.login, login
-        if login != before and await self._store(carrier, known, login):
-            _log_change(carrier, before, login)
+        if login != before:
+            await self._store(carrier, known, login)
 
     async def _log_in(self, carrier: Carrier, known: _Carrier) -> Login:
         try:
@@ -127,8 +131,8 @@ class LoginWatch:
             server = "" if known.login is None else known.login.server
             return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
 
-    async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
-        """Stores the finding. Returns False if another worker can log in and this one cannot.
+    async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> None:
+        """Stores the finding, and logs a new one unless another worker can log in and this one cannot.
 
         Logs in again soon if another worker's login began to fail: a new password locks this worker out too.
         """
@@ -139,7 +143,9 @@ class LoginWatch:
         if not login.fails and failures - known.failures:
             known.due_s = min(known.due_s, known.stored_s + FIRST_LOGIN_WAIT_S)
         known.failures = failures
-        return not login.fails or all(one.login.fails for one in others)
+        if login != known.logged and (not login.fails or all(one.login.fails for one in others)):
+            _log_change(carrier, known.logged, login)
+            known.logged = login
 
 
 def _log_change(carrier: Carrier, before: Login | None, login: Login) -> None:

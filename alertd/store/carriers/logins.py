@@ -40,6 +40,10 @@ class Logins:
         )
         return _records(dict(batched(found, 2, strict=True)))
 
+    async def drop(self, carriers: Iterable[str], worker: str) -> None:
+        """Deletes a worker's findings about these carriers. Raises StoreUnavailableError."""
+        await self._db.execute_many([("HDEL", keys.logins(name), worker) for name in carriers])
+
     async def get(self, carriers: Iterable[str]) -> dict[str, LoginRecord | None]:
         """Returns one finding for each carrier: one that works if any worker has one, else the newest. None if no worker stored one in the
         last minute. Raises StoreUnavailableError.

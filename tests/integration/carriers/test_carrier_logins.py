@@ -445,6 +445,36 @@ async def test_a_finding_of_a_dead_worker_goes_away(parts: Container):
     assert await state_of(parts) is LoginState.LOGIN_REFUSED
 
 
+async def test_a_worker_that_ends_deletes_its_findings(redis: Redis, codec: Codec, library: Library, sandbox: Sandbox):
+    """The next one may have another password, and its carrier must not be shown as working until it has logged in."""
+    async with opened(Settings(carriers={"relay": mail(sandbox)}), redis, codec, library=library) as parts:
+        clock = Later()
+        watch = watch_of(parts, clock)
+        await logins_after(watch, clock, sandbox, 0)
+        await parts.logins.put("relay", "another", REFUSED)
+        assert await state_of(parts) is LoginState.WORKS
+        await watch.close()
+        assert await state_of(parts) is LoginState.LOGIN_REFUSED  # what the other one found stays
+
+
+async def test_a_failed_login_is_logged_once_no_other_worker_can_log_in(
+    redis: Redis, codec: Codec, library: Library, sandbox: Sandbox
+):
+    """A worker that was killed leaves a finding for a minute. It delays the log line, and does not prevent it."""
+    sandbox.mail.account, clock = ("alertd", "the right one"), Later()
+    async with opened(Settings(carriers={"relay": mail(sandbox)}), redis, codec, library=library) as parts:
+        watch = watch_of(parts, clock)
+        await parts.logins.put("relay", "killed", WORKS)
+        with capture_logs() as lines:
+            await logins_after(watch, clock, sandbox, 0)
+            assert [line for line in lines if line["event"] == "carrier cannot log in"] == []
+            parts.db.skew_ms += LIFE_MS + 1_000
+            for _ in range(3):
+                await logins_after(watch, clock, sandbox, REPEAT_S)
+        assert [line["carrier"] for line in lines if line["event"] == "carrier cannot log in"] == ["relay"]
+        await watch.close()
+
+
 async def test_a_state_of_a_newer_version_is_not_known(running: Any, sandbox: Sandbox):
     """While workers are being upgraded, the list and the metrics still answer."""
     async with running(text=twilio(sandbox)) as service:
