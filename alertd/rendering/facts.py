@@ -42,10 +42,7 @@ SAFETY: dict[Kind, dict[Occasion, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Telling:
-    """The occasion of a version's messages.
-
-    Raises `ValueError` for a cancel without reason, a reason without cancel, or an end without the time of its alert.
-    """
+    """The occasion of a version's messages. Raises ValueError for a cancel without reason, or an end without a time."""
 
     occasion: Occasion = Occasion.ALERT
     reason: CancelReason | None = None  # of a cancel
@@ -55,7 +52,7 @@ class Telling:
         if (self.occasion is Occasion.CANCEL) != (self.reason is not None):
             raise ValueError("A cancel has a reason, and nothing else has one.")
         if self.is_end and self.alerted_at is None:
-            raise ValueError("Whoever is told of an end is told of which alert: of what moment it was.")
+            raise ValueError("An end needs the time of its alert.")
 
     @property
     def is_end(self) -> bool:
@@ -99,10 +96,7 @@ class Room:
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Returns smaller rooms that describe fewer children and count the rest.
-
-        The last also halves long names and places.
-        """
+        """Returns smaller rooms, which describe fewer children and count the rest. The last also halves long names."""
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
@@ -199,10 +193,9 @@ def facts_of(
     alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling,
     countries: Sequence[str], site: str,
 ) -> Facts:  # fmt: skip
-    """Returns the facts of an alert for one channel.
+    """Returns the facts of an alert for one channel. Raises ValueError if a missing-child alert names no contact.
 
-    `countries` are those of its area (ISO 3166-1; empty if unknown). `site` is the public address of the service, for
-    photos and for opting out. Raises `ValueError` if a missing-child alert names no contact.
+    `countries` are those of its area (ISO 3166-1; empty if unknown). `site` is alertd's public address, for photo and opt-out.
     """
     case, contacts = alert.case, _contacts(alert.case.contact, words, countries)
     found = matching(words.language, alert.info)
@@ -244,10 +237,7 @@ def facts_of(
 
 
 def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, telling: Telling, headline: str) -> Facts:
-    """Returns only that the alert has ended and when it was sent, without any fact of a child.
-
-    A general alert keeps its headline.
-    """
+    """Returns the end and the time of the alert, without any fact of a child. A general alert keeps its headline."""
     assert telling.alerted_at is not None
     return replace(
         common,
@@ -258,10 +248,7 @@ def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, tel
 
 
 def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequence[ContactFacts]) -> str:
-    """Returns the safety line: keep away, and call the first of `contacts`.
-
-    Empty if `SAFETY` has none for the occasion.
-    """
+    """Returns the safety line (keep away, call the first of `contacts`), empty if `SAFETY` has none for the occasion."""
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -306,10 +293,7 @@ def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
-    """Returns name and age of the first children, and the number of others.
-
-    A child with a protected name is described by sex and age.
-    """
+    """Returns name and age (sex and age for a protected name) of the first children, and the number of others."""
     others = len(children) - room.named
     people = []
     for child in children[: room.named]:
@@ -362,8 +346,7 @@ def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
-#: Years. From this age on many languages use another word: a reader told of a "little girl" would ignore one of
-#: sixteen.
+#: Years. From this age on many languages use another word: nobody looks for a "little girl" of sixteen.
 TEENAGER_YEARS = 13
 
 
@@ -376,9 +359,7 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns the place in the reader's language, else the place's, the alert's, English or any: a place name always
-    helps.
-    """
+    """Returns the place in the reader's language, else the place's, the alert's, English or any other."""
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
