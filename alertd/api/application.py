@@ -1,4 +1,4 @@
-"""The HTTP API: one table of operations, from which come the routes, the checks and the documentation."""
+"""The HTTP API: one table of operations, which defines the routes, the checks and the documentation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from alertd.service.container import Container
 from alertd.store.engine.connection import StoreUnavailableError
 
 OPERATIONS = (
-    *cap.OPERATIONS,  # first: the path of an alert would match that of its document
+    *cap.OPERATIONS,  # first, because the path of an alert also matches the path of its CAP document
     *alerts.OPERATIONS,
     *break_glass.OPERATIONS,
     *oncall.OPERATIONS,
@@ -79,12 +79,12 @@ OPERATIONS = (
 
 
 def needs() -> dict[str, tuple[str, ...]]:
-    """By act, as the audit calls it, the scopes of which one is needed for it."""
+    """Returns, by act (as the audit names it), the scopes of which the caller needs one."""
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
 def create_app(services: Container) -> web.Application:
-    """The application over these services."""
+    """Returns the application that serves these services."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
     app[STREAMS] = Streams(services.settings.api.streams_per_key)
@@ -113,17 +113,17 @@ def create_app(services: Container) -> web.Application:
 
 
 def document() -> dict[str, object]:
-    """The OpenAPI document."""
+    """Returns the OpenAPI document."""
     return openapi(
         OPERATIONS,
         title="alertd",
         version=__version__,
-        description="Geo-targeted alert distribution: an alert in, everyone who belongs to the place told, and a ledger.",
+        description="Geo-targeted alert distribution: takes an alert, notifies everyone who belongs to the place, and keeps a ledger.",
     )
 
 
 def explain(error: Exception) -> Problem | None:
-    """What the store's failures mean to a caller."""
+    """Returns the problem for a failure of the store; None for any other error."""
     if isinstance(error, StoreUnavailableError):
         return Problem("store-unavailable", str(error), headers={"Retry-After": "2"})
     return None

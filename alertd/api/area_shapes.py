@@ -1,4 +1,4 @@
-"""Areas and audiences, as answers show them."""
+"""Areas and audiences as API replies show them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from geofences.targets import Area
 class RegionShare(BaseModel):
     code: str
     name: str
-    share: float = Field(description="Part of the region's ground that lies in the area.")
+    share: float = Field(description="Part of the region that lies in the area, from 0 to 1.")
 
 
 class RepairReply(BaseModel):
-    """One repair, for whoever tells it in words of their own."""
+    """One repair in parts, for clients that word it themselves."""
 
     pointer: str
     code: RepairCode
     figures: dict[str, float | int | str] = Field(
-        description="The numbers of its sentence, each in the unit of its name."
+        description="The numbers in the sentence; each name contains its unit."
     )
     text: str = Field(description="The sentence, as `repairs` has it after the pointer.")
 
 
 class AreaReply(BaseModel):
-    name: str | None = Field(description="What a person would call it, in the alert's first language; null at sea.")
+    name: str | None = Field(description="A name for the area, in the alert's first language; null at sea.")
     km2: float
     regions: list[RegionShare]
-    repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
-    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
+    repairs: list[str] = Field(description="Repairs that alertd made to the submitted shapes.")
+    mended: list[RepairReply] = Field([], description="The same repairs in parts, in the same order.")
 
 
 class RingReply(BaseModel):
-    """People of one ring of the target; whoever is in several is counted in the smallest."""
+    """People in one ring of the target. A person in several rings counts in the smallest."""
 
     ring: int = Field(description="1 is the first ring of the target; 0 is the area outside all rings.")
-    loudness: Loudness | None = Field(description="Null in a preview of a target where the alert's level decides.")
+    loudness: Loudness | None = Field(description="Null in a preview if the alert's level decides.")
     delay_min: int
-    km2: float = Field(description="Of the ground that belongs to no smaller ring.")
+    km2: float = Field(description="Area of the ring in km², without smaller rings.")
     people: Estimate
     addresses: dict[str, Estimate]
 
@@ -62,19 +62,19 @@ class AudienceReply(BaseModel):
     exact: bool = Field(False, description="Always false: an approval freezes the exact audience.")
     people: Estimate
     addresses: dict[str, Estimate] = Field(description="By channel; counts of 3 and more for one person count as 3.")
-    regions: dict[str, Estimate] = Field(description="People by the smallest region they are in; only of 100 and more.")
-    rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
+    regions: dict[str, Estimate] = Field(description="People by their smallest region; only regions of 100 or more.")
+    rings: list[RingReply] = Field([], description="From the innermost ring; empty if the target has no rings.")
 
 
-#: Of each reply that has an `eta`.
+#: Description of each `eta` member.
 ETA = (
-    "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud, or at a slower pace that is asked "
-    "for. Not counted: what other alerts take meanwhile, the limits of mail domains, and SMS of several segments."
+    "Seconds that each channel needs at its carrier's rate, or at the slower pace that the alert asks for. It includes the carrier's ramp "
+    "unless all messages are loud. Not counted: other alerts at the same time, the limits of mail domains, and SMS of several segments."
 )
 
 
 def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
-    """What was mended, as a reply has it: in sentences, and in parts."""
+    """Returns the repairs of the shapes as members of a reply: in sentences, and in parts."""
     return {
         "repairs": [f"{one.pointer}: {one.what}" for one in repairs],
         "mended": [
@@ -84,7 +84,7 @@ def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
 
 
 async def area_reply(s: Container, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
-    """An area as it is shown, its name in a language, else in English."""
+    """Returns an area as replies show it, named in `language`, else in English."""
     parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages) or REFERENCE)
     return AreaReply(
@@ -96,7 +96,7 @@ async def area_reply(s: Container, area: Area, shares: Sequence[Share], language
 
 
 def audience_reply(look: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
-    """The people of a target as they are shown; `loudness` is that of each ring."""
+    """Returns the people of a target as replies show them; `loudness` maps a ring's number to its loudness."""
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
         **_counted(look.reach.whole if look.reach else NOBODY),
@@ -134,11 +134,11 @@ def eta(
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
 ) -> dict[str, float]:
-    """Seconds by channel at the carriers' rates and the pace that is asked for; "<100" counts as 100, and what is or may be not loud
-    ramps up.
+    """Returns seconds by channel at the carriers' rates and the requested pace. "<100" counts as 100. Messages that are not loud, or may
+    not be, ramp up.
 
-    Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
-    seconds for a million people and tells of them what a count of addresses does not.
+    Limits of mail domains are not counted: alertd would have to open every record to find the domain of each mailbox. That takes
+    seconds for a million people, and reveals more about them than a count of addresses does.
     """
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {REST: audience.addresses}

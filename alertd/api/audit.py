@@ -1,4 +1,4 @@
-"""The audit over HTTP: an organisation reads and verifies what the middleware wrote around each act."""
+"""HTTP operations on the audit: an organisation reads and verifies the entries that the middleware wrote around each act."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of
 from alertd.service.records.audit import Entry
 
-MOST_ENTRIES = 10**15  # no audit has as many, and the store counts further
+MOST_ENTRIES = 10**15  # far more than an audit has; the store's integers go further
 
 
 class AuditQuery(Query):
     limit: int = Field(100, ge=1, le=1000)
-    cursor: int | None = Field(None, ge=1, le=MOST_ENTRIES, description="`next` of the page before.")
+    cursor: int | None = Field(None, ge=1, le=MOST_ENTRIES, description="`next` of the previous page.")
 
 
 class AuditEntry(BaseModel):
-    entry: int = Field(description="Its number: from 1, without a gap.")
+    entry: int = Field(description="Its number: from 1, without gaps.")
     at: datetime = Field(description="By the store's clock.")
-    act: str = Field(description="Empty where it cannot be read any more.")
+    act: str = Field(description="Empty if the entry can no longer be read.")
     outcome: str = Field(
-        description="`begun` before the act; then `done`, `refused`, or `failed`: it may have come through all the same."
+        description="`begun` before the act; then `done`, `refused`, or `failed` (the act may still have taken effect)."
     )
-    of: int | None = Field(description="The entry of the act's beginning, for its outcome.")
-    by: str = Field(description="The person whose key it was.")
+    of: int | None = Field(description="Of an outcome: the number of the entry where the act began.")
+    by: str = Field(description="The person of the key.")
     by_org: str = Field(description=BY_ORG)
     key: str
-    object: str | None = Field(description="The id of what it was about; a subscriber's hashed.")
+    object: str | None = Field(description="The id of the object of the act; a subscriber's id is hashed.")
     facts: dict[str, str | int | bool]
     case: dict[str, str] = Field(
-        description="Values of the case as HMAC under its key, which can be compared until the case is purged."
+        description="Values of the case as HMACs under its key; they can be compared until the case is purged."
     )
-    link: str = Field(description="Binds it to all entries before it. Whoever writes it down elsewhere can prove them.")
+    link: str = Field(description="Binds the entry to all earlier ones. A copy stored elsewhere can prove them.")
 
 
 class AuditPage(BaseModel):
@@ -48,15 +48,15 @@ class AuditPage(BaseModel):
 
 class VerifyQuery(Query):
     entry: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] | None = Field(
-        None, description="An entry that was noted elsewhere,"
+        None, description="The number of an entry that you noted earlier. Send its `link`, too."
     )
-    link: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field("0" * 40, description="and its link.")
+    link: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field("0" * 40, description="The link of that entry.")
 
 
 class AuditVerdict(BaseModel):
     entries: int
-    head: str | None = Field(description="The link of the last entry that holds: note it elsewhere, with its number.")
-    broken: int | None = Field(description="The first entry that is not as it was written.")
+    head: str | None = Field(description="The link of the last intact entry: note it elsewhere, with its number.")
+    broken: int | None = Field(description="The first entry that was changed or is missing.")
     why: str | None
 
 
@@ -65,8 +65,8 @@ OPERATIONS = Operations("Audit")
 
 @OPERATIONS.add("GET", "/v1/audit", "Read the audit", "audit:read")
 async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
-    """The organisation's audit: each act that decides, discloses or changes what others are told, with who did it. Nothing
-    in it can be changed or removed.
+    """Returns the organisation's audit: each act that decides, discloses, or changes what recipients read, and the person who did
+    it. Entries cannot be changed or removed.
     """
     found = await services(request).audit.page(credential(request).org, before=query.cursor, limit=query.limit)
     more = len(found) == query.limit and found[-1].number > 1
@@ -75,7 +75,7 @@ async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
 
 @OPERATIONS.add("GET", "/v1/audit/verify", "Verify the audit", "audit:read")
 async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerdict:
-    """Follows the chain from its first entry to its last and names the first that is not as it was written, or is missing."""
+    """Follows the chain from its first entry to its last, and names the first entry that was changed or is missing."""
     noted = (query.entry, query.link) if query.entry is not None else None
     verdict = await services(request).audit.verify(credential(request).org, noted)
     return AuditVerdict(
@@ -84,7 +84,7 @@ async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerd
 
 
 def entry_reply(one: Entry) -> AuditEntry:
-    """An entry as it is told."""
+    """Returns an entry as the API shows it."""
     return AuditEntry(
         entry=one.number, at=time_of(one.at), act=one.act, outcome=one.outcome,
         of=one.of or None, by=one.by, by_org=one.by_org, key=one.key, object=one.object or None, facts=dict(one.facts),

@@ -1,4 +1,4 @@
-"""Whether a process lives and works: of the API, and of a worker, which has nothing else of it."""
+"""Health checks of a process: of the API, and of a worker, which serves nothing else."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from alertd.api.http.call import services
 
 
 async def healthz(_request: web.Request) -> web.Response:
-    """The process lives."""
+    """Answers 200: the process is running."""
     return web.Response(text="ok\n")
 
 
 def readiness(*, is_ready: bool) -> web.Response:
-    """What /readyz says."""
+    """Returns the response of /readyz: 200 if ready, else 503."""
     if is_ready:
         return web.Response(text="ready\n")
     return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The store answers and takes writes."""
+    """Answers 200 if the store answers and takes writes, else 503."""
     return readiness(is_ready=await services(request).is_ready())
 
 

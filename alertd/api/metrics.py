@@ -1,7 +1,7 @@
-"""The metrics over HTTP, on a port of their own: `/metrics` of this process and its workers, `/metrics/fleet` of the store.
+"""Metrics over HTTP, on their own port: `/metrics` of this process and its workers, `/metrics/fleet` from the store.
 
-A collection costs processor time and round trips to the store, so each page is collected at most once a second, for everyone who
-asks meanwhile. How many subscribers there are, and how many alerts are in which state, is shown to a key with `metrics:read` alone.
+A collection costs processor time and round trips to the store. So each page is collected at most once a second, and concurrent
+requests share the result. Only a key with `metrics:read` sees the number of subscribers and of alerts by state.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def metrics_app(
     explain: Explain,
     clock: Clock,
 ) -> web.Application:
-    """The application of the metrics port. `check_scope` raises Problem if the key's organisation does not run the service, and
-    `check_stop` if the key is stopped.
+    """Returns the application of the metrics port. `check_scope` raises Problem if the key's organisation does not run the service.
+    `check_stop` raises Problem if the key is stopped.
     """
     of_process, of_fleet = Shared(process, COLLECTED_EVERY_S, clock), Shared(fleet, COLLECTED_EVERY_S, clock)
 

@@ -1,4 +1,4 @@
-"""What several groups of calls ask for and answer: alerts, areas and audiences as they are told."""
+"""Request and reply models that several groups of operations share, chiefly those of alerts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from alertd.service.areas.reach_preview import AreaReach
 from alertd.service.reach import Estimate, Shown, by_code, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.records import AlertRecord
 
-#: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
+#: Pattern for paths next to `{id}.cap`: an alert's id contains no dot.
 ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
 AlertId = Annotated[
     str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-[1-9][0-9]*)?$", examples=["01M882R9G938BE2P8KXNZ55750"])
 ]
-#: What an act is said with, and kept with it.
+#: A remark of a person that alertd stores with an act.
 Remark = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
@@ -35,22 +35,26 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-#: Of each member that names a person: two organisations may have people of the same name.
+#: Description of `*_org` members: two organisations may have people of the same name.
 BY_ORG = "The organisation of that person."
 HAD_NOBODY = (
     "Whether the alert was sent and there was nobody to notify: no subscriber was in its audience, or none had an address for its channels."
     " False until it is `sent`. A Test or Exercise notifies testers only (subscribers with `tester`)."
 )
-REV = "Another with each change of the alert, its state included. The ETag of the alert is the same number."
+REV = "Changes with each change of the alert, including its state. The ETag of the alert is the same number."
 
 
 class UpdateFacts(BaseModel):
-    """An update, as it was seen at its submission."""
+    """The reach of an update, as shown at its submission."""
 
-    of: str = Field(description="The alert whose place it takes.")
+    of: str = Field(description="The alert that it replaces.")
     notify: Notify
-    told_again: Estimate = Field(description="People who may have been told before, and are told again; an estimate.")
-    newly_inside: Estimate = Field(description="People where its area is not the alert's; an estimate.")
+    told_again: Estimate = Field(
+        description="People who may have received the alert and are notified again; an estimate."
+    )
+    newly_inside: Estimate = Field(
+        description="People in the part of its area that the alert did not have; an estimate."
+    )
 
 
 class ReviewReply(BaseModel):
@@ -62,41 +66,41 @@ class ReviewReply(BaseModel):
 
 
 class BreakGlassReply(BaseModel):
-    """That its author approved it alone."""
+    """The author's approval of their own alert alone."""
 
     by: str
     by_org: str = Field(description=BY_ORG)
     at: datetime
     reason: str | None
-    review: ReviewReply | None = Field(description="What another operator thinks of it; null: it awaits that.")
+    review: ReviewReply | None = Field(description="Another operator's review; null while it is awaited.")
 
 
 class PermissionReply(BaseModel):
-    """What a neighbouring organisation is asked for: the part of the target that lies in its jurisdiction."""
+    """A request to a neighbouring organisation: the part of the target that lies in its jurisdiction."""
 
     organisation: str
     name: str
     state: PermissionState = Field(
-        description="It is asked when the alert is approved; `lapsed`: it had not answered when the alert was over, or an update left"
-        " out what it was asked for besides the ground that it had permitted."
+        description="alertd asks when the alert is approved. `lapsed`: the neighbour had not answered when the alert was over, or an update"
+        " left out the requested part beyond what the neighbour had permitted."
     )
     km2: float
     people: Estimate | None = Field(
-        description="An estimate of the people in that part at the submission. Null for the organisation that asks, until it is permitted."
+        description="Estimated people in that part at submission. Null for the asking organisation until it is permitted."
     )
     answered: datetime | None
     by: str | None = Field(description="Who answered.")
     by_org: str | None = Field(description=BY_ORG)
-    reason: str | None = Field(description="Why it refused.")
-    told_by: str | None = Field(description="The version by which its people are told.")
+    reason: str | None = Field(description="Why the neighbour refused.")
+    told_by: str | None = Field(description="The version that notifies the people of that part.")
 
 
 class StandDownAsked(BaseModel):
-    """Another organisation asks to stand the alert down, because it knows that the child was found."""
+    """A request of another organisation to stand the alert down, because it knows that the child was found."""
 
     organisation: str
     name: str
-    by: str = Field(description="Its person, who asked.")
+    by: str = Field(description="The person who asked.")
     by_org: str = Field(description=BY_ORG)
     at: datetime
     reason: str
@@ -113,7 +117,7 @@ class SimilarReply(BaseModel):
 
 
 class AlertIdentity(BaseModel):
-    """Which alert it is, how it stands, and who wrote it."""
+    """The alert's id, its state and its author."""
 
     id: str
     state: AlertState
@@ -122,59 +126,58 @@ class AlertIdentity(BaseModel):
     level: str
     status: str
     author: str
-    author_org: str = Field(description="The organisation of `author`, which alerts.")
+    author_org: str = Field(description="The organisation of `author`, which sends the alert.")
 
 
 class AlertReply(AlertIdentity):
     approver: str | None = Field(
-        description="After `policy: ` whoever allowed that nobody looks; after `break-glass: ` the author, who approved it alone."
+        description="After `policy: `: the person who allowed sending without a second person. After `break-glass: `: the author, who approved alone."
     )
     approver_org: str | None = Field(
-        description="The organisation of `approver`: another one where a neighbour permitted its part, or an administrator of the service allowed that nobody looks."
+        description="The organisation of `approver`. It is another one if a neighbour permitted its part, or if an administrator of the service allowed sending without a second person."
     )
-    break_glass: BreakGlassReply | None = Field(None, description="Null: nobody approved it alone.")
+    break_glass: BreakGlassReply | None = Field(None, description="Null: the author did not approve it alone.")
     reason: str | None
     created: datetime
     approved: datetime | None
     expires: datetime
-    starts: datetime | None = Field(None, description="When it is to start, or was; null: once it was approved.")
-    restricted: bool = Field(description="Its facts and photos were taken out of it.")
+    starts: datetime | None = Field(None, description="The scheduled start; null: at the approval.")
+    restricted: bool = Field(description="Its facts and photos were removed.")
     still_named: list[str] = Field(
         [],
-        description="Of one alert that was restricted: others of its case, and of your organisation, that still tell such facts, or will.",
+        description="Of a restricted alert: your organisation's other alerts of the case that still contain such facts, now or once sent.",
     )
-    paused: bool = Field(
-        description="Nothing more of it, or of another version of the same alert, is sent until one of them is resumed."
-    )
+    paused: bool = Field(description="Sending is paused, for all versions of the alert, until one of them is resumed.")
     occasion: Occasion = Field(
-        description="Why this version is told: it is the alert, or tells what followed. What was taken out is an `update`, too."
+        description="The purpose of this version: the alert itself, or a follow-up. A restriction is an `update`, too."
     )
-    update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
+    update: UpdateFacts | None = Field(None, description="Of an update: the alert that it replaces, and its reach.")
     exact: bool = Field(
-        description="Whether `people` is exact. It is an estimate before the approval, and after it as long as nobody but the author answers"
-        " for the alert: of a Test or Exercise, of one that went out without a second person, and of a break-glass alert until its review."
+        description="Whether `people` is exact. It is an estimate before the approval. It stays one while only the author has approved the"
+        " alert: a Test or Exercise, an alert sent without a second person, and a break-glass alert until its review."
     )
     people: Shown | Estimate = Field(
-        description="In the frozen audience, exact from 20 up; the estimate at submission where `exact` is false."
+        description="People in the frozen audience, exact from 20 up; the estimate at submission if `exact` is false."
     )
     nobody: bool = Field(description=HAD_NOBODY)
     permissions: list[PermissionReply] = Field(
-        [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
+        [],
+        description="Permissions of neighbours, if the target leaves the jurisdiction. People there are notified only after the grant.",
     )
     stand_down_asked: list[StandDownAsked] = Field(
-        [], description="Other organisations that ask to stand it down, until somebody does."
+        [], description="Requests of other organisations to stand the alert down, until it is stood down."
     )
     similar: list[SimilarReply] = Field(
         [],
         description="Other living alerts of the same case, kind and status. Compare them before you approve this one. Only in the answer to"
         " `GET /v1/alerts/{id}`.",
     )
-    notice: str | None = Field(None, description="What this did not do.")
+    notice: str | None = Field(None, description="An effect that this call did not have.")
     told_by: str | None = Field(
         None,
-        description="The last version that tells those who were told: of an update, of what was taken out, of an end.",
+        description="The last version that notifies the recipients: of an update, a restriction or an end.",
     )
-    alert: dict[str, Any] | None = Field(None, description="As it was sent.")
+    alert: dict[str, Any] | None = Field(None, description="The document as submitted.")
 
 
 def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
@@ -192,12 +195,14 @@ def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
 
 
 def untold_reply(look: AreaReach) -> dict[str, Estimate]:
-    """By region, the people who named it instead of a point and are not notified: too little of it lies in the area."""
+    """Returns, by region, the people who chose a region instead of a point and are not notified: too little of the region lies in
+    the area.
+    """
     return by_code(look.reach.unnotified, codes(look)) if look.reach else {}
 
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
-    """An alert as it is told; `whole` with its document."""
+    """Returns an alert as the API shows it; with `whole`, including its document."""
     approver, approver_org = signed(record.approval.by, record.org)
     return AlertReply(
         id=record.id,
@@ -235,17 +240,17 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
 
 
 def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
-    """A person and their organisation, as a reply names them, from what a record of `org` keeps; None for nobody."""
+    """Splits a stored person of a record of `org` into the person and their organisation; (None, None) if there is none."""
     return signer(kept, org) if kept else (None, None)
 
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
-    """Where the permissions of an alert stand, for the organisation that asks."""
+    """Returns the permissions of an alert, as shown to the organisation that asks for them."""
     return [permission_of(record, one) for one in parse_permissions(record.neighbours.permissions)]
 
 
 def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:
-    """Where one of them stands; with its count of people if it `counts`, or was permitted."""
+    """Returns one permission of a record; with its count of people if `counts` or if it was permitted."""
     by, why = words_of(record.neighbours.answered_by).get(one.org), words_of(record.neighbours.reasons).get(one.org)
     state = one.state(record.state)
     reply = permission_reply(one, state, by if one.at else None, why if one.at else None)
@@ -255,7 +260,7 @@ def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False)
 def permission_reply(
     one: Permission, state: PermissionState = PermissionState.UNASKED, by: str | None = None, why: str | None = None
 ) -> PermissionReply:
-    """One of them."""
+    """Returns one permission as the API shows it."""
     return PermissionReply(
         organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Estimate", one.people),
         answered=time_or_none(one.at), by=by, by_org=one.org if by else None, reason=why, told_by=one.version or None,
@@ -263,7 +268,7 @@ def permission_reply(
 
 
 def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
-    """That its author approved it alone, if they did, and what another thinks of it."""
+    """Returns the author's approval alone and its review; None if the alert was not approved by break-glass."""
     glass = record.approval.glass
     if not glass:
         return None
@@ -277,7 +282,7 @@ def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
 
 
 def update_facts(record: AlertRecord) -> UpdateFacts | None:
-    """Whom an update tells, as it was seen at its submission; None for what is none."""
+    """Returns the reach of an update, as shown at its submission; None if the record is not an update."""
     if (update := record.update) is None:
         return None
     return UpdateFacts(

@@ -1,4 +1,4 @@
-"""Alerts over HTTP: submit, look, decide."""
+"""HTTP operations on alerts: submit, show, change, decide, cancel."""
 
 from __future__ import annotations
 
@@ -45,38 +45,38 @@ from alertd.store.alerts.records import AlertRecord
 
 
 class SubmitQuery(Query):
-    dry_run: bool = Field(False, description="Answer the same and do nothing.")
+    dry_run: bool = Field(False, description="Dry run: gives the same answer, but stores and sends nothing.")
 
 
-#: An estimate as it was shown.
+#: An estimate, as the API showed it.
 Seen = Annotated[int, Field(ge=0)] | Few
 
 
 def seen(people: Seen | None) -> int | None:
-    """What somebody saw, as a record keeps it."""
+    """Returns the estimate that the approver saw, in the form that a record stores."""
     return None if people is None else stored_estimate(people)
 
 
 class Saw(BaseModel):
-    """What whoever approves saw."""
+    """What the approver saw when approving."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    people: Seen | None = Field(None, description="The estimate that was shown. Default: that of the submission.")
+    people: Seen | None = Field(None, description="The estimate that was shown. Default: the estimate at submission.")
     rev: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="The `rev` of the alert that was looked at; needed, unless If-Match has its ETag."
+        None, description="The `rev` of the alert that the approver looked at. Required without If-Match (its ETag)."
     )
     plates: Annotated[tuple[Annotated[str, Field(max_length=20)], ...], Field(max_length=10, strict=False)] = Field(
         (),
-        description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
+        description="The licence plates, typed again, if an Actual alert names vehicles. Spaces and hyphens are ignored.",
     )
 
 
 class Approve(Saw):
-    """What the approver saw."""
+    """What the approver saw, and the reason for an overspend."""
 
     overspend: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
         None,
-        description="Why this alert may cost more than your organisation's budget; needs scope `alerts:overspend`. May be said again while it is sent.",
+        description="Why this alert may cost more than your organisation's budget. Needs scope `alerts:overspend`. May be given again during the send.",
     )
 
 
@@ -89,8 +89,12 @@ class Decide(BaseModel):
 
 
 class Cancel(Decide):
-    code: CancelReason = Field(CancelReason.WITHDRAWN, description="What people are told, in prepared words.")
-    notify: Literal["full", "none"] = Field("full", description="Whether whoever was told is told of it.")
+    code: CancelReason = Field(
+        CancelReason.WITHDRAWN, description="The reason that recipients read, in a prepared text."
+    )
+    notify: Literal["full", "none"] = Field(
+        "full", description="`full` notifies the recipients of the cancellation; `none` does not."
+    )
 
 
 class AlertPatch(RootModel[dict[str, Any]]):
@@ -99,10 +103,10 @@ class AlertPatch(RootModel[dict[str, Any]]):
     model_config = ConfigDict(json_schema_extra={"examples": [{"target": {"regions": ["ES-CA"]}}]})
 
 
-#: A use case of approval, asked for by somebody.
+#: A decision of the approval service on behalf of a caller.
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
-#: What follows an alert, asked for by somebody.
+#: A follow-up (update, end, restriction) on behalf of a caller.
 Follow = Callable[[Container, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "Nobody is told of this."
 
@@ -118,24 +122,25 @@ class Submitted(Outlook):
     state: AlertState
     rev: int = Field(description=REV)
     permissions: list[PermissionReply] = Field(
-        [], description="What neighbours are asked for, with `target.beyond`; the area and the audience are without it."
+        [],
+        description="With `target.beyond`: the neighbours whose permission the alert needs. `area` and `audience` leave their parts out.",
     )
     similar: list[SimilarReply] = Field(
         [],
         description="Other living alerts of the same case, kind and status, if this alert has no `external_id` to tell them apart. Check that"
-        " this alert is meant besides them.",
+        " you want this alert in addition to them.",
     )
 
 
 async def _read_stance(request: web.Request) -> None:
-    """What a submission is measured against, read at once with what is stopped. Raises Problem where its key is."""
+    """Reads the organisation's rules for a submission together with its stops. Raises Problem if the caller's key is stopped."""
     request[STANCE] = stance = await services(request).organisations.stance(credential(request).org)
     check_key_in(stance.standing, credential(request))
 
 
 class KindReply(BaseModel):
     kind: str
-    levels: dict[str, dict[str, str]] = Field(description="What each level stands for.")
+    levels: dict[str, dict[str, str]] = Field(description="The meaning of each level.")
     languages: list[str] = Field(description="Languages with reviewed templates.")
     codes: dict[str, dict[str, dict[str, str]]] = Field(description="Coded values: fact, code, language.")
     json_schema: dict[str, Any]
@@ -154,17 +159,18 @@ OPERATIONS = Operations("Alerts")
     problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True), stop_check=_read_stance,
 )  # fmt: skip
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
-    """Takes an alert in: checks it, resolves its target, counts its audience and keeps it.
+    """Checks an alert, resolves its target, counts its audience and stores it.
 
-    An Actual alert is then `pending` until another person approves it. Test and Exercise reach only testers and are
-    approved at once. With `"state": "draft"` it is kept and goes no further.
+    An Actual alert is then `pending` until another person approves it. A Test or Exercise reaches testers only and is
+    approved at once. With `"state": "draft"` alertd stores the alert and does nothing more.
 
-    One organisation has one living alert under an `external_id`, for each kind and status, whichever of its keys submits it. The same alert
-    submitted again stores nothing: the answer is 200 with the header `Idempotent-Replayed`, the id and the state of the first. Another alert
-    under that `external_id` is refused (`duplicate-case`). Without an `external_id`, `similar` lists the other living alerts of the case.
+    An organisation has at most one living alert for each `external_id`, kind and status, counting all of its keys. Submitting
+    the same alert again stores nothing: the answer is 200 with the header `Idempotent-Replayed` and the first alert's id and
+    state. A different alert under that `external_id` is refused (`duplicate-case`). Without an `external_id`, `similar` lists the
+    other living alerts of the case.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    # Nobody else sees what these count.
+    # These counts need the reach budget and audit: no second person reviews the target.
     asks = query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
     async with s.reach_audit.turn(who) if asks else nullcontext():
         if is_replay(request) and not query.dry_run:
@@ -179,7 +185,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
 
 def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """Names the alert in the audit. The caller's Idempotency-Key stands for that alert, too, if it was submitted before."""
+    """Names the alert in the audit. For a repeated submission, ties the caller's Idempotency-Key to the first alert."""
     note(request, record=taken.record, box=taken.box, dry_run=dry_run)
     note_reach(request, taken, dry_run=dry_run)
     if taken.is_repeat:
@@ -188,7 +194,7 @@ def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
 
 
 def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """For the audit: where a dry run asked how many people are."""
+    """Notes in the audit the area that a dry run counted people in."""
     if dry_run:
         facts = facts_of(taken.area.geometry, taken.record.kind)
         note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])
@@ -196,7 +202,9 @@ def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
 
 @OPERATIONS.add("GET", ALERT_PATH, "Show an alert", "alerts:read", tells=("ETag",))
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
-    """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
+    """Returns one alert, as submitted and as it stands now. Send its ETag as If-Match with a decision, to bind the decision to
+    the version that you saw.
+    """
     s = services(request)
     record = await s.approval.get(id, credential(request))
     reply = reply_with_alert(record, whole=True)
@@ -226,7 +234,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     act=Act("alert.submit", once=True),
 )  # fmt: skip
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """A draft, or an alert that was returned, asks for its second person; a Test or Exercise needs none and goes out."""
+    """Submits a draft or a returned alert for approval by a second person. A Test or Exercise needs no approval and is sent."""
     return await _decided(request, id, lambda decide, who: decide.submit(id, who, rev=headers.version))
 
 
@@ -241,8 +249,9 @@ async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions
 async def approve_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
 ) -> Reply[AlertReply]:
-    """The second person's word: freezes the audience and sends, or, where the alert has a time to start at, has that done then. The author of an Actual alert cannot give it. The same person
-    may say it again, of that version or as it stands, and gets the same answer. It names the version that was looked at, by If-Match or `rev`, or is refused with 428.
+    """Approves an alert as the second person: freezes the audience and starts sending. If the alert has a start time, both happen
+    then. The author of an Actual alert cannot approve it. Idempotent: the same person may approve again, the same version or the
+    current one, and gets the same answer. Name the version that you looked at, by If-Match or `rev`; without it, the answer is 428.
     """
     rev = await looked_at(request, id, headers, body)
     return await _decided(
@@ -255,15 +264,15 @@ async def approve_alert(
 
 
 async def looked_at(request: web.Request, alert_id: str, headers: Conditions, saw: Saw) -> int | None:
-    """The version of an alert that whoever approves it has looked at. Raises Problem where none is named (RFC 6585, section 3), and for an
-    alert that there is not.
+    """Returns the version of the alert that the approver looked at. Raises Problem if the request names none (RFC 6585, section 3)
+    or if there is no such alert.
     """
     rev = saw.rev if headers.version is None else headers.version
     if rev is None and not is_replay(request):
         await services(request).approval.get(alert_id, credential(request))
         raise Problem(
             "version-required",
-            "Name the version that you looked at: its ETag as If-Match, or its `rev`. Nobody approves what they may not have seen.",
+            "Name the version that you looked at: its ETag as If-Match, or its `rev`. This keeps you from approving a version that you have not seen.",
         )
     return rev
 
@@ -272,7 +281,7 @@ async def looked_at(request: web.Request, alert_id: str, headers: Conditions, sa
     "POST", "/v1/alerts/{id}/return", "Return to the author", "alerts:approve", act=Act("alert.return", once=True)
 )
 async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Gives a pending alert back to its author."""
+    """Returns a pending alert to its author."""
     return await _decided(request, id, lambda decide, who: decide.give_back(id, who, body.reason, rev=headers.version))
 
 
@@ -280,7 +289,7 @@ async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions
     "POST", "/v1/alerts/{id}/reject", "Reject", "alerts:approve", act=Act("alert.reject", stops_harm=True, once=True)
 )
 async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """It will not be sent."""
+    """Rejects an alert: it is never sent."""
     return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
 
 
@@ -288,8 +297,9 @@ async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions
     "POST", "/v1/alerts/{id}/cancel", "Cancel", "alerts:write", act=Act("alert.cancel", stops_harm=True, once=True)
 )
 async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Cancel) -> Reply[AlertReply]:
-    """It should not have been. Closes the gate within a second: what is queued is not sent. Everyone who may have been told is
-    told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
+    """Cancels an alert that should not have been sent. Closes the gate within a second, so queued messages are not sent. Every
+    possible recipient is notified, on the channel of the original message, with the prepared text for `code`, which names no
+    person. `reason` stays internal.
     """
     return await followed(
         request, id, lambda s, who: s.follow_ups.cancel(
@@ -299,7 +309,7 @@ async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions
 
 
 async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply[AlertReply]:
-    """Does what follows an alert, and answers how it stands and which version tells of it."""
+    """Runs a follow-up. Returns the alert as it stands now, with the version that notifies recipients."""
     s, who = services(request), credential(request)
     if is_replay(request):
         return reply_with_alert(await s.approval.get(alert_id, who))
@@ -324,7 +334,7 @@ def reply_with_alert(record: AlertRecord, *, whole: bool = False) -> Reply[Alert
 
 
 async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Submitted]:
-    """What was taken in, and whom it would reach: that is written once for all who share a look."""
+    """Returns the reply to a submission: the alert, and its reach. Submissions that share a reach count share its JSON."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.rings}
     louds = tuple(how_loud.values()) or (loudness(alert, REST),)
@@ -360,7 +370,7 @@ async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Sub
 
 @OPERATIONS.add("GET", "/v1/kinds/{kind}", "Show a kind of alert", "alerts:read")
 async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
-    """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
+    """Returns the facts that an alert of this kind may have: JSON Schema, levels, and coded values with their translations."""
     renderer = services(request).renderer
     languages = renderer.all_languages
     facts = ("hair", "eyes", "sex", "person", "criterion")

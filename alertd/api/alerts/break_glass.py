@@ -1,4 +1,4 @@
-"""Breaking the glass over HTTP: an alert that its author approves alone, and the review that follows."""
+"""HTTP operations for break-glass: an author approves their own alert alone, and another operator reviews it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alertd.model.kinds import Verdict
 
 
 class Break(Saw):
-    """What its author saw, and why nobody else can see it."""
+    """What the author saw, and why no second person can review the alert."""
 
     reason: Remark = Field(examples=["Nobody on call answers; the child was seen at the station"])
 
@@ -42,10 +42,10 @@ OPERATIONS = Operations("Alerts")
     step_up=True, act=Act("alert.break_glass", once=True),
 )  # fmt: skip
 async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions, body: Break) -> Reply[AlertReply]:
-    """Its author approves an Actual alert alone, because no second person can be reached. It takes a session whose operator has just
-    shown that it is they, and an organisation that allows it (`break_glass`) by the word of another person; a key never may. All else that
-    an approval checks is checked. It is an event of its own (`alert.break_glass`), stands in the audit, the history, the report and the
-    alert, and until another operator has reviewed it, the same one does it with no other alert.
+    """Approves your own Actual alert alone, because no second person can be reached. It needs an operator's session with a fresh
+    step-up; a key cannot do it. The organisation must allow it (`break_glass`), and another person must have set that. All other
+    checks of an approval apply. It is an event of its own (`alert.break_glass`) and is recorded in the audit, the history, the
+    report and the alert. Until another operator has reviewed it, the same author cannot break the glass for another alert.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -57,12 +57,12 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
 
 
 @OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/review", "Review what was approved alone", "alerts:approve",
+    "POST", "/v1/alerts/{id}/review", "Review a break-glass alert", "alerts:approve",
     problems=("precondition-failed", "same-person"), step_up=True, act=Act("alert.review", once=True),
 )  # fmt: skip
 async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Reply[AlertReply]:
-    """What another operator thinks of an alert that its author approved alone. It is said once; the same person may say it again. It
-    changes nothing of what is sent: that is cancelled or stood down as ever.
+    """Records another operator's review of an alert that its author approved alone. An alert has one review; the same person may
+    repeat it. The review does not change the send: cancel the alert or stand it down as usual.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -72,8 +72,8 @@ async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Re
     return reply_with_alert(record)
 
 
-@OPERATIONS.add("GET", "/v1/reviews", "List what awaits its review", "alerts:read")
+@OPERATIONS.add("GET", "/v1/reviews", "List pending reviews", "alerts:read")
 async def list_reviews(request: web.Request) -> ReviewList:
-    """The organisation's alerts that were approved alone, and that nobody has reviewed."""
+    """Returns the organisation's break-glass alerts that have no review yet."""
     found = await services(request).break_glass.awaiting(credential(request).org)
     return ReviewList(alerts=[alert_reply(one) for one in found])

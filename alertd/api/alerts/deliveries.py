@@ -1,4 +1,4 @@
-"""What became of single messages, over HTTP: sending again what may not have arrived, and why somebody was told."""
+"""HTTP operations on single messages: resend them, and explain why a person was or was not notified."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EVERY: tuple[Resendable, ...] = ("unknown", "failed")
 
 
 class Resend(BaseModel):
-    """Which messages are sent again."""
+    """The messages to send again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     states: Annotated[tuple[Resendable, ...], Field(min_length=1)] = Field(
         EVERY,
-        description="`unknown`: it may have arrived, and then arrives twice; `failed`: a carrier refused it or it ran out of tries.",
+        description="`unknown`: the message may have arrived, and may arrive twice; `failed`: a carrier refused it or its attempts ran out.",
     )
-    channel: Channel | None = Field(None, description="Of one channel; default: of all.")
+    channel: Channel | None = Field(None, description="Only this channel; default: all channels.")
 
 
 ALL = Resend()
@@ -40,10 +40,8 @@ ALL = Resend()
 class ResendReply(BaseModel):
     id: str
     state: AlertState
-    resent: int | None = Field(
-        description="Messages queued by this call; null where the same call was answered before."
-    )
-    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state now.")
+    resent: int | None = Field(description="Messages queued by this call; null if this repeats an earlier call.")
+    channels: dict[str, dict[str, int]] = Field(description="By channel: `targeted`, and the number in each state now.")
 
 
 OPERATIONS, EXPLANATIONS = Operations("Alerts"), Operations("Subscribers")
@@ -54,9 +52,9 @@ OPERATIONS, EXPLANATIONS = Operations("Alerts"), Operations("Subscribers")
     problems=("precondition-failed", "stop-active"), act=Act("alert.resend", once=True),
 )  # fmt: skip
 async def resend_deliveries(request: web.Request, *, id: AlertId, body: Resend = ALL) -> ResendReply:
-    """Sends again what may not have arrived. Each goes to the address that the person has now, and to nobody who left meanwhile.
-    Refused once the alert is stood down, cancelled or at its end, and of a version once what it tells is no longer true.
-    Sent twice it queues nothing more.
+    """Sends messages again that may not have arrived. Each message goes to the person's current address; people who opted out
+    since get none. Refused once the alert is stood down, cancelled or past its end, and for a version that is no longer true.
+    Idempotent: a repeated call queues nothing more.
     """
     s, who = services(request), credential(request)
     record, resent = await s.approval.get(id, who), None
@@ -81,8 +79,8 @@ class PlaceReply(BaseModel):
 class AddressReply(BaseModel):
     number: int
     channel: str
-    active: bool = Field(description="False: its owner said STOP.")
-    asked_for: bool = Field(description="The alert goes over its channel.")
+    active: bool = Field(description="False: its owner opted out (STOP).")
+    asked_for: bool = Field(description="The alert uses its channel.")
 
 
 class MessageReply(BaseModel):
@@ -93,7 +91,7 @@ class MessageReply(BaseModel):
     carrier: str
     attempts: int
     doubled: bool
-    first: datetime | None = Field(description="When it was first given to a carrier.")
+    first: datetime | None = Field(description="When alertd first handed it to a carrier.")
     last: datetime | None
     receipt: datetime | None
 
@@ -101,29 +99,30 @@ class MessageReply(BaseModel):
 class ExplainReply(BaseModel):
     subscriber: str
     alert: str
-    told: Told = Field(description="`maybe`: a carrier never answered.")
+    told: Told = Field(description="`maybe`: a carrier did not answer.")
     why: Why = Field(
-        description="`has-messages`: each has its own state and reason. Else the first that holds: it was not approved; "
-        "no consent to this kind; no tester; no place inside; a place inside now, but not when the audience was frozen; no address "
-        "on its channels; not planned yet, or no longer inside when it was."
+        description="`has-messages`: each message has its own state and reason. Otherwise the first that applies: the alert was not approved; "
+        "no consent to this kind; not a tester; no place inside; a place inside now, but not when the audience was frozen; no address "
+        "on its channels; not planned yet, or no longer inside at planning."
     )
-    in_audience: bool = Field(description="When it was frozen. The rest, messages aside, is as it is now.")
-    consents: bool | None = Field(description="Null where the alert is a guest's.")
-    tester: bool | None = Field(description="Null where the alert is a guest's.")
+    in_audience: bool = Field(description="At the freeze. All other members except messages describe the present.")
+    consents: bool | None = Field(description="Null if the alert is of a guest organisation.")
+    tester: bool | None = Field(description="Null if the alert is of a guest organisation.")
     places: list[PlaceReply] = Field(
-        description="Empty before the alert is approved, and of a Test or an Exercise for whoever is no tester; without the place `now` once it is over."
+        description="Empty before the alert is approved, and for a Test or Exercise if the subscriber is not a tester. After the end, without the place `now`."
     )
     addresses: list[AddressReply]
     messages: list[MessageReply]
 
 
 @EXPLANATIONS.add(
-    "GET", "/v1/subscribers/{id}/explain", "Explain who was told", "ledger:explain", problems=("gone",),
+    "GET", "/v1/subscribers/{id}/explain", "Explain a notification", "ledger:explain", problems=("gone",),
     act=Act("subscriber.explain", of_person=True),
 )  # fmt: skip
 async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: ExplainQuery) -> ExplainReply:
-    """Why somebody was told of an alert, or was not. No address and no position is in the answer. Subscribers are of whoever runs the service: another
-    organisation sees its own messages to them alone, and nobody whom none has left for.
+    """Explains why a subscriber was or was not notified of an alert. The answer contains no address and no position. Subscribers
+    belong to the organisation that runs the service. Another organisation sees only its own messages to a subscriber, and
+    no subscriber without such messages.
     """
     s, who = services(request), credential(request)
     record = await s.approval.get(query.alert, who)

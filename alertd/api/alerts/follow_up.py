@@ -35,12 +35,13 @@ from alertd.store.alerts.records import AlertRecord
 
 
 class Close(BaseModel):
-    """What came of it is kept with the case and told to nobody."""
+    """The outcome. alertd stores it with the case and never publishes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     outcome: str = Field(min_length=1, max_length=500, examples=["Found, well"])
     notify: Literal["full", "none"] = Field(
-        "full", description="`none` holds the notice, as until the family knows: close it again with `full` to tell."
+        "full",
+        description="`none` sends no notice, for instance until the family knows. To notify later, close again with `full`.",
     )
 
 
@@ -49,18 +50,18 @@ class Extend(Decide):
 
 
 class CaseReply(BaseModel):
-    alerts: list[AlertReply] = Field(description="All that your organisation has of the case, as they stand now.")
+    alerts: list[AlertReply] = Field(description="All alerts of the case in your organisation, as they stand now.")
     others: int | None = Field(
-        description="How many alerts other organisations have of it: they were stood down, or returned, too. Null where their people were only asked:"
-        " whether there are any is theirs to know."
+        description="How many alerts of the case in other organisations were stood down or returned. Null if those organisations were only asked:"
+        " the answer does not reveal whether they have any.",
     )
     asked: bool = Field(
-        description="Other organisations were asked to stand down what they have of the case, if they have any."
+        description="True if other organisations were asked to stand down their alerts of the case. It does not say that they have any."
     )
 
 
 class Purge(BaseModel):
-    """A code and no words: words might name somebody."""
+    """A reason as a code. Free text is not accepted, because it might name a person."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     reason: Annotated[PurgeReason, Field(strict=False)]
@@ -76,9 +77,9 @@ OPERATIONS = Operations("Alerts")
 async def stand_down_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Decide
 ) -> Reply[AlertReply]:
-    """Hides an alert within seconds and sends nothing more of it: its photos are gone, and phones that had it by push are told
-    that it is no longer active, without a name. It can be reopened until its end; then, what was queued goes out. Text
-    messages and mails, which nothing takes back, speak when it is closed.
+    """Hides an alert within seconds and stops sending it. Its photos are no longer shown. Phones that received it by push are
+    notified, without a name, that it is no longer active. It can be reopened until its end; its queued messages are then sent.
+    Recipients by SMS and mail, which cannot be recalled, are notified when the alert is closed.
     """
     return await followed(
         request, id, lambda s, who: s.follow_ups.stand_down(id, who, body.reason, rev=headers.version)
@@ -93,13 +94,14 @@ async def stand_down_alert(
 async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> Reply[CaseReply]:
-    """Stands down every alert of a case that is shown, and returns those that wait for their second person: the child was found,
-    so no time is lost on ids. It reaches your organisation's own alerts, and those of all organisations if you are an administrator of the
-    organisation that runs the service; their audit has who did so.
+    """Stands down every alert of a case that is shown, and returns the pending ones to their authors. Use it when the child was
+    found, because it needs no alert ids. It reaches your organisation's own alerts. If you are an administrator of the organisation
+    that runs the service, it reaches those of all organisations, and each organisation's audit names you.
 
-    Otherwise the other organisations are asked (202), if they have such a case: the answer does not say whether they do. Their people find the
-    request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. An organisation asks 30 times an hour at most.
-    Said again, under no or another Idempotency-Key, it does the same to what came to the case since.
+    Otherwise the other organisations are asked (202), if they have such a case; the answer does not say whether they do. Their
+    operators see the request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and
+    decide. Each organisation may ask at most 30 times an hour. A repeated call with no Idempotency-Key, or a new one, also covers
+    alerts that were added to the case since.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -120,7 +122,9 @@ def _hidden(found: Hidden) -> Reply[CaseReply]:
     act=Act("alert.reopen", once=True),
 )  # fmt: skip
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Shows an alert again that was stood down: it goes on where it was, and who was told of that is told that it is back."""
+    """Shows an alert again that was stood down. Sending resumes, and everyone who was notified of the stand-down is notified
+    that the alert is active again.
+    """
     return await followed(request, id, lambda s, who: s.follow_ups.reopen(id, who, body.reason, rev=headers.version))
 
 
@@ -129,8 +133,8 @@ async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions
     act=Act("alert.close", stops_harm=True, once=True),
 )  # fmt: skip
 async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
-    """It is over. Everyone who may have been told is told so, on every channel they were told on and at the address they have
-    now: that it is over, not how it ended, and nobody's name. An alert that has passed its end can be closed, too.
+    """Closes an alert. Every possible recipient is notified that it is over, on every channel of the original message and at
+    their current address. The notice contains neither the outcome nor a name. An alert past its end can be closed, too.
     """
     return await followed(
         request, id,
@@ -148,14 +152,14 @@ async def found_alert(request: web.Request, *, id: AlertId, headers: Conditions,
 
 
 @OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/restrict", "Take facts and photos out", "alerts:write", or_scope="alerts:approve",
+    "POST", "/v1/alerts/{id}/restrict", "Remove identity and photos", "alerts:write", or_scope="alerts:approve",
     problems=("expired",), act=Act("alert.restrict", stops_harm=True, once=True),
 )  # fmt: skip
 async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Takes the facts and photos of the children out of an alert that is told or stood down, everywhere and for good: of each
-    child age and sex are left, of the rest the place and time, the contacts and what is internal. Free texts go, for they may name
-    anybody. Photos answer 410. What is still to be sent says no more than that within a second, and phones that have it by push
-    get it so in its place, without a sound. Text messages and mails that were sent cannot be taken back.
+    """Removes the children's facts and photos from an alert that is live or stood down, everywhere and permanently. It keeps each
+    child's age and sex, the place and time, the contacts and the internal facts. It removes free texts, because they may name
+    a person. Photos answer 410. Within a second, messages still to be sent contain only the remaining facts. On phones that have
+    the alert by push, the restricted version replaces it without a sound. SMS and mail that were sent cannot be recalled.
     """
     reply = await followed(request, id, lambda s, who: s.amendment.restrict(id, who, body.reason, rev=headers.version))
     s = services(request)
@@ -164,13 +168,13 @@ async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditio
 
 
 @OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/extend", "Put the end off", "alerts:approve",
+    "POST", "/v1/alerts/{id}/extend", "Extend", "alerts:approve",
     problems=("expired", "same-person", "photo-unreadable"), act=Act("alert.extend", once=True),
 )  # fmt: skip
 async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Extend) -> Reply[AlertReply]:
-    """Puts the end of an alert off that is told or stood down. What is queued lives on, its photos are kept for longer, and nobody
-    hears of it; what was told before bears the end of then. It is told for longer than was approved, so an Actual alert takes
-    somebody who might have approved it: not its author.
+    """Extends an alert that is live or stood down. Queued messages live longer and its photos are kept longer. No recipient is
+    notified, and messages that were sent show the earlier end. The new end was not part of the approval, so an Actual alert
+    needs a person who may approve it, other than its author.
     """
     return await followed(
         request, id, lambda s, who: s.amendment.extend(id, who, body.expires, body.reason, rev=headers.version)
@@ -182,10 +186,10 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
     act=Act("alert.purge", once=True),
 )  # fmt: skip
 async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
-    """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
-    any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
-    are states, times, who decided, and who was told when, under numbers. Drafts of the case go with it. Another organisation that uses the
-    same number has a case and a key of its own, which stay as they are.
+    """Destroys the key of the alert's case, permanently. The documents, texts and photos of all alerts of the case become
+    unreadable, here and in restored backups. All alerts of the case must be over; the alert named here may be stood down. States,
+    times, deciders, and the ledger with numbers in place of subscribers are kept. Drafts of the case are purged with it. If another
+    organisation uses the same case number, its case has its own key and is unaffected.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -197,7 +201,7 @@ async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions,
 
 class HoldReply(BaseModel):
     id: str
-    held: bool = Field(description="The alert's case, and with it every alert of it, cannot be purged.")
+    held: bool = Field(description="True if a legal hold prevents the purge of the alert's case and all its alerts.")
     by: str | None
     by_org: str | None = Field(description="The organisation of `by`.")
     at: datetime | None
@@ -209,8 +213,8 @@ _PATH = "/v1/alerts/{id}/hold"
 
 @OPERATIONS.add("GET", _PATH, "Show a legal hold", "alerts:read")
 async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Whether a legal hold keeps an alert's case, and who put it there, when and why. An administrator of the organisation that runs the service sees
-    those of all organisations.
+    """Returns whether a legal hold is on an alert's case, and who placed it, when and why. An administrator of the organisation
+    that runs the service sees the holds of all organisations.
     """
     s = services(request)
     return await _shown(s.legal_holds, await s.legal_holds.seen(id, credential(request)))
@@ -221,9 +225,10 @@ async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
     act=Act("alert.hold", once=True),
 )  # fmt: skip
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
-    """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
-    of the organisation releases it. It does not change who is notified. A case has one hold: a second call leaves the first. It binds your organisation's case
-    alone: another that uses the same number holds a case of its own.
+    """Places a legal hold on an alert's case. Until another person of the organisation releases it, its alerts cannot be purged,
+    and its photos and ledgers are kept past their age limit. The hold does not change who is notified. A case has one hold: a
+    second call keeps the first. It covers your organisation's case only; another organisation with the same case number places
+    its own.
     """
     s, who = services(request), credential(request)
     if not is_replay(request):
@@ -236,9 +241,9 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
     problems=("precondition-failed", "same-person", "not-allowed"), step_up=True, act=Act("alert.release", once=True),
 )  # fmt: skip
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Releases a legal hold. The person who put it there cannot, and neither can a person whose key they made. Photos and ledgers are kept for 90 days from then at least.
-    An administrator of the organisation that runs the service may release the hold of any organisation: that one's audit and the event
-    `alert.hold_released` say so.
+    """Releases a legal hold. The person who placed it cannot release it, and neither can a person with a key that they made.
+    Photos and ledgers are then kept for at least 90 more days. An administrator of the organisation that runs the service may
+    release the hold of any organisation: that organisation's audit and the event `alert.hold_released` record it.
     """
     s, who = services(request), credential(request)
     if not is_replay(request):
@@ -264,17 +269,18 @@ class Updated(Submitted):
 async def update_alert(
     request: web.Request, *, id: AlertId, query: SubmitQuery, headers: Conditions, body: UpdateRequest
 ) -> Reply[Updated]:
-    """What an alert that is told is to say from now on, whole: of the same kind, status and case, on its channels or more. It is a
-    version of the alert with an id of its own, and `pending` until another person approves it under that id, as an alert; of
-    a Test or an Exercise it goes out at once. One waits at a time: another is refused, and takes the place of one that was returned.
+    """Submits an update: the complete new content of a live alert, of the same kind, status and case, on the same channels or
+    more. The update is a version of the alert with its own id. It is `pending` until another person approves it under that id;
+    an update of a Test or Exercise is sent at once. Only one update may be pending: a second is refused. A new update replaces
+    a returned one.
 
-    From the approval on, the alert says what its update says, in the API, in CAP and in what is still to be sent: what is queued is
-    cancelled (`superseded`) and planned anew. `notify` says who is told that it was changed. `full`: whoever may have been told,
-    on the channels they were told on, at the address they have now, inside the area or not, as loud as the alert is; on a phone in
-    place of what was there. `silent`: the same by push and web push alone, without a sound; text messages and mails, which
-    nothing takes back, are not sent twice for it. `none`: nobody; but where people are still being told that the alert was
-    restricted or goes on when it is approved, it takes the place of that, and is told as `silent` is. Whoever is in its area and was
-    not told is told the alert itself, with `full` and `silent` alike; with `none`, only those of them who were still to be told.
+    On approval, the update replaces the alert's content in the API, in CAP and in the messages still to be sent: queued messages
+    are cancelled (`superseded`) and planned anew. `notify` decides which recipients are notified of the change. `full`: every
+    possible recipient, on the channels of the original message, at their current address, inside the area or not, with the
+    alert's loudness; on a phone the update replaces the earlier message. `silent`: the same by push and web push only, without
+    a sound; SMS and mail, which cannot be recalled, are not sent again. `none`: no recipient. Exception: if a restriction or reopening
+    is still being sent at the approval, the update replaces it and is sent as `silent`. People in the update's area who were
+    not notified get the alert itself with `full` and `silent`. With `none`, only those still in the queue get it.
     """
     s, who = services(request), credential(request)
     alert = body.alert()

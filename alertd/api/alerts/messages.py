@@ -1,4 +1,4 @@
-"""Messages over HTTP: what people will read, before anybody does."""
+"""HTTP operation that previews messages: the texts of an alert before it is sent."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ from channels.text import TableName, best_coding
 
 class MessagesQuery(Query):
     channels: str = Field("", description="Separated by commas. Default: the alert's own.", max_length=64)
-    languages: str = Field("", description="Separated by commas. Default: all it can be told in.", max_length=256)
-    occasion: Occasion = Field(Occasion.ALERT, description="What is told: the alert, more of it, or its end.")
-    reason: CancelReason | None = Field(None, description="Why it is cancelled; with `occasion=cancel` alone.")
+    languages: str = Field("", description="Separated by commas. Default: all that it can be sent in.", max_length=256)
+    occasion: Occasion = Field(
+        Occasion.ALERT, description="The occasion of the message: the alert, a follow-up, or its end."
+    )
+    reason: CancelReason | None = Field(None, description="The reason of a cancellation; only with `occasion=cancel`.")
 
     alerted: Instant | None = Field(
-        None, description="When people were first told of it, which an end says. Default: now."
+        None, description="When recipients were first notified, which an end message contains. Default: now."
     )
 
     @field_validator("channels")
@@ -47,10 +49,10 @@ class MessagesQuery(Query):
 
 class PreviewLanguage(BaseModel):
     language: str
-    name: str = Field(description="The language's own name of the words around the alert's texts.")
+    name: str = Field(description="The name of the language in itself, for the fixed words around the texts.")
     direction: Literal["ltr", "rtl"]
     untranslated: list[str] = Field(
-        description="Texts of the alert that are not in this language: left out, or for a place told in another."
+        description="Texts of the alert without a translation into this language: they are left out or, for a place, sent in another language."
     )
 
 
@@ -62,8 +64,8 @@ class PreviewCoding(BaseModel):
     national_table: TableName | None = Field(description="The national language table that carries the letters.")
     transliterated: bool = Field(description="Letters of the text lose their accents; names keep them.")
     segments: int
-    price: float | None = Field(description="For one recipient, by `budget.segment_price`; null without a price.")
-    used: bool = Field(description="The carrier sends it this way; the others are what it would cost otherwise.")
+    price: float | None = Field(description="For one recipient, from `budget.segment_price`; null if not set.")
+    used: bool = Field(description="The carrier sends it in this coding; the others show the alternatives' cost.")
 
 
 class PreviewMessage(BaseModel):
@@ -71,28 +73,26 @@ class PreviewMessage(BaseModel):
     language: str
     title: str | None = Field(None, description="Push.")
     body: str | None = Field(None, description="Push.")
-    image: str | None = Field(None, description="Push: where the photo is shown once the alert is told.")
+    image: str | None = Field(None, description="Push: the URL of the photo once the alert is live.")
     subject: str | None = Field(None, description="Mail.")
     text: str | None = Field(None, description="SMS and mail.")
     html: str | None = Field(None, description="Mail.")
     encoding: Literal["gsm7", "ucs2"] | None = Field(None, description="SMS.")
     segments: int | None = Field(
-        None, description="SMS: how many it is sent and paid as, where carriers differ at most."
+        None, description="SMS: the number of segments sent and paid for; the maximum if carriers differ."
     )
     codings: list[PreviewCoding] = Field([], description="SMS: every way that the settings of each carrier allow.")
     name_decides: bool | None = Field(
         None,
         description="SMS: only a name keeps it from the cheaper alphabet. A name is never transliterated.",
     )
-    left_out: list[str] = Field(
-        description="Facts that are known and for which there was no room; contacts each with its number or address."
-    )
-    shortened: list[str] = Field(description="Facts that are told in part.")
+    left_out: list[str] = Field(description="Known facts that did not fit; contacts each with their number or address.")
+    shortened: list[str] = Field(description="Facts that are shortened.")
 
 
 class MessagesPreview(BaseModel):
     languages: list[PreviewLanguage]
-    untold: list[str] = Field(description="Languages of `info` in which nobody will be told.")
+    untold: list[str] = Field(description="Languages of `info` that no message uses.")
     messages: list[PreviewMessage]
 
 
@@ -108,9 +108,9 @@ OPERATIONS = Operations("Messages")
     ),
 )  # fmt: skip
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
-    """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
-    what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now, or when `alerted` says. An end names
-    nobody. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
+    """Returns an alert's messages on each channel in each language: the texts, the SMS segments, the facts that did not fit and the
+    missing translations. With `occasion`, returns the follow-up messages, as if the alert was sent now or at `alerted`. An end
+    message contains no name. Refuses what a submission would refuse; stores and sends nothing. Ignores who the author is.
     """
     s, alert, who = services(request), body.alert(), credential(request)
     alert = await s.intake.check_unsigned(alert, who)
@@ -129,7 +129,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Making:
-    """What makes messages, and what an SMS costs."""
+    """The renderer of messages, the SMS carriers, and the price of an SMS segment."""
 
     renderer: Renderer
     texting: Mapping[str, Texting]  # the SMS carriers, by name
@@ -146,7 +146,7 @@ def messages_reply(
     making: Making, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
     now_ms: int, countries: Sequence[str],
 ) -> MessagesPreview:  # fmt: skip
-    """The messages of an alert on the channels and in the languages that are `wanted`."""
+    """Returns the messages of an alert on the channels and in the languages in `wanted`."""
     (channels, languages), renderer = wanted, making.renderer
     shown = previews.previews(
         alert, renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
@@ -193,7 +193,7 @@ def _texts(making: Making, message: Message) -> dict[str, Any]:
 
 
 def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
-    """Returns the text as the least able carrier sends it, and the codings of each carrier."""
+    """Returns the text as the least capable carrier sends it, and the codings of each carrier."""
     sent = best_coding(message.text, making.renderer.sms, message.names)
     nameless = best_coding(message.text, making.renderer.sms)
     found = [

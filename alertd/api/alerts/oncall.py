@@ -1,4 +1,4 @@
-"""On call over HTTP: an organisation's rota, who was told of what waits, and who has it."""
+"""HTTP operations for on-call duty: an organisation's rota, the pages for waiting alerts, and who took each alert."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from alertd.store.organisations.paging import Page
 
 class OnDutyPerson(BaseModel):
     name: str
-    channels: list[Channel] = Field(description="By which they are told, in the order in which they are tried.")
+    channels: list[Channel] = Field(description="The channels to page this person, in the order of attempts.")
 
 
 class OnDutyStep(BaseModel):
-    people: list[OnDutyPerson] = Field(description="Who is on duty at this moment; empty: the step is passed over.")
+    people: list[OnDutyPerson] = Field(description="The people on duty now. An empty step is skipped.")
 
 
 class OnCallReply(BaseModel):
-    rev: int = Field(description="0 before anybody wrote a rota.")
-    rota: OnCall | None = Field(description="The whole of it, with its addresses, for administrators; null for others.")
-    now: list[OnDutyStep] = Field(description="Who would be called now, step by step.")
-    by: str | None = Field(description="Who wrote it last.")
+    rev: int = Field(description="0 if the organisation has no rota yet.")
+    rota: OnCall | None = Field(description="The complete rota with addresses, for administrators; null for others.")
+    now: list[OnDutyStep] = Field(description="The people whom alertd would page now, step by step.")
+    by: str | None = Field(description="The person who wrote the rota last.")
     by_org: str | None = Field(description=BY_ORG)
     at: datetime | None
 
@@ -41,7 +41,9 @@ class PageReply(BaseModel):
     step: int = Field(description="Of the rota, from 1.")
     name: str
     channel: Channel
-    taken: bool = Field(description="A carrier took it. False: none of their addresses could be told.")
+    taken: bool = Field(
+        description="True: a carrier accepted the page. False: no carrier accepted any of the addresses."
+    )
 
 
 class TakenReply(BaseModel):
@@ -49,45 +51,46 @@ class TakenReply(BaseModel):
     by_org: str = Field(description=BY_ORG)
     at: datetime
     until: datetime | None = Field(
-        description="alertd calls nobody else before that, and then the next people if the alert still waits. Null after a request to stand the "
-        "alert down: alertd calls nobody else, because the person may let the alert go on."
+        description="alertd pages no other person before this time, and then the next people if the alert still waits. Null after a request to "
+        "stand the alert down: alertd pages no other person, because the alert may stay live."
     )
 
 
 class CallReply(BaseModel):
     alert: AlertReply
-    pages: list[PageReply] = Field(description="Who was called, the oldest first; the last 200.")
-    taken: TakenReply | None = Field(description="Who said last that they have it.")
+    pages: list[PageReply] = Field(description="The pages that were sent, oldest first; the last 200.")
+    taken: TakenReply | None = Field(description="The person who took the alert last.")
     next: datetime | None = Field(
-        description="When the next are called, or it is looked who is on duty; null: no more."
+        description="When alertd pages the next step or checks again who is on duty; null: no more."
     )
     unanswered: Literal["nobody", "in_vain"] | None = Field(
-        description="Nobody is on duty, or all were called in vain, as often as the rota says."
+        description="`nobody`: no person is on duty. `in_vain`: all were paged without a result, as often as the rota says."
     )
 
 
 class CallList(BaseModel):
-    calls: list[CallReply] = Field(description="What waits longest first.")
+    calls: list[CallReply] = Field(description="The alert that has waited longest comes first.")
 
 
 OPERATIONS = Operations("On call")
 
 
-@OPERATIONS.add("GET", "/v1/oncall", "Show who is on call", "alerts:read", tells=("ETag",))
+@OPERATIONS.add("GET", "/v1/oncall", "Show the rota", "alerts:read", tells=("ETag",))
 async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
-    """Who is on call in your organisation: the rota, and who would be called now."""
+    """Returns your organisation's rota and the people who are on duty now."""
     return _reply(request, await services(request).rota.get(credential(request).org))
 
 
 @OPERATIONS.add(
-    "PUT", "/v1/oncall", "Write who is on call", "admin", tells=("ETag",), problems=("channel-unavailable",),
+    "PUT", "/v1/oncall", "Replace the rota", "admin", tells=("ETag",), problems=("channel-unavailable",),
     step_up=True, act=Act("oncall.write"),
 )  # fmt: skip
 async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall) -> Reply[OnCallReply]:
-    """Writes your organisation's rota, whole. When an alert becomes `pending`, everybody of the first step who is on duty is told by the
-    first of their addresses that a carrier takes it for; after `after_min` minutes the next step is, and so on, `times` times, until the
-    alert waits no more. The same happens if another organisation asks to stand an alert down. A page names your organisation and the alert's id, and
-    nothing of what it is about. No steps: nobody is called.
+    """Replaces your organisation's rota. When an alert becomes `pending`, alertd pages every person on duty in the first step, each
+    at the first of their addresses that a carrier accepts. After `after_min` minutes it pages the next step, and goes through
+    all steps `times` times, until the alert no longer waits. A request of another organisation to stand an alert down starts
+    the same pages. A page names your organisation and the alert's id, and nothing of its content. Without steps, alertd pages no
+    one.
     """
     known = await services(request).rota.put(body, credential(request), rev=headers.version)
     people = sum(len(step.people) for step in body.steps)
@@ -95,20 +98,22 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
     return _reply(request, known)
 
 
-@OPERATIONS.add("GET", "/v1/oncall/alerts", "List who was called for what waits", "alerts:read")
+@OPERATIONS.add("GET", "/v1/oncall/alerts", "List waiting alerts and their pages", "alerts:read")
 async def list_calls(request: web.Request) -> CallList:
-    """The organisation's alerts that wait for their second person, or that another organisation asks to stand down: who was called, and who has each."""
+    """Returns the organisation's alerts that wait for approval, or that another organisation asks to stand down, each with its
+    pages and the person who took it.
+    """
     return CallList(calls=[_call(one) for one in await services(request).rota.calls(credential(request).org)])
 
 
 @OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/take", "Say that you have it", "alerts:approve",
+    "POST", "/v1/alerts/{id}/take", "Take a waiting alert", "alerts:approve",
     problems=("precondition-failed", "same-person"), act=Act("alert.take", once=True),
 )  # fmt: skip
 async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
-    """You see to an alert that waits: nobody else is called for `hold_min` minutes. It decides nothing; if it still waits then, the
-    next are called. Whoever could not approve it cannot take it. If another organisation asks to stand the alert down, alertd calls nobody else for
-    that request.
+    """Takes responsibility for a waiting alert: alertd pages no other person for `hold_min` minutes. It is no decision; if the alert
+    still waits then, alertd pages the next people. You can take only an alert that you could approve. If another organisation
+    asks to stand the alert down, alertd pages no other person for that request.
     """
     s, who = services(request), credential(request)
     call = await (s.rota.call if is_replay(request) else s.rota.take)(id, who)

@@ -1,4 +1,4 @@
-"""Permissions over HTTP: a neighbouring organisation says whether an alert is told in its jurisdiction."""
+"""HTTP operations on permissions: an organisation permits or refuses a neighbour's alert in its own jurisdiction."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from geofences.targets import Area
 
 
 class Grant(BaseModel):
-    """What whoever permits it saw."""
+    """What the granting person saw."""
 
     model_config = Saw.model_config
     ground: str = Field(
-        description="Of the request that was shown: another ground is another question.", pattern=r"^[0-9a-f]{64}$"
+        description="`ground` of the request that was shown. A request for a different area has a different value.",
+        pattern=r"^[0-9a-f]{64}$",
     )
-    people: Seen | None = Field(None, description="The estimate that was shown. Default: that of the submission.")
+    people: Seen | None = Field(None, description="The estimate that was shown. Default: the estimate at submission.")
 
 
 class Refuse(BaseModel):
@@ -50,7 +51,7 @@ class AskAgain(BaseModel):
 
 
 class PermissionRequest(BaseModel):
-    """What your organisation is asked for of another's alert."""
+    """A request of another organisation to send its alert in your jurisdiction."""
 
     id: str = Field(description="The alert's.")
     asked_by: str = Field(description="The organisation that alerts.")
@@ -59,53 +60,51 @@ class PermissionRequest(BaseModel):
     level: str
     status: str
     approved: datetime
-    expires: datetime = Field(description="After it nothing can be permitted.")
-    live: bool = Field(
-        description="The alert is told now, in its own jurisdiction; false once it was stopped or is over."
-    )
-    ground: str = Field(description="A digest of the ground that is asked for: `grant` wants it.")
+    expires: datetime = Field(description="After this time the request cannot be granted.")
+    live: bool = Field(description="The alert is live in its own jurisdiction; false once it was stopped or is over.")
+    ground: str = Field(description="A digest of the requested area: send it with `grant`.")
     permission: PermissionReply
-    area: AreaReply | None = Field(None, description="What is asked for, and lies in your jurisdiction.")
+    area: AreaReply | None = Field(None, description="The requested area, which lies in your jurisdiction.")
     geometry: dict[str, Any] | None = Field(None, description="The same as GeoJSON MultiPolygon.")
     people_now: Estimate | None = Field(
         None,
-        description="In it at this moment, counted as `permission.people` is; null once the alert is over, or in a list.",
+        description="People in the area at this moment, counted as `permission.people`; null once the alert is over, and in a list.",
     )
     channels: list[str] | None = None
     messages: MessagesPreview | None = Field(
-        None, description="What people would read, as the alert stands; null once it is over, or in a list."
+        None, description="The current messages of the alert; null once it is over, and in a list."
     )
 
 
 class PermissionRequests(BaseModel):
-    requests: list[PermissionRequest] = Field(description="The latest first.")
+    requests: list[PermissionRequest] = Field(description="Latest first.")
 
 
 class RequestsQuery(Query):
-    state: PermissionState | None = Field(None, description="`asked` are those that await an answer.")
+    state: PermissionState | None = Field(None, description="`asked`: the requests that await an answer.")
 
 
 class ShownQuery(Query):
-    language: Language = Field("en", description="To name the area in.")
+    language: Language = Field("en", description="Language of the area's name.")
 
 
 _ONE = "/v1/permissions/{id}"
 OPERATIONS = Operations("Permissions")
 
 
-@OPERATIONS.add("GET", "/v1/permissions", "List what neighbours ask", "alerts:read")
+@OPERATIONS.add("GET", "/v1/permissions", "List requests of neighbours", "alerts:read")
 async def list_permissions(request: web.Request, *, query: RequestsQuery) -> PermissionRequests:
-    """What other organisations ask of yours: to be told in your jurisdiction, too. The latest 200."""
+    """Returns the requests of other organisations to send their alerts in your jurisdiction, too. The latest 200."""
     found = await services(request).permissions.asked_of(credential(request).org)
     return PermissionRequests(
         requests=[request_reply(one) for one in found if query.state is None or one.state == query.state]
     )
 
 
-@OPERATIONS.add("GET", _ONE, "Show what a neighbour asks", "alerts:read")
+@OPERATIONS.add("GET", _ONE, "Show a request of a neighbour", "alerts:read")
 async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuery) -> PermissionRequest:
-    """One of them, as whoever answers must see it: the ground, how many people are in it, and what they would read. Nothing else of the
-    case is shown.
+    """Returns one request with the facts for a decision: the area, the number of people in it, and the messages. It shows nothing
+    else of the case.
     """
     s = services(request)
     return await _whole(s, await s.permissions.get(id, credential(request)), query.language)
@@ -119,9 +118,9 @@ async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuer
     ),
 )  # fmt: skip
 async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) -> PermissionRequest:
-    """The alert is told in your jurisdiction, too, on the ground that you were shown; whoever was told of it before is not told again.
-    It takes whoever might approve such an alert, and is neither of the two that sent it. What was permitted is not taken back: the
-    alert's own organisation pauses, stands down or cancels it; `POST /v1/cases/{number}/stand-down` asks it to.
+    """Permits the alert in your jurisdiction, in the area that you were shown. People who were already notified of it are not
+    notified again. You need the right to approve such an alert, and must be neither its author nor its approver. A grant cannot
+    be withdrawn: the alert's own organisation pauses, stands down or cancels it. `POST /v1/cases/{number}/stand-down` asks it to.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -136,7 +135,7 @@ async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) ->
     problems=("precondition-failed", "expired"),
 )  # fmt: skip
 async def refuse_permission(request: web.Request, *, id: AlertId, body: Refuse) -> PermissionRequest:
-    """The alert is not told in your jurisdiction. Whoever may can still permit it while it is told."""
+    """Refuses the alert in your jurisdiction. It can still be granted while the alert is live."""
     s, who = services(request), credential(request)
     if is_replay(request):
         return request_reply(await s.permissions.get(id, who))
@@ -150,7 +149,7 @@ async def refuse_permission(request: web.Request, *, id: AlertId, body: Refuse) 
     act=Act("alert.ask-permission", once=True), problems=("precondition-failed", "permission-pending", "expired"),
 )  # fmt: skip
 async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -> Reply[AlertReply]:
-    """Asks a neighbour again that has refused. Each is asked for the first time when the alert is approved."""
+    """Asks a neighbour again that refused. alertd asks each neighbour for the first time when the alert is approved."""
     s, who = services(request), credential(request)
     if is_replay(request):
         return reply_with_alert(await s.approval.get(id, who))
@@ -160,7 +159,7 @@ async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -
 
 
 def request_reply(asked: Request) -> PermissionRequest:
-    """A request in few words."""
+    """Returns a request without its area and messages."""
     record = asked.record
     permission = permission_of(record, asked.permission, counts=True)
     return PermissionRequest(
@@ -171,7 +170,7 @@ def request_reply(asked: Request) -> PermissionRequest:
 
 
 async def _whole(s: Container, asked: Request, language: str) -> PermissionRequest:
-    """The same with its ground and its messages."""
+    """Returns a request with its area and messages."""
     reply, record, geometry = request_reply(asked), asked.record, asked.ground
     if geometry.is_empty:
         return reply

@@ -1,4 +1,4 @@
-"""Photos over HTTP: handing them in, and showing them."""
+"""HTTP operations on photos: upload and show."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from alertd.service.container import Container
 from alertd.service.records.photos import TakenPhoto
 
 FORM = "multipart/form-data"
-#: Caches in front of us and on phones: long enough to spare us most of a rush, short enough that a photo is gone soon after
-#: its alert.
+#: Seconds that caches (proxies and phones) keep a photo: long enough to absorb most of a rush, short enough that a photo
+#: disappears soon after its alert.
 CACHE_S = 60
 
 Facts = TypeVar("Facts", bound=PhotoFacts)
@@ -34,7 +34,7 @@ MediaId = Annotated[str, MEDIA_ID]
 
 
 class MediaByUrl(PhotoFacts):
-    """Facts of a photo, and where it is."""
+    """The facts of a photo, and its URL."""
 
     url: Annotated[str, Field(max_length=2_000, examples=["https://centre.example/lucia.jpg"])]
 
@@ -54,11 +54,11 @@ class SizeReply(BaseModel):
 
 class MediaReply(BaseModel):
     id: str = Field(description="Goes into `case.children[].photos[].media` of an alert.")
-    width: int = Field(description="Of the largest size.")
+    width: int = Field(description="Width of the largest size, in pixels.")
     height: int
     sizes: dict[str, SizeReply] = Field(description="By name: `push`, `mail` and `page`.")
-    url: str = Field(description="Where it is shown while an alert that has it is told; add `?size=` for another size.")
-    unused_until: datetime = Field(description="It is gone then, unless an alert has it.")
+    url: str = Field(description="The photo's URL while its alert is live; add `?size=` for another size.")
+    unused_until: datetime = Field(description="The photo is deleted then, unless an alert uses it.")
 
 
 class ShowQuery(Query):
@@ -69,7 +69,7 @@ OPERATIONS = Operations("Photos")
 
 
 @OPERATIONS.add(
-    "POST", "/v1/media", "Hand in a photo", "alerts:write", status=201, takes=(FORM, JSON),
+    "POST", "/v1/media", "Upload a photo", "alerts:write", status=201, takes=(FORM, JSON),
     reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
     problems=(
         "photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found",
@@ -77,12 +77,12 @@ OPERATIONS = Operations("Photos")
     act=Act("photo.upload", once=True),
 )  # fmt: skip
 async def create_media(request: web.Request) -> Reply[MediaReply]:
-    """Takes a photo in, for an alert to show: a form (`multipart/form-data`) of a part `photo`, the file, and a part `facts`,
-    JSON; or as JSON the facts and the `url` of the photo, which is fetched once, over https and from the public internet alone.
+    """Stores a photo for an alert. Send a form (`multipart/form-data`) with a part `photo` (the file) and a part `facts` (JSON), or
+    send JSON with the facts and the `url` of the photo. alertd fetches the URL once, over https and from the public internet only.
 
-    Facts are `source` (who gave it), `taken` (a day, month or year), `rights` (the consent or legal basis on which it is
-    published) and `alt` (what it shows in words, by language). A photo is a JPEG, PNG or WebP, whatever its file is called. It is
-    made anew from its pixels, so that nothing that came with it is kept: no place, no device, no preview.
+    Facts are `source` (who gave it), `taken` (a day, month or year), `rights` (the consent or legal basis of publication) and
+    `alt` (a description in words, by language). A photo is a JPEG, PNG or WebP, regardless of its file name. alertd encodes it
+    anew from its pixels, which removes all metadata: place, device, preview.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -97,9 +97,10 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
     "GET", "/m/{id}", "Show a photo", None, gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited")
 )
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
-    """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that it is
-    shown to a key with the scope `alerts:read` or `alerts:write` alone; and again while another alert that has it is still to be told,
-    unless one was stood down, restricted or purged. A key that comes along counts against its rate, and is refused while it is stopped.
+    """Returns a photo while an Actual alert that uses it is live: to everyone, and not for search engines. After that it answers
+    410. Before that, only a key with the scope `alerts:read` or `alerts:write` gets it. Such a key also gets it while another alert
+    that uses it is still to be sent, unless one was stood down, restricted or purged. A key that is sent counts against its
+    rate, and is refused if it is stopped.
     """
     s = services(request)
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
@@ -135,7 +136,7 @@ async def _from_form(request: web.Request, s: Container, who: Credential) -> Tak
 
 
 def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
-    """Returns the JSON as its model. Raises Problem with all its faults, each below `place`."""
+    """Returns the JSON as its model. Raises Problem with all its faults, with pointers below `place`."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -143,9 +144,11 @@ def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
 
 
 async def _parts(request: web.Request) -> dict[str, bytes]:
-    """The parts of a form by their names. Raises Problem for a form of other parts, or that is none (RFC 7578)."""
-    raw = await request.read()  # whole, for an Idempotency-Key is for the whole
-    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=len(raw))  # no socket is to wait
+    """Returns the parts of a form by name. Raises Problem for a form with other parts, or for a body that is not a form (RFC 7578)."""
+    raw = await request.read()  # all of it, because an Idempotency-Key covers the whole body
+    content = StreamReader(
+        BaseProtocol(asyncio.get_running_loop()), limit=len(raw)
+    )  # the data is complete: no socket to pause
     content.feed_data(raw)
     content.feed_eof()
     parts: dict[str, bytes] = {}
@@ -159,7 +162,7 @@ async def _parts(request: web.Request) -> dict[str, bytes]:
         AssertionError,
         HttpProcessingError,
         web.HTTPException,
-    ):  # aiohttp's words for a form that is none
+    ):  # aiohttp's errors for a body that is not a form
         raise _no_form("This is no form of parts.") from None
     return parts
 

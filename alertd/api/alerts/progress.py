@@ -1,4 +1,4 @@
-"""Alerts over HTTP: the list of them, and the progress, the history and the ledger of one."""
+"""HTTP operations that read alerts: the list, and one alert's progress, history, curve and ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from alertd.store.alerts.alerts import ListPlace
 from alertd.store.alerts.records import AlertRecord
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
-#: An event stream says something at least this often, so that proxies and people know it lives.
+#: Seconds between two writes of an event stream at most, so that proxies and clients see that it is alive.
 STREAM_EVERY_S = 0.25
 STREAM_SILENCE_S = 15.0
 UNSETTLED = frozenset(State) - SETTLED
@@ -36,18 +36,18 @@ class ListQuery(Query):
     state: AlertState | None = None
     telling: bool = Field(
         False,
-        description="Instead of alerts what is being told of them now: updates, what was taken out, ends. All of it, whatever else is asked.",
+        description="Lists the follow-ups that are being sent now (updates, restrictions, ends) instead of alerts. Ignores all other filters.",
     )
     case: str | None = Field(None, description="Number of the case.", min_length=1, max_length=200)
-    since: Instant | None = Field(None, description="Made then or later.")
+    since: Instant | None = Field(None, description="Created at or after this time.")
     external_id: str | None = Field(None, min_length=1, max_length=128)
     limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
+    cursor: str | None = Field(None, description="`next` of the previous page.", pattern=_CURSOR)
 
 
 class AlertList(BaseModel):
     alerts: list[AlertReply]
-    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+    next: str | None = Field(description="Send it as `cursor` to get the next page; null at the end.")
 
 
 class PermissionStanding(BaseModel):
@@ -62,22 +62,22 @@ class ProgressReply(BaseModel):
     rev: int = Field(description=REV)
     people: Shown | Estimate = Field(description="As in the alert.")
     nobody: bool = Field(description=HAD_NOBODY)
-    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
+    channels: dict[str, dict[str, int]] = Field(description="By channel: `targeted`, and the number in each state.")
     few: list[str] = Field(
         [],
-        description="Channels whose counts are not shown, because they could tell where one person lives: fewer than 20 addresses, or"
-        " nobody but the author answers for the alert. A key with `ledger:read` sees them, but for an update that notifies fewer than 20"
-        " for the first time.",
+        description="Channels with hidden counts, because the counts could reveal where one person lives: fewer than 20 addresses, or an"
+        " alert that only its author has approved. A key with `ledger:read` sees them, except for an update that notifies fewer than 20"
+        " people for the first time.",
     )
     permissions: list[PermissionStanding] = Field(
         [], description="Neighbours whose permission this alert has, waits for, or was refused."
     )
-    paused: bool = Field(description="As in the alert: nothing more of it is sent until it is resumed.")
+    paused: bool = Field(description="As in the alert: sending is paused until the alert is resumed.")
     stalled: bool = Field(
-        False, description="For a minute nothing of it got its end, although some is due: `alert.stalled`."
+        False, description="Stalled: no message was finished for a minute although some are due (`alert.stalled`)."
     )
     first_send_s: float | None = Field(
-        description="Seconds from its start, which is its approval or the time that it was scheduled for, to the first hand-over."
+        description="Seconds from its start to the first hand-over to a carrier. The start is its approval or its scheduled time.",
     )
     last_send_s: float | None
 
@@ -87,7 +87,7 @@ OPERATIONS = Operations("Alerts")
 
 @OPERATIONS.add("GET", "/v1/alerts", "List alerts", "alerts:read")
 async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
-    """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
+    """Returns the organisation's alerts, newest first. A page may be short if few alerts match; `next` shows if there are more."""
     s, org = services(request), credential(request).org
     if query.telling:
         return AlertList(alerts=[alert_reply(one) for one in await s.reports.telling(org)], next=None)
@@ -115,8 +115,8 @@ def _place(cursor: str) -> ListPlace:
     writes_out={EVENTS: ProgressReply},
 )  # fmt: skip
 async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
-    """How far it is. With `Accept: text/event-stream`, again at every change until nothing more is sent and every
-    reference has its end.
+    """Returns the progress of an alert. With `Accept: text/event-stream`, streams it at every change, until sending has ended and
+    every reference has a final state.
     """
     if EVENTS not in request.headers.get("Accept", ""):
         return (await _progress(request, id))[0]
@@ -129,22 +129,22 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     writes_out={NDJSON: Delivery}, problems=("gone",), act=Act("ledger.read"),
 )  # fmt: skip
 async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
-    """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
+    """Streams the ledger, one reference a line (NDJSON). Each subscriber has a pseudonym that is valid for this alert only."""
     s = services(request)
     record = await s.approval.get(id, credential(request))
     ledger = s.reports.lines(record)
-    first = await anext(ledger)  # what is wrong with it is said before anything else is
+    first = await anext(ledger)  # raises its errors before the response starts
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     await response.write(first)
     async for lines in ledger:
-        await check_caller(request)  # which breaks it off: half a ledger must not look whole
+        await check_caller(request)  # raises and so aborts the response: half a ledger must not look complete
         await response.write(lines)
     return response
 
 
 async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
-    """How far it is, and whether that is all."""
+    """Returns the progress of an alert, and whether it is final."""
     s = services(request)
     who = credential(request)
     record, reads_ledger = await s.approval.get(alert_id, who), who.may(LEDGER)
@@ -177,7 +177,7 @@ def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
 
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
-    """Server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
+    """Yields server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
     last, silent_s = None, 0.0
     while True:
         progress, over = await _progress(request, alert_id)
@@ -194,7 +194,9 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
 
 
 def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> bool:
-    """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
+    """Returns whether sending has ended and every reference has a final state. References behind a closed gate get theirs after
+    it closes.
+    """
     left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
     return state in UNWATCHED and not left
 
@@ -204,41 +206,41 @@ class ActReply(BaseModel):
     at: datetime
     act: str = Field(examples=["alert.approve"])
     outcome: str = Field(
-        description="`done`; `failed`: it may have come through; `begun`: nobody knows yet, or ever will."
+        description="`done`; `failed`: it may have taken effect; `begun`: the outcome is not known yet, or never will be.",
     )
     by: str
     by_org: str = Field(description=BY_ORG)
-    state: str | None = Field(description="That of the alert after it.")
-    object: str = Field(description="The version it was about; empty where that is not known.")
+    state: str | None = Field(description="The state of the alert after the act.")
+    object: str = Field(description="The id of the version that the act concerned; empty if not known.")
 
 
 class HistoryReply(BaseModel):
     id: str
-    acts: list[ActReply] = Field(description="Oldest first. What was refused changed nothing and is not in it.")
-    whole: bool = Field(description="False: there is too much in the audit since, and older acts are not in this list.")
+    acts: list[ActReply] = Field(description="Oldest first. Refused acts changed nothing and are left out.")
+    whole: bool = Field(description="False: the audit has too many later entries, so older acts are missing here.")
 
 
 class CurveReply(BaseModel):
-    """Counts at each step after the start: the first number of a list is that after one step."""
+    """Counts at each step after the start: the first number of a list is the count after one step."""
 
     id: str
-    step_s: float = Field(description="Between two numbers.")
+    step_s: float = Field(description="Seconds between two numbers.")
     handed_over: dict[str, list[int]] = Field(
-        description="By channel: messages that a carrier had taken by then, of those that it has not given back since."
+        description="By channel: messages accepted by a carrier by then, without those that the carrier returned later."
     )
     delivered: dict[str, list[int]] = Field(description="By channel: messages with a receipt by then.")
 
 
 @OPERATIONS.add("GET", "/v1/alerts/{id}/history", "Show who did what", "alerts:read")
 async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
-    """Who did what with an alert and its later versions, as the audit has it."""
+    """Returns who did what with an alert and its later versions, from the audit."""
     s = services(request)
     found = await s.timeline.history(await s.approval.get(id, credential(request)))
     return history_reply(id, found)
 
 
 def history_reply(alert_id: str, found: History) -> HistoryReply:
-    """The acts as they are told."""
+    """Returns the acts as the API shows them."""
     acts = [
         ActReply(
             entry=one.number,
@@ -255,9 +257,9 @@ def history_reply(alert_id: str, found: History) -> HistoryReply:
     return HistoryReply(id=alert_id, acts=acts, whole=found.whole)
 
 
-@OPERATIONS.add("GET", "/v1/alerts/{id}/curve", "Show when it was told", "alerts:read")
+@OPERATIONS.add("GET", "/v1/alerts/{id}/curve", "Show the send over time", "alerts:read")
 async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
-    """How many messages were handed over and delivered, and when, from the ledger: up to 128 points, however long it took."""
+    """Returns how many messages were handed over and delivered over time, from the ledger: at most 128 points for any duration."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
     curve = await s.timeline.curve(record, reads_ledger=who.may(LEDGER))

@@ -1,4 +1,4 @@
-"""What is told of an alert afterwards, over HTTP: a report to learn from, and evidence, signed, for whoever keeps the case."""
+"""HTTP operations on the results of an alert: the report, and the signed evidence for the case file."""
 
 from __future__ import annotations
 
@@ -28,85 +28,83 @@ from alertd.store.alerts.records import AlertRecord
 
 class SpeedReply(BaseModel):
     messages: int
-    p50_s: float = Field(description="Half of them took no longer.")
+    p50_s: float = Field(description="Median, in seconds.")
     p95_s: float
     last_s: float
 
 
 class VersionReport(BaseModel):
     id: str
-    occasion: Occasion = Field(description="Why it was told: `alert` itself, or what followed it.")
+    occasion: Occasion = Field(description="The purpose of this version: `alert` itself, or a follow-up.")
     state: AlertState
-    code: str | None = Field(description="Of a cancel: the reason that people were told.")
-    by: str | None = Field(description="Who took the step that it tells of.")
+    code: str | None = Field(description="Of a cancellation: the reason that recipients read.")
+    by: str | None = Field(description="The person who took the step that this version announces.")
     by_org: str | None = Field(description=BY_ORG)
     approver: str | None
     approver_org: str | None = Field(description=BY_ORG)
     began: datetime
     people: int
-    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, every state, and doubled.")
-    handed_over: dict[str, SpeedReply] = Field(description="From its beginning to the carrier.")
-    delivered: dict[str, SpeedReply] = Field(description="From the carrier to the receipt, where a channel has any.")
-    seen: dict[str, int] = Field(description="Receipts that say that it was opened.")
-    opted_out: dict[str, int] = Field(description="Not sent: the address was stopped by then.")
-    left: dict[str, int] = Field(description="Readers who stopped the address by the link of this very message.")
+    channels: dict[str, dict[str, int]] = Field(description="By channel: `targeted`, every state, and `doubled`.")
+    handed_over: dict[str, SpeedReply] = Field(description="From the start of the version to the carrier.")
+    delivered: dict[str, SpeedReply] = Field(description="From the carrier to the receipt, for channels with receipts.")
+    seen: dict[str, int] = Field(description="Receipts that report an opened message.")
+    opted_out: dict[str, int] = Field(description="Not sent, because the address had been opted out by then.")
+    left: dict[str, int] = Field(description="Recipients who opted out through the link in this message.")
 
 
 class ReportReply(BaseModel):
     id: str
     state: AlertState
-    paused: bool = Field(description="As in the alert: nothing more of it is sent until it is resumed.")
+    paused: bool = Field(description="As in the alert: sending is paused until the alert is resumed.")
     kind: str
     level: str
     status: str
-    people: int = Field(description="Told by the alert or an update of it.")
+    people: int = Field(description="People notified by the alert or one of its updates.")
     regions: dict[str, Estimate] = Field(
-        description="Estimates of the people in its area by the smallest region they are in, only of 100 and more."
+        description="Estimated people in its area by their smallest region; only regions with 100 people or more."
     )
-    versions: list[VersionReport] = Field(description="The alert, and what followed it, in their order.")
-    break_glass: BreakGlassReply | None = Field(description="That its author approved it alone; null: nobody did.")
+    versions: list[VersionReport] = Field(description="The alert and its follow-ups, in order.")
+    break_glass: BreakGlassReply | None = Field(description="The author's approval alone; null if there was none.")
     decisions: list[ActReply] = Field(description="Who decided what, and when, oldest first.")
-    whole: bool = Field(description="False: there is too much in the audit since, and older decisions are missing.")
-    outcome: str | None = Field(description="As whoever ended it kept it. It is never published.")
+    whole: bool = Field(description="False: the audit has too many later entries, so older decisions are missing.")
+    outcome: str | None = Field(description="As recorded when the alert was ended. It is never published.")
 
 
 class Ledger(BaseModel):
     version: str
     sha256: str | None = Field(
-        description="Of what `GET /v1/alerts/{version}/deliveries` answered at that moment, byte by byte; null where the ledger was deleted "
-        "when its time was over (`retention.ledger_days`)."
+        description="Digest of the answer of `GET /v1/alerts/{version}/deliveries` at that moment, byte for byte. Null if the ledger was "
+        "deleted after its retention time (`retention.ledger_days`)."
     )
     channels: dict[str, dict[str, int]]
 
 
 class PublishedReply(BaseModel):
-    since: datetime = Field(description="From then on it said this, until the next.")
-    alert: dict[str, Any] = Field(description="The document, less what was taken out of it since.")
+    since: datetime = Field(description="This content was published from then until the next one.")
+    alert: dict[str, Any] = Field(description="The document, without the facts that were removed since.")
     digest: str = Field(
-        description="Of the document as it was published, under the case's key: the same as `document` in the audit's entries about it."
+        description="Digest of the document as published, under the case's key: equals `document` in its audit entries."
     )
-    whole: bool = Field(
-        description="False: facts were taken out of it, by a restriction or because their time was over."
-    )
+    whole: bool = Field(description="False: facts were removed, by a restriction or after their retention time.")
 
 
 class Evidence(BaseModel):
-    """What is signed."""
+    """The signed content."""
 
     made: datetime
-    by: str = Field(description="Who asked for it.")
+    by: str = Field(description="The person who requested it.")
     by_org: str = Field(description=BY_ORG)
     alert: AlertReply = Field(description="With its document.")
     published: list[PublishedReply] = Field(
-        description="What it said in public at each time, its words of now at the end. While a legal hold keeps the case, also what was taken out since."
+        description="The published content over time; the last entry has the current texts. A legal hold also keeps facts that were removed since."
     )
-    area: dict[str, Any] = Field(description="The area it was told in, GeoJSON.")
-    versions: list[AlertReply] = Field(description="What followed it, in their order.")
+    area: dict[str, Any] = Field(description="The area of the alert, as GeoJSON.")
+    versions: list[AlertReply] = Field(description="The follow-ups, in order.")
     ledgers: list[Ledger]
     entries: list[AuditEntry] = Field(description="The audit's entries about it, each with the link of the chain.")
-    whole: bool = Field(description="False: older entries were not looked for.")
+    whole: bool = Field(description="False: older entries were not searched.")
     audit: dict[str, Any] = Field(
-        description="The last entry of the audit and its link, when this was made, and whether it holds."
+        description="The last entry of the audit and its link at the time of the export, and whether the chain is intact."
     )
 
 
@@ -119,23 +117,23 @@ class EvidenceReply(BaseModel):
 
 
 class EvidenceKey(BaseModel):
-    name: str = Field(description="The `kid` of what it signed: the SHA-256 of `pem`.")
-    pem: str = Field(description="The public half. Keep it where whoever could change an export could not change it.")
+    name: str = Field(description="The `kid` of its signatures: the SHA-256 of `pem`.")
+    pem: str = Field(description="The public key. Store it where a person who could change an export cannot change it.")
 
 
 class EvidenceKeys(EvidenceKey):
-    earlier: list[EvidenceKey] = Field(description="The keys that rotations replaced, the latest first.")
+    earlier: list[EvidenceKey] = Field(description="Keys that rotations replaced, latest first.")
 
 
 OPERATIONS = Operations("Alerts")
 
 
 @OPERATIONS.add(
-    "GET", "/v1/alerts/{id}/report", "Show what it came to", "ledger:read", problems=("gone",), act=Act("report.read")
+    "GET", "/v1/alerts/{id}/report", "Show the report", "ledger:read", problems=("gone",), act=Act("report.read")
 )
 async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
-    """What an alert came to, with all that followed it: whom it reached, how fast, what was corrected, who left, who decided what, and
-    its outcome. There is none once it is purged.
+    """Returns the report of an alert and its follow-ups: people reached, speed, corrections, opt-outs, decisions, and the outcome.
+    A purged alert has no report.
     """
     s = services(request)
     found = await s.results.report(await s.approval.get(id, credential(request)))
@@ -152,9 +150,9 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     "GET", "/v1/alerts/{id}/evidence", "Export evidence", "evidence:read", problems=("gone",), act=Act("evidence.read")
 )
 async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
-    """An alert with everything that proves what was decided and told: its document, its area, all that followed it, the digests of their ledgers, and
-    what the audit has of it. Signed with the installation's key, of which `GET /v1/evidence/key` gives the public half. It holds what the case holds: keep it
-    where the case is kept. There is none once the alert is purged, and nothing takes back one that was given out.
+    """Returns an alert with the evidence of all decisions and sends: its document, its area, all follow-ups, the digests of their
+    ledgers, and its audit entries. The installation's key signs it; `GET /v1/evidence/key` returns the public key. The export
+    contains the facts of the case: store it with the case. A purged alert has no evidence, and an export cannot be recalled.
     """
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
@@ -166,10 +164,10 @@ async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
     return EvidenceReply(payload=signed.payload, protected=signed.protected, signature=signed.signature)
 
 
-@OPERATIONS.add("GET", "/v1/evidence/key", "Show what signs evidence", None)
+@OPERATIONS.add("GET", "/v1/evidence/key", "Show the evidence key", None)
 async def show_evidence_key(request: web.Request) -> EvidenceKeys:
-    """The public half of the key that signs evidence, for everybody. `alertd keys rotate-master` replaces the key. Evidence from before that is
-    verified with the earlier key, which stays in `earlier`.
+    """Returns the public half of the key that signs evidence, without authentication. `alertd keys rotate-master` replaces the key.
+    Verify older evidence with its earlier key, which stays in `earlier`.
     """
     current, *earlier = (EvidenceKey(name=name_of(pem), pem=pem) for pem in services(request).seal.public)
     return EvidenceKeys(name=current.name, pem=current.pem, earlier=earlier)

@@ -1,4 +1,4 @@
-"""Stopping and resuming over HTTP: everything, an organisation, one key; and one alert that is to wait."""
+"""HTTP operations that stop and resume sending: for the service, an organisation, one key, or one alert (pause)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from alertd.store.organisations.organisations import Stop
 
 
 class Scope(BaseModel):
-    """What is meant: the whole service, the caller's organisation, or one key or operator of it."""
+    """The scope of a stop: the whole service, the caller's organisation, or one key or operator of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     what: Literal["service", "organisation", "key"] = "organisation"
     key: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(
-        None, description="For `key`: its id, or an operator's."
+        None, description="With `what` set to `key`: the id of the key or operator."
     )
 
     @model_validator(mode="after")
@@ -48,9 +48,9 @@ class StopReply(BaseModel):
     by_org: str | None = Field(description=BY_ORG)
     at: datetime | None
     reason: str | None
-    resume_asked_by: str | None = Field(description="Waits for a second person.")
+    resume_asked_by: str | None = Field(description="The first person who resumed; a second must confirm.")
     resume_asked_by_org: str | None = Field(description=BY_ORG)
-    alerts: int | None = Field(None, description="How many alerts under way wait because of this or another stop.")
+    alerts: int | None = Field(None, description="Live alerts that are on hold because of this or another stop.")
 
 
 class StopList(BaseModel):
@@ -65,9 +65,9 @@ OPERATIONS = Operations("Stopping")
     problems=("not-found", "precondition-failed"), act=Act("stop.set", stops_harm=True, once=True),
 )  # fmt: skip
 async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
-    """Halts everything that is being sent, at once and by one person's word: the organisation's (the default), one key's, or, for
-    an administrator, the whole service's. The last message leaves within a second of the answer. What is queued stays so,
-    nothing can be approved, and cancelling goes on. Two people resume.
+    """Stops all sending at once; one person is enough. The scope is your organisation (the default), one key or, for an
+    administrator, the whole service. The last message leaves within a second of the answer. Queued messages stay queued. Alerts
+    cannot be approved, but can be cancelled. Resuming takes two people.
     """
     s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
@@ -82,7 +82,7 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     problems=("not-found", "precondition-failed", "same-person", "stop-active"), act=Act("stop.lift", once=True),
 )  # fmt: skip
 async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
-    """Lifts a stop, by two people: the first asks, the second lifts it. Neither may have made the other's key."""
+    """Resumes sending; it takes two people: the first asks, the second lifts the stop. Neither may have made the other's key."""
     s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
     note(request, object_=scope)
@@ -95,25 +95,23 @@ async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopRepl
 
 @OPERATIONS.add("GET", "/v1/stop", "List stops", "alerts:read")
 async def list_stops(request: web.Request) -> StopList:
-    """What is stopped now."""
+    """Returns the stops that are active now."""
     found = await services(request).stop_control.active(credential(request).org)
     return StopList(stops=[_shown(scope, stop) for scope, stop in sorted(found.items())])
 
 
 @OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/pause", "Let an alert wait", "alerts:write", or_scope="alerts:approve",
+    "POST", "/v1/alerts/{id}/pause", "Pause", "alerts:write", or_scope="alerts:approve",
     act=Act("alert.pause", stops_harm=True, once=True),
 )  # fmt: skip
 async def pause_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """One alert waits: nothing more of it is sent until it is resumed, or its end has passed. What is queued stays so."""
+    """Pauses one alert: sends nothing more of it until it is resumed or its end has passed. Queued messages stay queued."""
     return await _pause(request, id, headers, waits=True)
 
 
-@OPERATIONS.add(
-    "POST", "/v1/alerts/{id}/resume", "Let an alert go on", "alerts:approve", act=Act("alert.resume", once=True)
-)
+@OPERATIONS.add("POST", "/v1/alerts/{id}/resume", "Resume", "alerts:approve", act=Act("alert.resume", once=True))
 async def resume_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """An alert that waits goes on. A stop that it is under holds it all the same."""
+    """Resumes a paused alert. An active stop of its key, its organisation or the service still holds it."""
     return await _pause(request, id, headers, waits=False)
 
 

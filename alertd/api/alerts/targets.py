@@ -1,4 +1,4 @@
-"""Targets over HTTP: what would this reach, and what is the place called."""
+"""HTTP operations on targets: preview the reach, and name the area."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alertd.service.reach import Estimate
 
 
 class PreviewRequest(BaseModel):
-    """A target, whose places count, and the language to name it in."""
+    """A target, the kinds of place that count, and the language for the area's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     target: Target
@@ -34,13 +34,13 @@ class PreviewRequest(BaseModel):
 
 
 class OutsideReply(BaseModel):
-    whose: str = Field(description="Whose jurisdiction it leaves: your organisation's, or this key's own.")
-    share: float = Field(description="Part of the area's ground that lies outside.")
+    whose: str = Field(description="The jurisdiction that the area leaves: your organisation's, or this key's own.")
+    share: float = Field(description="Part of the area that lies outside, from 0 to 1.")
     km2: float
-    regions: list[RegionShare] = Field(description="Where that is; of a few regions at most, the largest part first.")
+    regions: list[RegionShare] = Field(description="The regions outside; at most a few, the largest part first.")
 
 
-#: Of a policy that escalates, where no app acknowledged anything in a month.
+#: Notice for an escalating policy if no app acknowledged a message in the last month.
 NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so everyone with a number will get the SMS, only later. See ops/docs/integrate/apps.md."
 
 
@@ -49,17 +49,17 @@ class PreviewReply(BaseModel):
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
     audience: AudienceReply
     untold: dict[str, Estimate] = Field(
-        description="People who named a region instead of a point, of which too little lies in the area for them to be told, by region."
+        description="By region: people who chose a region instead of a point and are not notified, because too little of the region is in the area."
     )
     eta: dict[str, float] = Field(description=ETA)
     outside: OutsideReply | None = Field(
-        description="What of the area lies outside your jurisdiction, so that an alert to it would be refused; null where nothing does."
+        description="The part of the area outside your jurisdiction, which makes alertd refuse the alert; null if there is none."
     )
     neighbours: list[PermissionReply] = Field(
-        description="With `target.beyond` set to `ask`: what other organisations would be asked for; the area and the audience are without it."
-        " Otherwise who could be asked for what lies `outside`, where they may permit all of it."
+        description="With `target.beyond` set to `ask`: the organisations that alertd would ask; `area` and `audience` leave their parts out."
+        " Otherwise the organisations that could permit all of the area `outside`."
     )
-    notice: str | None = Field(description="What the policy asks for and will not get.")
+    notice: str | None = Field(description="A part of the policy that has no effect, with the reason.")
 
 
 OPERATIONS = Operations("Targets")
@@ -70,12 +70,12 @@ OPERATIONS = Operations("Targets")
     problems=("unknown-region", "invalid-geometry", "rate-limited"), essential=True,
 )  # fmt: skip
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
-    """The area of a target, its regions, and about how many people and addresses are in it: estimates, only of ground in your
-    jurisdiction. A key gets 60 previews and dry runs a minute unless the configuration says otherwise.
+    """Returns the area of a target, its regions, and estimates of the people and addresses in it, only within your
+    jurisdiction. A key may make 60 previews and dry runs a minute unless the configuration differs.
     """
     s, who = services(request), credential(request)
     if faults := not_honoured(body.target, "target"):
-        raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
+        raise Problem("invalid-request", "The target uses a feature that is not supported yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, who.org)
     async with s.reach_audit.turn(who):
         area, look, beyond, neighbours = await s.jurisdiction_split.previewed(body.target, body.kind, who)
