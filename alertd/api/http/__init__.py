@@ -1,1 +1,1 @@
-"""What every call passes: its caller, its body, its answer."""
+"""Shared handling of every HTTP call: the caller, the body, the answer."""

@@ -1,4 +1,4 @@
-"""JSON bodies: read within bounds, refused where two readers could understand them differently."""
+"""JSON bodies: reads them within limits, and refuses those that two parsers could understand differently."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from alertd.model.faults import is_overfull
 
 JSON = "application/json"
 
-#: A whole body may take so long, a photograph over a bad line; and of one that is read as it comes, the next piece.
+#: Seconds for a whole body (a photo over a slow line), or for the next piece of a streamed body.
 BODY_S, PIECE_S = 120.0, 60.0
 
-#: A body without a key is no longer: what a mail provider reports at once is the longest of them (Amazon SNS: 256 kB).
+#: Maximum size of a body without a key. The longest is a mail provider's batch of reports (Amazon SNS: 256 kB).
 KEYLESS_BYTES = 1024 * 1024
-#: A keyless body takes at most this long: its sender is a carrier, a relay or an app, and a report is small.
+#: Maximum seconds for a body without a key: its sender is a carrier, a relay or an app, and a report is small.
 KEYLESS_BODY_S = 20.0
-#: Keyless bodies longer than this are large, and only so many of them may be on their way at once.
+#: Bodies without a key that are longer than this are large; only a limited number of them may arrive at the same time.
 LARGE_BYTES, LARGE_AT_ONCE = 16 * 1024, 32
 
-#: Bodies that came in gzip and are handled at once: 10 KB can become `api.body_mb` each.
+#: Maximum number of gzip bodies handled at once: 10 KB can inflate to `api.body_mb` each.
 INFLATED_AT_ONCE = 8
-#: The largest piece that a streamed body in gzip is inflated to at once.
+#: Maximum size of a piece when a streamed gzip body is inflated.
 INFLATED_BYTES = 64 * 1024
 _GZIP = "gzip"
-_GZIP_BITS = 16 + zlib.MAX_WBITS  # zlib's way to say: with a gzip header
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # 16 selects the gzip header in zlib
 
 Read = TypeVar("Read")
 
 
-#: A larger body is checked in a thread, so that the others are answered meanwhile.
+#: A larger body is checked in a thread, so that it does not delay other calls.
 THREADED_BYTES = 65_536
 
 
 async def raw_json(request: web.Request) -> bytes:
-    """The body's bytes. Raises Problem: wrong-content-type, invalid-request if it is not JSON; web's own if too large."""
+    """Returns the body's bytes. Raises Problem: wrong-content-type, invalid-request if it is not JSON; aiohttp's error if too large."""
     if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         raise wrong_content_type(JSON)
     raw = await request.read()
@@ -55,25 +55,25 @@ async def raw_json(request: web.Request) -> bytes:
 
 
 async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
-    """A body as it comes, for as long as its sender may send it. Raises Problem where they may not any more, and where they break off or send
-    nothing more: that is no failure of ours.
+    """Yields a body as it arrives, while its sender has access. Raises Problem if the sender loses access, disconnects or sends no more
+    data, because that is no failure of the server.
     """
     pieces = _sent(request)
     async for piece in _inflated(pieces) if is_gzip(request) else pieces:
         await check_caller(request)
         yield piece
-    await check_caller(request)  # its end may have been long in coming, and what is done with the whole comes now
+    await check_caller(request)  # the last piece may have taken long, and the caller acts on the whole body now
 
 
 class Keyless:
-    """Reads bodies that come without a key, with a bound on what all of them together hold."""
+    """Reads bodies without a key, and limits the memory of all of them together."""
 
     def __init__(self) -> None:
         self._large = 0
 
     async def read_body(self, request: web.Request, within_s: float) -> web.Request:
-        """The request, its body read. Raises Problem if it does not come in time or too many large ones are on their way; and web's own
-        if it is too large.
+        """Returns the request with its body read. Raises Problem if the body does not arrive in time or too many large bodies
+        are arriving; aiohttp's error if it is too large.
         """
         request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
         large = request.content_length is None or request.content_length > LARGE_BYTES
@@ -81,7 +81,7 @@ class Keyless:
             raise Problem("rate-limited", "Too many large bodies are on their way.", headers={"Retry-After": "1"})
         self._large += large
         try:
-            if request.content.is_eof():  # no time-out, which would take longer than the reading
+            if request.content.is_eof():  # skips the time-out, which costs more than the read
                 await request.read()
             else:
                 await in_time(request.read(), min(within_s, KEYLESS_BODY_S))
@@ -100,11 +100,11 @@ async def _sent(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The content of one or more gzip members, in pieces of at most `INFLATED_BYTES`. Raises Problem if it is not gzip, or breaks off."""
+    """Yields the content of one or more gzip members, in pieces of at most `INFLATED_BYTES`. Raises Problem if it is not gzip or incomplete."""
     inflater, began = zlib.decompressobj(_GZIP_BITS), False
     async for packed in pieces:
         rest, piece = packed, b""
-        while rest or len(piece) == INFLATED_BYTES:  # a full piece: there may be more of what was taken in
+        while rest or len(piece) == INFLATED_BYTES:  # after a full piece, zlib may hold more output
             began = began or bool(rest)
             try:
                 piece = await asyncio.to_thread(inflater.decompress, rest, INFLATED_BYTES)
@@ -120,7 +120,7 @@ async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def is_gzip(request: web.Request) -> bool:
-    """Whether the body is in gzip. Raises Problem: wrong-encoding, if it is in anything else, or if its operation needs no key."""
+    """Returns whether the body is in gzip. Raises Problem (wrong-encoding) for any other encoding, or if the operation needs no key."""
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
     taken = [_GZIP] if CREDENTIAL in request else []
     if encoding not in {"identity", *taken}:
@@ -130,7 +130,7 @@ def is_gzip(request: web.Request) -> bool:
 
 
 async def inflate(request: web.Request) -> None:
-    """Replaces a body in gzip, which was read, by its content. Raises Problem if it is not gzip, and web's own if it is too large."""
+    """Replaces a gzip body, which was read, by its content. Raises Problem if it is not gzip; aiohttp's error if it is too large."""
     content = await asyncio.to_thread(_content, await request.read(), request.client_max_size)
     if len(content) > request.client_max_size:
         raise web.HTTPRequestEntityTooLarge(request.client_max_size)
@@ -138,7 +138,7 @@ async def inflate(request: web.Request) -> None:
 
 
 def _content(packed: bytes, most: int) -> bytes:
-    """At most one byte more than `most`."""
+    """Returns the content, cut at one byte more than `most`."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
             return file.read(most + 1)
@@ -152,7 +152,7 @@ def _broken_gzip() -> Problem:
 
 
 async def in_time(reading: Awaitable[Read], within_s: float) -> Read:
-    """What is read. Raises Problem where it does not come: whoever never ends a body would keep a connection, and what came of it, for ever."""
+    """Returns the result of `reading`. Raises Problem on time-out: a body without an end would hold its connection and memory forever."""
     try:
         async with asyncio.timeout(within_s):
             return await reading
@@ -161,14 +161,14 @@ async def in_time(reading: Awaitable[Read], within_s: float) -> Read:
 
 
 def wrong_content_type(*expected: str) -> Problem:
-    """The problem of a body that is of none of these media types."""
+    """Returns the problem for a body that has none of these media types."""
     return Problem("wrong-content-type", f"The body must be {' or '.join(expected)}, in UTF-8.", expected=expected)
 
 
 def check_json(raw: bytes) -> None:
-    """Raises Problem unless these bytes are one JSON text (RFC 8259) that means the same to every reader.
+    """Raises Problem unless these bytes are one JSON text (RFC 8259) that every parser reads in the same way.
 
-    A name given twice, and NaN or Infinity, are refused: readers differ about them. pydantic would let both pass.
+    It refuses duplicate names, NaN and Infinity, because parsers differ about them. pydantic would accept them.
     """
     if is_overfull(raw):
         raise _unreadable("This has too many members.")

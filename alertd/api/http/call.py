@@ -1,5 +1,5 @@
-"""What is known of a call besides its body: who makes it, its name, whether it was made before, and which version its caller saw. And
-how it is answered with server-sent events, for as long as its caller may see them.
+"""The context of a call besides its body: the caller, the request id, idempotency, and the version that the caller saw. Also answers with
+server-sent events, for as long as the caller has access.
 
 Answers name a version by `ETag`, requests by `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
 """
@@ -27,55 +27,55 @@ from alertd.store.engine.codec import Box
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something to be asked again while a call lasts. It does not hold the call, which holds it: what was sent goes with its answer."""
+    """A check that can be repeated during a call. It holds no reference to the call, so the request is freed with its answer."""
 
     ask: Callable[[web.Request], Awaitable[Credential]]
 
 
-#: The call's name in logs and answers.
+#: The request id, for logs and answers.
 REQUEST_ID = web.RequestKey("request_id", str)
 
-#: Who calls. Missing where an operation needs no key.
+#: The caller's credential. Missing if the operation needs no key.
 CREDENTIAL = web.RequestKey("credential", Credential)
 
-#: The id that what is made must get, decided before the first try. Missing without an Idempotency-Key.
+#: The id for the object that this call creates, chosen before the first attempt. Missing without an Idempotency-Key.
 PREPARED_ID = web.RequestKey("prepared_id", str)
 
-#: The same call was answered before: do nothing, read what PREPARED_ID names and answer from how it is now.
+#: Set if the same call was answered before: the handler does nothing, reads the object of PREPARED_ID and answers its current state.
 REPLAY = web.RequestKey("replay", bool)
 
-#: The event loop's time when the answer's first byte was due; missing until then.
+#: The event loop's time when the first byte of the answer was due; missing until then.
 STARTED = web.RequestKey("started", float)
 
-#: What the call tells for the audit. Missing where nobody writes it down.
+#: The facts of the call for the audit. Missing if the call is not audited.
 NOTED = web.RequestKey("noted", Noted)
 
-#: The service goes down: of the application, not of a call.
+#: Set on the application when the service shuts down.
 GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
 
-#: Who calls, as they are now; raises Problem where they might not do so any more. Each asking looks anew. Missing where an operation needs no key.
+#: Looks up the caller again; raises Problem if they no longer have access. Missing if the operation needs no key.
 MAY = web.RequestKey("may", Question)
 
-#: Nobody does anything by this call any more but watch: a session does not live on for it.
+#: Set once a call only watches: it does not prolong the session.
 WATCHES = web.RequestKey("watches", bool)
 
-#: What a submission is measured against, as it was when it was let in. Missing elsewhere.
+#: The organisation's rules for a submission, read when the call was admitted. Missing for other operations.
 STANCE = web.RequestKey("stance", OrganisationPolicy)
 
-#: When it was found out last who calls, by the event loop's clock. Missing where an operation needs no key.
+#: The event loop's time when the caller was last checked. Missing if the operation needs no key.
 ASKED = web.RequestKey("asked", float)
 
-#: What was found out about a caller holds for so long while something is done for them: longer than a call waits whose body comes at once,
-#: so that it costs that call nothing, and no longer than what was read of stops holds for what is sent.
+#: Seconds that a check of the caller stays valid during a call. Longer than a call with a prompt body takes, so that such a call is not
+#: checked twice; at most as long as the sender relies on a read of the stops.
 HOLDS_S = 0.5
 
-#: And so long for whoever only watches.
+#: The same for a caller who only watches a stream.
 RECHECK_S = 2.0
 
 
 async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
-    """Raises Problem where whoever calls may not do so any more: their key was revoked, stopped or has expired, their session is over, they are
-    no approver now. Asked as often as anybody likes, it is looked up every so often. Raises StoreUnavailableError.
+    """Raises Problem if the caller has lost access: the key was revoked or stopped or has expired, the session is over, or the role is
+    gone. Cheap to call often: it looks up the caller at most every `holds_s` seconds. Raises StoreUnavailableError.
     """
     now = asyncio.get_running_loop().time()
     if MAY in request and now - request[ASKED] >= holds_s:
@@ -84,7 +84,7 @@ async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
 
 
 async def end_streams(app: web.Application) -> None:
-    """The service goes down: whoever only watches is not waited for."""
+    """Marks the service as shutting down, so that streams end and do not delay it."""
     app[GOES_DOWN].set()
 
 
@@ -105,7 +105,7 @@ async def still_may(request: web.Request) -> bool:
 def note(
     request: web.Request, *, object_: str = "", record: AlertRecord | None = None, box: Box | None = None, **facts: Fact
 ) -> None:
-    """What the audit says of this call besides what its address names; `box` is the key of the record's case, where it is at hand."""
+    """Adds facts to the audit entry of this call, besides those in its path; `box` is the key of the record's case, if at hand."""
     noted = request.get(NOTED)
     if noted is not None:
         noted.object, noted.record, noted.box = object_ or noted.object, record or noted.record, box or noted.box
@@ -113,27 +113,27 @@ def note(
 
 
 def credential(request: web.Request) -> Credential:
-    """Who calls. Raises KeyError in an operation that needs no key."""
+    """Returns the caller's credential. Raises KeyError in an operation that needs no key."""
     return request[CREDENTIAL]
 
 
 def is_replay(request: web.Request) -> bool:
-    """Whether to answer from what there is and do nothing."""
+    """Returns whether the call is a repeat: the handler answers from the current state and does nothing."""
     return REPLAY in request and request[REPLAY]
 
 
-_NEVER = -1  # a version that nothing has
+_NEVER = -1  # matches no version
 
 
 class Conditions(BaseModel):
-    """The headers of a request that changes something."""
+    """The headers of a request that changes an object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     if_match: str | None = Field(None, alias="If-Match", description="ETag of the version you saw.", max_length=32)
 
     @property
     def version(self) -> int | None:
-        """The version that must still be there; None if any will do."""
+        """The version that the object must still have; None for any version."""
         if self.if_match in {None, "*"}:
             return None
         text = str(self.if_match).strip('"')
@@ -141,7 +141,7 @@ class Conditions(BaseModel):
 
 
 class NewOrSeen(Conditions):
-    """The headers of a request that may make what it names, too."""
+    """The headers of a request that changes or creates an object."""
 
     if_none_match: Literal["*"] | None = Field(
         None, alias="If-None-Match", description="Only if nothing has this name yet (RFC 9110, section 13.1.2)."
@@ -149,7 +149,7 @@ class NewOrSeen(Conditions):
 
 
 def etag(version: int) -> dict[str, str]:
-    """The header that names a version."""
+    """Returns the ETag header for a version."""
     return {"ETag": f'"{version}"'}
 
 
@@ -162,13 +162,13 @@ def services(request: web.Request) -> Container:
 
 
 def route_of(request: web.Request) -> str:
-    """The pattern of the path, such as /v1/alerts/{id}; "none" if nothing is there. A closed set, unlike paths."""
+    """Returns the pattern of the path, such as /v1/alerts/{id}; "none" without a route. Unlike paths, it is a closed set."""
     resource = request.match_info.route.resource
     return "none" if resource is None else resource.canonical
 
 
 EVENTS = "text/event-stream"
-#: A stream without a reader ends within a second, so a place may be free soon.
+#: Seconds for Retry-After: a stream without a reader ends within a second, so a place may be free soon.
 AGAIN_S = 5
 
 
@@ -176,13 +176,13 @@ class Streams:
     """Counts the open streams of each key in this process."""
 
     def __init__(self, most: int) -> None:
-        """`most`: open streams of one key; 0: no limit."""
+        """`most`: maximum of open streams for one key; 0: no limit."""
         self._most = most
         self._open = Counter[str]()
 
     @contextmanager
     def place(self, key_id: str) -> Iterator[None]:
-        """Counts one stream of a key while it is open. Raises Problem if the key has as many as it may."""
+        """Counts one stream of a key while it is open. Raises Problem if the key has reached its maximum."""
         if 0 < self._most <= self._open[key_id]:
             raise Problem(
                 "rate-limited", f"This key has {self._most} event streams open.", headers={"Retry-After": str(AGAIN_S)}

@@ -1,4 +1,4 @@
-"""The cookies of signing in: for this service's own pages alone, unreadable to their scripts, and believed from nowhere else."""
+"""The cookies of sign-in: for the console's own pages only, hidden from scripts, and refused from other sites."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from alertd.common.errors import Problem
 from alertd.service.access import Credential
 
 NAME = "alertd_session"
-#: Of a browser that was sent to the provider: that nobody else comes back in its place (RFC 6749, section 10.12).
+#: Cookie of a browser that was sent to the provider: binds the answer to that browser (RFC 6749, section 10.12).
 SENT = "alertd_sent"
 _SAFE = {"GET", "HEAD"}
-#: What is given to browsers. Whatever else comes back is nobody's: a cookie may hold bytes that are no text, and line breaks.
+#: Form of the secrets given to browsers. Other cookie values are ignored: they may contain line breaks or bytes that are not text.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def session_token(request: web.Request) -> str | None:
-    """The session's secret as the browser sent it. Raises Problem if another site made the browser send it."""
+    """Returns the session's secret from the cookie. Raises Problem if another site made the browser send it."""
     token = _sent_back(request, NAME)
     if token and not _is_own(request):
         raise Problem("not-allowed", "This session is for the console's own pages: another site asked.")
@@ -27,7 +27,7 @@ def session_token(request: web.Request) -> str | None:
 
 
 async def signed_in(request: web.Request) -> Credential | None:
-    """Whose session a call comes with; None without one. Raises Problem for one that is over, or that another site uses."""
+    """Returns the credential of the call's session; None without one. Raises Problem if the session is over or another site uses it."""
     token = session_token(request)
     if token is None:
         return None
@@ -38,44 +38,44 @@ async def signed_in(request: web.Request) -> Credential | None:
 
 
 async def known(request: web.Request) -> Credential | None:
-    """Whose session a call comes with, where nobody has to be signed in; None for one that is over, or not the caller's own."""
+    """Returns the credential of the call's session, for calls that need no sign-in; None if it is over or another site uses it."""
     token = _sent_back(request, NAME)
     return await services(request).sessions.recognise(token) if token and _is_own(request) else None
 
 
-#: What a refusal with 401 must have (RFC 9110, section 11.6.1).
+#: The header that a 401 must have (RFC 9110, section 11.6.1).
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alertd"'}
 
 
 def session_cookie(request: web.Request, token: str) -> dict[str, str]:
-    """The header that gives a browser its session: until it is closed, or the session over."""
+    """Returns the header that sets the session cookie. The browser drops it when it closes."""
     return {hdrs.SET_COOKIE: f"{_name(request)}={token}; {_attributes(request)}"}
 
 
 def expired_cookie(request: web.Request) -> dict[str, str]:
-    """The header that takes it away."""
+    """Returns the header that deletes the session cookie."""
     return {hdrs.SET_COOKIE: f"{_name(request)}=; Max-Age=0; {_attributes(request)}"}
 
 
 def sent_browser(request: web.Request) -> str | None:
-    """The secret that this browser was sent away with."""
+    """Returns the secret that this browser got before it was sent to the provider; None without it."""
     return _sent_back(request, SENT)
 
 
 def sent(request: web.Request, browser: str, life_s: int) -> dict[str, str]:
-    """The header that gives it that secret, for so long."""
+    """Returns the header that sets that secret for `life_s` seconds."""
     return {hdrs.SET_COOKIE: f"{_name(request, SENT)}={browser}; Max-Age={life_s}; {_attributes(request)}"}
 
 
 def require_own(request: web.Request) -> None:
-    """Raises Problem where another site asks: nobody is signed in as somebody else without seeing it."""
+    """Raises Problem if another site sent the request, so that no site can sign a person in as another user unnoticed."""
     if not _is_own(request):
         raise Problem("not-allowed", "Only the console's own pages sign in.")
 
 
 def _is_own(request: web.Request) -> bool:
-    """Whether the page that asks is of this very origin, as browsers tell: Fetch Metadata, before that the Origin of what is no
-    plain reading. What no browser sent is believed where it only reads, for nobody there could be deceived into it.
+    """Returns whether the request comes from a page of this origin, by Fetch Metadata, or in older browsers by Origin for writes. A
+    read without these headers is accepted: it is not from a browser, so no user can be tricked.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -87,13 +87,13 @@ def _is_own(request: web.Request) -> bool:
 
 
 def _sent_back(request: web.Request, name: str) -> str | None:
-    """The secret that this browser was given by that name."""
+    """Returns the secret in the cookie `name`; None without a valid one."""
     found = request.cookies.get(_name(request, name), "")
     return found if _SECRET.fullmatch(found) else None
 
 
 def _name(request: web.Request, name: str = NAME) -> str:
-    """Over TLS with the prefix by which browsers let no other host or page set it (RFC 6265bis, section 4.1.3)."""
+    """Returns the cookie's name; over TLS with the prefix that stops other hosts and paths from setting it (RFC 6265bis, section 4.1.3)."""
     return f"__Host-{name}" if services(request).passkeys.relying.secure else name
 
 

@@ -24,24 +24,24 @@ from alertd.common.ids import new_id
 from alertd.store.records.idempotency import CLAIM_MS, Requests
 
 HEADER = "Idempotency-Key"
-#: Of an answer to a request that was done before.
+#: Header of an answer to a request that was already done.
 REPLAYED = "Idempotent-Replayed"
 Note = Callable[[], Awaitable[None]]
-#: As long as a claim that was made before the slowest request is nobody else's.
+#: Seconds that an unsaved note is kept in memory. Shorter than a claim, so that no other request can hold the claim by then.
 OWED_S = CLAIM_MS / 1000 / 3
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII, of a length that others take too
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII; other services accept this length, too
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Nobody did this yet, or whoever tried failed: do it, under this id."""
+    """The request was not done yet, or its attempt failed: do it, with this id."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It was done, under this id and with this status."""
+    """The request was done, with this id and this status."""
 
     id: str
     status: int
@@ -72,7 +72,7 @@ class KeptKeys:
         self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
 
     async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
-        """Claims a key for a caller. A claim that is never finished ends by itself; the id outlives it."""
+        """Claims a key for a caller. An unfinished claim expires by itself; its id stays for the retry."""
         await self._make_up(caller, key)
         word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
         match word:
@@ -86,11 +86,11 @@ class KeptKeys:
                 return Mismatch()
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
+        """Stores the answer's status and the id for the key: the prepared id, or the id of an earlier alert that this request repeats."""
         await self._noted(caller, key, lambda: self._requests.finish(caller, key, made_id, status))
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        """It was not done. `forget` the key altogether, or keep its digest and id for the next try."""
+        """Releases a key because nothing was done. `forget` removes the key; otherwise its digest and id stay for the retry."""
         await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
 
     async def _noted(self, caller: str, key: str, note: Note) -> None:
@@ -144,7 +144,7 @@ class _Claim:
     key: str
 
     async def settle(self, made_id: str, status: int) -> None:
-        """Below 400 it was done. A refusal did nothing, so the key is free; after a failure the id stays for a retry."""
+        """Settles the claim by the status. Below 400 the request is done. A refusal frees the key; after a failure the id stays for a retry."""
         if status < 400:
             await self.store.finish(self.caller, self.key, made_id, status)
         else:
@@ -162,7 +162,7 @@ async def _first(request: web.Request, handler: Handler, claim: _Claim, explain:
 
 
 async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
-    """What was done stays done and is answered, even if the store cannot note it: the claim then ends by itself."""
+    """Settles the claim. If the store fails, the answer is sent all the same, and the claim expires by itself."""
     try:
         await claim.settle(request[PREPARED_ID], status)
     except Exception as error:  # noqa: BLE001  whatever the store raises
@@ -182,7 +182,7 @@ async def _again(request: web.Request, handler: Handler, prepared_id: str, statu
 
 
 async def _digest(request: web.Request) -> bytes:
-    """What makes a request the same: method, address with its query, and body."""
+    """Returns the digest that identifies a request: method, address with query, and body."""
     digest = hashlib.sha256(f"{request.method} {request.path_qs}\n".encode())
     digest.update(await request.read())
     return digest.digest()

@@ -1,7 +1,7 @@
-"""What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
+"""Middleware around every call: assigns a request id, recognises the caller, turns errors into problems, and measures time.
 
-From the outside in: `guarded` (name, problem, time), `admitted` (key, scope, the room on the disk), `with_body`, `idempotent`,
-`audited`, `still_let_in` (the caller once more), the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
+From the outside in: `guarded` (id, problem, time), `admitted` (key, scope, room on the disk), `with_body`, `idempotent`, `audited`,
+`still_let_in` (the caller again), the handler. A write refused for lack of room did not begin, so its Idempotency-Key is not claimed.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Noted
 #: The histogram of the seconds to an answer's first byte, for the pattern of the route, the method and the status.
 Timer = Callable[[str, str, str], Histogram]
 
-#: The credential of a token, or None.
+#: Looks up the credential of a token; None if unknown.
 Recognise = Callable[[str], Awaitable[Credential | None]]
 
-#: Counted for a caller who left before the end of the answer; never sent. The number is nginx's.
+#: Status in the metrics if the caller disconnected before the end of the answer; never sent. nginx uses the same number.
 CALLER_GONE = 499
-LONGEST = 200  # characters of what an address names: more is no id
+LONGEST = 200  # characters of a path variable; a longer one cannot be an id
 REQUEST_ID_HEADER = "X-Request-Id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # goes into logs: nothing that could break a line
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # safe in logs: no character that could break a line
 
-#: On every answer that does not set its own. Answers may hold what a case must forget, so nobody keeps them.
+#: Headers of every answer that does not set its own. Answers may hold data of a case that is purged later, so caches must not keep them.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -70,12 +70,12 @@ async def nothing_stopped(_who: Credential) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Who may call, and whether anybody may write."""
+    """Decides which callers may call, and whether writes are accepted."""
 
     recognise: Recognise
     #: The credential of a call's session, or None if it comes without one. Raises Problem for a session that is over.
     signed_in: Callable[[web.Request], Awaitable[Credential | None]] = nobody
-    #: Counts a call. Raises Problem for one too many.
+    #: Counts a call. Raises Problem if the caller exceeds the rate.
     meter: Callable[[Credential], Awaitable[None]] | None = None
     #: Raises Problem if a scope does not reach as far as the caller's organisation.
     check_scope: Callable[[Credential, str], None] = lambda _who, _scope: None
@@ -85,7 +85,7 @@ class Admission:
     takes_writes: Callable[[], bool] = lambda: True
 
     async def let_in(self, request: web.Request, operation: Operation, scope: str) -> Credential:
-        """Returns who calls. Raises Problem if they may not."""
+        """Returns the caller. Raises Problem if they may not call."""
         credential = None if hdrs.AUTHORIZATION in request.headers else await self.signed_in(request)
         credential = credential or await by_key(request, self.recognise)
         if not any(credential.may(one) for one in (scope, operation.or_scope) if one):
@@ -95,7 +95,7 @@ class Admission:
         return credential
 
     async def let_in_again(self, request: web.Request) -> Credential:
-        """Returns who calls, as they are now. Raises Problem if they would not be let in any more."""
+        """Returns the caller with their current rights. Raises Problem if they would no longer be admitted."""
         operation = request[OPERATION]
         now = await self.let_in(request, operation, operation.scope or "")
         if not operation.while_stopped:
@@ -114,7 +114,7 @@ def install(
     timer: Timer | None = None,
     body_s: float = BODY_S,
 ) -> None:
-    """Gives an application the operations and everything around them. Its other routes ask for no key.
+    """Adds the operations and their middleware to an application. Its other routes need no key.
 
     Raises ValueError if two operations have one id.
     """
@@ -133,11 +133,11 @@ def install(
 
 
 def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
-    """The outermost: nothing that is raised within leaves it but as a problem."""
+    """Returns the outermost middleware: it turns every exception into a problem."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A request that never waits is answered without a turn of the loop: one connection full of them would let nothing else run.
+        # A request without an await is answered without a turn of the loop: one connection full of them would block all others.
         await asyncio.sleep(0)
         given = request.headers.get(REQUEST_ID_HEADER, "")
         request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
@@ -154,7 +154,7 @@ def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
             if _has_left(request, error):
                 status = CALLER_GONE
                 error.__traceback__ = None  # as in `_refused`
-                raise ClientConnectionResetError from None  # nothing failed
+                raise ClientConnectionResetError from None  # the client left: no failure
             response = _refused(request, error, explain)
             status = response.status
         finally:
@@ -169,33 +169,33 @@ def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
 
 
 def _refused(request: web.Request, error: Exception, explain: Explain) -> web.StreamResponse:
-    """The answer to a call that failed. A function of its own: in the frame that caught the error the problem would be part of a cycle, which
-    keeps the request and its body until the next full collection.
+    """Returns the answer to a failed call. It is a separate function: in the frame that caught the error, the problem would form a
+    reference cycle, which keeps the request and its body until the next full collection.
     """
     problem = problem_of(error, explain)
     log_failure(error, problem, request)
-    # aiohttp keeps the error of a wrong path, and of a body that broke off, with the request. Its traceback would keep the request in turn,
-    # with its body, until the next full collection.
+    # aiohttp stores the error of a wrong path, or of an incomplete body, in the request. The traceback refers to the request in turn, so
+    # both and the body would stay in memory until the next full collection.
     error.__traceback__ = None
-    if STARTED in request:  # half an answer is out: all that is left is to break the connection
+    if STARTED in request:  # part of the answer is sent: the only signal left is to break the connection
         raise ConnectionResetError("a streamed answer failed") from None
     refusal = answer(problem, request[REQUEST_ID])
-    if isinstance(error, web.RequestPayloadError):  # nobody knows where the next request would begin
+    if isinstance(error, web.RequestPayloadError):  # the start of the next request is unknown
         refusal.force_close()
     return refusal
 
 
 def _has_left(request: web.Request, error: Exception) -> bool:
-    """Whether whoever asked has gone: while the answer was written, or before their own body was whole."""
+    """Returns whether the client disconnected: during the answer, or before its body was complete."""
     return isinstance(error, ClientConnectionResetError) or (
         isinstance(error, ConnectionResetError) and request.transport is None
     )
 
 
 def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middleware:
-    """Lets a call through if its operation needs no scope, or if its key or session has the scope and the right organisation and calls no more
-    often than it may. What stops harm is never too often. Refuses writes while the disk or the memory has no room for them, rather than
-    losing one. `operations` are by their routes' names.
+    """Returns the middleware that admits a call if its operation needs no scope, or if its key or session has the scope, the right
+    organisation and enough rate left. The rate never limits operations that stop harm. Refuses writes while the disk or memory is
+    nearly full, because a write could be lost. `operations` maps route names to operations.
     """
     question = Question(admission.let_in_again)
 
@@ -208,10 +208,10 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
         if operation.scope:
             request[ASKED] = asyncio.get_running_loop().time()
             request[CREDENTIAL] = credential = await admission.let_in(request, operation, operation.scope)
-            if hasattr(request.protocol, "had_key"):  # at the limit of connections, those of strangers go first
+            if hasattr(request.protocol, "had_key"):  # at the limit of connections, those without a key close first
                 request.protocol.had_key = True
             request[MAY] = question
-            # Asked once: a file may take longer to come than it is known for that it is they.
+            # Checked once, here: a large body may take longer than the step-up stays valid.
             if operation.step_up and not credential.fresh:
                 sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
                 raise Problem("not-allowed", sentence, step_up=True)
@@ -225,7 +225,7 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
 
 
 async def by_key(request: web.Request, recognise: Recognise) -> Credential:
-    """The credential of the request's key. Raises Problem (401) if it has none, or one that is not known."""
+    """Returns the credential of the request's key. Raises Problem (401) if it has none or an unknown one."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}
@@ -257,9 +257,11 @@ def with_body(within_s: float) -> Middleware:
             await in_time(request.read(), within_s)
         if not packed:
             return await handler(request)
-        if request.method == hdrs.METH_GET:  # a stream would hold its place for hours
+        if request.method == hdrs.METH_GET:  # a stream would hold its place among the gzip bodies for hours
             raise Problem("wrong-encoding", "A GET takes no packed body.", headers={"Accept-Encoding": "identity"})
-        async with inflated:  # until it is handled: small bodies could fill the memory
+        async with (
+            inflated
+        ):  # held until the end of the call, because many small bodies could inflate and fill the memory
             await inflate(request)
             return await handler(request)
 
@@ -267,8 +269,8 @@ def with_body(within_s: float) -> Middleware:
 
 
 def audited(recorder: Audit, explain: Explain) -> Middleware:
-    """An act is written down before it is done, and what came of it before anybody is told. Where the first cannot be written nothing is
-    done, but for what stops harm: that is done, and told as done only once it is written.
+    """Returns the middleware that writes an act to the audit before it is done, and its outcome before the answer. If the first entry cannot
+    be written, the act is not done. Exception: an act that stops harm is done, and answered with success only if the audit has it.
     """
 
     @web.middleware
@@ -300,7 +302,7 @@ def audited(recorder: Audit, explain: Explain) -> Middleware:
 
 
 async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, noted: Noted, number: int) -> None:
-    """What was not done is answered as it would be, even if that cannot be written: the act's own entry stands."""
+    """Writes the outcome. If that fails for a refused act, the refusal is answered all the same: the act's first entry exists."""
     try:
         await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
     except Exception as error:  # noqa: BLE001  whatever the store raises
@@ -309,9 +311,9 @@ async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, 
 
 
 def still_let_in(admission: Admission) -> Middleware:
-    """Refuses what a stopped key does not do any more, and whoever was let in when their call began and would not be now: a body may take two
-    minutes. Within the audit: what is tried with a key in the wrong hands is written down.
-    Some operations ask for what is stopped by a way of their own.
+    """Returns the middleware that refuses stopped keys, and callers who have lost access since the call began: a body may take two
+    minutes. It runs within the audit, so attempts with a stolen key are recorded. Some operations read the stops themselves
+    (`stop_check`).
     """
 
     @web.middleware
@@ -329,15 +331,15 @@ def still_let_in(admission: Admission) -> Middleware:
 
 
 async def prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """What is done right before the first byte of any answer, streamed ones and refusals too."""
+    """Sets the headers right before the first byte of any answer, including streams and refusals."""
     request[STARTED] = asyncio.get_running_loop().time()
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if response.content_type == EVENTS:
-        response.headers["X-Accel-Buffering"] = "no"  # nginx would wait until there are some kilobytes of it
+        response.headers["X-Accel-Buffering"] = "no"  # nginx would buffer some kilobytes before it forwards them
     operation = request.get(OPERATION)
     if operation is not None and operation.any_origin:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
-    response.headers[hdrs.SERVER] = "alertd"  # without versions
+    response.headers[hdrs.SERVER] = "alertd"  # without version numbers
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]

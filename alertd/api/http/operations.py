@@ -1,7 +1,7 @@
-"""The API's operations, each written at its handler. Routes, checks and the OpenAPI document are all made from them.
+"""The API's operations, each declared at its handler. Routes, checks and the OpenAPI document are generated from them.
 
-A route checks and types the handler's arguments. It answers all faults of a request at once: those of the query, the headers and the body
-together. A path whose variables are not of their form is not found.
+A route validates the handler's arguments and reports all faults of a request at once: those of the query, the headers and the
+body. If a path variable does not have its form, the answer is 404.
 """
 
 from __future__ import annotations
@@ -27,34 +27,32 @@ Coroutine = TypeVar("Coroutine", bound=Callable[..., Awaitable[Any]])
 Facts = ParamSpec("Facts")
 
 NDJSON = "application/x-ndjson"
-ANY = "*/*"  # a body that nobody reads
+ANY = "*/*"  # a body that the handler ignores
 
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[Body]):
-    """An answer with more to it than its body."""
+    """An answer with a status, headers or more members in addition to its body."""
 
     body: Body
-    status: int | None = None  # the operation's own, if None
+    status: int | None = None  # None: the operation's status
     headers: Mapping[str, str] = field(default_factory=dict)
-    made: bytes = b""  # a JSON object of the rest of its members, where they were written before, for others
+    made: bytes = b""  # a JSON object with further members, if another call has serialised them already
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What the audit calls an operation."""
+    """An operation's name and properties for the audit."""
 
     name: str
-    of_person: bool = False  # what the path names may be a person: it is hashed
-    stops_harm: bool = False  # done even while it cannot be written down, and then answered with a failure
-    once: bool = (
-        False  # sent again under its Idempotency-Key it only tells what there is, so that it is not written down again
-    )
+    of_person: bool = False  # the path may identify a person: the audit stores a hash
+    stops_harm: bool = False  # done even if the audit cannot be written; the answer is then a failure
+    once: bool = False  # a repeat under its Idempotency-Key only reads, so it is not audited again
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # each equals itself alone, so that it can be a key
+@dataclass(frozen=True, slots=True, eq=False)  # compares by identity, so that it can be a dictionary key
 class Operation:
-    """A method on a path, and the coroutine that does it.
+    """A method on a path, and the coroutine that handles it.
 
     The handler's signature is the contract: `request` first; then, as keywords, the path's variables by their names,
     `query` and `headers` (models; their aliases are the names on the wire) and `body` (anything pydantic knows). It
@@ -65,57 +63,61 @@ class Operation:
     handler: Callable[..., Awaitable[Any]]
     group: str  # the heading in the documentation
     method: str
-    path: str  # with {variables}, as aiohttp has them
+    path: str  # with {variables} in aiohttp's syntax
     summary: str
-    scope: str | None  # None: no key is asked for
+    scope: str | None  # None: needs no key
     _: KW_ONLY
-    or_scope: str | None = None  # another that serves as well
+    or_scope: str | None = None  # an alternative scope
     status: int = 200
-    also: tuple[int, ...] = ()  # other statuses with the same answer, or with none
+    also: tuple[int, ...] = ()  # further statuses with the same body, or with none
     tells: tuple[str, ...] = ()  # headers of its answers: names in `openapi.HEADERS`
     problems: tuple[str, ...] = ()  # slugs, besides those that `docs.refusals` adds to every operation of its form
-    takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
+    takes: tuple[str, ...] = (JSON,)  # the body's media types; a body other than JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
-    reads: Mapping[str, Any] = field(default_factory=dict)  # bodies that the handler reads itself: what each type holds
+    reads: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the schema of each media type that the handler reads itself
     writes_out: Mapping[str, Any] = field(
         default_factory=dict
-    )  # and answers: of a stream, what each line or event holds
+    )  # and of what it answers: for a stream, the schema of a line or event
     act: Act | None = None  # written into the audit, before and after
     streams: bool = (
-        False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
+        False  # the handler reads the body in pieces, unbounded; a repeat is done again, regardless of Idempotency-Key
     )
-    any_origin: bool = False  # programs on anybody's pages may read its answers, refusals too: the path is the secret
-    step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
-    essential: bool = False  # goes on when the disk or the memory is nearly full, as each act that stops harm does: it only reads, or says what is true
+    any_origin: bool = False  # pages of any origin may read its answers, refusals too: the path is the secret
+    step_up: bool = False  # in a session, needs a proof of the operator's identity within the last minutes
+    essential: bool = (
+        False  # runs when the disk or memory is nearly full, as acts that stop harm do: it only reads or reports facts
+    )
 
-    of_caller: bool = False  # says who calls, and nothing else: a stopped key may read it
+    of_caller: bool = False  # returns facts about the caller only; a stopped key may read them
 
     stop_check: Callable[[web.Request], Awaitable[None]] | None = (
-        None  # in place of the one of all: refuses a key that is stopped, and keeps what it read with that for the handler
+        None  # replaces the default check: refuses a stopped key, and keeps what it read for the handler
     )
 
     @property
     def id(self) -> str:
-        """The operationId, and the name of the route: the handler's name."""
+        """The operationId and the name of the route: the handler's name."""
         return self.handler.__name__
 
     @property
     def writes(self) -> bool:
-        """Whether it needs room on the disk."""
+        """Whether the operation needs room on the disk."""
         stops_harm = self.act is not None and self.act.stops_harm
         return self.method != "GET" and not (self.essential or stops_harm)
 
     @property
     def while_stopped(self) -> bool:
-        """Whether a stopped key may call it: what stops harm, and who it is. A stopped key reads nothing else, because it may be in the wrong
-        hands. Nor does it remove keys and operators, for which a session steps up: it could remove everyone who keeps it stopped.
+        """Whether a stopped key may call it: operations that stop harm, or that return the caller. A stopped key reads nothing else, because
+        it may be stolen. It also cannot remove keys and operators (sessions need a step-up for that), because it could remove everyone who can keep it stopped.
         """
         return self.of_caller or (self.act is not None and self.act.stops_harm and not self.step_up)
 
     @property
     def takes_key(self) -> bool:
-        """Whether an Idempotency-Key is honoured. A stream is not known before it is over, so it needs none: every line
-        of it is such that the second time changes nothing.
+        """Whether it honours an Idempotency-Key. A stream's content is unknown until its end, so it takes none: each of its lines has the
+        same effect when repeated.
         """
         return self.method == "POST" and self.scope is not None and not self.streams
 
@@ -124,14 +126,14 @@ class Operation:
         return self.takes == (JSON,) and not self.streams
 
 
-#: The operation of a call. Missing where its address is of none.
+#: The operation of a call. Missing if no route matched.
 OPERATION = web.RequestKey("operation", Operation)
 
 
 def _adds(
     make: Callable[Concatenate[Callable[..., Awaitable[Any]], str, Facts], Operation],
 ) -> Callable[Concatenate[Operations, Facts], Callable[[Coroutine], Coroutine]]:
-    """Returns the method `Operations.add`. It takes the facts that `make` takes after the handler and the group, and has their types."""
+    """Returns the method `Operations.add`. It takes the parameters of `make` after the handler and the group, with their types."""
 
     def add(table: Operations, /, *args: Facts.args, **facts: Facts.kwargs) -> Callable[[Coroutine], Coroutine]:
         def added(handler: Coroutine) -> Coroutine:
@@ -156,7 +158,7 @@ class Operations(list[Operation]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a handler takes and gives, read from its annotations once."""
+    """A handler's parameters and result, read once from its annotations."""
 
     path: Mapping[str, Any]
     query: Any = None
@@ -164,11 +166,11 @@ class Signature:
     body: Any = None
     body_required: bool = True
     gives: Any = None
-    writes: bool = False  # it makes responses itself
+    writes: bool = False  # it may return its own response
 
 
 def signature_of(operation: Operation) -> Signature:
-    """Reads the annotations. Raises TypeError if they and the path do not fit together."""
+    """Reads a handler's annotations. Raises TypeError if they do not match the path."""
     hints = get_type_hints(operation.handler, include_extras=True)
     parameters = inspect.signature(operation.handler).parameters
     variables = re.findall(r"\{(\w+)", operation.path)
@@ -188,12 +190,12 @@ def signature_of(operation: Operation) -> Signature:
 
 
 def names_of(model: type[BaseModel]) -> dict[str, str]:
-    """The fields of a model by their names on the wire."""
+    """Returns the fields of a model by their names on the wire."""
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def _gives(annotation: Any) -> Any:
-    """The model of the answer's body; None for no body, and for an answer the handler makes itself."""
+    """Returns the model of the answer's body; None without a body, or if the handler makes its own response."""
     choices = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
     models = [each for each in choices if each is not type(None) and not _is_response(each)]
     if len(models) > 1:
@@ -211,7 +213,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def routes_of(operations: Iterable[Operation]) -> list[web.RouteDef]:
-    """The routes, each named by its operation. Raises TypeError for a handler that does not fit its path."""
+    """Returns the routes, each with its operation's name. Raises TypeError for a handler that does not match its path."""
     return [web.RouteDef(each.method, each.path, _endpoint_of(each).handle, {"name": each.id}) for each in operations]
 
 
@@ -221,7 +223,7 @@ def _endpoint_of(operation: Operation) -> _Endpoint:
 
 
 class _Endpoint:
-    """One operation: reads a request, calls the handler, writes its answer."""
+    """Handles one operation: reads a request, calls the handler, writes its answer."""
 
     def __init__(self, operation: Operation) -> None:
         signature = signature_of(operation)
@@ -244,7 +246,7 @@ class _Endpoint:
         if self._gives is None or reply.body is None:
             return web.Response(status=reply.status or 204, headers=reply.headers)
         body = self._gives.dump_json(reply.body, by_alias=True)
-        if reply.made:  # one JSON object has the members of both, neither of them empty
+        if reply.made:  # joins two JSON objects, neither of them empty
             body = body[:-1] + b"," + reply.made[1:]
         return web.Response(
             body=body,
@@ -254,7 +256,7 @@ class _Endpoint:
         )
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
-        """The handler's keyword arguments. Raises Problem with every fault there is."""
+        """Returns the handler's keyword arguments. Raises Problem with all faults."""
         try:
             arguments = {name: kind.validate_strings(request.match_info[name]) for name, kind in self._path.items()}
         except ValidationError:
@@ -290,7 +292,7 @@ class _Endpoint:
 
 
 def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
-    """The parameters of a query that are given twice, or that the model does not have."""
+    """Returns faults for query parameters that occur twice or that the model does not have."""
     faults = [Fault("", "This may be given once.", name) for name in query if len(query.getall(name)) > 1][:1]
     for name in query:
         if name not in known:
@@ -303,7 +305,7 @@ def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
 def _parameters(
     model: type[BaseModel], known: Sequence[str], texts: Mapping[str, str], faults: list[Fault]
 ) -> BaseModel | None:
-    """A model of parameters, or None, with its faults added."""
+    """Returns a model of parameters; None if it has faults, which are added to `faults`."""
     try:
         return model.model_validate_strings({name: texts[name] for name in known if name in texts})
     except ValidationError as error:

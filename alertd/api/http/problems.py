@@ -1,4 +1,4 @@
-"""From what was raised to an answer: application/problem+json (RFC 9457), with every fault and never a traceback."""
+"""Turns exceptions into answers: application/problem+json (RFC 9457), with all faults and never a traceback."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from alertd.common.logs import places_of
 
 CONTENT_TYPE = "application/problem+json"
 
-#: What an exception of a library means, or None: given by whoever knows the libraries (the store's, for one).
+#: Returns the problem for a library's exception, or None. The caller that knows the libraries (such as the store's) provides it.
 Explain = Callable[[Exception], Problem | None]
 
-#: aiohttp's own refusals: slug and sentence. Any other of its errors is an invalid request.
+#: aiohttp's own errors: slug and sentence. Its other errors become an invalid request.
 _OF_AIOHTTP = {
     404: ("not-found", "There is nothing at this address."),
     405: ("wrong-method", "This address does not know the method."),
@@ -29,12 +29,12 @@ _OF_AIOHTTP = {
 
 
 def no_room() -> Problem:
-    """Rather than losing something."""
+    """Returns the problem for a write that is refused because the disk or memory is nearly full."""
     return Problem("store-unavailable", "The store's disk or memory is nearly full.", headers={"Retry-After": "30"})
 
 
 def problem_of(error: Exception, explain: Explain) -> Problem:
-    """What to answer for an exception. One that nobody foresaw becomes `internal-error` and tells nothing."""
+    """Returns the problem for an exception. An unexpected one becomes `internal-error` without details."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, web.HTTPException):
@@ -46,7 +46,7 @@ def problem_of(error: Exception, explain: Explain) -> Problem:
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:
-    """The problem as a response."""
+    """Returns the problem as a response."""
     members: dict[str, Any] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.type.title,
@@ -62,9 +62,9 @@ def answer(problem: Problem, request_id: str) -> web.Response:
 
 
 def log_failure(error: Exception, problem: Problem, request: web.Request) -> None:
-    """Tells the log of a failure of our own (5xx), by the request's id and route: never its body or its exact address.
+    """Logs a failure of the server (5xx) with the request's id and route, never its body or exact address.
 
-    Only the exception's class and the places it passed are told, for its text may hold what was sent.
+    It logs only the exception's class and code locations, because its text may contain data of the request.
     """
     if problem.status >= 500:
         structlog.get_logger().error(

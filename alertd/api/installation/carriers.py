@@ -1,4 +1,4 @@
-"""Carriers over HTTP: which there are, and one message to see that one works."""
+"""HTTP operations on carriers: list them with their state, and send one test message."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CauseReply(BaseModel):
 
     @classmethod
     def of(cls, cause: Cause | None) -> Self | None:
-        """The reply for a cause, None where there is none."""
+        """Returns the reply for a cause; None without a cause."""
         if cause is None:
             return None
         return cls(
@@ -55,12 +55,12 @@ class CarrierReply(BaseModel):
     name: str
     channel: str
     rate: float | None = Field(description="Permits a second.")
-    weight: float = Field(description="Its share of the channel; 0 stands by for the others.")
+    weight: float = Field(description="Its share of the channel; 0: only a fallback for the others.")
     ramp_s: float = Field(description="After an idle spell the rate grows for so long.")
     application_server_key: str | None = Field(
         None, description="Of web push: the public key that pages subscribe browsers with, in base64url."
     )
-    breaker_open: bool = Field(description="It failed again and again, and rests until it takes messages again.")
+    breaker_open: bool = Field(description="It failed repeatedly; alertd pauses it until it accepts messages again.")
     at_work: bool = Field(
         description="A worker sends by its channel. Where none does, what is queued waits until one is started."
     )
@@ -79,7 +79,7 @@ class CarrierList(BaseModel):
 
 
 class CarrierTestRequest(BaseModel):
-    """Where a test goes."""
+    """The address that a test goes to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     to: str = Field(
@@ -130,8 +130,8 @@ async def list_carriers(request: web.Request) -> CarrierList:
     act=Act("carrier.test", once=True),
 )  # fmt: skip
 async def test_carrier(request: web.Request, *, name: CarrierName, body: CarrierTestRequest) -> CarrierTestReply:
-    """Sends one message that says in fixed words that it is a test, to an address of your own, by this carrier and no other; answers when
-    the carrier has, within 40 seconds. A failure names its cause and the settings to check. Needs the organisation that runs the service; a few times a minute. The audit keeps the act and no address.
+    """Sends one test message with a fixed text, to an address of your own, through this carrier only. Answers after the carrier has, within
+    40 seconds. A failure names its cause and the settings to check. Only for the organisation that runs the service; limited to a few a minute. The audit records the act without the address.
     """
     s, who = services(request), credential(request)
     carrier = s.carrier_tests.carrier(name, who)

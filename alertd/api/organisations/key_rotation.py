@@ -1,4 +1,4 @@
-"""The rotation of the master key over HTTP: started, and how it stands."""
+"""HTTP operations on the rotation of the master key: start it, and show its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys over HTTP: whose there are, what each may, and new secrets for old ones."""
+"""HTTP operations on API keys: list, create, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from alertd.service.access import (
 from alertd.service.container import Container
 
 KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
-#: More than any client needs; a key without a rate has no limit at all.
+#: Maximum rate of a key: more than any client needs. A key without a rate has the default limit.
 MOST_PER_MIN = 100_000
 
 

@@ -1,4 +1,4 @@
-"""Operators over HTTP: who may sign in to the console, with what roles."""
+"""HTTP operations on operators: the people who may sign in to the console, with their roles."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OperatorList(BaseModel):
 
 
 class NewOperator(Document):
-    """Somebody who may sign in."""
+    """A person who may sign in."""
 
     subject: Subject
     name: Name
@@ -61,7 +61,7 @@ class NewOperator(Document):
 
 
 class OperatorChange(Document):
-    """What is not given stays as it is."""
+    """A change of an operator; omitted members stay unchanged."""
 
     name: Name | None = None
     roles: Roles | None = None
@@ -69,7 +69,7 @@ class OperatorChange(Document):
 
 
 class Invitation(Document):
-    """For a passkey or an identity more, or in place of all."""
+    """An invitation to register a further passkey or identity, or to replace all."""
 
     replace: bool = Field(False, description="The passkeys and identities they have count no more, from now on.")
 
