@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how every refusal is told."""
+"""The command line: the table of commands, and the output of every refusal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alertd.commands.base.output import remark, tell
 from alertd.common.errors import ConfigError
 from alertd.common.logs import places_of
 
-#: What is loaded to start is no garbage: collecting it every 700 objects is a fifth of the time that starting takes.
+#: Objects created at start-up live on: collecting garbage every 700 objects takes a fifth of the start-up time.
 COLLECTED_AT = (50_000, 10, 10)
 
 
@@ -93,7 +93,8 @@ def _common(
     config_file: ConfigOption = None,
     url: UrlOption = None,
     key: Annotated[
-        str | None, typer.Option(envvar="ALERTD_KEY", hidden=True)  # others see a command line; so the environment
+        str | None,
+        typer.Option(envvar="ALERTD_KEY", hidden=True),  # the process list shows a command line, so use the environment
     ] = None,
     key_file: KeyFileOption = None,
     version: Annotated[  # noqa: ARG001  its callback acts
@@ -106,7 +107,7 @@ def _common(
 
 
 def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
-    """False for what stands in the environment."""
+    """Returns whether the option is on the command line; False if it is from the environment."""
     source = ctx.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -116,7 +117,9 @@ def main() -> None:
     gc.set_threshold(*COLLECTED_AT)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows few letters is told all the others
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal with a small character set still shows the other characters
     try:
         app()
     except (RefusedError, ConfigError) as error:

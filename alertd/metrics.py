@@ -1,7 +1,7 @@
-"""Every metric in one table: base units, closed label sets, each series there from the start. Never an id or an address.
+"""All metrics in one table: base units, closed label sets, and every series present from the start. Never contains an id or an address.
 
-A process has its own `Metrics`; `alertd serve` shows those of all its processes as one. What comes from the store and is
-true for the whole fleet (the identity of references among it) is made at each scrape of `/metrics/fleet` instead.
+Each process has its own `Metrics`; `alertd serve` merges those of all its processes. Metrics of the whole fleet come from the
+store (including the identity of references). They are computed at each scrape of `/metrics/fleet`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
-        # A `_created` twin of every series says when the process began, and nothing else.
+        # A `_created` twin of every series would only repeat the start time of the process.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         carrier = "channel carrier"
@@ -124,7 +124,7 @@ class Metrics:
 
 
 class _Merged(Collector):
-    """The series of several processes as one: what counts is added up, what is a setting is the same everywhere."""
+    """Merges the series of several processes: counts are added; settings are equal in all processes."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families: dict[str, Metric] = {}
@@ -151,8 +151,8 @@ class _Merged(Collector):
 
 
 def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
-    """The text formats of several processes as one, with what this one shows. That is not written to be read again: an API has a series for
-    each answer to each kind of call, and that took most of a second.
+    """Returns the text formats of several processes as one, with the series of `own`. `own` is not serialised and parsed again: an API has a
+    series for each status of each route, which took most of a second.
     """
     read = chain.from_iterable(text_string_to_metric_families(text.decode()) for text in texts)
     registry = CollectorRegistry()
@@ -161,8 +161,8 @@ def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
 
 
 class Succession:
-    """The series of processes that take each other's place. What counts goes on from where the one before was last seen, and stands
-    while none answers: of a counter that falls, Prometheus takes all that is left for new.
+    """Joins the series of successive processes. Counters continue from the last value of the previous process, and stand still while
+    no process answers. Prometheus reads a lower counter as a reset, and would count its value again.
     """
 
     def __init__(self) -> None:
@@ -170,14 +170,14 @@ class Succession:
         self._before = self._last = b""
 
     def take(self, process: str, text: bytes) -> None:
-        """What the process of the moment shows."""
+        """Takes the series of the current process."""
         if process != self._process:
             self._before, self._process = merged_text([self._before, self._last]), process
         self._last = text
 
     @property
     def texts(self) -> tuple[bytes, bytes]:
-        """Their text formats, to be merged with others."""
+        """Returns the text formats, to be merged with others."""
         return self._before, self._last
 
 
@@ -199,11 +199,11 @@ class FleetText:
     """The fleet's series in Prometheus' text format."""
 
     work: bytes  # of what is being sent
-    counts: bytes  # how many subscribers there are, and alerts by state: for readers with a key
+    counts: bytes  # subscribers, and alerts by state: only for readers with a key
 
     @property
     def whole(self) -> bytes:
-        """All of them."""
+        """Returns both."""
         return self.work + self.counts
 
 
@@ -222,9 +222,9 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     takedowns_open: int,
     takedowns_refused: int,
 ) -> FleetText:
-    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
-    these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `carriers` by name,
-    `at_work` by channel whether a worker sends by it, `seals` how often each of the current keys sealed.
+    """Returns the fleet's series, computed from the store's data. `counts`: references of all live alerts by channel and state. `queues`:
+    by channel and loudness, the queued references and the seconds since the oldest of their alerts started. `carriers`: by name. `at_work`:
+    by channel, whether a worker sends. `seals`: how often each current key has sealed a value.
     """
     r, counting = CollectorRegistry(), CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)

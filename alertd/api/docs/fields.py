@@ -1,4 +1,4 @@
-"""What a JSON Schema says, as rows for people: names, kinds, limits, and what lies within; and a smallest example of it."""
+"""Turns JSON Schemas into rows for readers (names, kinds, limits, nested members), and into a minimal example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-#: A document deeper than this is shown by name only: nobody opens more.
+#: Maximum depth of rows; deeper schemas are shown by name only.
 MAX_DEPTH = 8
 
 #: Least, most, and of what.
@@ -69,7 +69,7 @@ class Reader:
         )
 
     def kind(self, schema: Schema) -> str:
-        """What it is, in a few words."""
+        """Returns a short description of the type."""
         whole = self.resolved(schema)
         choices = _choices(whole)
         if choices:
@@ -130,7 +130,7 @@ class Reader:
         )
 
     def _form(self, whole: Schema, choice: Schema) -> str:
-        """What sets an alternative apart: the member that tells it, or its title."""
+        """Returns the label of an alternative: its distinguishing member, or its title."""
         teller = whole.get("discriminator", {})
         for value, reference in teller.get("mapping", {}).items():
             if reference == choice.get("$ref"):

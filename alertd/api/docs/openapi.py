@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the same table and the same annotations that check the requests.
 
-What an operation is asked and answers is shown by an example each, recorded in `examples.json` from calls that were made.
+Each request and answer has an example in `examples.json`, recorded from real calls.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Schemas:
 
 
 class _Shown:
-    """What an operation is asked and answers, as content by media type."""
+    """Builds the requests and answers of operations, as content by media type."""
 
     def __init__(self, schemas: _Schemas, examples: Schema) -> None:
         self.schemas = schemas
@@ -157,7 +157,7 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
 
 
 def describe(components: dict[str, Schema]) -> None:
-    """Adds the descriptions of the table to the fields of the models that the document has. Raises KeyError for a field that does not exist."""
+    """Adds the descriptions of the table to the fields of the document's models. Raises KeyError for an unknown field."""
     for names, fields in descriptions()["fields"].items():
         for name in components.keys() & set(names.split()):
             for field, text in fields.items():
@@ -168,7 +168,7 @@ def describe(components: dict[str, Schema]) -> None:
 
 
 def _name_members(schema: Any) -> None:
-    """Says in place that every member of a map by name has a name of the form: pydantic says it of those that have it."""
+    """States the form of each member's name in maps that pydantic describes by `patternProperties`."""
     if isinstance(schema, list):
         for each in schema:
             _name_members(each)

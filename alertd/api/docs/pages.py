@@ -65,7 +65,7 @@ def docs_page(document: Schema) -> str:
 
 
 def problem_page(slug: str) -> str:
-    """What one problem type means. Raises KeyError for one that is not in the catalogue."""
+    """Returns the page of a problem type. Raises KeyError for one that is not in the catalogue."""
     return _templates().get_template("problem.html").render(slug=slug, problem=CATALOGUE[slug])
 
 

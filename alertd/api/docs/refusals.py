@@ -61,7 +61,7 @@ def problem_responses() -> Schema:
 
 
 def problem_examples() -> Schema:
-    """What each of them looks like."""
+    """Returns an example of each problem of the catalogue."""
     return {slug: _example(kind.status, slug) for slug, kind in CATALOGUE.items()}
 
 
@@ -121,7 +121,7 @@ _MEMBERS: dict[str, Schema] = {
 
 
 def problem_schema() -> Schema:
-    """What all of them have (RFC 9457), and what some have besides."""
+    """Returns the schema of all problems (RFC 9457), with the members that only some have."""
     text = {"type": "string"}
     estimate = {"anyOf": [{"type": "integer"}, {"type": "string", "enum": ["<100"]}]}
     fault = {

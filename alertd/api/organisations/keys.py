@@ -126,7 +126,7 @@ OPERATIONS = Operations("Access")
 
 @OPERATIONS.add("GET", "/v1/me", "Who am I", "alerts:read", of_caller=True)
 async def show_me(request: web.Request) -> MeReply:
-    """Whose key this is, or whose session."""
+    """Returns the caller: the person and organisation of this key or session."""
     who = credential(request)
     s = services(request)
     name = (await s.operators.get(who.org, who.key_id)).name if who.signed_in else None
@@ -145,9 +145,9 @@ async def list_keys(request: web.Request) -> KeyList:
     problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("key.make"),
 )  # fmt: skip
 async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
-    """A new key for one person. Nobody can give what they do not have, and only `admin` gives a key to somebody else. Whoever
-    made a key cannot approve what it submits, nor can it approve what they submit. A key with `delegate` may name others as authors of
-    what it submits, for the people of a case system; it never approves.
+    """Creates a key for one person. You cannot grant rights that you lack, and only `admin` may create a key for another person. The
+    person who made a key cannot approve its submissions, and the key cannot approve theirs. A key with `delegate` may name other people as
+    authors of its submissions (for the users of a case system); it can never approve.
     """
     s, who = services(request), credential(request)
     _refuse_replay(request)
@@ -170,8 +170,8 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     act=Act("key.rotate"),
 )  # fmt: skip
 async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN_THE_HOUR) -> KeyMade:
-    """A new secret for a key, everything else as it was. The old secret is good for `overlap_s` more, so that its users can change over.
-    Whoever rotates a key of somebody else has had it in hand, as if they had made it.
+    """Replaces a key's secret and keeps everything else. The old secret stays valid for `overlap_s` seconds, so that its users can switch. A person
+    who rotates another person's key counts as one of its makers, because they have seen its secret.
     """
     s, who = services(request), credential(request)
     _refuse_replay(request)
@@ -185,12 +185,12 @@ async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN
     act=Act("key.revoke", stops_harm=True),
 )  # fmt: skip
 async def revoke_key(request: web.Request, *, id: KeyId) -> None:
-    """The key is known no more, from the next call on. Anybody revokes their own; another's, whoever could make one like it."""
+    """Revokes a key, from the next call on. A person may revoke their own keys, and any key that they could create."""
     await services(request).access.revoke(id, credential(request))
 
 
 async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
-    """Whose the key will be. Raises Problem."""
+    """Returns the organisation of the new key. Raises Problem."""
     if body.organisation in {None, who.org}:
         return who.org
     if not (s.organisations.is_host(who) and who.may("admin")):

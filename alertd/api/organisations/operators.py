@@ -93,9 +93,9 @@ async def list_operators(request: web.Request) -> OperatorList:
     act=Act("operator.add"),
 )  # fmt: skip
 async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
-    """Somebody more may sign in: first with the one-time code in the answer, which registers a passkey or who they are at the sign-in
-    provider, then with that. Whoever makes a code may have used it: so they cannot approve what is submitted with that passkey
-    or identity, nor it what they submit.
+    """Adds an operator. The one-time code in the answer registers a passkey or their identity at the sign-in provider, with which they sign in
+    later. The person who makes a code could have used it. So they cannot approve alerts submitted with that passkey or identity, and the
+    operator cannot approve theirs.
     """
     _no_replay(request)
     made = await services(request).operators.add(
@@ -110,7 +110,7 @@ async def create_operator(request: web.Request, *, body: NewOperator) -> Operato
     essential=True, act=Act("operator.change"),
 )  # fmt: skip
 async def change_operator(request: web.Request, *, id: OperatorId, body: OperatorChange) -> OperatorReply:
-    """Another name, other roles, from the next call on. Whoever is disabled is signed out everywhere at once."""
+    """Changes an operator's name or roles, from the next call on. A disabled operator is signed out everywhere at once."""
     s, who = services(request), credential(request)
     changed = await s.operators.change(
         id, who, name=body.name, disabled=body.disabled,
@@ -125,8 +125,8 @@ async def change_operator(request: web.Request, *, id: OperatorId, body: Operato
     step_up=True, act=Act("operator.invite"),
 )  # fmt: skip
 async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
-    """A one-time code, in place of the one before, for a passkey or an identity more; or, where one was lost, in place of
-    all they have.
+    """Creates a one-time code, which replaces the previous one. It registers a further passkey or identity or, if one was lost,
+    replaces all of them.
     """
     _no_replay(request)
     made = await services(request).operators.invite(id, credential(request), replace=body.replace)
@@ -139,7 +139,7 @@ async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitat
     step_up=True, act=Act("operator.remove", stops_harm=True),
 )  # fmt: skip
 async def remove_operator(request: web.Request, *, id: OperatorId) -> None:
-    """They are signed out everywhere and are nobody here. What they did stays in the audit."""
+    """Removes an operator, and signs them out everywhere. Their acts stay in the audit."""
     await services(request).operators.remove(id, credential(request))
 
 

@@ -1,4 +1,4 @@
-"""Organisations over HTTP: who alerts here, and where each may."""
+"""HTTP operations on organisations: their jurisdictions, settings and own texts."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ OPERATIONS, TEXTS = Operations("Access"), Operations("Messages")
 
 @OPERATIONS.add("GET", _ALL, "List organisations", "alerts:read")
 async def list_organisations(request: web.Request) -> OrganisationList:
-    """All there are: your own whole, the others by their names."""
+    """Returns all organisations: your own in full, the others by name."""
     found = await services(request).organisations.list()
     return OrganisationList(organisations=[_reply(request, known) for known in found])
 
 
 @OPERATIONS.add("GET", _ONE, "Show an organisation", "alerts:read", tells=("ETag",))
 async def show_organisation(request: web.Request, *, id: OrganisationId) -> Reply[OrganisationReply]:
-    """One organisation. Its ETag, sent as If-Match with a change, keeps you from overwriting what you have not seen."""
+    """Returns one organisation. Send its ETag as If-Match with a change, so that you do not overwrite a change that you have not seen."""
     s = services(request)
     if id != credential(request).org and not await s.organisations.exists(id):
         raise Problem("not-found", "There is no such organisation.")
@@ -68,9 +68,9 @@ async def show_organisation(request: web.Request, *, id: OrganisationId) -> Repl
 async def put_organisation(
     request: web.Request, *, id: OrganisationId, headers: NewOrSeen, body: Organisation
 ) -> Reply[OrganisationReply]:
-    """Writes an organisation, whole. Administrators of the service's own organisation make others, and grant each its `jurisdiction` and
-    `cap_sender`; what else there is of one, its own administrators change. A jurisdiction holds for what is submitted or approved from
-    then on.
+    """Replaces an organisation. Administrators of the organisation that runs the service create organisations, and set each one's `jurisdiction` and
+    `cap_sender`. All other members are set by its own administrators. A new jurisdiction applies to later submissions and
+    approvals.
     """
     rev = 0 if headers.if_none_match else headers.version
     s = services(request)
@@ -132,7 +132,7 @@ class TextList(BaseModel):
 
 @TEXTS.add("GET", _TEXTS, "List own texts", "texts:write", or_scope="alerts:read")
 async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
-    """What an organisation says in its own words; everything else is told in the usual ones."""
+    """Returns the organisation's own texts; all other parts of messages use the standard texts."""
     revision, texts = await services(request).texts.listed(_own(request, org))
     found = [_text_reply(place, source) for place, source in sorted(texts.items())]
     return Reply(TextList(revision=revision, texts=found), headers=etag(revision))
@@ -142,7 +142,7 @@ async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
 async def show_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part
 ) -> Reply[TextReply]:
-    """One text, as it was written."""
+    """Returns one own text, as written."""
     place = _place(message, channel, language, part)
     revision, texts = await services(request).texts.listed(_own(request, org))
     if place not in texts:
@@ -155,9 +155,9 @@ async def put_text(  # noqa: PLR0913  half of them are the path's
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     query: SubmitQuery, headers: Conditions, body: NewText,
 ) -> Reply[TextReply]:  # fmt: skip
-    """Own words for one part of a message. A template has words, facts (`{{ who }}`), `if`, `elif`, `else`, `and`, `or`, `not` and the filters
-    `upper`, `lower`, `sentence`; anything else is refused with its line. It is then tried with the longest and the barest alert in every
-    level, status and occasion. The safety line and the mark of a test are put in by the service, whatever it says. A dry run keeps nothing.
+    """Writes the organisation's own text for one part of a message. A template may contain text, facts (`{{ who }}`), `if`, `elif`, `else`, `and`, `or`, `not`
+    and the filters `upper`, `lower`, `sentence`; anything else is refused with its line. alertd then renders it with the longest and the shortest alert in
+    every level, status and occasion. The service always adds the safety line and the mark of a test. A dry run stores nothing.
     """
     place = _place(message, channel, language, part)
     note(request, dry_run=query.dry_run)
@@ -172,20 +172,20 @@ async def drop_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     headers: Conditions,
 ) -> None:  # fmt: skip
-    """The usual words again. Alerts that were approved before keep theirs."""
+    """Restores the standard text. Alerts that were approved earlier keep the own text."""
     place = _place(message, channel, language, part)
     await services(request).texts.drop(_changed(request, org), place, rev=headers.version)
 
 
 def _own(request: web.Request, org: str) -> str:
-    """Another organisation's texts are not found."""
+    """Returns the caller's organisation. Raises Problem (not found) for another one."""
     if org != credential(request).org:
         raise Problem("not-found", "There is no such organisation.")
     return org
 
 
 def _changed(request: web.Request, org: str) -> str:
-    """Words are those of Actual alerts, too."""
+    """As `_own`, but raises Problem for a test key, because the texts are also those of Actual alerts."""
     if credential(request).test:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert, and no words of one.")
     return _own(request, org)

@@ -1,4 +1,4 @@
-"""Files of regions over HTTP: handed in, and how far each is imported."""
+"""HTTP operations on imports of region files: upload a file, and show its progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ImportId = Annotated[str, Field(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", examples=["0
 
 
 class ImportQuery(Query):
-    """What the file holds, and how its regions are put among the others."""
+    """The contents of the file, and how its regions fit into the library."""
 
     format: Literal["geojson", "geojson.gz", "topojson", "topojson.gz", "gpkg", "gpkg.gz", "fgb", "fgb.gz", "zip"] = (
         Field(description="Of the file; `zip` is a zipped shapefile, or one of the others zipped.")
@@ -80,7 +80,7 @@ class CoveredRegion(BaseModel):
 
 
 class RegionsReport(BaseModel):
-    """What was done, or would be. Of each list the first 200; `counts` has how many there are."""
+    """The result of an import, or of a dry run. Each list has the first 200; `counts` has the totals."""
 
     regions: int
     layer: str
@@ -131,9 +131,9 @@ OPERATIONS = Operations("Targets")
     tells=("Location",), problems=("too-large", "rate-limited"), step_up=True, act=Act("region.import"),
 )  # fmt: skip
 async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[ImportReply]:
-    """Takes a file of regions in, as the body, and imports it while you ask how far it is: whole or not at all. Only whoever runs the service
-    may, one file at a time: everybody's alerts can name them. Sent again under the same name it changes nothing. They are stored where alertd
-    keeps its data; another machine's data directory needs the same import.
+    """Imports a file of regions, sent as the body, completely or not at all. It runs in the background; read its progress with `GET`. Only for the
+    organisation that runs the service, one file at a time, because alerts of all organisations can name the regions. Repeating it under the same name changes nothing. The regions
+    are stored in alertd's data directory; each machine with its own data directory needs the same import.
     """
     named = query.model_dump(exclude={"name", "format", "exclaves"})
     codes = (code.strip() for code in (query.exclaves or "").split(","))
@@ -147,7 +147,7 @@ async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[I
 
 @OPERATIONS.add("GET", _ONE, "Show an import of regions", "admin")
 async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
-    """How far an import is, and its report when it is done. It is kept for a week."""
+    """Returns the progress of an import, and its report at the end. It is kept for a week."""
     return _reply(await services(request).region_imports.show(id, credential(request)))
 
 

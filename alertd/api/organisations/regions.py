@@ -1,4 +1,4 @@
-"""Regions over HTTP: found by name, code, place and box; shown with an outline; drawn."""
+"""HTTP operations on regions: search by name, code, point and box; show with outline; draw."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DEGREES = r"-?[0-9]{1,3}(?:\.[0-9]{1,17})?(?:[eE]-[0-9]{1,2})?"
 
 
 def _degrees(form: str) -> dict[str, Any]:
-    """What the document says of a text of numbers, as `_numbers` reads it."""
+    """Returns the JSON schema of a text of numbers, as `_numbers` parses it."""
     count = form.count(",") + 1
     return {"pattern": f"^{','.join([_DEGREES] * count)}$"}
 
@@ -97,7 +97,7 @@ class RegionQuery(Query):
 
 
 class Seen(BaseModel):
-    """The headers of a request that asks whether something has changed."""
+    """The headers of a conditional GET."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of what you have.", max_length=64)
@@ -165,7 +165,7 @@ async def show_region(
 
 
 def _known(library: Library, code: str) -> str:
-    """The region that a code stands for. Raises Problem, with the codes of those that it may mean."""
+    """Returns the region of a code. Raises Problem, with the codes of all candidates if it is ambiguous."""
     try:
         codes = library.codes(code)
     except UnknownRegion as error:
@@ -183,9 +183,9 @@ def _known(library: Library, code: str) -> str:
 async def draw_region(
     request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
 ) -> Reply[OneRegion]:
-    """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may, and nobody else sees it or targets it. Alerts keep the
-    area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
-    It lies within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
+    """Draws or redraws a region under a code of your own ("our patrol area"). Only your organisation can see, target and change it. Alerts keep the
+    area that they were submitted with. Send its ETag as If-Match so that you do not overwrite a change that you have not seen, or `If-None-Match: *` to overwrite nothing.
+    The region must lie within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
     """
     who = credential(request)
     check_live(who)
@@ -244,7 +244,7 @@ def _told(library: Library, region: Region) -> dict[str, Any]:
 
 
 def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
-    """Degrees, longitudes and latitudes in turn. Raises Problem."""
+    """Parses degrees: longitude and latitude in turn. Raises Problem."""
     parts = text.split(",")
     numbers = tuple(float(part) for part in parts if re.fullmatch(_DEGREES, part))
     if len(numbers) != len(parts) or len(numbers) != count:

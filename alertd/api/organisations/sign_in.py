@@ -1,7 +1,7 @@
-"""Signing in over HTTP: by a passkey that was registered with a one-time code, or by an OpenID provider; then the browser gets a session.
+"""HTTP operations for sign-in: by a passkey that was registered with a one-time code, or by an OpenID provider. The browser then gets a session.
 
-The console sends its browser to the provider. The browser comes back to the console's page, which posts what stands in its address: so the cookies
-of both are SameSite=Strict, and no other page signs anybody in.
+The console sends its browser to the provider. The browser returns to the console's page, which posts the parameters of its URL. So both
+cookies can be SameSite=Strict, and no other page can sign a person in.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def signed_in_as(who: Credential, name: str) -> SignedIn:
 
 
 State = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{43}$")]
-#: As providers make them: some have a thousand letters and more.
+#: Provider codes as they occur: some have more than a thousand characters.
 Given = Annotated[str, Field(min_length=1, max_length=8_192)]
 
 
@@ -204,7 +204,7 @@ class Ways(BaseModel):
 
 
 class Departure(Document):
-    """What somebody is sent to the provider for: to sign in, with nothing; else one of these."""
+    """The purpose of a visit to the provider: sign-in by default, or one of these."""
 
     code: Code | None = Field(None, description="A one-time code: whoever comes back is its operator from then on.")
     prove: bool = Field(False, description="In a session: to show again that it is its operator.")
@@ -215,7 +215,7 @@ class Destination(BaseModel):
 
 
 class ProviderAnswer(Document):
-    """The parameters that the browser came back with, as they stand in the address."""
+    """The parameters in the URL that the browser returned with."""
 
     state: State
     code: Given | None = Field(None, description="Missing where the provider let nobody in.")
@@ -237,8 +237,8 @@ async def sign_in_ways(request: web.Request) -> Ways:
     essential=True,
 )  # fmt: skip
 async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> Reply[Destination]:
-    """Where a browser is to go to sign in by the provider; once in five minutes, to show again that it is they, which the provider
-    must ask anew. The answer's cookie ties the way back to this browser.
+    """Returns the provider's URL for sign-in, or for a step-up (valid for five minutes), for which the provider must authenticate the
+    operator again. The answer's cookie binds the return to this browser.
     """
     cookies.require_own(request)
     s, who = services(request), await cookies.signed_in(request) if body.prove else None
@@ -257,9 +257,9 @@ async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> 
     problems=(*_AWAY, "precondition-failed"), essential=True,
 )  # fmt: skip
 async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> Reply[SignedIn]:
-    """Begins a session for the operator whom the provider vouches for, if an administrator let them in by a one-time code before. With a
-    session of the same operator that one goes on. It may decide for five minutes where the provider asked anew who they are. A session that
-    asked for that must be the browser's still: if it is over, none begins.
+    """Begins a session for the operator whom the provider authenticated, if an administrator admitted that identity by a one-time code before. An
+    existing session of the same operator continues. It may decide for five minutes if the provider authenticated the operator again. A session that
+    requested this must still be the browser's session: if it is over, none begins.
     """
     cookies.require_own(request)
     answer = Answer(
@@ -271,7 +271,7 @@ async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> R
 
 
 def _back(request: web.Request) -> str:
-    """The console's page where the browser is now, if it is one of ours."""
+    """Returns the console page that the browser is on, if it is one of this service."""
     origins = services(request).passkeys.relying.origins
     origin = request.headers.get(hdrs.ORIGIN)
     return f"{origin if origin in origins else origins[0]}/console"

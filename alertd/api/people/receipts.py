@@ -1,7 +1,7 @@
 """Receipts over HTTP: apps and browsers acknowledge a push message, carriers and relays post reports, and people unsubscribe by the link in a mail.
 
-An app, or a browser's service worker, asks how the alert of a push message stands, and says that the message came: both by the tag in the message, which is
-signed, so no key is asked for. `alertd/schemas/push-1.json` describes the rest of the message.
+An app, or a browser's service worker, reads the state of a push message's alert and reports that the message arrived. Both use the tag in the message,
+which is signed, so no key is needed. `alertd/schemas/push-1.json` describes the rest of the message.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ CarrierTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
 FORM = "application/x-www-form-urlencoded"
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 
-#: The same for everyone; a web page may read it, too. An hour, because fields are added under the same number.
+#: The schema is public; web pages may read it, too. One hour, because fields are added within the same version.
 _SCHEMA_HEADERS = {"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"}
 
 
 class Standing(BaseModel):
     show: bool = Field(
-        description="Whether to show what the message says: no longer, too, where the alert was restricted since. If not, take away what you show of it."
+        description="Whether to show the message. False once the alert is over or was restricted since: then remove the message if it is shown."
     )
-    state: AlertState = Field(description="Where the version stands that the message is of.")
+    state: AlertState = Field(description="The state of the message's version of the alert.")
     expires: datetime
 
 
 class AckQuery(Query):
-    state: Literal["delivered", "seen"] = Field("delivered", description="That it came, or that somebody opened it.")
+    state: Literal["delivered", "seen"] = Field("delivered", description="It arrived, or a person opened it.")
 
 
 OPERATIONS = Operations("Service")
@@ -57,8 +57,8 @@ OPERATIONS = Operations("Service")
 
 @OPERATIONS.add("GET", "/r/{tag}", "How the alert of a push message stands", None, any_origin=True)
 async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
-    """How the alert of a push message stands now: an app asks before it shows a name, because messages come late. A browser's service worker,
-    of whatever site, may ask as well.
+    """Returns the current state of a push message's alert. An app asks before it shows a name, because messages may arrive late. A
+    browser's service worker of any site may ask as well.
     """
     s = services(request)
     page = s.receipts.reference(tag, TokenPurpose.PAGE)  # to somebody on call
@@ -80,15 +80,15 @@ def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Sta
     "POST", "/r/{tag}", "An app's acknowledgement", None, status=204, takes=(ANY,), essential=True, any_origin=True
 )
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
-    """An app says that it got the message, or that somebody opened it; as often as it likes. A body is not read."""
+    """Records that an app received the message, or that a person opened it. May be repeated. The body is ignored."""
     if services(request).receipts.reference(tag, TokenPurpose.PAGE):
-        return  # it is in no ledger
+        return  # a page to a person on call: in no ledger
     if not await services(request).receipts.acknowledged(_reference(request, tag), ReportState(query.state)):
         raise no_message()
 
 
 def schema_routes() -> list[web.RouteDef]:
-    """The published schemas of what we send to others' programs, under /schemas. They are read here, once."""
+    """Returns the routes of the published schemas for receivers, under /schemas. Reads the files once, here."""
     schemas = {file.name: file.read_text(encoding="utf-8") for file in SCHEMAS.glob("*.json")}
 
     async def schema(request: web.Request) -> web.Response:
@@ -108,7 +108,7 @@ def _reference(request: web.Request, tag: str) -> Reference:
 
 
 def no_message() -> Problem:
-    """The same for a tag that was never made and for one whose alert is gone."""
+    """Returns the problem for an unknown tag, and for a tag of a deleted alert: the same, so that it reveals nothing."""
     return Problem("not-found", "There is no such message.")
 
 
@@ -117,10 +117,10 @@ def no_message() -> Problem:
     reads={FORM: dict[str, str]}, essential=True,
 )  # fmt: skip
 async def take_receipt(request: web.Request, *, carrier: str, tag: CarrierTag) -> None:
-    """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
+    """Records a carrier's late report about one message. The tag in the address is signed, so no key is needed."""
     s = services(request)
     if s.receipts.reference(tag, TokenPurpose.PAGE):
-        return  # of a message to somebody on call, which is in no ledger
+        return  # a page to a person on call, which is in no ledger
     reference, sender = s.receipts.reference(tag, TokenPurpose.RECEIPT), s.carriers.named(carrier)
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
         raise no_message()
@@ -137,7 +137,7 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: CarrierTag) -
 
 
 class ReportsTaken(BaseModel):
-    """What was posted is done with."""
+    """All posted reports were processed."""
 
     taken: int = Field(description="How many of the reports were about a mail of this service.")
 
@@ -147,8 +147,8 @@ class ReportsTaken(BaseModel):
     reads={JSON: dict[str, Any]}, problems=("not-allowed",), essential=True,
 )  # fmt: skip
 async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTaken:
-    """Bounces and complaints, as SES (through SNS), Postmark or Mailgun post them. Each proves itself in its own way, so no
-    key is asked for. A report about no mail of ours is taken, too: it would only come again.
+    """Records bounces and complaints in the formats of SES (through SNS), Postmark and Mailgun. Each provider proves its reports in its own
+    way, so no key is needed. Reports about other mails are accepted and ignored, because a refusal would make the provider repeat them.
     """
     s = services(request)
     sender = s.carriers.named(carrier)
@@ -183,8 +183,8 @@ _CSP = {
 
 
 async def ask(request: web.Request) -> web.Response:
-    """A page that asks, or says that it is so: whoever left looks whether it worked. Looking at it changes nothing: mail scanners open every
-    link.
+    """Returns a page that asks for confirmation, or confirms an earlier opt-out, so that the person can check it. Opening it changes
+    nothing, because mail scanners open every link.
     """
     reference = _mail_reference(request)
     if isinstance(reference, web.Response):
@@ -199,7 +199,7 @@ async def ask(request: web.Request) -> web.Response:
 
 
 async def leave(request: web.Request) -> web.Response:
-    """Stops the address at once, whether a person or a mail program asks (RFC 8058 section 3.2: no cookie, no redirect)."""
+    """Opts the address out at once, for a person or a mail program (RFC 8058, section 3.2: no cookie, no redirect)."""
     reference = _mail_reference(request)
     if isinstance(reference, web.Response):
         return reference
@@ -209,32 +209,32 @@ async def leave(request: web.Request) -> web.Response:
 
 
 def _mail_reference(request: web.Request) -> Reference | web.Response:
-    """Which mail the link is of, or what is answered where it is not whole: mail programs break long links. Raises Problem."""
+    """Returns the mail that the link belongs to, or the answer if the link is incomplete: mail programs break long links. Raises Problem."""
     reference = services(request).receipts.reference(request.match_info["tag"], TokenPurpose.LEAVE)
     return reference or _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
 
 
 def _too_old(request: web.Request) -> web.Response:
-    """Nobody is told that they get no more where nothing can be done: they would. Raises Problem."""
+    """Refuses an expired link. A confirmation would be false, because the address would still get messages. Raises Problem."""
     return _refused(request, "old", "This link is too old. Use the one in the latest mail.", 410)
 
 
 def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:
-    """A person is told in a page, a program in a problem. Raises Problem."""
+    """Answers a person with a page and a program with a problem. Raises Problem."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         raise Problem("gone" if status == HTTPStatus.GONE else "not-found", sentence)
     return _page(request, "broken", text, status=status)
 
 
 def _words(request: web.Request) -> Catalogue:
-    """Those of the language that the reader's browser asks for, else English."""
+    """Returns the texts in the language of the reader's browser, else in English."""
     renderer = services(request).renderer
     wanted = tuple(accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")))
     return renderer.words(choose_language(wanted, renderer.all_languages))
 
 
 def _page(request: web.Request, title: str, text: str, *, form: str = "", status: int = 200) -> web.Response:
-    """A page of these words of the catalogue."""
+    """Returns a page with these texts."""
     words = _words(request)
     told = words.words["leave"]
     page = _PAGE.format(

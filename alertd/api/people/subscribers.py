@@ -1,5 +1,5 @@
-"""Subscribers over HTTP: written one by one or as a stream, read, found by address, forgotten. They are of whoever runs the service,
-so its scopes are of that organisation's keys and operators alone (`access.OF_HOST`).
+"""HTTP operations on subscribers: write one or a stream, read, find by address, remove. Subscribers belong to the organisation that runs the
+service, so only its keys and operators have these scopes (`access.OF_HOST`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from alertd.model.subscriber import Subscriber, to_document
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 
-#: Lines written together: one round trip a step for all of them, and answered together.
+#: Lines written together: one round trip for each step of all of them, and one report.
 IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000
 LONGEST_LINE = 64 * 1024
-PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # all of a place is replaced, not merged
+PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # a place is replaced as a whole, not merged
 AddressNumber = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -49,7 +49,7 @@ class SubscriberReply(BaseModel):
 
 
 class SubscriberChanged(BaseModel):
-    """A part of a registration was changed. The rest is not shown: whoever changes a part need not read it, and reading is audited."""
+    """The result of a partial change. It omits the rest: a caller who writes a part may lack the right to read, and reads are audited."""
 
     id: str
 
@@ -88,7 +88,7 @@ Only = Annotated[
     tuple[Part, ...] | None,
     Field(
         min_length=1,
-        description="Of a subscriber who is there, these parts alone are written, and all else stays. Default: the line takes the place of all.",
+        description="For an existing subscriber, writes only these parts and keeps the rest. Default: the line replaces everything.",
     ),
 ]
 
@@ -108,7 +108,7 @@ class RefusedLine(BaseModel):
 
 
 class ImportReport(BaseModel):
-    """How far it is: after every thousand lines or megabyte, and at the end."""
+    """The progress of an import: sent after every thousand lines or megabyte, and at the end."""
 
     line: int = Field(description="Lines read, from the beginning.")
     written: int
@@ -124,14 +124,14 @@ class _Line(BaseModel):
     only: Only = None
 
 
-#: What is done to all of them has no method that is done to one.
+#: Operations on all subscribers at once, beside those on one.
 _ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
 OPERATIONS = Operations("Subscribers")
 
 
 @OPERATIONS.add("GET", "/v1/subscribers", "List subscribers", "subscribers:read", act=Act("subscriber.list"))
 async def list_subscribers(request: web.Request, *, query: PageQuery) -> SubscriberList:
-    """All subscribers, in the order they came. Whoever is registered while the pages are read comes at the end."""
+    """Returns all subscribers in the order of registration. A subscriber registered meanwhile appears at the end."""
     found, following = await services(request).registry.page(int(query.cursor or 0), query.limit)
     return SubscriberList(
         subscribers=[SubscriberReply(id=person.id, registration=to_document(person)) for person in found],
@@ -146,7 +146,7 @@ async def list_subscribers(request: web.Request, *, query: PageQuery) -> Subscri
 async def put_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
 ) -> Reply[SubscriberReply]:
-    """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
+    """Creates or replaces a subscriber. Addresses that stay keep their numbers."""
     person, is_new = await services(request).registry.put(id, body, headers.version)
     return _reply(person, 201 if is_new else 200)
 
@@ -173,7 +173,7 @@ async def patch_subscriber(
 async def put_place(
     request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
 ) -> Reply[SubscriberChanged]:
-    """Where a subscriber belongs, or is now. Whoever moves while an audience is sought is found at one place."""
+    """Writes a place of a subscriber, permanent or current. A move while an audience is computed counts at one of the two places."""
     place = json.loads(body.model_dump_json(exclude_none=True))
     patch = {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}}
     return _changed(await services(request).registry.patch(id, patch, headers.version))
@@ -184,7 +184,7 @@ async def put_place(
     problems=("duplicate-address",),
 )  # fmt: skip
 async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
-    """The subscriber does not belong there any more."""
+    """Removes a place of a subscriber."""
     await services(request).registry.patch(id, {"places": {name: None}}, headers.version)
 
 
@@ -195,8 +195,8 @@ async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName,
 async def put_address(
     request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
 ) -> Reply[SubscriberChanged]:
-    """Gives an address another value, such as a rotated token, or adds the next one, or one in the place of one that a carrier called dead. Its
-    channel never changes.
+    """Replaces the value of an address (for instance a rotated token), adds the next one, or replaces one that a carrier reported dead. The
+    channel of an address never changes.
     """
     return _changed(await services(request).registry.put_address(id, n, body, headers.version))
 
@@ -224,7 +224,7 @@ async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: 
     act=Act("subscriber.lookup"),
 )  # fmt: skip
 async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
-    """Whoever has an address."""
+    """Returns the subscriber with an address."""
     person = await services(request).registry.lookup(*address_of(body))
     if person is None:
         raise Problem("not-found", "Nobody has this address.")
@@ -237,9 +237,9 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
     reads={NDJSON: ImportLine}, writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
 )  # fmt: skip
 async def import_subscribers(request: web.Request) -> web.StreamResponse:
-    """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
-    every thousand lines, or megabyte: how many were written, and each line that was not, with its faults. Sending the same file again changes
-    nothing, so no Idempotency-Key is needed, and one that is sent is not kept.
+    """Writes many subscribers from NDJSON: each line is a registration with its `id`. Streams a report for every thousand lines or
+    megabyte: the number written, and each refused line with its faults. Sending the same file again changes nothing, so no
+    Idempotency-Key is needed; one that is sent is ignored.
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     done = {"line": 0, "written": 0, "refused": 0}
@@ -249,7 +249,7 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
             raise no_room()
         report = await _written(s, batch, done)
         note(request, line=done["line"], written=done["written"], refused=done["refused"])
-        if not response.prepared:  # what is wrong before the first report is told as a problem
+        if not response.prepared:  # an error before the first report is answered as a problem
             await response.prepare(request)
         await response.write(json.dumps(report).encode() + b"\n")
     if not response.prepared:
@@ -258,7 +258,7 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
 
 
 def address_of(body: Lookup) -> tuple[int, str]:
-    """The address that is meant: channel and value, as it is kept. Raises Problem."""
+    """Returns the address as channel and stored value. Raises Problem."""
     return CHANNELS.index(body.channel), as_kept(body.channel, body.value, "/value")
 
 
@@ -276,7 +276,7 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
     rest, size = b"", 0
     async for piece in pieces_of(request):
         *whole, rest = (rest + piece).split(b"\n")
-        rest = rest[: LONGEST_LINE + 1]  # of what is too long, enough to be refused as the one line that it is
+        rest = rest[: LONGEST_LINE + 1]  # keeps enough of a line that is too long to refuse it as one line
         for line in whole:
             if not line.strip():
                 continue
@@ -293,7 +293,7 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
 
 async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
     faults: list[dict[str, Any]] = []
-    # Lines for one id go one after another, so the last that can be taken counts; all others go together.
+    # Lines with the same id are written one after another, so the last valid one counts; all others are written together.
     turns: list[dict[str, tuple[int, Entry]]] = []
     for entry in await asyncio.to_thread(lambda: [_entry_or_problem(line) for line in lines]):
         done["line"] += 1
@@ -312,7 +312,7 @@ async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> di
 
 
 async def _put(s: Container, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
-    """Writes entries by id, each with its line; those that were refused."""
+    """Writes entries by id, each with its line number. Returns the refused ones."""
     faults: list[dict[str, Any]] = []
     outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
     for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
@@ -334,7 +334,7 @@ def _entry_or_problem(line: bytes) -> Entry | Problem:
 
 
 def _entry(line: bytes) -> Entry:
-    line = line.removeprefix(BOM_UTF8)  # files of Windows begin so, also those that were put together
+    line = line.removeprefix(BOM_UTF8)  # Windows files begin with it, and joined files contain it
     if len(line) > LONGEST_LINE:
         raise Problem("too-large", "A line of the import is too long.")
     check_json(line)
@@ -364,7 +364,7 @@ _FORMS: dict[str, TypeAdapter[str]] = {
 
 
 def as_kept(channel: str, text: str, pointer: str) -> str:
-    """An address of a channel as it is kept; of a browser its endpoint, by which it is known. Raises Problem, which points there."""
+    """Returns an address of a channel in its stored form; for a browser its endpoint. Raises Problem, with `pointer`."""
     try:
         return _FORMS[channel].validate_python(text)
     except ValidationError as error:

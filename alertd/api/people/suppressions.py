@@ -1,5 +1,5 @@
-"""The suppression list over HTTP: addresses whose owners want nothing more, whoever has them or will. They are named in bodies alone,
-never in an address or the audit; whose words the list is made of are text message centres and mail programs as well.
+"""HTTP operations on the suppression list: addresses that get no messages, for all present and later subscribers. Addresses appear in bodies
+only, never in a URL or the audit. SMS carriers (STOP) and mail programs add to the list as well.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ OPERATIONS = Operations("Subscribers")
 
 @OPERATIONS.add("POST", "/v1/suppressions", "Suppress addresses", "subscribers:write", act=Act("suppression.add"))
 async def suppress_addresses(request: web.Request, *, body: Suppression) -> SuppressionReply:
-    """Puts addresses on the suppression list, such as those that another provider was told STOP by. Nothing more goes to them: whoever has
-    one is stopped, and whoever comes with one later. Sent again it changes nothing. No START takes these off again.
+    """Puts addresses on the suppression list, for instance those that opted out at another provider. They get no more messages, for
+    subscribers who have one now or register one later. Repeating the call changes nothing. START does not remove these addresses.
     """
     addresses = [(CHANNELS.index(address.channel), address.value) for address in body.addresses]
     done = await services(request).suppression.hold(addresses)
@@ -71,7 +71,7 @@ async def suppress_addresses(request: web.Request, *, body: Suppression) -> Supp
     problems=("not-found",), essential=True, act=Act("suppression.lookup"),
 )  # fmt: skip
 async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
-    """Since when an address is on the suppression list."""
+    """Returns since when an address is on the suppression list."""
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]))
     since = await services(request).suppression.since(address)
@@ -82,8 +82,8 @@ async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
 
 @OPERATIONS.add("POST", "/v1/suppressions/lift", "Lift a suppression", "subscribers:write", act=Act("suppression.lift"))
 async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
-    """Takes an address off the suppression list: whoever has it is told by it again, and whoever comes with it. A person who answered STOP
-    undoes that with START; this is for whoever cannot, and for what was put there by hand.
+    """Removes an address from the suppression list: its subscriber, or one who registers it later, gets messages again. A person who sent
+    STOP undoes that with START. Use this for people who cannot, and for addresses that were added by hand.
     """
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]), reason=str(body.reason))

@@ -1,4 +1,4 @@
-"""CAP over HTTP: a document comes in as an alert, and an alert goes out as a document."""
+"""HTTP operations for CAP: submit a CAP document as an alert, and show an alert as a CAP document."""
 
 from __future__ import annotations
 
@@ -33,25 +33,27 @@ OPERATIONS = Operations("Alerts")
     act=Act("alert.cap", once=True),
 )  # fmt: skip
 async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submitted]:
-    """Takes a CAP document in, 1.2 or one of its forerunners.
+    """Submits a CAP document, version 1.2 or an earlier one.
 
-    One of msgType Alert becomes an alert, as if it had been submitted in JSON, and Actual ones wait for another person. It is
-    `general` unless it brings a case or its event says that a child is sought (SAME code CAE, CAP-CP event amber): then a parameter
-    `alertd:case` must hold the case in JSON, as an alert has it, with its verification. Its `external_id` is its CAP
-    reference. Geocodes are looked up among the regions where an area has no shape. A document without `expires` ends 24 hours after it
-    was sent; one whose `effective` is later than that and still to come is told then, as with `starts`.
+    A document of msgType Alert becomes an alert, as if submitted in JSON; an Actual one waits for another person. Its kind is
+    `general`, unless it contains a case or its event announces a missing child (SAME code CAE, CAP-CP event amber). Then a parameter
+    `alertd:case` must hold the case in JSON, in the form of an alert, with its verification. Its `external_id` is its CAP
+    reference. If an area has no shape, alertd looks up its geocodes among the regions. A document without `expires` ends 24 hours after
+    `sent`. If `effective` is later than `sent` and in the future, the alert starts then, as with `starts`.
 
-    One of msgType Cancel, from the same sender, cancels what its references name and is not over yet, unless one of them is not known
-    here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all.
-    One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
-    `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
-    its own, and is refused where it was sent before what is told. One message (sender, identifier, sent) is one alert of the organisation,
-    whichever of its keys hands it in: the same message again is answered with the first alert, with 200 and the header `Idempotent-Replayed`,
-    while that alert lives. Once it has ended, or if its content differs, the message is refused (`duplicate-case`): give a new message a new
-    identifier. Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or infos whose areas differ on the
-    map. HTML in texts becomes plain text, and a parameter `CMAMlongtext` serves as the description if there is none. A document has at most
-    2 MB and 100,000 positions. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
-    its sender. Each fault names its line.
+    A Cancel from the same sender cancels the alerts in its references that are not over, and notifies their recipients. If one
+    reference is unknown, it cancels nothing. Any message of an alert identifies the alert; a Cancel may list them all. An
+    Update from the same sender updates the one alert in its references, like `POST /v1/alerts/{id}/updates` with `notify` full, on
+    the channels of that alert. It waits for another person under its own id, and is refused if it was sent before the current version.
+
+    One message (sender, identifier, sent) is one alert of the organisation, for all of its keys. While that alert lives, the
+    same message again returns the first alert, with 200 and the header `Idempotent-Replayed`. Once it has ended, or if
+    the content differs, the message is refused (`duplicate-case`): give a new message a new identifier.
+
+    Refused are Ack and Error, and content that an alert cannot hold: two infos in one language, or infos with different areas. HTML
+    in texts becomes plain text. Without a description, the parameter `CMAMlongtext` serves as one. A document has at most 2 MB and
+    100,000 positions. With `cap.issuers` configured, a document must be signed with the certificate configured for its sender.
+    Each fault names its line.
     """
     s, who, again = services(request), credential(request), is_replay(request)
     async with s.reach_audit.turn(who) if query.dry_run else nullcontext():

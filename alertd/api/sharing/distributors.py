@@ -1,4 +1,4 @@
-"""Distributors over HTTP: registered, changed, tried, removed; and what each has of an alert."""
+"""HTTP operations on distributors: register, change, test and remove them, and show their state for an alert."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alertd.service.sharing.distributor_acknowledgements import opened_note
 from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
 from alertd.store.alerts.records import AlertRecord
 
-#: More are nobody's list to work through.
+#: Maximum number of take-down ids in a reply.
 MOST_TAKEDOWNS = 50
 DistributorId = Annotated[str, Field(pattern="^dis_[0-9a-f]{16}$", examples=["dis_0123456789abcdef"])]
 
@@ -34,11 +34,11 @@ class WrittenDistributor(Distributor):
 
     authorization: str | None = Field(
         None, max_length=MOST_AUTHORIZATION, examples=["Bearer 5f0c…"],
-        description='Each message is sent with this as its header Authorization. It is shown to nobody; left out in a change it stays, and "" takes it away.',
+        description='Value of the header Authorization of each message. It is never shown. In a change, omit it to keep it; "" removes it.',
     )  # fmt: skip
 
     def parts(self) -> tuple[Distributor, str | None]:
-        """What it is, and the secret that it was given."""
+        """Returns the distributor, and its secret if one was given."""
         plain = {name: getattr(self, name) for name in Distributor.model_fields}
         return Distributor.model_construct(**plain), self.authorization
 
@@ -132,9 +132,9 @@ OPERATIONS = Operations("Distributors")
     problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("distributor.create"),
 )  # fmt: skip
 async def create_distributor(request: web.Request, *, body: WrittenDistributor) -> DistributorMade:
-    """Who gets your alerts as CAP 1.2, signed where `cap.key` is configured, from now on: each one when it is approved, an Update with each
-    change, a Cancel when it is stood down, closed or cancelled. What it does not take is tried again, an alert until its end, a Cancel
-    for three days.
+    """Registers a distributor. From now on it gets your alerts as CAP 1.2, signed if `cap.key` is configured: each alert at its approval, an
+    Update with each change, and a Cancel when it is stood down, closed or cancelled. alertd retries messages that it does not accept: an
+    alert until its end, a Cancel for three days.
     """
     refuse_replay(request, "The distributor was registered and its secret told.")
     s, (new, authorization) = services(request), body.parts()
@@ -145,14 +145,14 @@ async def create_distributor(request: web.Request, *, body: WrittenDistributor) 
 
 @OPERATIONS.add("GET", _ALL, "List distributors", "alerts:read")
 async def list_distributors(request: web.Request) -> DistributorList:
-    """The organisation's, the oldest first."""
+    """Returns the organisation's distributors, oldest first."""
     found = await services(request).distributors.of_org(credential(request).org)
     return DistributorList(distributors=[DistributorReply(**_facts(request, one)) for one in found])
 
 
 @OPERATIONS.add("GET", _ONE, "Show a distributor", "alerts:read")
 async def get_distributor(request: web.Request, *, id: DistributorId) -> DistributorReply:
-    """One of them, and how it stands."""
+    """Returns one distributor and its state."""
     return DistributorReply(**_facts(request, await services(request).distributors.get(credential(request).org, id)))
 
 
@@ -161,8 +161,8 @@ async def get_distributor(request: web.Request, *, id: DistributorId) -> Distrib
     step_up=True, act=Act("distributor.write"),
 )  # fmt: skip
 async def put_distributor(request: web.Request, *, id: DistributorId, body: WrittenDistributor) -> DistributorReply:
-    """Writes a distributor, whole. It counts for what it is sent from now on; whoever has an alert gets all that follows it. `url` and `acknowledges`
-    are refused another value while it has an alert whose end it must be told, or has to confirm.
+    """Replaces a distributor. The change applies to later messages; a distributor that has an alert gets all follow-ups of it.
+    `url` and `acknowledges` cannot change while it has an alert for which its Cancel or its confirmation is outstanding.
     """
     new, authorization = body.parts()
     changed = await services(request).distributors.change(_live(request).org, id, new, authorization)
@@ -174,7 +174,7 @@ async def put_distributor(request: web.Request, *, id: DistributorId, body: Writ
     act=Act("distributor.remove"),
 )  # fmt: skip
 async def remove_distributor(request: web.Request, *, id: DistributorId) -> None:
-    """It is sent nothing more. Refused while it has an alert whose end it must be told, or has to confirm: until then turn it off."""
+    """Removes a distributor. Refused while it has an alert for which its Cancel or its confirmation is outstanding: until then, turn it off."""
     await services(request).distributors.remove(_live(request).org, id)
 
 
@@ -183,8 +183,8 @@ async def remove_distributor(request: web.Request, *, id: DistributorId) -> None
     step_up=True, act=Act("distributor.rotate"),
 )  # fmt: skip
 async def rotate_distributor(request: web.Request, *, id: DistributorId) -> DistributorMade:
-    """A new secret. Those before it go on signing, each for a day. `receipts` is another address from now on, which the next message names, and
-    the old one is none any more: whoever got hold of that can say nothing for the distributor.
+    """Creates a new secret. Earlier secrets also sign, each for one more day. `receipts` changes to a new address at once, which the next
+    message contains. The old address stops working, so a person who obtained it cannot report in the distributor's name.
     """
     refuse_replay(request, MADE_AND_TOLD)
     made, secret = await services(request).distributors.rotate(_live(request).org, id)
@@ -193,13 +193,13 @@ async def rotate_distributor(request: web.Request, *, id: DistributorId) -> Dist
 
 @OPERATIONS.add("POST", f"{_ONE}/test", "Try a distributor", "admin", act=Act("distributor.test"))
 async def test_distributor(request: web.Request, *, id: DistributorId) -> Tested:
-    """Posts a CAP message of status System once, also to one that is off, and answers what came of it."""
+    """Posts one CAP message of status System, even if the distributor is off, and returns the result."""
     status, acknowledged = await services(request).distributors.test(_live(request).org, id)
     return Tested(taken=200 <= status < 300, answered=status or None, acknowledged=acknowledged)
 
 
 def _live(request: web.Request) -> Credential:
-    """Whoever asks. Raises Problem for a test key: what it wrote would be sent Actual alerts, or keep them from others."""
+    """Returns the caller. Raises Problem for a test key, because distributors receive Actual alerts, which it could redirect or block."""
     who = credential(request)
     if who.test:
         raise Problem("not-allowed", "A test key registers and changes no distributors: they get Actual alerts.")
@@ -208,8 +208,8 @@ def _live(request: web.Request) -> Credential:
 
 @OPERATIONS.add("GET", _OF_ALERT, "Show which distributors have an alert", "alerts:read")
 async def alert_distribution(request: web.Request, *, id: AlertId) -> DistributionReply:
-    """Which distributors have an alert, what each said of its messages, and who has not confirmed that it was taken down; before it is
-    approved, who will get it.
+    """Returns the distributors that have an alert, each one's answers, and the take-downs without confirmation. Before the approval,
+    returns the distributors that will get it.
     """
     s = services(request)
     return await _distribution(request, await s.approval.chain(id, credential(request)))
@@ -220,7 +220,7 @@ async def alert_distribution(request: web.Request, *, id: AlertId) -> Distributi
     problems=("precondition-failed",), act=Act("alert.takedown-confirm"),
 )  # fmt: skip
 async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
-    """Somebody asked the distributor, and it shows the alert no more: your word stands for its own."""
+    """Confirms, on behalf of a distributor, that it no longer shows the alert. Ask the distributor first."""
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
     check_key(record, who)
@@ -234,7 +234,7 @@ async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: Di
     problems=("precondition-failed",), act=Act("alert.distribute-again", once=True),
 )  # fmt: skip
 async def resend_distribution(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
-    """Sends a distributor once more what it refused, or did not take in time: what the alert says now, if that is another message."""
+    """Sends a distributor again the message that it refused or did not accept in time; the current content, if the alert has changed."""
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
     if not is_replay(request):
@@ -249,8 +249,8 @@ async def resend_distribution(request: web.Request, *, id: AlertId, distributor:
     problems=("too-large", "wrong-content-type"), essential=True,
 )  # fmt: skip
 async def take_distributor_receipt(request: web.Request, *, token: str) -> ReceiptsTaken:
-    """A CAP Ack or Error of a distributor. Its `references` name the messages that it is about; of an Error, `note` says why. The address is
-    known to that distributor alone, so no key is asked for.
+    """Receives a CAP Ack or Error from a distributor. Its `references` name the messages; the `note` of an Error gives the reason. The
+    address is secret to that distributor, so no key is needed.
     """
     return ReceiptsTaken(taken=await services(request).acknowledgements.take(token, await request.read()))
 

@@ -1,4 +1,4 @@
-"""Events over HTTP: what happened to the organisation's alerts, a page at a time, as it comes, or posted to webhooks."""
+"""HTTP operations on events of the organisation's alerts: pages, a stream, and webhooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MADE_AND_TOLD = "The secret was made and told; make another with a new Idempoten
 
 class EventQuery(Query):
     cursor: str | None = Field(
-        None, description="`cursor` of the page before; none begins with the oldest.", pattern=CURSOR
+        None, description="`cursor` of the previous page; without it the list begins with the oldest.", pattern=CURSOR
     )
     limit: int = Field(100, ge=1, le=_MOST)
 
@@ -40,13 +40,13 @@ class EventHeaders(BaseModel):
     last_event_id: Annotated[str, Field(pattern=CURSOR)] | None = Field(
         None,
         alias="Last-Event-ID",
-        description="Where a stream goes on, before `cursor`: browsers send it by themselves.",
+        description="Position to resume a stream from; takes precedence over `cursor`. Browsers send it automatically.",
     )
 
 
 class Event(BaseModel):
     id: str = Field(
-        description="The same wherever and how often it is told, also as `webhook-id`.",
+        description="The same in every delivery of the event, also as `webhook-id`.",
         examples=["evt_01M882R9G938BE2P8KXNZ55750_4"],
     )
     type: str = Field(examples=["alert.sent"])
@@ -54,15 +54,15 @@ class Event(BaseModel):
         description="When it happened, by the store's clock.", json_schema_extra={"format": "date-time"}
     )
     data: dict[str, str | int] = Field(
-        description="`alert`, `chain` (the id of its first version), and as it fits `state`, `was` (the state before), `rev`, `status`,"
-        " `kind`, `occasion` (why a later version is told), `percent`. Ids and codes alone: ask for the alert to know more."
+        description="`alert`, `chain` (the id of its first version), and, depending on the type, `state`, `was` (the state before), `rev`, `status`,"
+        " `kind`, `occasion` (the purpose of a later version), `percent`. Ids and codes only: read the alert for more."
     )
 
 
 class EventPage(BaseModel):
     events: list[Event] = Field(description="Oldest first.")
-    cursor: str = Field(description="Ask with it for what comes next, now or later.")
-    more: bool = Field(description="Whether there is more already.")
+    cursor: str = Field(description="Send it to get the following events, now or later.")
+    more: bool = Field(description="Whether more events are available now.")
 
 
 _SCOPE = "webhooks:write"
@@ -76,10 +76,10 @@ OPERATIONS = Operations("Events")
 async def list_events(
     request: web.Request, *, query: EventQuery, headers: EventHeaders
 ) -> EventPage | web.StreamResponse:
-    """What happened to the organisation's alerts, in order, each event once: every state that an alert or a later version of it
-    comes into, how far the sending is, and when it stalls. Keep the `cursor` and ask with it again: nothing is missed, whatever
-    was restarted in between. With `Accept: text/event-stream` events come as they happen, each with its cursor as its id.
-    A cursor whose next event is no longer kept is answered with 410.
+    """Returns the events of the organisation's alerts in order, each once: every state of an alert or a later version, the
+    progress of sending, and stalls. Store the `cursor` and send it with the next call: no event is lost, even across restarts.
+    With `Accept: text/event-stream`, streams events as they happen, each with its cursor as its id. If the event after a cursor is
+    no longer stored, the answer is 410.
     """
     s, org = services(request), credential(request).org
     cursor = headers.last_event_id or query.cursor
@@ -115,10 +115,10 @@ class NewWebhook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     url: str = Field(
         max_length=1000, examples=["https://cases.centre.example/alertd"],
-        description="Plain https on the public internet. It may hold a secret: it is shown to nobody without `webhooks:write`.",
+        description="Plain https on the public internet. It may contain a secret: only `webhooks:write` may see it.",
     )  # fmt: skip
     types: list[str] = Field(
-        [], max_length=len(TYPES), description=f"Events that it is told of; none: all. {', '.join(TYPES)}."
+        [], max_length=len(TYPES), description=f"Event types to send; empty: all. {', '.join(TYPES)}."
     )
 
 
@@ -129,8 +129,8 @@ class SubscriptionReply(BaseModel):
     made_at: datetime
     made_by: str
     made_by_org: str = Field(description=BY_ORG)
-    failing_since: datetime | None = Field(description="Of the first try after which none was taken.")
-    answered: int | None = Field(description="Status of the last answer; null where there was none.")
+    failing_since: datetime | None = Field(description="Time of the first failure since the last success.")
+    answered: int | None = Field(description="Status of the last answer; null without an answer.")
     tried_at: datetime | None
 
 
@@ -140,21 +140,21 @@ class WebhookReply(SubscriptionReply):
     state: Literal["on", "off"]
     off_since: datetime | None
     why: str | None = Field(
-        description="It is off: `gone` (it answered 410) or `failing` (it took nothing for three days)."
+        description="It is off: `gone` (it answered 410) or `failing` (it accepted nothing for three days)."
     )
-    waiting: int = Field(description="Events that it is still to be told.")
-    given_up: int = Field(description="Events that it never took; of a thousand and more, a thousand.")
+    waiting: int = Field(description="Events that wait to be sent to it.")
+    given_up: int = Field(description="Events that it never accepted; at most 1,000 are counted.")
 
 
 class GivenUpReply(BaseModel):
-    event: str | None = Field(description="Its id; null where it is no longer kept.")
+    event: str | None = Field(description="Its id; null if it is no longer stored.")
     type: str | None
-    cursor: str = Field(description="Replayed from here, it is the first.")
+    cursor: str = Field(description="A replay from this cursor begins with the event.")
     given_up_at: datetime
 
 
 class WebhookFull(WebhookReply):
-    latest_given_up: list[GivenUpReply] = Field(description="A hundred at most, the latest first.")
+    latest_given_up: list[GivenUpReply] = Field(description="At most 100, latest first.")
 
 
 class WebhookMade(WebhookReply):
@@ -166,7 +166,7 @@ class WebhookList(BaseModel):
 
 
 class Replay(BaseModel):
-    """What is told again: all that follows `cursor`, or one `event`, or, with neither, what was given up."""
+    """The events to send again: all after `cursor`, or one `event`. With neither: the events that were given up."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = None
@@ -192,8 +192,8 @@ class Pinged(BaseModel):
     act=Act("webhook.create"),
 )  # fmt: skip
 async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMade:
-    """A URL that is told of events as they happen, from now on: each is posted to it as `GET /v1/events` shows it, signed as Standard
-    Webhooks say, until it answers with a status from 200 to 299. What it does not take is tried again over three days.
+    """Creates a webhook. From now on alertd posts each event to its URL, in the form of `GET /v1/events` and signed according to Standard
+    Webhooks, until it answers with a status from 200 to 299. alertd retries for three days.
     """
     refuse_replay(request, "The webhook was made and its secret told; give it a new one with `rotate`.")
     watched, secret = await services(request).webhooks.create(credential(request), body.url, body.types)
@@ -203,14 +203,14 @@ async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMa
 
 @OPERATIONS.add("GET", "/v1/webhooks", "List webhooks", _SCOPE)
 async def list_webhooks(request: web.Request) -> WebhookList:
-    """The organisation's, the oldest first, without their secrets."""
+    """Returns the organisation's webhooks, oldest first, without their secrets."""
     found = await services(request).webhooks.of_org(credential(request).org)
     return WebhookList(webhooks=[_shown(one) for one in found])
 
 
 @OPERATIONS.add("GET", "/v1/webhooks/{id}", "Show a webhook", _SCOPE)
 async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
-    """How it stands, and which events it never took."""
+    """Returns the state of a webhook, and the events that it never accepted."""
     s, org = services(request).webhooks, credential(request).org
     watched = await s.get(org, id)
     given_up = [
@@ -227,7 +227,7 @@ async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
     "DELETE", "/v1/webhooks/{id}", "Remove a webhook", _SCOPE, status=204, act=Act("webhook.remove", stops_harm=True)
 )
 async def remove_webhook(request: web.Request, *, id: HookId) -> None:
-    """It is told nothing more, and what waited for it is forgotten."""
+    """Removes a webhook and its waiting events."""
     await services(request).webhooks.remove(credential(request).org, id)
 
 
@@ -236,7 +236,7 @@ async def remove_webhook(request: web.Request, *, id: HookId) -> None:
     act=Act("webhook.rotate"),
 )  # fmt: skip
 async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
-    """A new secret. Those before it go on signing, each for a day, so a receiver misses nothing meanwhile."""
+    """Creates a new secret. Earlier secrets also sign, each for one more day, so that a receiver loses no event in between."""
     refuse_replay(request, f"{MADE_AND_TOLD} What your receiver has signs for a day.")
     watched, secret = await services(request).webhooks.rotate(credential(request).org, id)
     return WebhookMade(**_facts(watched), secret=secret)
@@ -244,14 +244,14 @@ async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
 
 @OPERATIONS.add("POST", "/v1/webhooks/{id}/test", "Try a webhook", _SCOPE, act=Act("webhook.test"))
 async def test_webhook(request: web.Request, *, id: HookId) -> Pinged:
-    """Posts an event of the type `ping` once, also to a webhook that is off, and answers what came of it."""
+    """Posts one event of the type `ping`, even to a webhook that is off, and returns the result."""
     status = await services(request).webhooks.ping(credential(request).org, id)
     return Pinged(taken=200 <= status < 300, answered=status or None)
 
 
 @OPERATIONS.add("POST", "/v1/webhooks/{id}/resume", "Turn a webhook on again", _SCOPE, act=Act("webhook.resume"))
 async def resume_webhook(request: web.Request, *, id: HookId) -> WebhookReply:
-    """A webhook that was turned off is told again: what waited for it, and what happened meanwhile."""
+    """Turns a webhook on again: it gets the waiting events, and those that happened while it was off."""
     return _shown(await services(request).webhooks.resume(credential(request).org, id))
 
 
@@ -259,7 +259,7 @@ async def resume_webhook(request: web.Request, *, id: HookId) -> WebhookReply:
     "POST", "/v1/webhooks/{id}/replay", "Tell a webhook again", _SCOPE, act=Act("webhook.replay", once=True)
 )
 async def replay_webhook(request: web.Request, *, id: HookId, body: Replay = GIVEN_UP) -> WebhookReply:
-    """Tells it again what it missed or lost, under the ids that the events have always had."""
+    """Sends events again that the webhook missed or lost, with their original ids."""
     s, org = services(request).webhooks, credential(request).org
     if is_replay(request):
         return _shown(await s.get(org, id))
@@ -279,7 +279,7 @@ def _facts(watched: Watched) -> dict[str, object]:
 
 
 def subscription_facts(hook: Hook, standing: HookStanding) -> dict[str, Any]:
-    """The members of a `SubscriptionReply`."""
+    """Returns the members of a `SubscriptionReply`."""
     return {
         "id": hook.id, "made_at": time_of(hook.made), "made_by": hook.by, "made_by_org": hook.org,
         "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
@@ -287,6 +287,6 @@ def subscription_facts(hook: Hook, standing: HookStanding) -> dict[str, Any]:
 
 
 def refuse_replay(request: web.Request, sentence: str) -> None:
-    """Raises Problem where the call was answered before: a secret is told once."""
+    """Raises Problem if the call repeats an earlier one, because a secret is shown only once."""
     if is_replay(request):
         raise Problem("precondition-failed", sentence)
