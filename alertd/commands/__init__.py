@@ -1,1 +1,1 @@
-"""The commands, one module a group. They speak to the API as any client would, and know none of its rules."""
+"""The commands, one module for each group. They call the API as any client does, and contain none of its rules."""

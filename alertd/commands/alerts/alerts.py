@@ -33,7 +33,7 @@ for each in (ledger, report, review):
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
-WATCH_HELP = "Stay until nobody more is told. Then ends with 3 if there was nobody to notify."
+WATCH_HELP = "Stay until the send is complete. Then ends with 3 if there was nobody to notify."
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -48,7 +48,9 @@ def _reasoned(step: str, text: str) -> None:
 def send(
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert, JSON or CAP; - is standard input.")],
     watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Dry run: same answer, but stores and sends nothing.")
+    ] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A word of your own for this alert: sent again within 24 h, it is the same one.")
     ] = None,
@@ -69,12 +71,14 @@ def send(
 def list_alerts(
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
     case: Annotated[str | None, typer.Option(help="Only those of the case with this number.")] = None,
-    external_id: Annotated[str | None, typer.Option(help="Only the one your system calls so.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only those made then or later, as 2026-11-26T08:00:00Z.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only the one with this id of your system.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only those created at or after 2026-11-26T08:00:00Z, for instance.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Continue after the previous page.")] = None,
 ) -> None:
-    """The organisation's alerts, newest first."""
+    """List the organisation's alerts, newest first."""
     query = {"state": state, "case": case, "external_id": external_id, "since": since, "limit": limit, "cursor": cursor}
     client = connect()
     page = client.get("/v1/alerts", query)
@@ -91,7 +95,7 @@ def show(
     alert_id: AlertId,
     language: Annotated[str | None, typer.Option(help="Of what it would say, as es; by default its first.")] = None,
 ) -> None:
-    """One alert as it stands, and what it would say while somebody is to decide; with --json as it was sent, too."""
+    """Show one alert as it stands and, while a decision is pending, its messages; with --json also as submitted."""
     client = connect()
     alert = client.get_versioned(_path(alert_id))
     if told_in_json(alert):
@@ -102,7 +106,7 @@ def show(
 
 @app.command()
 def watch(alert_id: AlertId) -> None:
-    """Stay until nobody more is told. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was nobody to notify."""
+    """Stay until the send is complete. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was nobody to notify."""
     client = connect()
     if not common().as_json:
         remark_stops(client)
@@ -111,7 +115,7 @@ def watch(alert_id: AlertId) -> None:
 
 @app.command()
 def submit(alert_id: AlertId, seen: Seen = None) -> None:
-    """A draft, or an alert that was returned, asks for its second person."""
+    """Submit a draft or a returned alert for approval by a second person."""
     _decided(alert_id, "submit", None, seen)
 
 
@@ -132,14 +136,14 @@ def approve(
     said = {"people": people_seen(people), "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
     alert = _decided(alert_id, "approve", body, seen)
-    if alert["approved"] and not common().as_json:  # who says it again sees that it is as it was
+    if alert["approved"] and not common().as_json:  # shows a person who repeats the approval that it stands
         tell(f"{alert['approver']} approved it at {alert['approved']}.")
     if watch:
         follow(client, alert_id, as_json=common().as_json)
 
 
 def _check_similar(client: Client, alert_id: str) -> None:
-    """Names the other living alerts of the case. On a terminal the approver confirms that this one is meant, too."""
+    """Lists the other living alerts of the case. On a terminal, the approver confirms that this one is wanted, too."""
     alert = client.get(_path(alert_id))
     remark_similar(alert)
     if alert.get("similar") and sys.stdin.isatty():
@@ -155,7 +159,7 @@ def resend(
     channel: Annotated[str | None, typer.Option(help="Of one channel. Default: of all.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
 ) -> None:
-    """Send again what may not have arrived. What did arrive although nobody knows comes twice."""
+    """Send messages again that may not have arrived. A message of unknown fate may then arrive twice."""
     client = connect()
     body = ({"states": state} if state else {}) | ({"channel": channel} if channel else {})
     answer = client.post(f"/v1/alerts/{segment(alert_id)}/deliveries/resend", body)
@@ -164,8 +168,8 @@ def resend(
         follow(client, alert_id, as_json=common().as_json)
 
 
-_reasoned("reject", "It will not be sent.")
-_reasoned("return", "Give a pending alert back to its author.")
+_reasoned("reject", "Reject a pending alert: it is never sent.")
+_reasoned("return", "Return a pending alert to its author.")
 
 
 @app.command()
@@ -173,12 +177,12 @@ def cancel(
     alert_id: AlertId,
     reason: Reason,
     code: Annotated[
-        str, typer.Option(help="What people are told: withdrawn, sent-in-error, wrong-information or drill.")
+        str, typer.Option(help="The reason that recipients read: withdrawn, sent-in-error, wrong-information or drill.")
     ] = "withdrawn",
     silent: Annotated[bool, typer.Option("--silent", help="Tell nobody.")] = False,
     seen: Seen = None,
 ) -> None:
-    """It should not have been: nothing more is sent, and whoever was told is told so."""
+    """Cancel an alert that should not have been sent: stop sending, and notify its recipients."""
     body = {"reason": reason, "code": code, "notify": "none" if silent else "full"}
     _decided(alert_id, "cancel", body, seen)
 
@@ -206,7 +210,7 @@ _reasoned("stand-down", "Hide it and send nothing more, until it is reopened or 
 
 @app.command("stand-down-case")
 def stand_down_case(number: Annotated[str, typer.Argument(help="The case's number.")], reason: Reason) -> None:
-    """Stand every alert of a case down, and return those that wait for their second person. Other organisations are asked, unless you administer
+    """Stand down every alert of a case, and return the pending ones to their authors. Other organisations are asked, unless you administer
     the organisation that runs the service.
     """
     answer = connect().post(f"/v1/cases/{segment(number)}/stand-down", {"reason": reason})
@@ -228,11 +232,11 @@ _reasoned("reopen", "Show it again; what was queued goes out.")
 @app.command()
 def close(
     alert_id: AlertId,
-    outcome: Annotated[str, typer.Option("--outcome", help="What came of it; kept inside and never told.")],
-    silent: Annotated[bool, typer.Option("--silent", help="Tell nobody yet; close it again to tell.")] = False,
+    outcome: Annotated[str, typer.Option("--outcome", help="The outcome; stored with the case and never published.")],
+    silent: Annotated[bool, typer.Option("--silent", help="Send no notice yet; close again to send it.")] = False,
     seen: Seen = None,
 ) -> None:
-    """It is over, and whoever was told is told so."""
+    """Close an alert that is over, and notify its recipients."""
     body = {"outcome": outcome, "notify": "none" if silent else "full"}
     _decided(alert_id, "close", body, seen)
 
@@ -240,18 +244,20 @@ def close(
 @app.command()
 def update(
     alert_id: AlertId,
-    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert as it is to be, JSON; - is standard input.")],
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The complete new alert, JSON; - is standard input.")],
     notify: Annotated[
         str,
         typer.Option(
             "--notify",
-            help="Who is told again: full (as loud as it is), silent (by push, without a sound) or none.",
+            help="Which recipients are notified again: full (with its loudness), silent (by push, without a sound) or none.",
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Dry run: same answer, but stores and sends nothing.")
+    ] = False,
     seen: Seen = None,
 ) -> None:
-    """Put what is known now in its place, once another person has approved it."""
+    """Replace an alert's content with an update, after another person has approved it."""
     try:
         document = json.loads(file.read())
     except ValueError:
@@ -264,7 +270,7 @@ def update(
 
 _reasoned(
     "restrict",
-    "Take the child's facts and photos out of it, everywhere and for good; it goes on with age and sex alone. Other alerts of its case stay as they are: they are named.",
+    "Remove the child's identity and photos, everywhere and permanently; only age and sex are kept. Other alerts of its case are not changed; the output lists them.",
 )
 
 
@@ -275,7 +281,7 @@ def extend(
     reason: Reason,
     seen: Seen = None,
 ) -> None:
-    """Put its end off; nobody hears of it. Its author cannot."""
+    """Extend an alert. Recipients are not notified. Its author cannot extend it."""
     _decided(alert_id, "extend", {"expires": until, "reason": reason}, seen)
 
 
@@ -285,19 +291,19 @@ def purge(
     why: Annotated[str, typer.Option("--reason", help="retention, request, order or error.")],
     seen: Seen = None,
 ) -> None:
-    """Destroy the key of its case, for good: nothing of the child can be read any more, in no alert of the case."""
+    """Destroy the key of its case, permanently: the child's data becomes unreadable, in all alerts of the case."""
     _decided(alert_id, "purge", {"reason": why}, seen)
 
 
 @app.command()
 def hold(alert_id: AlertId, reason: Reason) -> None:
-    """Put its case under a legal hold: it is not purged until another person releases it."""
+    """Place a legal hold on its case: it is not purged until another person releases it."""
     _told_hold(connect().post(f"{_path(alert_id)}/hold", {"reason": reason}))
 
 
 @app.command()
 def release(alert_id: AlertId) -> None:
-    """Release the legal hold on its case. The person who put it there cannot. An administrator of the organisation that runs the service may release any."""
+    """Release the legal hold on its case. The person who placed it cannot. An administrator of the organisation that runs the service may release any."""
     _told_hold(connect().post(f"{_path(alert_id)}/release"))
 
 
@@ -319,7 +325,7 @@ def _decided(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str,
 
 
 def _posted(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:
-    """The alert after a step."""
+    """Prints the alert after a step."""
     alert: dict[str, Any] = connect().post(f"{_path(alert_id)}/{step}", body, version=seen)
     return alert
 
@@ -336,13 +342,13 @@ WHOLE = 0.9995  # reads 100.0%
 
 
 def is_xml(document: bytes) -> bool:
-    """Whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON is never so."""
-    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # a mark in the wrong place is for the API to explain
+    """Returns whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON never begins so."""
+    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # the API reports a byte order mark in the wrong place
     return begin.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
 
 
 def _regions(shares: list[dict[str, Any]]) -> list[str]:
-    """What the area is made of; how much of it, where that is not all."""
+    """Returns the regions of the area in words, each with its share if it is not complete."""
     told = [
         f"{one['name']} ({one['code']})" + (f" {one['share']:.1%}" if one["share"] < WHOLE else "")
         for one in shares[:REGIONS_TOLD]

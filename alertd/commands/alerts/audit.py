@@ -1,4 +1,4 @@
-"""`alertd audit`: who decided what, and whether that is still what was written."""
+"""`alertd audit`: lists the audit's entries, and verifies that none was changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ COLUMNS = ("entry", "at", "act", "outcome", "by", "by_org", "object")
 
 @app.command("list")
 def list_entries(
-    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of entries.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Continue after the previous page.")] = None,
 ) -> None:
-    """The organisation's entries, newest first."""
+    """List the organisation's entries, newest first."""
     page = connect().get("/v1/audit", {"limit": limit, "cursor": cursor})
     if told_in_json(page):
         return
@@ -35,7 +35,7 @@ def verify(
         str | None, typer.Option(metavar="ENTRY:LINK", help="A head that you noted before: it must still be there.")
     ] = None,
 ) -> None:
-    """Follow the chain from its first entry; names the first that is not as it was written, and ends with 1."""
+    """Verify the chain from its first entry. Names the first entry that was changed or is missing, and then ends with 1."""
     verdict = connect().get("/v1/audit/verify", _query(noted))
     is_told = told_in_json(verdict)
     if verdict["broken"] is not None:

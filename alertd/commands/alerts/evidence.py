@@ -1,4 +1,4 @@
-"""`alertd evidence`: an alert's signed evidence into a file, and whether such a file is what was signed, which asks nobody."""
+"""`alertd evidence`: exports an alert's signed evidence, and verifies such a file offline."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.command()
 def export(alert_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """An alert with all that proves what was decided and told, on standard output. It holds what the case holds."""
+    """Print an alert with the evidence of all decisions and sends. It contains the facts of the case."""
     tell_json(connect().get(f"/v1/alerts/{segment(alert_id)}/evidence"))
 
 
 @app.command()
 def key() -> None:
-    """The public half of the key that signs, in PEM: keep it with the case system, before you need it."""
+    """Print the public half of the signing key, in PEM: store it with the case system, before you need it."""
     found = connect().get("/v1/evidence/key")
     tell_answer(found, found["pem"].rstrip())
 
@@ -33,10 +33,10 @@ def key() -> None:
 def verify(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     key_file: Annotated[
-        Path, typer.Option("--key", exists=True, dir_okay=False, help="The public half that you kept, in PEM.")
+        Path, typer.Option("--key", exists=True, dir_okay=False, help="The public key that you stored, in PEM.")
     ],
 ) -> None:
-    """Offline: whether it is what was signed. With --json tells what that is."""
+    """Verify the signature of evidence, offline. With --json prints the evidence."""
     try:
         found = verified(json.loads(file.read_bytes()), key_file.read_text(encoding="ascii"))
     except (EvidenceError, ValueError) as error:

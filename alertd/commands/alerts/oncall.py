@@ -1,4 +1,4 @@
-"""`alertd oncall`: who is called about an alert, who was, and who has it."""
+"""`alertd oncall`: the rota, the people paged for each alert, and who took it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.command()
 def show() -> None:
-    """Who would be called now; with --json as `set` takes it."""
+    """Show the people on duty now; with --json the rota as `set` takes it."""
     found = connect().get("/v1/oncall")
     tell_answer(found, _tell)
 
@@ -24,17 +24,17 @@ def show() -> None:
 def set_rota(
     file: Annotated[
         typer.FileBinaryRead,
-        typer.Argument(help="The whole rota as JSON, or what `show --json` told; - is standard input."),
+        typer.Argument(help="The complete rota as JSON, or the output of `show --json`; - is standard input."),
     ],
 ) -> None:
-    """Write your organisation's rota, whole."""
+    """Replace your organisation's rota."""
     written = connect().put("/v1/oncall", whole(file.read(), "rota"))
     tell_answer(written, _tell)
 
 
 @app.command()
 def alerts() -> None:
-    """Alerts that people are called for, how often, and who took each."""
+    """List the alerts with pages, their number, and who took each alert."""
     found = connect().get("/v1/oncall/alerts")
     columns = ("alert", "called", "last", "taken by", "next")
     tell_answer(found, lambda _: tell_table(columns, map(_line, found["calls"])))
@@ -42,7 +42,7 @@ def alerts() -> None:
 
 @app.command()
 def take(alert_id: Annotated[str, typer.Argument(help="The alert's id.")]) -> None:
-    """Say that you see to it: nobody else is called for a while."""
+    """Take a waiting alert: alertd pages no other person for a while."""
     call = connect().post(f"/v1/alerts/{segment(alert_id)}/take", None)
     until = call["taken"]["until"]
     tell_answer(call, f"Nobody else is called{f' until {until}' if until else ''}.")

@@ -1,4 +1,4 @@
-"""`alertd permissions`: what neighbours ask of your organisation, and what you answer."""
+"""`alertd permissions`: the requests of neighbours to your organisation, and your answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 def list_permissions(
     state: Annotated[str | None, typer.Option(help="Only those in this state: asked await your answer.")] = None,
 ) -> None:
-    """What other organisations ask of yours, the latest first."""
+    """List the requests of other organisations, latest first."""
     found = connect().get("/v1/permissions", {"state": state})
     columns = ("id", "state", "asked by", "level", "people", "expires")
     rows = (
@@ -30,7 +30,7 @@ def list_permissions(
 
 @app.command()
 def show(alert_id: AlertId) -> None:
-    """One of them: the ground, the people in it, and what they would read."""
+    """Show one request: the area, the people in it, and the messages."""
     found = connect().get(f"/v1/permissions/{segment(alert_id)}")
     tell_answer(found, _tell)
 
@@ -38,10 +38,10 @@ def show(alert_id: AlertId) -> None:
 @app.command()
 def grant(
     alert_id: AlertId,
-    ground: Annotated[str, typer.Option(help="What `show` says of the ground you looked at.")],
+    ground: Annotated[str, typer.Option(help="The value of ground in the output of `show`.")],
     people: PeopleSeen = None,
 ) -> None:
-    """The alert is told in your jurisdiction, too."""
+    """Grant a request: the alert is also sent in your jurisdiction."""
     body = {"ground": ground, "people": people_seen(people)}
     _answered(alert_id, "grant", body)
 
@@ -49,16 +49,16 @@ def grant(
 @app.command()
 def refuse(
     alert_id: AlertId,
-    reason: Annotated[str, typer.Option("--reason", help="Why; whoever alerts reads it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; the requesting organisation reads it.")],
 ) -> None:
-    """It is not."""
+    """Refuse a request."""
     _answered(alert_id, "refuse", {"reason": reason})
 
 
 @app.command()
 def ask(
     alert_id: AlertId,
-    organisation: Annotated[str, typer.Argument(help="The neighbour that has refused.")],
+    organisation: Annotated[str, typer.Argument(help="The neighbour that refused.")],
 ) -> None:
     """Ask a neighbour again about your own alert."""
     path = f"/v1/alerts/{segment(alert_id)}/permissions"

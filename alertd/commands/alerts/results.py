@@ -1,4 +1,4 @@
-"""`alertd alerts ledger`, `report` and `review`: what became of an alert, and which alerts await a review."""
+"""`alertd alerts ledger`, `report` and `review`: the results of an alert, and the alerts that await a review."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def ledger(
     alert_id: AlertId,
     state: Annotated[str | None, typer.Option(help="Only the rows in this state, such as unknown or failed.")] = None,
     channel: Annotated[str | None, typer.Option(help="Only the rows of this channel.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many rows; --json prints all.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows; --json prints all.")] = 50,
 ) -> None:
     """List the ledger: a row for each address with its state, its reason and its carrier. With --json one object a line.
 
-    It takes the scope ledger:read. Subscribers have names that mean nothing in any other alert.
+    It needs the scope ledger:read. Each subscriber has a pseudonym that is valid for this alert only.
     """
     _check("--state", state, STATES)
     _check("--channel", channel, CHANNELS)
@@ -50,7 +50,7 @@ def ledger(
 
 
 def report(alert_id: AlertId) -> None:
-    """Show what an alert came to: counts and times by channel, who decided what, and the outcome. It takes the scope ledger:read."""
+    """Show an alert's report: counts and times by channel, the decisions, and the outcome. It needs the scope ledger:read."""
     found = connect().get(f"/v1/alerts/{segment(alert_id)}/report")
     if told_in_json(found):
         return
@@ -78,13 +78,13 @@ def review() -> None:
 
 
 def _check(option: str, value: str | None, known: Sequence[str]) -> None:
-    """Raises BadParameter for a value that no row can have."""
+    """Raises BadParameter for an unknown value."""
     if value is not None and value not in known:
         raise typer.BadParameter(f"It is one of {', '.join(known)}.", param_hint=option)
 
 
 def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:
-    """The first rows, and how many come after them."""
+    """Returns the first rows, and the number of the others."""
     shown, more = list[Any](), 0
     for row in rows:
         if len(shown) < limit:

@@ -1,4 +1,4 @@
-"""What the second person reads before they say yes."""
+"""The texts that the second person reads before the approval."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
     "lapsed": "was not answered by {}",
 }  # fmt: skip
-#: In these somebody is yet to decide.
+#: States of a permission in which a decision is still open.
 OPEN = {"draft", "pending", "returned"}
 
 
 def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
-    """An alert as it stands; while it is to be decided, the messages, too: in a language, by default its first. Of an update they are as those read
-    them who were told already.
+    """Yields an alert as it stands. While a decision is pending, also yields its messages, in `language` or by default its first. Of an update:
+    the messages for people who received the alert.
     """
     document = alert.get("alert") or {}
     facts = {
@@ -39,7 +39,7 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
 
 
 def remark_similar(alert: Mapping[str, Any]) -> None:
-    """Names the other living alerts of the same case. A case system that submits a case twice would notify everyone twice."""
+    """Yields the other living alerts of the same case. If a case system submits a case twice, everyone would be notified twice."""
     for one in alert.get("similar", ()):
         remark(
             f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
@@ -47,22 +47,22 @@ def remark_similar(alert: Mapping[str, Any]) -> None:
 
 
 def standing(alert: Mapping[str, Any]) -> str:
-    """The state of an alert, and that it is paused if it would be sent otherwise."""
+    """Returns the state of an alert, and whether a pause holds its messages."""
     return f"{alert['state']}, paused" if is_on_hold(alert) else alert["state"]
 
 
 def is_on_hold(alert: Mapping[str, Any]) -> bool:
-    """Whether a pause keeps messages of an alert back."""
+    """Returns whether a pause holds messages of an alert."""
     return bool(alert.get("paused")) and AlertState(alert["state"]) in OPEN_STATES
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where each permission of a neighbour stands, in words."""
+    """Yields the state of each neighbour's permission, in words."""
     return [_WAITS[one["state"]].format(one["name"]) for one in permissions]
 
 
 def _asked(document: dict[str, Any]) -> dict[str, Any]:
-    """What a document asks for, and on what grounds."""
+    """Yields the requested settings of a document, and the legal basis."""
     target, case = document.get("target", {}), document.get("case", {})
     verification = case.get("verification") or {}
     return {
@@ -79,7 +79,7 @@ def _asked(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
-    """The shapes of a target, the longitude first as there."""
+    """Returns the shapes of a target in words, longitude first as in the document."""
     for ring in (*shapes.get("circles", []), *shapes.get("rings", [])):
         how = [ring.get("loudness") or "", f"after {ring['delay_min']} min" if ring.get("delay_min") else ""]
         yield ", ".join([f"{ring['radius_km']:g} km around {ring['center']}", *filter(None, how)])
@@ -96,7 +96,7 @@ def _messages(client: Client, document: dict[str, Any], query: dict[str, str], l
 
 
 def message_lines(found: dict[str, Any], wanted: str | None = None) -> Iterator[str]:
-    """Messages as they were previewed, in full those of the language that is `wanted` and there, or of the first."""
+    """Yields the previewed messages, in full for the language `wanted` if present, else for the first."""
     languages = [one["language"] for one in found["languages"]]
     first = wanted if wanted in languages else languages[0]
     for message in found["messages"]:

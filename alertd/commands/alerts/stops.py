@@ -1,4 +1,4 @@
-"""`alertd stop` and `alertd resume`: everything, an organisation, or one key."""
+"""`alertd stop` and `alertd resume`: for the service, an organisation, or one key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resume(service: Service = False, key: Key = None) -> None:
 
 
 def remark_stops(client: Client) -> None:
-    """Beside what is told of alerts, what is stopped: an alert that is under way looks as though it were sent."""
+    """Prints the active stops beside the alerts, because a stopped alert looks as if it were being sent."""
     for one in client.get("/v1/stop")["stops"]:
         if one["stopped"]:
             remark(

@@ -1,4 +1,4 @@
-"""Follows an alert until nobody more is told of it, over restarts of the service."""
+"""Follows an alert until its send is complete, across restarts of the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alertd.commands.base.client import Client, NobodyError, RefusedError, Unrea
 from alertd.commands.base.output import console, harmless, tell, tell_json
 from alertd.model.states import UNWATCHED, AlertState
 
-#: Before a stream that broke off is asked for again.
+#: Seconds before a broken stream is requested again.
 AGAIN_S = 1.0
 NOT_YET = ("queued", "in_flight")
 STALLS = "it stalls: for a minute nobody more was told"
@@ -41,7 +41,7 @@ def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
 
 
 def _nobody(alert: dict[str, Any]) -> str:
-    """Says that there was nobody to notify, and how to register a tester if the alert is a Test or an Exercise."""
+    """Explains that there was nobody to notify, and how to register a tester if the alert is a Test or an Exercise."""
     if alert["status"] == "Actual":
         return f"There was nobody to notify. No subscriber of kind {alert['kind']} in the area has an address for its channels."
     tester = {
@@ -70,7 +70,7 @@ def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
                 raise
         if last is not None and AlertState(last["state"]) in UNWATCHED:
             return
-        time.sleep(AGAIN_S)  # the service goes down; it ends its streams first
+        time.sleep(AGAIN_S)  # the service is shutting down; it ends its streams first
 
 
 def _as_json(changes: Iterator[dict[str, Any]]) -> None:
@@ -102,7 +102,7 @@ def _bars(changes: Iterator[dict[str, Any]]) -> None:
 
 
 def _over(counts: dict[str, int]) -> int:
-    """Of the targeted, those that are neither queued nor on their way."""
+    """Returns the number of targeted messages that are neither queued nor being sent."""
     return counts.get("targeted", 0) - sum(counts.get(state, 0) for state in NOT_YET)
 
 

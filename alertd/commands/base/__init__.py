@@ -1,1 +1,1 @@
-"""What commands share: the client of the API, options, output."""
+"""Shared parts of commands: the client of the API, options, output."""

@@ -1,6 +1,6 @@
-"""The one way from a command to the API: a call, its repetition after a broken connection, and what a refusal says.
+"""The commands' client of the API: makes a call, retries after a broken connection, and words refusals.
 
-Nothing is done twice: every POST carries an Idempotency-Key that its repetitions share.
+A retry never repeats an effect: every POST carries an Idempotency-Key that its retries share.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ T = TypeVar("T")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
-#: A preview of a continent and a thousand lines of an import take seconds; the event stream is silent for 15 s at most.
+#: Seconds. A preview of a continent and a thousand lines of an import take seconds; the event stream is silent for at most 15 s.
 TIMEOUT_S = 60.0
-#: A service that restarts is back within these waits, 15 s together.
+#: Seconds between retries, 15 s together: a service that restarts is back by then.
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-LONGEST_WAIT_S = 60.0  # however long a Retry-After asks for
-READY_TIMEOUT_S = 5.0  # a health check asks again soon
-#: Reached without the proxy that the environment may name.
+LONGEST_WAIT_S = 60.0  # maximum, even if Retry-After is longer
+READY_TIMEOUT_S = 5.0  # short, because a health check repeats soon
+#: Hosts that are called directly, without the proxy of the environment.
 HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Refusals that ask for the same call again; a proxy's, too, while the service behind it restarts.
+#: Statuses after which the same call is repeated; proxies send them, too, while the service behind them restarts.
 TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
 GATEWAY = frozenset({502, 503, 504})
 
 
 class RefusedError(Exception):
-    """It was not done; the message says why and what to do."""
+    """The call was refused or failed; the message says why and what to do."""
 
     exit_code: ClassVar[int] = 1
 
@@ -48,21 +48,21 @@ class NobodyError(RefusedError):
 
 
 class UnreachableError(RefusedError):
-    """Nobody answered, or the answer broke off."""
+    """The service did not answer, or its answer broke off."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The key is for one address: it is not carried on to another."""
+    """Refuses redirects, because the key is for one address and must not be sent to another."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class Client:
-    """Calls to one service with one key. `url` may have a path, as behind a proxy; without a key only the health is told."""
+    """Calls one service with one key. `url` may have a path, as behind a proxy. Without a key, only the health check works."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        """Raises RefusedError for a URL or key that cannot be one."""
+        """Raises RefusedError for an invalid URL or key."""
         host = _host(url)
         if host is None:
             raise RefusedError(f"{url} is no address of a service; it looks like https://alerts.example")
@@ -70,18 +70,18 @@ class Client:
             raise RefusedError("the key has characters that no key has")
         self._url = url.rstrip("/")
         self._key = key
-        # A proxy would have the key and what is sent, where that goes unencrypted.
+        # A proxy would read the key and the data if the connection to it is not encrypted.
         own = [urllib.request.ProxyHandler({})] if host in HERE or urlsplit(url).scheme == "http" else []
         self._opener = urllib.request.build_opener(_NoRedirect, *own)
-        self._reached = False  # a service that answered once is waited for when it is gone
+        self._reached = False  # True once the service answered: then a lost connection is retried
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """The answer's JSON. Raises RefusedError."""
+        """Returns the answer's JSON. Raises RefusedError."""
         request = self._request("GET", path, query)
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def get_versioned(self, path: str) -> dict[str, Any]:
-        """The answer's JSON, with the `version` that its ETag tells. Raises RefusedError."""
+        """Returns the answer's JSON, with the `version` from its ETag. Raises RefusedError."""
         raw, etag = self._read_with(self._request("GET", path), "ETag")
         return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
@@ -98,9 +98,9 @@ class Client:
     def post(
         self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, version: int | None = None
     ) -> Any:
-        """Sends JSON (or bytes that are JSON), once however often it is tried; the answer's JSON.
+        """Posts JSON (or bytes that are JSON); retries have no second effect. Returns the answer's JSON.
 
-        `version` is the one that was seen, if another must not be changed. Raises RefusedError.
+        `version`: the version that was seen; another version is not changed. Raises RefusedError.
         """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = self._request("POST", path, query, data=data, content_type=JSON)
@@ -109,12 +109,12 @@ class Client:
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def put(self, path: str, body: bytes) -> Any:
-        """Sends JSON, which said twice is said once; the answer's JSON. Raises RefusedError."""
+        """Puts JSON; a repeated call has no second effect. Returns the answer's JSON. Raises RefusedError."""
         request = self._request("PUT", path, data=body, content_type=JSON)
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def delete(self, path: str) -> None:
-        """Raises RefusedError, also where what answers has not done it; not when it is gone because an answer that broke off had done it."""
+        """Deletes an object. Succeeds if an earlier attempt deleted it and its answer was lost. Raises RefusedError, also if the server did not delete it."""
         request, broke_off = self._request("DELETE", path), False
 
         def attempt() -> None:
@@ -134,22 +134,22 @@ class Client:
         self._repeated(attempt)
 
     def post_lines(self, path: str, lines: bytes) -> list[Any]:
-        """Sends NDJSON; the answer's lines. Raises RefusedError."""
+        """Posts NDJSON. Returns the answer's lines. Raises RefusedError."""
         request = self._request("POST", path, data=lines, content_type=NDJSON)
         return [json.loads(line) for line in self._repeated(lambda: self._read(request)).splitlines() if line]
 
     def get_lines(self, path: str) -> Iterator[Any]:
-        """Each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off: half of it must not look whole."""
+        """Yields each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off, so that half of it never looks complete."""
         yield from map(self._parsed, self._stream(path, NDJSON))
 
     def events(self, path: str) -> Iterator[Any]:
-        """The data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
+        """Yields the data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
         for line in self._stream(path, "text/event-stream"):
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))
 
     def is_ready(self) -> tuple[bool, str]:
-        """What /readyz says, asked once."""
+        """Returns whether /readyz reports ready, with its text. Does not retry."""
         try:
             with self._open(self._request("GET", "/readyz"), READY_TIMEOUT_S) as response:
                 return True, response.read().decode().strip()
@@ -200,7 +200,7 @@ class Client:
             return response.read()
 
     def _read_with(self, request: urllib.request.Request, header: str) -> tuple[bytes, str | None]:
-        """The answer's body and one of its headers, None where it has none. Raises RefusedError."""
+        """Returns the answer's body and one of its headers (None if absent). Raises RefusedError."""
 
         def attempt() -> tuple[bytes, str | None]:
             with self._open(request) as response:
@@ -209,7 +209,7 @@ class Client:
         return self._repeated(attempt)
 
     def _stream(self, path: str, accept: str) -> Iterator[bytes]:
-        """The lines of an answer as they come. Raises RefusedError; UnreachableError if it breaks off."""
+        """Yields the lines of an answer as they arrive. Raises RefusedError; UnreachableError if it breaks off."""
         request = self._request("GET", path, accept=accept)
         try:
             with self._repeated(lambda: self._open(request)) as response:
@@ -218,7 +218,7 @@ class Client:
             raise self._unreachable(error) from None
 
     def _repeated(self, attempt: Callable[[], T]) -> T:
-        """The attempt's result, tried again while the failure is of the kind that passes. Raises RefusedError."""
+        """Returns the attempt's result; retries after temporary failures. Raises RefusedError."""
         waits = iter(WAITS_S)
         while True:
             try:
@@ -253,7 +253,7 @@ class Client:
 
 
 def _host(url: str) -> str | None:
-    """The host of an http or https URL, None if it is none."""
+    """Returns the host of an http or https URL; None for any other text."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.port != 0 and url.isprintable() and " " not in url
@@ -263,23 +263,23 @@ def _host(url: str) -> str | None:
 
 
 def segment(text: str) -> str:
-    """A text as one segment of a path."""
+    """Returns a text as one segment of a path."""
     return quote(text, safe="")
 
 
 def _broke_off(error: Exception) -> bool:
-    """Whether something was there and went away, so that the call may have been taken. urllib wraps what precedes an answer."""
+    """Returns whether the server was reached and then lost, so that it may have done the call. urllib wraps errors before the answer."""
     if isinstance(error, urllib.error.URLError):
         return isinstance(error.reason, ConnectionResetError | BrokenPipeError)
     return True
 
 
-#: What is told in words of its own, or is no news; the other members of a problem are told by their names.
+#: Members of a problem that have their own line or no news; the others are shown by name.
 _SAID = frozenset({"type", "title", "status", "detail", "instance", "errors", "what_to_do", "request_id"})
 
 
 def explained(status: int, problem: Mapping[str, Any]) -> str:
-    """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
+    """Returns a problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
     if not slug(problem):
         return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
     lines = [f"{problem.get('title')} ({slug(problem)}): {problem.get('detail')}"]
@@ -299,25 +299,25 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
 
 
 def _remedy(problem: Mapping[str, Any]) -> str | None:
-    """What the service says that is to be done, or how it is done here."""
+    """Returns what to do, in the words of the service or in terms of the command line."""
     if slug(problem) == "audience-changed" and "now" in problem:
         return f"Look at it again, then approve it with --people {shlex.quote(str(problem['now']))}."
     return problem.get("what_to_do")
 
 
 def place(fault: Mapping[str, Any]) -> str:
-    """Where a fault is: a JSON pointer, or the name of a parameter; of XML with its line."""
+    """Returns the place of a fault: a JSON pointer, or the name of a parameter; for XML with its line."""
     named = str(fault.get("parameter") or fault.get("pointer") or "the whole")
     return f"line {fault['line']}, {named}" if "line" in fault else named
 
 
 def slug(problem: Mapping[str, Any]) -> str:
-    """Which of the catalogue's problems it is; empty if it is none."""
+    """Returns the problem's slug in the catalogue; empty if it is none."""
     return str(problem.get("type", "")).rpartition("/")[2]
 
 
 def read_refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
-    """Status, problem (empty if it is none) and the seconds of Retry-After."""
+    """Returns the status, the problem (empty if it is none) and the seconds of Retry-After."""
     with refusal:
         raw = refusal.read()
     try:

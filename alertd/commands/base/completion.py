@@ -1,4 +1,4 @@
-"""`alertd completion`: the script that lets a shell complete the words of a line."""
+"""`alertd completion`: prints the script for completion in a shell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Shell(StrEnum):
-    """The shells that a script is written for."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -22,5 +22,5 @@ def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="
 
     For this shell: source <(alertd completion bash). For good: write the output to the file that your shell loads completions from.
     """
-    os.environ["_ALERTD_COMPLETE"] = f"source_{shell}"  # how typer is asked for the script
+    os.environ["_ALERTD_COMPLETE"] = f"source_{shell}"  # makes typer print the script
     ctx.find_root().command.main(prog_name="alertd")

@@ -1,4 +1,4 @@
-"""Loads a command's module when the command is called: the service's own modules take a second, which `--help` and a health check need not wait."""
+"""Loads a command's module only when the command runs: the service's modules take a second, and `--help` and a health check do not need them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from alertd.commands.base.options import take_common
 
 
 class Place(NamedTuple):
-    """Where a command is defined, and the line that a list of commands shows for it."""
+    """The module of a command, and its line in the list of commands."""
 
     where: str  # module:function, or module:Typer application for a group
-    summary: str  # the help of a group; of a command the first paragraph of it, so that the list needs no module
-    answers: bool = True  # it takes --json
+    summary: str  # the help of a group, or the first paragraph of a command's help; so the list loads no module
+    answers: bool = True  # the command takes --json
 
 
 class OnDemand(TyperGroup):
-    """A group whose commands are named by `places`."""
+    """A group of the commands in `places`, which are loaded on demand."""
 
     places: ClassVar[dict[str, Place]] = {}
 
@@ -53,6 +53,6 @@ class OnDemand(TyperGroup):
         return listing.shell_complete(typer.Context(listing, info_name=ctx.info_name, parent=ctx.parent), incomplete)
 
     def _listing(self) -> TyperGroup:
-        """This group with commands that have a name and a summary, and nothing else."""
+        """Returns this group with commands that have only a name and a summary."""
         commands = [TyperCommand(name, help=place.summary) for name, place in self.places.items()]
         return TyperGroup(name=self.name, help=self.help, params=self.params, commands=commands)

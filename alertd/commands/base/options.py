@@ -1,4 +1,4 @@
-"""What commands have in common: where the service is, whose key is used, and how answers are told."""
+"""Options that all commands share: the service's address, the key, and the form of answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alertd.config.settings import Settings
 
 CONFIG_HELP = "TOML file; see ops/alertd.toml."
-URL_HELP = "Where the service is. Default: what the configuration says."
+URL_HELP = "The service's address. Default: from the configuration."
 KEY_FILE_HELP = "Holds your key. Without it ALERTD_KEY does."
 ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help=CONFIG_HELP)]
 UrlOption = Annotated[str | None, typer.Option("--url", envvar="ALERTD_URL", help=URL_HELP)]
@@ -37,7 +37,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, neve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """Where the service is, whose key to use and how to answer, from the line or the environment."""
+    """The service's address, the key and the form of answers, from the command line or the environment."""
 
     config_file: Path | None
     url: str | None
@@ -51,12 +51,12 @@ class Common:
         return load(self.config_file)
 
     def client(self) -> Client:
-        """For `ALERTD_URL`, else for the address that the settings name. Raises ConfigError, RefusedError."""
+        """Returns a client for `ALERTD_URL`, else for the address in the settings. Raises ConfigError, RefusedError."""
         return Client(self.url or address_of(self.settings()), self.key)
 
 
 def people_seen(text: str | None) -> int | str | None:
-    """`PeopleSeen` as the API takes it: a number, or the words of an estimate, which the API checks."""
+    """Returns `PeopleSeen` as the API takes it: a number, or the words of an estimate, which the API checks."""
     return int(text) if text and text.isdecimal() else text
 
 
@@ -64,12 +64,12 @@ _common: ContextVar[Common] = ContextVar("common")
 
 
 def common() -> Common:
-    """Returns what the command line says so far."""
+    """Returns the common options of this call."""
     return _common.get()
 
 
 def keep(said: Common) -> None:
-    """Stores what the command line says."""
+    """Stores common options from the command line."""
     _common.set(said)
 
 
@@ -79,7 +79,7 @@ def connect() -> Client:
 
 
 def take_common(command: Any, *, answers: bool = True) -> None:
-    """Let a command, and every command below it, take `--config`, `--url` and `--key-file` after its name too, and `--json` if it `answers`."""
+    """Lets a command and all its subcommands take `--config`, `--url` and `--key-file` after their name, too, and `--json` if it `answers`."""
     for each in getattr(command, "commands", {}).values():
         take_common(each)
     params = typer.main.get_command(_later).params
@@ -88,14 +88,14 @@ def take_common(command: Any, *, answers: bool = True) -> None:
 
 
 def read_key(file: Path) -> str:
-    """The key in a file. What is no key is left for the client to refuse."""
+    """Returns the key in a file. The client refuses an invalid one."""
     return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _keep(ctx: typer.Context, **given: Any) -> None:
-    """Replaces the value from before the command's name by the one after it."""
+    """Replaces the value before the command's name by the one after it."""
     said = {name: value for name, value in given.items() if value is not None}
-    if said and not ctx.resilient_parsing:  # while a shell completes a line, nothing before the command's name was read
+    if said and not ctx.resilient_parsing:  # during completion, the options before the command's name are not read
         keep(replace(common(), **said))
 
 
@@ -136,20 +136,20 @@ def _said_later(
 
 
 def address_of(settings: Settings) -> str:
-    """Where a service with these settings is found on its own machine."""
+    """Returns the address of a service with these settings, seen from its own machine."""
     host = "127.0.0.1" if settings.api.host in EVERYWHERE else settings.api.host
     return f"http://[{host}]:{settings.api.port}" if ":" in host else f"http://{host}:{settings.api.port}"
 
 
 WholeFile = Annotated[
     typer.FileBinaryRead,
-    typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
+    typer.Argument(help="The complete document as JSON, or the output of `show --json`; - is standard input."),
 ]
 
 
 def whole(given: bytes, part: str) -> bytes:
-    """The document in what `show` told under `part`; what is no such answer is left as it is, for the API to judge. Raises RefusedError where
-    it was not told.
+    """Returns the document under `part` in the output of `show`; any other text is returned unchanged, for the API to check. Raises
+    RefusedError if that part is null.
     """
     try:
         told = json.loads(given)

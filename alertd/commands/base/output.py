@@ -1,4 +1,4 @@
-"""How answers are told: JSON for programs, tables and bars on a terminal, plain lines elsewhere."""
+"""Output of answers: JSON for programs, tables and bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rich.text import Text
 
 from alertd.commands.base.options import common
 
-#: Off a terminal nothing is cut or wrapped: a line is a row.
+#: Width without a terminal: large enough that no row is cut or wrapped.
 UNBOUNDED = 10_000
-#: Encodings of an output that takes every letter.
+#: Encodings that can represent every character.
 UNICODE = frozenset({"utf-8", "utf8", "utf-16"})
-#: Control characters that JSON need not escape, and what turns the direction of writing.
+#: Control characters that JSON need not escape, and characters that change the direction of writing.
 _COMMANDS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-#: What a person need not be told.
+#: Members that are left out for people.
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def tell_json(document: Any) -> None:
-    """One JSON text on one line. What a terminal would take for a command is escaped, and whatever it cannot write."""
+    """Returns a JSON text on one line. Escapes what a terminal would read as a command, and characters that its encoding lacks."""
     text = json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() not in UNICODE)
     sys.stdout.write(_COMMANDS.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")
     sys.stdout.flush()
@@ -46,34 +46,34 @@ def tell_answer(answer: Any, in_words: str | Callable[[Any], object]) -> None:
 
 
 def tell(line: str) -> None:
-    """A line of the answer."""
+    """Prints a line of the answer to standard output."""
     sys.stdout.write(harmless(line) + "\n")
     sys.stdout.flush()
 
 
 def remark(line: str) -> None:
-    """A line beside the answer."""
+    """Prints a remark to standard error."""
     sys.stderr.write(harmless(line) + "\n")
     sys.stderr.flush()
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal, or without bounds where there is none."""
+    """Returns a console on standard output: as wide as the terminal, or unbounded without one."""
     return Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False, emoji=False, markup=False)
 
 
 def tell_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under their columns' names."""
+    """Prints rows as a table with named columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first is what is copied
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first column is copied, so it stays whole
     for row in rows:
         table.add_row(*(Text(harmless(shown(value))) for value in row))
     _print(table)
 
 
 def tell_facts(facts: Mapping[str, Any]) -> None:
-    """A name and its value a line; what is not there is left out."""
+    """Prints a line for each name and value; absent values are left out."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         if value not in NOTHING:
@@ -82,19 +82,19 @@ def tell_facts(facts: Mapping[str, Any]) -> None:
 
 
 def tell_some(answer: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Those of an answer's facts; in JSON all of it."""
+    """Prints selected facts of an answer; with --json all of it."""
     if not told_in_json(answer):
         tell_facts({name: answer[name] for name in names})
 
 
 def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str]) -> None:
-    """What an answer has `under` a name, one a row; in JSON all of it."""
+    """Prints the list `under` a name of an answer, a row for each item; with --json all of it."""
     if not told_in_json(answer):
         tell_table(columns, ([one[name] for name in columns] for one in answer[under]))
 
 
 def _print(table: Table) -> None:
-    """On a terminal as it is; elsewhere without the spaces that fill up its lines."""
+    """Prints to a terminal unchanged; elsewhere strips the padding at the end of lines."""
     to = console()
     with to.capture() as captured:
         to.print(table)
@@ -104,7 +104,7 @@ def _print(table: Table) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value in words."""
+    """Returns a value in words."""
     match value:
         case None | bool():
             return {None: "", True: "yes", False: "no"}[value]
@@ -119,17 +119,17 @@ def shown(value: Any) -> str:
 
 
 def estimated(count: int | str) -> str:
-    """An estimate in words."""
+    """Returns an estimate in words."""
     return f"about {count:,}" if isinstance(count, int) else f"fewer than {count.removeprefix('<')}"
 
 
 def people_of(alert: Mapping[str, Any]) -> str:
-    """How many people an alert reaches, in words."""
+    """Returns in words how many people an alert reaches."""
     return shown(alert["people"]) if alert["exact"] else estimated(alert["people"])
 
 
 def harmless(text: str) -> str:
-    """Without the characters that would steer a terminal; a space that breaks no line is a space there."""
+    """Returns a text without characters that control a terminal; a non-breaking space becomes a space."""
     return "".join(" " if unicodedata.category(char) == "Zs" else char for char in text if _is_shown(char))
 
 
