@@ -1,14 +1,14 @@
-"""Files of people as registrations: NDJSON as it is, and CSV, whose columns are named after a registration's members.
+"""Files of people as registrations: NDJSON unchanged, and CSV with columns named after a registration's members.
 
-A cell that cannot be read is passed on as it stands, so that the service refuses it with its place. A CSV says only what it has columns
-for: of whoever is there all else stays, such as browsers and quiet hours, for which there is none. Columns:
+A cell that cannot be parsed is passed on unchanged, so that the service refuses it and names its place. A CSV changes only the parts that
+it has columns for; existing subscribers keep the rest, such as browsers and quiet hours, which have no columns. Columns:
 
     id  languages  kinds  time_zone  tester  groups  format
     push  sms  mail                                     addresses
     <place>.lon  <place>.lat  <place>.accuracy_m  <place>.at  <place>.region
     consent.at  consent.source  consent.version  consent.purposes  consent.withdrawn_at
 
-`languages`, `kinds`, `groups`, `consent.purposes` and the addresses may hold several, parted by `;` or `|`.
+`languages`, `kinds`, `groups`, `consent.purposes` and the addresses may hold several values, separated by `;` or `|`.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ Line = tuple[int, bytes]  # its number in the file, counted from 1, and the regi
 
 
 class CsvError(ValueError):
-    """A file of which no row can be taken; the message says why."""
+    """A file with no usable row; the message says why."""
 
 
 def ndjson_lines(lines: Iterable[bytes]) -> Iterator[Line]:
-    """The lines that hold something."""
+    """Yields the lines that are not empty."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line.strip()
 
 
 def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
-    """The rows of a CSV in UTF-8 as registrations. The header tells the delimiter. Raises CsvError."""
+    """Yields the rows of a CSV in UTF-8 as registrations. Finds the delimiter in the header. Raises CsvError."""
     texts, number = _decoded(lines), 0
     header = next(texts, "")
     delimiter = max(DELIMITERS, key=header.count)
-    try:  # strictly: a quote that nobody closes would take the rows after it into its cell, and nobody were told
+    try:  # strictly: a quote without an end would silently swallow the rows after it
         columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
         _check(columns)
         only = sorted({_part(column) for column in columns} - {"id"})
         number, rows = 1, csv.reader(texts, delimiter=delimiter, strict=True)
         for row in rows:
-            number = rows.line_num + 1  # the header is not one of them
+            number = rows.line_num + 1  # without the header
             if any(cell.strip() for cell in row):
                 if len(row) > len(columns):
                     raise CsvError(f"line {number} has {len(row)} cells under {len(columns)} columns")
@@ -62,7 +62,7 @@ def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
 
 
 def registration_of(row: dict[str, str]) -> dict[str, Any]:
-    """A row by its columns' names as the JSON of a registration; empty cells say nothing."""
+    """Returns a row, by column name, as the JSON of a registration; empty cells are left out."""
     result: dict[str, Any] = {}
     for column, cell in row.items():
         if text := cell.strip():
@@ -87,7 +87,7 @@ def _put(result: dict[str, Any], column: str, text: str) -> None:
 
 
 def _part(column: str) -> str:
-    """The part of a registration that a column says something of, as the service names it."""
+    """Returns the part of a registration that a column belongs to, by the service's name."""
     head, _, member = column.partition(".")
     if not member:
         return f"addresses/{column}" if column in ADDRESSES else column
@@ -109,7 +109,7 @@ def _yes_or_no(text: str) -> bool | str:
     return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), text)
 
 
-#: How the cells of each column are read.
+#: The parser for the cells of each column.
 MEMBERS: dict[str, Callable[[str], Any]] = {
     "id": str, "languages": _several, "kinds": _several, "time_zone": str, "tester": _yes_or_no, "groups": _several,
     "format": str,
@@ -131,7 +131,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _check(columns: list[str]) -> None:
-    """Raises CsvError for a column nobody would read, or one that is named twice."""
+    """Raises CsvError for an unknown column, or one that occurs twice."""
     examples = [*MEMBERS, *ADDRESSES, *(f"consent.{m}" for m in CONSENT), *(f"home.{m}" for m in PLACE)]
     for column in columns:
         head, _, member = column.partition(".")

@@ -18,7 +18,7 @@ from alertd.store.embedded.data_directory import DirectoryInUseError
 from alertd.store.embedded.server import EmbeddedServerError, ServerNotFoundError
 from alertd.store.engine.connection import StoreRefusedError
 
-#: What a person can mend: told in a sentence, without a traceback.
+#: Errors that a person can fix: printed as a sentence, without a traceback.
 REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError, ServerNotFoundError)
 
 

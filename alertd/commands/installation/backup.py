@@ -1,4 +1,4 @@
-"""`alertd backup` and `alertd restore`: a copy of the embedded store while it runs, and how it is put back. On the machine itself, over no API."""
+"""`alertd backup` and `alertd restore`: copies the embedded store while it runs, and restores a copy. Runs on the store's machine, without the API."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def backup(
     if (directory / NEXT_KEY).exists():
         raise RefusedError(ROTATING)
     codec = _codec(directory)
-    if keys is not None:  # first: whoever is refused here has made no copy
+    if keys is not None:  # first, so that a refusal here leaves no copy behind
         _copy_keys(directory, keys)
     try:
         made = backups.make(
@@ -123,14 +123,14 @@ def _put_back(own: DataDirectory, copy: Path, keys: Path | None) -> backups.Back
 
 
 def _embedded(section: StoreSection) -> StoreSection:
-    """Raises RefusedError for a store of one's own."""
+    """Raises RefusedError if `store.url` names an external store."""
     if section.url:
         raise RefusedError("store.url is a server of your own: copy its append-only file there, as the runbook says")
     return section
 
 
 def _codec(folder: Path) -> Codec:
-    """With the keys of a folder, which are read and never made. Raises RefusedError."""
+    """Returns settings with the keys of a folder, which are read and never created. Raises RefusedError."""
     try:
         return Codec(Keys.load(folder))
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def _codec(folder: Path) -> Codec:
 
 
 def _copy_keys(source: Path, to: Path) -> None:
-    """Raises RefusedError where others are there."""
+    """Copies the keys. Raises RefusedError if the folder has different ones."""
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in KEYS:

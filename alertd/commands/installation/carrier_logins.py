@@ -1,4 +1,4 @@
-"""What `alertd check` finds when it logs in at the carriers."""
+"""The logins at carriers that `alertd check` makes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from alertd.store.master_key.schema import load_secrets
 from channels.base import Binding
 from channels.login import Login, LoginState
 
-#: A carrier that takes longer does not answer.
+#: Seconds after which a carrier counts as not answering.
 LOGIN_S = 15.0
 ANSWER_S = 5.0
 
 
 async def found(carriers: Mapping[str, Carrier], store: tuple[str, Codec] | None) -> dict[str, Login]:
-    """By carrier, whether it lets this machine in. Workers that run hold the binds of an SMS centre and the connections of a mail relay, and
-    both count them. So it is the workers' finding at a centre, and at a relay that is busy, if they log in with the same settings. `store` is
-    the URL and codec of a store that answers, None where there is none.
+    """Returns, by carrier, the result of a login from this machine. Running workers hold the binds of an SMS centre and the connections of a mail
+    relay, and both limit them. So for a centre, and for a busy relay, the result is that of workers that log in with the same settings. `store`
+    is the URL and codec of a store that answers; None without one.
     """
     binding = [name for name, one in carriers.items() if isinstance(one.channel, Binding)]
     of_workers = await _of_workers(carriers, binding, store)
@@ -37,7 +37,7 @@ async def found(carriers: Mapping[str, Carrier], store: tuple[str, Codec] | None
 async def _of_workers(
     carriers: Mapping[str, Carrier], names: Sequence[str], store: tuple[str, Codec] | None
 ) -> dict[str, Login]:
-    """What workers found that log in with the same settings."""
+    """Returns the results of workers that log in with the same settings."""
     settings = {name: carriers[name].login for name in names if carriers[name].login}
     if not settings or store is None:
         return {}
@@ -49,7 +49,7 @@ async def _of_workers(
             await load_secrets(connection)
             records = await Logins(connection).get_same(settings)
     except (StoreUnavailableError, RedisError, SealError, OSError):
-        return {}  # the finding for the store says so
+        return {}  # the finding for the store reports the failure
     return {name: record.login for name, record in records.items() if record is not None}
 
 

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Language(StrEnum):
-    """Those that the test is said in."""
+    """The languages of the test message."""
 
     EN = "en"
     ES = "es"
@@ -33,7 +33,7 @@ def _group() -> None: ...
 
 @app.command("list")
 def list_carriers() -> None:
-    """The carriers: how many messages a second each may be given, whether it can send, and if not, why and which settings to check."""
+    """List the carriers: the maximum messages per second, whether each can send, and if not, why and which settings to check."""
     found = connect().get("/v1/carriers")
     tell_answer(found, lambda _: tell_table(COLUMNS, map(_row, found["carriers"])))
 
@@ -54,7 +54,7 @@ def send_test(
     ],
     language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
 ) -> None:
-    """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier accepts it; else says why not,
+    """Send one test message through this carrier, to an address of your own. Ends with 0 if the carrier accepts it; else prints why not,
     and which settings to check.
     """
     body = {"to": to, "language": language.value}

@@ -1,4 +1,4 @@
-"""`alertd check`: would it start, and is it ready."""
+"""`alertd check`: finds faults that would stop the service from starting, or asks whether it is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `alertd check` looks at: everything that could keep the service from starting, without starting it."""
+"""The checks of `alertd check`: everything that could keep the service from starting, without starting it."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ from geofences.regions import Library
 
 _MB = 1024 * 1024
 OWN_KEYS = "store.master_key and store.hash_key are not used: without store.url the keys are those in store.directory, beside the data"
-ANSWER_S = 5.0  # a store that is slower than that is not one to send alerts from
+ANSWER_S = 5.0  # a slower store is too slow to send alerts from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     part: str
-    ok: bool  # False: it would not start, or not work
+    ok: bool  # False: the service would not start, or not work
     says: str
-    warns: bool = False  # it would start, and somebody should know this before it matters
+    warns: bool = False  # the service would start, but the operator should know this
 
 
 def inspected(
     settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
     contact: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from; `regions`
-    loads the library, or gives one that is loaded; `contact`: log in at the carriers, too.
+    """Yields all findings, in the order in which a start needs them. `config_file` is the source of the settings; `regions` loads the library,
+    or returns a loaded one; `contact`: also log in at the carriers.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
     library = _loaded(settings, regions)
@@ -105,9 +105,11 @@ def _outside(section: StoreSection) -> Iterator[Finding]:
 async def _asked(store: Store, section: StoreSection) -> list[str]:
     async with Redis.from_url(store.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, Codec(store.keys), replicas_required=section.replicas_required)
-        await connection.meet()  # whether it is there, before what it promises
+        await connection.meet()  # checks that the store answers, before its guarantees
         if await look(connection, sandbox=section.sandbox):
-            await StoreClock(connection).hear()  # as every process does first: may this user run scripts?
+            await StoreClock(
+                connection
+            ).hear()  # the first step of every process: fails if this user may not run scripts
         return await check_engine(connection)
 
 
@@ -126,9 +128,9 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
 
 
 def _room(directory: Path, reserve_mb: int) -> Finding:
-    """Whether there is some, for whoever asks. Raises OSError."""
+    """Returns the free space of the data directory in words. Raises OSError if this user cannot write there."""
     existing = next(each for each in (directory, *directory.parents) if each.exists())
-    for needed in (existing, directory / "alertd.lock"):  # another user's, where that one started it
+    for needed in (existing, directory / "alertd.lock"):  # the file may belong to another user who started alertd
         if needed.exists() and not os.access(needed, os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "this user cannot write it", str(needed))
     free_mb, state = free_bytes(existing) // _MB, "" if directory.exists() else " (made at the first start)"
@@ -137,8 +139,8 @@ def _room(directory: Path, reserve_mb: int) -> Finding:
 
 
 def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Finding]:
-    """What organisations let go out without a second person, whether one is called, which of their distributors have not confirmed a
-    take-down, and whether people name regions that are gone. An embedded store tells it while it runs.
+    """Yields warnings on the data in the store: alerts sent without a second person, empty on-call rotas, unconfirmed take-downs, and
+    subscribers of regions that are gone. For an embedded store, only while it runs.
     """
     try:
         store = running_store(settings.store)
@@ -146,14 +148,14 @@ def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Findin
             return
         told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
     except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
-        return  # what is wrong with the store is told where it is looked at
+        return  # the finding for the store reports its faults
     for part, sentences in told.items():
         for says in sentences:
             yield Finding(part=part, ok=True, warns=True, says=says)
 
 
 def _running(section: StoreSection) -> tuple[str, Codec] | None:
-    """The URL and the codec of the store, None where none can be opened: the finding for the store says why."""
+    """Returns the URL and the codec of the store; None if it cannot be opened: the finding for the store says why."""
     try:
         store = running_store(section)
         return (store.url, Codec(store.keys)) if store else None
@@ -162,7 +164,7 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
 
 
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
-    """That nobody is told of what waits for a second person, as every organisation's alerts do unless it says otherwise."""
+    """Warns if alertd pages no person for an alert that waits for approval (approval by a second person is the default)."""
     if rota is None or not rota.steps:
         yield "nobody is on call: whoever submits an alert that waits has to call a second person themselves"
     elif not anybody(rota, SystemClock().now_ms()):
@@ -170,14 +172,14 @@ def _uncalled(rota: OnCall | None) -> Iterator[str]:
 
 
 def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
-    """That whoever is called cannot come by the link that they are told."""
+    """Warns if the link in a page cannot be reached by the person on call."""
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
         yield f"people on call are told a link to {site}, which is reached from this machine alone: set api.public_url"
 
 
 def _passkeys(settings: Settings) -> Iterator[Finding]:
-    """Pages at which browsers offer no passkey, since they are not on the domain that these hold for."""
+    """Warns about origins where browsers offer no passkey, because their domain differs from that of the passkeys."""
     own = RelyingParty.of(settings)
     for origin in own.origins:
         if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
@@ -186,7 +188,7 @@ def _passkeys(settings: Settings) -> Iterator[Finding]:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Whether operators could sign in by the OpenID provider. Without it the service starts all the same, and passkeys go on."""
+    """Checks whether operators could sign in by the OpenID provider. The service starts without it, and passkeys work."""
     if not settings.oidc.issuer:
         return
     back = f"{RelyingParty.of(settings).origins[0]}/console"
@@ -203,7 +205,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
 
 
 def _words(own: Organisation) -> Iterator[str]:
-    """What an organisation lets pass."""
+    """Yields the alerts that an organisation allows without a second person."""
     if one := own.unattended:
         yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
     if alone := own.break_glass:
@@ -211,7 +213,7 @@ def _words(own: Organisation) -> Iterator[str]:
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
-    """What is to be told, by what it is about. Raises StoreUnavailableError; SealError where the keys are others."""
+    """Yields warnings by subject. Raises StoreUnavailableError; SealError if the keys do not match the store."""
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
@@ -236,7 +238,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
 
 
 async def _worn(connection: Connection) -> AsyncIterator[str]:
-    """That a key has sealed too often, and that a rotation waits or is under way."""
+    """Warns if a key has sealed too many values, or if a rotation waits or is running."""
     master_keys = MasterKeys(connection)
     check = await connection.execute("GET", keys.KEY_CHECK)
     for ring, seals in (await master_keys.seals((check or b"").decode())).items():
@@ -250,14 +252,14 @@ async def _worn(connection: Connection) -> AsyncIterator[str]:
 
 
 def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
-    """That people belong nowhere by what they said, as far as anybody knows: they have to be asked anew."""
+    """Warns about people with no known place, because their region is gone: ask them again."""
     if gone:
         people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
         yield f"{people:,} people named regions that are gone, and are told of nothing by them: {codes}"
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
-    """By organisation, the distributors that show, as far as anybody knows, what is over."""
+    """Yields, by organisation, the distributors that have not confirmed take-downs, and so may still show alerts that are over."""
     hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
     tracks = Tracks(connection)
     held = await tracks.holders(await hooks.orgs())
@@ -276,7 +278,7 @@ async def _takedowns(connection: Connection) -> dict[str, list[str]]:
 
 
 def _tombstones(section: StoreSection) -> Finding:
-    """Without them no case is purged, which should be known before one has to be."""
+    """Checks the file of tombstones. Without it no case can be purged, which the operator should know early."""
     file = section.tombstones_file.absolute()
     writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
     says = (
@@ -316,7 +318,7 @@ def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
 
 
 def _login(carrier: Carrier, login: Login, section: AnyCarrier) -> Finding:
-    """A carrier that refuses the login is a fault: the service starts, but cannot send by it."""
+    """Returns a finding on a login. A refused login is a fault: the service starts, but cannot send through this carrier."""
     cause = cause_of_login(carrier, login)
     works = "works" if login.state is LoginState.WORKS else "its account is not known until the first message"
     says = cause.sentence if cause else f"{_about(section)}; {works}"
@@ -329,7 +331,7 @@ def _about(section: AnyCarrier) -> str:
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:
-    """Mail that is signed, and for another domain than its sender's (RFC 7489 section 3.1.1, relaxed)."""
+    """Warns if mail is signed for a domain other than the sender's (RFC 7489, section 3.1.1, relaxed)."""
     for name, carrier in settings.carriers.items():
         if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
             continue
@@ -348,7 +350,7 @@ def _no_carriers(settings: Settings) -> Finding:
 
 
 def _sandbox_runs(told: Path) -> bool:
-    """Whether the sandbox that wrote this file still answers."""
+    """Returns whether the sandbox that wrote this file still answers."""
     try:
         mail = json.loads(told.read_text(encoding="utf-8"))["mail"]
         socket.create_connection((mail["host"], mail["port"]), ANSWER_S).close()
@@ -358,7 +360,7 @@ def _sandbox_runs(told: Path) -> bool:
 
 
 def _return_address(settings: Settings) -> Iterator[Finding]:
-    """What comes back by `api.public_url`, and cannot while it leads to this machine alone."""
+    """Warns about reports and links that fail, because `api.public_url` points to this machine only."""
     url = settings.api.reached_at
     lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
     if lost and _is_here(url):
@@ -376,7 +378,7 @@ def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
 
 
 def _is_here(url: str) -> bool:
-    """Whether a URL leads to the machine it is read on."""
+    """Returns whether a URL points to the local machine."""
     host = urlsplit(url).hostname or ""
     try:
         address = ip_address(host)

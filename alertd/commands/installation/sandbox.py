@@ -1,4 +1,4 @@
-"""`alertd sandbox`: local carriers in a process of their own, which needs nothing of the rest and so starts at once."""
+"""`alertd sandbox`: local carriers in a separate process, which loads nothing else and so starts at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sandbox(
 
 
 async def _serve(directory: Path, mail_password: str | None, *, quiet: bool) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Waits for SIGTERM or SIGINT."""
     die_with_parent()
     life = Life()
     life.ready()

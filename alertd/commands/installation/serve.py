@@ -1,4 +1,4 @@
-"""`alertd serve` and `api`: all of an installation, or the API alone."""
+"""`alertd serve` and `api`: a complete installation, or only the API."""
 
 from __future__ import annotations
 

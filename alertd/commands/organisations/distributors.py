@@ -1,4 +1,4 @@
-"""`alertd distributors`: broadcast gateways and partners that get alerts as CAP, and what each has of one."""
+"""`alertd distributors`: broadcast gateways and partners that get alerts as CAP, and their state for one alert."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alertd.commands.organisations.webhooks import tell_taken
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = ("id", "name", "host", "enabled", "failing_since", "answered", "alerts", "takedowns_open")
-#: As `why_not` of a share says it.
+#: Texts for the `why_not` of a share.
 WHY_NOT = {
     "off": "it is turned off",
     "status": "it takes no alert of this status",
@@ -33,7 +33,7 @@ Alert = Annotated[str, typer.Argument(help="Id of the alert.")]
 
 @app.command("list")
 def list_distributors() -> None:
-    """Your organisation's distributors: since when each takes nothing, and how many take-downs it has not confirmed."""
+    """List your organisation's distributors: since when each accepts nothing, and how many take-downs it has not confirmed."""
     tell_list(connect().get("/v1/distributors"), "distributors", COLUMNS)
 
 
@@ -41,14 +41,14 @@ def list_distributors() -> None:
 def add(
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="A distributor as JSON; - is standard input.")],
 ) -> None:
-    """Register a distributor. Its secret, which checks what is posted to it, is told once and never again."""
+    """Register a distributor. Its secret, which verifies the posted messages, is shown once and never again."""
     made = connect().post("/v1/distributors", file.read())
     tell_some(made, ("id", "name", "host", "receipts", "secret"))
 
 
 @app.command()
 def show(distributor: Distributor) -> None:
-    """One distributor, whole; with --json as `set` takes it."""
+    """Show one distributor in full; with --json as `set` takes it."""
     found = connect().get(f"/v1/distributors/{segment(distributor)}")
     if told_in_json(found):
         return
@@ -58,49 +58,49 @@ def show(distributor: Distributor) -> None:
 
 @app.command("set")
 def set_distributor(distributor: Distributor, file: WholeFile) -> None:
-    """Change a distributor. With `"enabled": false` it gets no new alert, and is still told the end of those that it has."""
+    """Change a distributor. With `"enabled": false` it gets no new alerts, but still the end of those that it has."""
     written = connect().put(f"/v1/distributors/{segment(distributor)}", whole(file.read(), "distributor"))
     tell_some(written, COLUMNS)
 
 
 @app.command()
 def rotate(distributor: Distributor) -> None:
-    """Give it a new secret, which is told once, and another address for its Acks. For a day the secret before signs as well."""
+    """Create a new secret, which is shown once, and a new address for its Acks. The previous secret also signs for one day."""
     made = connect().post(f"/v1/distributors/{segment(distributor)}/rotate")
     tell_some(made, ("id", "name", "receipts", "secret"))
 
 
 @app.command("test")
 def try_distributor(distributor: Distributor) -> None:
-    """Post a CAP message of status System to it, now and once."""
+    """Post one CAP message of status System to it now."""
     answer = connect().post(f"/v1/distributors/{segment(distributor)}/test")
     tell_taken(distributor, answer)
 
 
 @app.command()
 def remove(distributor: Distributor) -> None:
-    """It is sent nothing more. Refused while it has an alert."""
+    """Remove a distributor. Refused while it has an alert."""
     connect().delete(f"/v1/distributors/{segment(distributor)}")
     tell_answer({"removed": distributor}, f"Distributor {distributor} is removed.")
 
 
 @app.command()
 def having(alert: Alert) -> None:
-    """Which distributors have an alert, what became of each message, and who has not confirmed the take-down."""
+    """Show the distributors that have an alert, the result of each message, and the unconfirmed take-downs."""
     found = connect().get(f"/v1/alerts/{segment(alert)}/distribution")
     tell_answer(found, _tell)
 
 
 @app.command()
 def confirm(alert: Alert, distributor: Distributor) -> None:
-    """You asked, and this distributor shows the alert no more."""
+    """Confirm that this distributor no longer shows the alert. Ask the distributor first."""
     found = connect().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/confirm")
     tell_answer(found, _tell)
 
 
 @app.command()
 def resend(alert: Alert, distributor: Distributor) -> None:
-    """Send a distributor once more what it refused, or did not take in time."""
+    """Send a distributor again the message that it refused or did not accept in time."""
     found = connect().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/resend")
     tell_answer(found, _tell)
 

@@ -1,4 +1,4 @@
-"""What `alertd keys recover` does: opens the store that runs, beside the service, and makes a key."""
+"""The work of `alertd keys recover`: opens the running store, beside the service, and makes a key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOT_RUNNING = (
 
 
 def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
-    """A new administrator's key of the organisation that runs the service, and its token. Raises RefusedError."""
+    """Returns a new administrator's key of the organisation that runs the service, and its token. Raises RefusedError."""
     try:
         named = TypeAdapter(Subject).validate_python(subject)
     except ValidationError:
@@ -74,7 +74,7 @@ async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Cr
 
 
 async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
-    """Whether the store is a sandbox's. Raises RefusedError for a store without data, which `joined` would make an installation of."""
+    """Returns whether the store is a sandbox's. Raises RefusedError for a store without data, where `joined` would create an installation."""
     db = Connection(redis, codec)
     try:
         await db.meet()
@@ -87,7 +87,7 @@ async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
 
 
 def _user() -> str:
-    """The user of the machine, by name if it has one: an environment can claim any."""
+    """Returns the operating-system user, by name if it has one. It ignores the environment, which can claim any name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -95,7 +95,7 @@ def _user() -> str:
 
 
 ACT = "key.recover"
-#: Who does it, in the audit: nobody has shown who they are.
+#: The person in the audit: no identity was proven.
 BY = "alertd"
 
 
@@ -111,7 +111,7 @@ class Recovery:
     clock: Clock
 
     async def recover(self, org: str, subject: str, machine_user: str) -> tuple[Credential, str]:
-        """A new administrator's key and its token, which is told once. `machine_user`: the user of the machine who asks. Raises StoreUnavailableError."""
+        """Returns a new administrator's key and its token, which is shown once. `machine_user`: the operating-system user. Raises StoreUnavailableError."""
         who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, "")
         now = self.clock.now_ms()

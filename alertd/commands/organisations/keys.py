@@ -1,4 +1,4 @@
-"""`alertd keys`: each for one person."""
+"""`alertd keys`: API keys, each for one person."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def create(
         list[str] | None, typer.Option(help="Its alerts may be told there alone; may be given again.")
     ] = None,
 ) -> None:
-    """Make a key. Its token is told once and never again."""
+    """Make a key. Its token is shown once and never again."""
     body = {
         "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
         "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
@@ -53,7 +53,7 @@ def create(
 
 @app.command("list")
 def list_keys() -> None:
-    """The organisation's keys, without their secrets."""
+    """List the organisation's keys, without their secrets."""
     tell_list(connect().get("/v1/keys"), "keys", COLUMNS)
 
 
@@ -62,7 +62,7 @@ def rotate(
     key: Key,
     overlap_s: Annotated[int, typer.Option(help="For so many seconds the old secret is good, too.")] = 3600,
 ) -> None:
-    """Give a key a new secret, told once and never again; all else of it stays."""
+    """Create a new secret for a key, shown once and never again; everything else stays."""
     tell_some(connect().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE)
 
 
@@ -88,6 +88,6 @@ def recover(subject: Annotated[str, typer.Option(help="The person the key is for
 
 @app.command()
 def revoke(key: Key) -> None:
-    """The key is known no more."""
+    """Revoke a key, from the next call on."""
     connect().delete(f"/v1/keys/{segment(key)}")
     tell_answer({"revoked": key}, f"Key {key} is revoked.")

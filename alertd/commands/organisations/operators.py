@@ -24,14 +24,14 @@ def add(
     name: Annotated[str, typer.Option(help="As others read it.")],
     role: Annotated[list[Role], typer.Option(help="What they may do; may be given again.")],
 ) -> None:
-    """Let somebody sign in. The address for their browser is told once, and registers a passkey, or who they are at the provider, once."""
+    """Add an operator. The one-time address for their browser is shown once; it registers a passkey or their identity at the provider."""
     body = {"subject": subject, "name": name, "roles": [one.value for one in role]}
     tell_some(connect().post("/v1/operators", body), TOLD_ONCE)
 
 
 @app.command("list")
 def list_operators() -> None:
-    """The organisation's operators."""
+    """List the organisation's operators."""
     tell_list(connect().get("/v1/operators"), "operators", COLUMNS)
 
 
@@ -42,14 +42,14 @@ def invite(
         bool, typer.Option("--replace", help="Their passkeys and identities count no more: one was lost.")
     ] = False,
 ) -> None:
-    """Give an operator another one-time address, for a passkey or an identity more, or in place of all."""
+    """Create a new one-time address for an operator, to register a further passkey or identity, or to replace all."""
     path = f"/v1/operators/{segment(operator)}/code"
     tell_some(connect().post(path, {"replace": replace}), TOLD_ONCE)
 
 
 @app.command()
 def remove(operator: Operator) -> None:
-    """They are signed out everywhere and cannot sign in any more."""
+    """Remove an operator: signs them out everywhere, and ends their access."""
     client = connect()
     keys = [key for one in client.get("/v1/operators")["operators"] if one["id"] == operator for key in one["keys"]]
     client.delete(f"/v1/operators/{segment(operator)}")

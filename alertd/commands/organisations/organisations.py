@@ -1,4 +1,4 @@
-"""`alertd organisations`: who alerts here, and where each may."""
+"""`alertd organisations`: the organisations of the service, and their jurisdictions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Organisation = Annotated[str, typer.Argument(help="Its id, such as police.")]
 
 @app.command("list")
 def list_organisations() -> None:
-    """All there are: your own whole, the others by name."""
+    """List all organisations: your own in full, the others by name."""
     tell_list(connect().get("/v1/organisations"), "organisations", ("id", "name"))
 
 
 @app.command()
 def show(organisation: Organisation) -> None:
-    """One organisation; with --json as `set` takes it."""
+    """Show one organisation; with --json as `set` takes it."""
     found = connect().get(f"/v1/organisations/{segment(organisation)}")
     tell_answer(found, _tell)
 

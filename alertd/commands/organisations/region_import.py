@@ -1,7 +1,7 @@
-"""`alertd regions import`: regions of one's own into the data directory, where a running service finds them within seconds.
+"""`alertd regions import`: imports regions into the data directory, where a running service finds them within seconds.
 
-Works on the directory, not over the API. Tried on a copy first: what could not be loaded is refused before anything is
-written, and a dry run is that trial alone.
+Works on the directory, not over the API. It imports into a copy first: a file that could not be loaded is refused before anything
+is written. A dry run is only that trial.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _tell_step(file: Path, step: str, regions: int) -> None:
 
 
 def _name_of(file: Path) -> str:
-    """`town.geojson.gz` is kept as `town`."""
+    """Returns the name to store a file under: `town.geojson.gz` becomes `town`."""
     return file.name.partition(".")[0] or "regions"
 
 

@@ -1,4 +1,4 @@
-"""`alertd regions`: find one's code, look at it; `import` and `remove` are on their own, for they need much more."""
+"""`alertd regions`: searches and shows regions. `import` and `remove` have their own module, because they load much more."""
 
 from __future__ import annotations
 

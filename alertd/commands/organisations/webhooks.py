@@ -1,4 +1,4 @@
-"""`alertd webhooks`: who is told of events as they happen."""
+"""`alertd webhooks`: URLs that get events as they happen."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def add(
         list[str] | None, typer.Option(help="A type of event, such as alert.sent; may be given again. Default: all.")
     ] = None,
 ) -> None:
-    """Tell a URL what happens from now on. Its secret, which checks the signatures, is told once and never again."""
+    """Send events to a URL from now on. Its secret, which verifies the signatures, is shown once and never again."""
     made = connect().post("/v1/webhooks", {"url": url, "types": event or []})
     tell_some(made, ("id", "url", "types", "secret"))
 
 
 @app.command("list")
 def list_webhooks() -> None:
-    """Your organisation's webhooks: whether each is told, since when it takes nothing, and what waits for it."""
+    """List your organisation's webhooks: whether each is on, since when it accepts nothing, and its waiting events."""
     tell_list(connect().get("/v1/webhooks"), "webhooks", COLUMNS)
 
 
 @app.command()
 def show(webhook: Hook) -> None:
-    """One webhook, and the latest events that it never took."""
+    """Show one webhook, and the latest events that it never accepted."""
     found = connect().get(f"/v1/webhooks/{segment(webhook)}")
     if told_in_json(found):
         return
@@ -48,7 +48,7 @@ def show(webhook: Hook) -> None:
 
 @app.command("test")
 def try_webhook(webhook: Hook) -> None:
-    """Post a `ping` to it, now and once."""
+    """Post one `ping` to it now."""
     answer = connect().post(f"/v1/webhooks/{segment(webhook)}/test")
     tell_taken(webhook, answer)
 
@@ -59,7 +59,7 @@ def replay(
     cursor: Annotated[str | None, typer.Option(help="All that follows this cursor.")] = None,
     event: Annotated[str | None, typer.Option(help="One event, by its id.")] = None,
 ) -> None:
-    """Tell it again: what follows a cursor, one event, or, without both, what was given up."""
+    """Send events again: all after a cursor, one event, or by default those that were given up."""
     if cursor is not None and event is not None:
         raise typer.BadParameter("it is a cursor or an event", param_hint="--event")
     asked = {name: value for name, value in (("cursor", cursor), ("event", event)) if value is not None}
@@ -68,26 +68,26 @@ def replay(
 
 @app.command()
 def rotate(webhook: Hook) -> None:
-    """Give it a new secret, which is told once. For a day the one before signs as well."""
+    """Create a new secret, which is shown once. The previous one also signs for one day."""
     made = connect().post(f"/v1/webhooks/{segment(webhook)}/rotate")
     tell_some(made, ("id", "url", "secret"))
 
 
 @app.command()
 def resume(webhook: Hook) -> None:
-    """Turn one on again that was turned off."""
+    """Turn on a webhook that was turned off."""
     tell_some(connect().post(f"/v1/webhooks/{segment(webhook)}/resume"), COLUMNS)
 
 
 @app.command()
 def remove(webhook: Hook) -> None:
-    """It is told nothing more."""
+    """Remove a webhook: it gets no more events."""
     connect().delete(f"/v1/webhooks/{segment(webhook)}")
     tell_answer({"removed": webhook}, f"Webhook {webhook} is removed.")
 
 
 def tell_taken(host: str, answer: dict[str, Any]) -> None:
-    """What a host made of what was posted to it; distributors may answer with an Ack. Raises RefusedError where it was not taken."""
+    """Prints a host's answer to a post; distributors may answer with an Ack. Raises RefusedError if it was not accepted."""
     if not told_in_json(answer) and answer["taken"]:
         tell(f"{host} took it: {answer['answered']}{', with an Ack' if answer.get('acknowledged') else ''}.")
     if not answer["taken"]:

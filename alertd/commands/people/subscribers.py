@@ -29,10 +29,10 @@ from alertd.commands.base.people_files import CsvError, Line, csv_lines, ndjson_
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-#: Lines a call: what the service writes together, and little enough to be sent again after a broken connection.
+#: Lines in a call: as many as the service writes together, and few enough to repeat after a broken connection.
 LINES = 1_000
 FAULTS_TOLD = 20
-#: Off a terminal, a line each so many calls.
+#: Without a terminal, one line of progress for this many calls.
 REMARK_EVERY = 10
 
 SubscriberId = Annotated[str, typer.Argument(metavar="ID", help="The subscriber's id.")]
@@ -45,8 +45,8 @@ def import_people(
     ],
     is_csv: Annotated[bool, typer.Option("--csv", help="It is CSV, whatever its name.")] = False,
 ) -> None:
-    """Write many subscribers. The same file again changes nothing. Of whoever is there a CSV writes what it has columns for, and an empty
-    cell takes away what was there; a line of NDJSON takes the place of all, or with `only` of the parts it names.
+    """Write many subscribers. Importing the same file again changes nothing. For an existing subscriber, a CSV writes only the parts that it has
+    columns for, and an empty cell removes a value. A line of NDJSON replaces everything, or with `only` the parts that it names.
     """
     client, read = connect(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
     telling, counts = _Telling(file), {"written": 0, "refused": 0}
@@ -70,7 +70,7 @@ def count(
     within: Annotated[str, typer.Option("--in", metavar="CODE|GEOJSON", help="A region's code, a file or its text.")],
     kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
 ) -> None:
-    """About how many people and addresses an area has."""
+    """Estimate how many people and addresses are in an area."""
     body = {"target": _target(within)} | ({} if kind is None else {"kind": kind})
     found = connect().post("/v1/targets/preview", body)
     if told_in_json({name: found[name] for name in ("area", "audience", "eta")}):
@@ -94,7 +94,7 @@ def explain(
     subscriber_id: SubscriberId,
     alert: Annotated[str, typer.Option("--alert", metavar="ALERT", help="The alert's id.")],
 ) -> None:
-    """Why somebody was told of an alert, or was not."""
+    """Explain why a subscriber was or was not notified of an alert."""
     found = connect().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
     if told_in_json(found):
         return
@@ -121,19 +121,19 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
-    """Writes a batch; what was refused, by the lines' numbers in the file."""
+    """Writes a batch. Returns the refused lines by their numbers in the file."""
     answers = client.post_lines("/v1/subscribers/import", b"\n".join(line for _, line in batch) + b"\n")
     if not answers or answers[-1].get("line") != len(batch):
         raise RefusedError("the answer ended before the lines did; send the file again, which changes nothing twice")
     return [
-        {**fault, "line": batch[fault["line"] - 1][0]}  # the service counts what it was sent
+        {**fault, "line": batch[fault["line"] - 1][0]}  # the service counts the lines of this call
         for answer in answers
         for fault in answer["faults"]
     ]
 
 
 class _Telling:
-    """Tells how far an import is: a bar on a terminal, lines elsewhere; faults as they come, to standard error."""
+    """Shows the progress of an import: a bar on a terminal, lines elsewhere; faults go to standard error at once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -169,13 +169,13 @@ class _Telling:
 
 
 def _size(file: IO[bytes]) -> int | None:
-    """Bytes of a file, about what its lines add up to; None for a pipe."""
+    """Returns the size of a file in bytes, about the sum of its lines; None for a pipe."""
     found = os.fstat(file.fileno())
     return found.st_size or None
 
 
 def _target(text: str) -> dict[str, Any]:
-    """A region's code, or GeoJSON as text or in a file, as a target."""
+    """Returns a target from a region's code, or from GeoJSON as text or in a file."""
     raw = text if text.lstrip().startswith("{") else None
     if raw is None and Path(text).is_file():
         raw = Path(text).read_text(encoding="utf-8-sig")
@@ -188,7 +188,7 @@ def _target(text: str) -> dict[str, Any]:
 
 
 def _geometries(document: Any) -> list[Any]:
-    """The geometries of any GeoJSON object; what is none is left for the service to refuse."""
+    """Returns the geometries of any GeoJSON object; the service refuses other values."""
     match document:
         case {"type": "FeatureCollection", "features": list(features)}:
             return [geometry for feature in features for geometry in _geometries(feature)]

@@ -1,4 +1,4 @@
-"""`alertd suppressions`: the list of addresses that alertd never writes to. The store has hashes alone, so the list cannot be read back."""
+"""`alertd suppressions`: the list of addresses that alertd never writes to. The store has only hashes, so the list cannot be printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alertd.commands.base.people_files import ADDRESSES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-#: Addresses a call, as many as the API takes.
+#: Addresses in a call: the API's maximum.
 AT_ONCE = 5_000
 
 
@@ -30,7 +30,7 @@ class Channel(StrEnum):
 
 
 class Why(StrEnum):
-    """Why alertd may write to an address again."""
+    """The reasons to remove an address from the list."""
 
     REQUEST = "request"
     REASSIGNED = "reassigned"
@@ -48,7 +48,7 @@ def add(
     channel: ChannelArgument,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="One address a line; - is standard input.")],
 ) -> None:
-    """Put addresses on the list, such as those that told another provider STOP. The same file again changes nothing."""
+    """Put addresses on the list, for instance those that opted out at another provider. Importing the same file again changes nothing."""
     client, done = connect(), {"listed": 0, "stopped": 0}
     for batch in _batches(file):
         addresses = [{"channel": channel.value, ADDRESSES[channel]: one} for one in batch]
@@ -62,7 +62,7 @@ def add(
 
 @app.command()
 def show(channel: ChannelArgument, address: Address) -> None:
-    """Say since when an address is on the list. Ends with 1 if it is not."""
+    """Show since when an address is on the list. Ends with 1 if it is not."""
     found = connect().post("/v1/suppressions/lookup", _lookup(channel, address))
     tell_answer(found, f"It is on the list since {found['since']}.")
 
@@ -76,7 +76,7 @@ def remove(
         typer.Option(help="request: its owner asked; reassigned: it is another person's; error: it should never have been listed."),
     ],
 ) -> None:  # fmt: skip
-    """Take an address off the list: alertd writes to whoever has it again."""
+    """Remove an address from the list: alertd may write to its subscriber again."""
     answer = connect().post("/v1/suppressions/lift", {**_lookup(channel, address), "reason": reason.value})
     off = f"It is off the list; {answer['active']} subscribers' addresses are in use again."
     tell_answer(answer, off if answer["lifted"] else "It was not on the list.")
@@ -87,7 +87,7 @@ def _lookup(channel: Channel, address: str) -> dict[str, Any]:
 
 
 def _batches(file: IO[bytes]) -> Iterator[tuple[str, ...]]:
-    """The addresses of a file, as many as a call takes. Raises RefusedError for a file that is no text."""
+    """Yields the addresses of a file, in groups of a call's size. Raises RefusedError for a file that is not text."""
     try:
         lines = (line.decode().strip() for line in file)
         yield from iter(lambda: tuple(itertools.islice(filter(None, lines), AT_ONCE)), ())
