@@ -43,12 +43,12 @@ _TEXT: Schema = {"type": "string"}
 #: Headers of answers.
 HEADERS: dict[str, Schema] = {
     "X-Request-Id": {"description": "The name of this call in the logs.", "required": True, "schema": _TEXT},
-    "ETag": {"description": "Names the version that is told; send it as If-Match.", "schema": _TEXT},
-    "Location": {"description": "Where it is.", "schema": _TEXT},
-    "Accept-Encoding": {"description": "The encodings that a body may have here.", "schema": _TEXT},
+    "ETag": {"description": "The version in this answer; send it as If-Match.", "schema": _TEXT},
+    "Location": {"description": "The address of the object.", "schema": _TEXT},
+    "Accept-Encoding": {"description": "Accepted encodings of the body.", "schema": _TEXT},
     "Allow": {"description": "The methods that are known here.", "required": True, "schema": _TEXT},
     "WWW-Authenticate": {"description": "RFC 6750, section 3.", "required": True, "schema": _TEXT},
-    "Set-Cookie": {"description": "The session, for the browser; or that it is over.", "schema": _TEXT},
+    "Set-Cookie": {"description": "Sets or deletes the browser's session.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds.", "schema": _TEXT},
 }
 

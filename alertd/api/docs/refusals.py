@@ -1,4 +1,4 @@
-"""The problems of the catalogue as the OpenAPI document tells them: each a named response, with an example."""
+"""The problems of the catalogue in the OpenAPI document: each a named response, with an example."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def problem_schema() -> Schema:
             "request_id": {**text, "description": "The name of this call in the logs."},
             "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
             "expected": {"type": "array", "items": text, "description": "Media types that are taken here."},
-            "scope": {**text, "description": "What the key lacks, or what a stop is about."},
+            "scope": {**text, "description": "The scope that the key lacks, or the scope of a stop."},
             "step_up": {
                 "type": "boolean",
                 "description": "The session's operator must show with a passkey that it is they.",
@@ -162,8 +162,8 @@ def problem_schema() -> Schema:
                 "description": "The sign-in provider did not show that it asked the operator again. True: the operator's passkey can show it; "
                 "false: the operator has none yet. Another round at the provider gives the same answer.",
             },
-            "alert": {**text, "description": "The alert that the case has already."},
-            "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
+            "alert": {**text, "description": "The alert that the case already has."},
+            "nearest": {"type": "array", "items": text, "description": "Similar codes."},
             "seen": {**estimate, "description": "The estimate of people that the approver saw."},
             "now": {**estimate, "description": "The estimate of people now."},
         },

@@ -42,31 +42,30 @@ class Me(BaseModel):
 
 
 class MeReply(Me):
-    name: str | None = Field(description="As others read it; null for a key.")
-    signed_in: bool = Field(description="By a session; then `key` is the operator's id.")
-    host: bool = Field(description="Of whoever runs the service: subscribers are theirs alone.")
+    name: str | None = Field(description="The displayed name; null for a key.")
+    signed_in: bool = Field(description="True for a session; then `key` is the operator's id.")
+    host: bool = Field(description="The organisation runs the service; only it has access to subscribers.")
 
 
 class KeyReply(Me):
     made_by: list[str] = Field(
-        [], description="Who made it, and who made the key that it was made with, and so on: they may have it, too."
+        [],
+        description="The person who made it, the maker of the key that it was made with, and so on: they may know its secret.",
     )
     made_by_org: str | None = Field(
         None, description="The organisation of the key that it was made with; null for the first one of the service."
     )
-    expires: datetime | None = Field(None, description="From then on it is not known.")
+    expires: datetime | None = Field(None, description="When it expires.")
     rate_per_min: int | None = Field(
-        None, description="Requests that it has a minute; null: the default, `api.key_rate_per_min`."
+        None, description="Maximum requests per minute; null: the default, `api.key_rate_per_min`."
     )
     jurisdiction: Jurisdiction | None = Field(None, description="Its own; null: its organisation's.")
     last_used: datetime | None = Field(None, description="To a minute.")
-    old_secret_until: datetime | None = Field(
-        None, description="Till then the secret before the last rotation is good, too."
-    )
+    old_secret_until: datetime | None = Field(None, description="Until then, the previous secret is valid, too.")
     recovered: datetime | None = Field(
         None,
         description="When `alertd keys recover` made it on the machine of the store; null: it did not. Revoke such a key once it has "
-        "made other keys, or at once if nobody of your organisation asked for it.",
+        "made other keys, or at once if your organisation did not request it.",
     )
 
 
@@ -80,13 +79,13 @@ class NewKey(BaseModel):
     organisation: OrganisationId | None = Field(
         None, description="Another than the caller's: for administrators of whoever runs the service."
     )
-    expires: Instant | None = Field(None, description="From then on it is not known; null: never.")
+    expires: Instant | None = Field(None, description="When it expires; null: never.")
     rate_per_min: Annotated[int, Field(ge=1, le=MOST_PER_MIN)] | None = Field(
         None,
         description="Requests a minute; more are refused with `rate-limited`, except what stops harm. null: the default, `api.key_rate_per_min`.",
     )
     jurisdiction: Jurisdiction | None = Field(
-        None, description="Where its alerts may be told, within what its organisation may; null: all of that."
+        None, description="Its own jurisdiction, within its organisation's; null: all of the organisation's."
     )
 
     @model_validator(mode="after")
@@ -106,7 +105,7 @@ class NewKey(BaseModel):
 class Rotation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     overlap_s: int = Field(
-        3600, ge=0, le=MOST_OVERLAP_S, description="For so many seconds the old secret is good, too; 0: it ends now."
+        3600, ge=0, le=MOST_OVERLAP_S, description="Seconds for which the old secret stays valid; 0: it ends now."
     )
 
 
@@ -114,7 +113,7 @@ WITHIN_THE_HOUR = Rotation(overlap_s=3600)
 
 
 class KeyMade(KeyReply):
-    token: str = Field(description="Told once and never again.")
+    token: str = Field(description="Shown once and never again.")
 
 
 class KeyList(BaseModel):

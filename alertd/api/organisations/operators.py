@@ -20,7 +20,7 @@ from alertd.service.organisations.operators import Invited
 from alertd.store.organisations.operators import StoredOperator
 
 OperatorId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
-Name = Annotated[str, Words(80), Field(description="As others read it.", examples=["Ana García"])]
+Name = Annotated[str, Words(80), Field(description="The displayed name.", examples=["Ana García"])]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=len(Role), description="What they may do.")]
 
 
@@ -33,8 +33,8 @@ class OperatorReply(BaseModel):
     passkeys: int = Field(
         description="How many they have. With none, and no identity, they come in with a one-time code."
     )
-    identities: int = Field(description="As how many people of the sign-in provider they sign in.")
-    invited_until: datetime | None = Field(description="There is a one-time code that was not used yet.")
+    identities: int = Field(description="Number of their identities at the sign-in provider.")
+    invited_until: datetime | None = Field(description="Expiry of an unused one-time code; null without one.")
     made_at: datetime
     keys: list[str] = Field(
         description="API keys that are theirs, or went through their hands, by id: they go on when an operator is disabled or removed, until they are revoked."
@@ -43,7 +43,7 @@ class OperatorReply(BaseModel):
 
 class OperatorInvited(OperatorReply):
     code: str = Field(
-        description="The one-time code, told once and never again: it registers a passkey, or an identity at the provider."
+        description="The one-time code, shown once and never again: it registers a passkey, or an identity at the provider."
     )
     url: str = Field(description="Where the console takes it. What follows `#` is sent to no server.")
 
@@ -71,7 +71,7 @@ class OperatorChange(Document):
 class Invitation(Document):
     """An invitation to register a further passkey or identity, or to replace all."""
 
-    replace: bool = Field(False, description="The passkeys and identities they have count no more, from now on.")
+    replace: bool = Field(False, description="Revokes their present passkeys and identities at once.")
 
 
 ONE_MORE = Invitation()

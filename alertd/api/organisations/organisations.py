@@ -24,12 +24,12 @@ class OrganisationReply(BaseModel):
     organisation: Organisation | None = Field(description="The whole of it, for its own; null of another.")
     unattended_by: str | None = Field(
         None,
-        description="Who last changed `unattended`: alerts from a key that came through their hands wait all the same.",
+        description="The person who last changed `unattended`. Alerts from a key that they made or rotated still wait for approval.",
     )
     unattended_by_org: str | None = Field(None, description=BY_ORG)
     break_glass_by: str | None = Field(
         None,
-        description="Who last changed `break_glass`: nobody approves alone who is that person, or let them in, or was let in by them.",
+        description="The person who last changed `break_glass`. They cannot approve alone, nor can a person who admitted them or whom they admitted.",
     )
     break_glass_by_org: str | None = Field(None, description=BY_ORG)
 

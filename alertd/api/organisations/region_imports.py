@@ -29,7 +29,7 @@ class ImportQuery(Query):
         Field(description="Of the file; `zip` is a zipped shapefile, or one of the others zipped.")
     )
     name: str = Field(
-        description="What to keep them under; the same name replaces.",
+        description="The name of the import; the same name replaces an earlier one.",
         pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
         examples=["districts"],
     )
@@ -38,12 +38,17 @@ class ImportQuery(Query):
     name_field: Column = Field(description="The column with its name.")
     parent_field: Column | None = Field(None, description="The column with the code it is part of.")
     parent_digits: int = Field(
-        0, ge=0, le=32, description="So many characters of a code are its parent's: 2 where 26347 is part of FR-26."
+        0,
+        ge=0,
+        le=32,
+        description="Number of leading characters of a code that form its parent's code: 2 if 26347 is part of FR-26.",
     )
-    guess_parents: bool = Field(False, description="A parent that is not known is the region it lies in.")
+    guess_parents: bool = Field(
+        False, description="Takes the region that contains it as the parent, if the parent is unknown."
+    )
     exclaves: str | None = Field(
         None,
-        description="Codes, with commas between them, of those that lie outside of their parent, as by law.",
+        description="Codes, separated by commas, of regions that legally belong to a parent but lie outside it.",
         max_length=2_000,
     )
     country: str | None = Field(None, description="ISO 3166-1 alpha-2, of all of them.", pattern="^[A-Z]{2}$")
@@ -53,9 +58,7 @@ class ImportQuery(Query):
     )
     source: str = Field("", description="Who made the data.", max_length=200)
     licence: str = Field("", description="Its licence.", max_length=200)
-    replace: bool = Field(
-        False, description="Also put them in the place of regions of the same code that lie elsewhere."
-    )
+    replace: bool = Field(False, description="Also replaces regions that have the same code but lie elsewhere.")
     dry_run: bool = Field(False, description="Check everything, store nothing.")
 
 
@@ -90,18 +93,18 @@ class RegionsReport(BaseModel):
     assumed_lon_lat: bool = Field(
         description="The file does not say its coordinate system; its numbers were taken as longitude and latitude."
     )
-    repaired: list[str] = Field(description="Codes of those whose outline crossed itself and was mended.")
+    repaired: list[str] = Field(description="Codes of regions with a self-crossing outline that alertd repaired.")
     renamed: list[str]
     put_below_by_ground: int = Field(description="Had no parent, and are below the region they lie in.")
     without_parent: int
     replaced: list[ReplacedRegion] = Field(
-        description="Those whose code was there under another name or with another outline."
+        description="Regions that replaced one with the same code but another name or outline."
     )
     covered: list[CoveredRegion] = Field(
         default=[],
         description="Those of the library that stay beside the new ones, on their ground and of their kind: an alert may name either.",
     )
-    gone: list[str] = Field(description="Codes that were kept under this name, and are not in the file.")
+    gone: list[str] = Field(description="Codes of the earlier import with this name that are not in the file.")
     dry_run: bool
     counts: dict[str, int]
 

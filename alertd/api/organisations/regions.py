@@ -57,18 +57,18 @@ class RegionReply(BaseModel):
 
 class OneRegion(RegionReply):
     aliases: list[str] = Field(description="Foreign codes that stand for this region alone.")
-    repairs: list[str] = Field([], description="What was mended in the shape as it was sent.")
-    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
+    repairs: list[str] = Field([], description="Repairs that alertd made to the submitted shape.")
+    mended: list[RepairReply] = Field([], description="The same repairs in parts, in the same order.")
 
 
 class RegionList(BaseModel):
     regions: list[RegionReply]
-    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+    next: str | None = Field(description="Send it as `cursor` to get the next page; null at the end.")
 
 
 class RegionsQuery(Query):
     q: str | None = Field(
-        None, description="Name in any language or code, without regard to accents; a slip is forgiven.", max_length=200
+        None, description="Name in any language or code, ignoring accents; tolerates a typing error.", max_length=200
     )
     kind: Literal["country", "province", "county", "city", "drawn"] | None = None
     parent: str | None = Field(None, description="Only those anywhere below the region of this code.", max_length=32)
@@ -87,12 +87,12 @@ class RegionsQuery(Query):
         examples=["-6.1,37.3,-5.8,37.5"],
     )
     limit: int = Field(20, ge=1, le=200)
-    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,7}$")
+    cursor: str | None = Field(None, description="`next` of the previous page.", pattern=r"^\d{1,7}$")
 
 
 class RegionQuery(Query):
     geometry: Literal["full", "simple", "none"] = Field(
-        "simple", description="Simple is a few kB, for a map; full is what people are matched with."
+        "simple", description="`simple` is a few kB, for a map; `full` is the outline that people are matched against."
     )
 
 

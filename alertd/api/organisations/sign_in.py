@@ -28,7 +28,7 @@ Code = Annotated[str, Field(min_length=1, max_length=40, examples=["7K2M-9QXD-4T
 
 
 class _FromBrowser(BaseModel):
-    """What browsers add with time is passed over."""
+    """Ignores members that browsers may add later."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -101,7 +101,7 @@ OPERATIONS = Operations("Signing in")
     essential=True,
 )  # fmt: skip
 async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
-    """Whose one-time code it is, and what their browser is to make a passkey of. The code stays good."""
+    """Returns the operator of a one-time code, and the options for their browser to make a passkey. The code stays valid."""
     cookies.require_own(request)
     s = services(request).passkeys
     operator, options = await s.invited(body.code, caller_of(request))
@@ -113,7 +113,7 @@ async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     problems=("not-allowed", "rate-limited", "precondition-failed"),
 )  # fmt: skip
 async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -> Reply[SignedIn]:
-    """Keeps a passkey and begins a session. The code is used up. What is decided asks for the passkey once more."""
+    """Stores a passkey and begins a session. The code is used up. Decisions ask for the passkey again."""
     cookies.require_own(request)
     s = services(request)
     operator, passkey = await s.passkeys.register(
@@ -129,7 +129,7 @@ async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -
     "POST", "/v1/sign-in/options", "Begin to sign in", None, problems=("not-allowed", "rate-limited"), essential=True
 )
 async def sign_in_options(request: web.Request) -> Options:
-    """What a browser is to let a passkey sign: any, or, with a session, one of its operator's."""
+    """Returns the options for signing with a passkey: any passkey, or, in a session, one of its operator's."""
     cookies.require_own(request)
     s = services(request)
     known = await cookies.known(request)
@@ -142,7 +142,7 @@ async def sign_in_options(request: web.Request) -> Options:
     essential=True,
 )  # fmt: skip
 async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
-    """Begins a session for whoever's passkey it is. A session that began with this passkey goes on, and for five minutes its operator
+    """Begins a session for the owner of the passkey. A session that began with this passkey goes on, and for five minutes its operator
     may approve, purge, and change operators and keys.
     """
     cookies.require_own(request)
@@ -164,8 +164,8 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def caller_of(request: web.Request) -> str:
-    """The network of whoever asks, as a name to count tries under. What a proxy adds, to the line or as one more, comes last: all before
-    it is the caller's own word.
+    """Returns the caller's network, as the name to count attempts under. A proxy adds its value last, in the same header line or a new one; the
+    caller may have forged all earlier values.
     """
     header = services(request).settings.sign_in.address_header
     told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
@@ -173,7 +173,7 @@ def caller_of(request: web.Request) -> str:
 
 
 async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
-    """The browser's session: the one it has, where that began with the same passkey or identity, else a new one in its place."""
+    """Returns the browser's session: the present one if it began with the same passkey or identity, else a new one that replaces it."""
     sessions = services(request).sessions
     known, token = await cookies.known(request), cookies.session_token(request)
     is_own = known is not None and (known.org, known.key_id) == (operator.org, operator.id)
@@ -206,8 +206,8 @@ class Ways(BaseModel):
 class Departure(Document):
     """The purpose of a visit to the provider: sign-in by default, or one of these."""
 
-    code: Code | None = Field(None, description="A one-time code: whoever comes back is its operator from then on.")
-    prove: bool = Field(False, description="In a session: to show again that it is its operator.")
+    code: Code | None = Field(None, description="A one-time code: binds the returning identity to its operator.")
+    prove: bool = Field(False, description="In a session: proves the operator's identity again (step-up).")
 
 
 class Destination(BaseModel):
@@ -218,7 +218,7 @@ class ProviderAnswer(Document):
     """The parameters in the URL that the browser returned with."""
 
     state: State
-    code: Given | None = Field(None, description="Missing where the provider let nobody in.")
+    code: Given | None = Field(None, description="Missing if the provider refused the sign-in.")
     iss: Given | None = Field(None, description="RFC 9207.")
 
 

@@ -56,12 +56,12 @@ class SubscriberChanged(BaseModel):
 
 class SubscriberList(BaseModel):
     subscribers: list[SubscriberReply]
-    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+    next: str | None = Field(description="Send it as `cursor` to get the next page; null at the end.")
 
 
 class PageQuery(Query):
     limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,13}$")
+    cursor: str | None = Field(None, description="`next` of the previous page.", pattern=r"^\d{1,13}$")
 
 
 class Patch(RootModel[dict[str, Any]]):
@@ -113,7 +113,7 @@ class ImportReport(BaseModel):
     line: int = Field(description="Lines read, from the beginning.")
     written: int
     refused: int
-    faults: list[RefusedLine] = Field(description="Of the lines since the report before.")
+    faults: list[RefusedLine] = Field(description="Faults of the lines since the previous report.")
 
 
 class _Line(BaseModel):

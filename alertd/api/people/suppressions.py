@@ -34,7 +34,7 @@ class Suppression(Document):
 
 class SuppressionReply(BaseModel):
     listed: int = Field(description="How many were not on the list before.")
-    stopped: int = Field(description="How many subscribers' addresses were in use until now.")
+    stopped: int = Field(description="Number of subscribers' addresses that were active until now.")
 
 
 class Since(BaseModel):

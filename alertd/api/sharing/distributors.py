@@ -45,7 +45,7 @@ class WrittenDistributor(Distributor):
 
 class DistributorReply(SubscriptionReply):
     name: str
-    host: str = Field(description="Where its messages go.")
+    host: str = Field(description="The host that its messages are posted to.")
     distributor: Distributor | None = Field(
         description="The whole of it, for administrators; its URL may hold a secret."
     )
@@ -54,14 +54,14 @@ class DistributorReply(SubscriptionReply):
     )
     authorized: bool = Field(description="Messages are sent with an Authorization.")
     enabled: bool
-    alerts: int = Field(description="Alerts that it has, and that are told.")
-    takedowns_open: int = Field(description="Alerts that are over, and that it has not confirmed to have taken down.")
+    alerts: int = Field(description="Live alerts that it has.")
+    takedowns_open: int = Field(description="Alerts that are over, without its confirmation of the take-down.")
     takedowns: list[str] = Field(description=f"Their ids, the longest open first, {MOST_TAKEDOWNS} at most.")
 
 
 class DistributorMade(DistributorReply):
     secret: str = Field(
-        description="Signs what is posted, as of a webhook, beside the signature in the document. Told once and never again.",
+        description="Signs each post, as for a webhook, in addition to the signature in the document. Shown once and never again.",
         examples=["whsec_…"],
     )
 
@@ -75,7 +75,7 @@ class Tested(Pinged):
 
 
 class DistributedMessage(BaseModel):
-    identifier: str = Field(description="As its CAP document is called.")
+    identifier: str = Field(description="The identifier of its CAP document.")
     type: Literal["Alert", "Update", "Cancel"]
     state: MessageState
     may_have_arrived: bool = Field(description="It was posted, and no answer says that it was not taken.")
@@ -102,7 +102,7 @@ class TakedownReply(BaseModel):
 class ShareReply(BaseModel):
     distributor: str
     name: str
-    has_it: bool = Field(description="It has the alert, or may have, and was not told the end of it.")
+    has_it: bool = Field(description="It has the alert, or may have it, and has not received its end.")
     why_not: (
         Literal["off", "status", "level", "scope", "elsewhere", "unresolved", "later", "over", "removed"] | None
     ) = Field(
@@ -118,7 +118,7 @@ class DistributionReply(BaseModel):
 
 
 class ReceiptsTaken(BaseModel):
-    taken: int = Field(description="Messages that it was about.")
+    taken: int = Field(description="Number of messages that it named.")
 
 
 _ALL, _ONE = "/v1/distributors", "/v1/distributors/{id}"

@@ -158,7 +158,7 @@ class WebhookFull(WebhookReply):
 
 
 class WebhookMade(WebhookReply):
-    secret: str = Field(description="Checks the signatures. Told once and never again.", examples=["whsec_…"])
+    secret: str = Field(description="Checks the signatures. Shown once and never again.", examples=["whsec_…"])
 
 
 class WebhookList(BaseModel):
