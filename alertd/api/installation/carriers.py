@@ -97,7 +97,7 @@ class CarrierTestReply(BaseModel):
         description="`accepted`: the carrier has it; `retry`: not now; `never`: not this message, or not this address; `unknown`: no answer "
         "came; `withheld`: it was not sent."
     )
-    reason: str = Field(description="Why, as in a ledger; `no_worker` where nobody sent it in time.")
+    reason: str = Field(description="Why, as in a ledger; `no_worker` if no worker sent it in time.")
     took_ms: int
     cause: CauseReply | None = Field(
         None, description="Why it failed and what to check; null when the carrier accepted it."

@@ -77,7 +77,7 @@ class NewKey(BaseModel):
     scopes: Annotated[list[Scope], Field(min_length=1)]
     test: bool = Field(False, description="A test key cannot send Actual alerts; it makes only test keys.")
     organisation: OrganisationId | None = Field(
-        None, description="Another than the caller's: for administrators of whoever runs the service."
+        None, description="Another organisation than the caller's; for administrators of the service."
     )
     expires: Instant | None = Field(None, description="When it expires; null: never.")
     rate_per_min: Annotated[int, Field(ge=1, le=MOST_PER_MIN)] | None = Field(

@@ -106,7 +106,7 @@ class ShareReply(BaseModel):
     why_not: (
         Literal["off", "status", "level", "scope", "elsewhere", "unresolved", "later", "over", "removed"] | None
     ) = Field(
-        description="Why it has nothing of this alert. `unresolved`: a region of its `jurisdiction` is gone, and it gets the alert once it has another; `later`: it was registered when the alert was told already, and gets the next change; `over`: so is the alert; `removed`: it was a distributor once. Null where it has, or will."
+        description="Why it has nothing of this alert. `unresolved`: a region of its `jurisdiction` is gone, and it gets the alert once it has another; `later`: it was registered after the alert was sent, and gets the next change; `over`: so is the alert; `removed`: it was a distributor once. Null where it has, or will."
     )
     takedown: TakedownReply
     messages: list[DistributedMessage] = Field(description="Oldest first.")

@@ -179,7 +179,7 @@ def cancel(
     code: Annotated[
         str, typer.Option(help="The reason that recipients read: withdrawn, sent-in-error, wrong-information or drill.")
     ] = "withdrawn",
-    silent: Annotated[bool, typer.Option("--silent", help="Tell nobody.")] = False,
+    silent: Annotated[bool, typer.Option("--silent", help="Do not notify the recipients.")] = False,
     seen: Seen = None,
 ) -> None:
     """Cancel an alert that should not have been sent: stop sending, and notify its recipients."""

@@ -36,12 +36,12 @@ def create(
     subject: Annotated[str, typer.Option(help="The person the key belongs to.")],
     scope: Annotated[list[str], typer.Option(help="What it may do, such as alerts:write; may be given again.")],
     test: Annotated[bool, typer.Option("--test", help="It cannot send Actual alerts.")] = False,
-    organisation: Annotated[str | None, typer.Option(help="Another than yours; for whoever runs the service.")] = None,
-    expires: Annotated[str | None, typer.Option(help="Till when it is good, such as 2027-01-31T00:00:00Z.")] = None,
-    rate_per_min: Annotated[int | None, typer.Option(help="Requests that it has a minute.")] = None,
-    region: Annotated[
-        list[str] | None, typer.Option(help="Its alerts may be told there alone; may be given again.")
+    organisation: Annotated[
+        str | None, typer.Option(help="Another organisation than yours; for administrators of the service.")
     ] = None,
+    expires: Annotated[str | None, typer.Option(help="When it expires, such as 2027-01-31T00:00:00Z.")] = None,
+    rate_per_min: Annotated[int | None, typer.Option(help="Maximum requests per minute.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Region that limits its alerts; may be given again.")] = None,
 ) -> None:
     """Make a key. Its token is shown once and never again."""
     body = {
@@ -60,7 +60,7 @@ def list_keys() -> None:
 @app.command()
 def rotate(
     key: Key,
-    overlap_s: Annotated[int, typer.Option(help="For so many seconds the old secret is good, too.")] = 3600,
+    overlap_s: Annotated[int, typer.Option(help="Seconds for which the old secret stays valid.")] = 3600,
 ) -> None:
     """Create a new secret for a key, shown once and never again; everything else stays."""
     tell_some(connect().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE)

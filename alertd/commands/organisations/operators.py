@@ -21,7 +21,7 @@ Operator = Annotated[str, typer.Argument(help="As `list` shows it.")]
 @app.command()
 def add(
     subject: Annotated[str, typer.Option(help="The person, as the author of an alert is named.")],
-    name: Annotated[str, typer.Option(help="As others read it.")],
+    name: Annotated[str, typer.Option(help="The displayed name.")],
     role: Annotated[list[Role], typer.Option(help="What they may do; may be given again.")],
 ) -> None:
     """Add an operator. The one-time address for their browser is shown once; it registers a passkey or their identity at the provider."""
@@ -39,7 +39,7 @@ def list_operators() -> None:
 def invite(
     operator: Operator,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Their passkeys and identities count no more: one was lost.")
+        bool, typer.Option("--replace", help="Revoke their present passkeys and identities, for instance after a loss.")
     ] = False,
 ) -> None:
     """Create a new one-time address for an operator, to register a further passkey or identity, or to replace all."""

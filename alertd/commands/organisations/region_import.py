@@ -23,7 +23,7 @@ from geofences.regions import Kind
 
 COVERED_TOLD = 3
 PROBLEMS_TOLD = 20
-GONE = "Whoever is registered in a region that is gone is not told by region any more: register them elsewhere."
+GONE = "Subscribers registered in a removed region are no longer notified by it: register them elsewhere."
 LABELS = {
     "codes": "first and last code",
     "country_put_before_codes": "codes that got the country in front",
@@ -46,23 +46,33 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     name_field: Annotated[str, typer.Option(help="The column with its name.")],
     parent_field: Annotated[str | None, typer.Option(help="The column with the code it is part of.")] = None,
     parent_digits: Annotated[
-        int, typer.Option(min=0, help="So many characters of a code are its parent's: 2 where 26347 is part of FR-26.")
+        int,
+        typer.Option(
+            min=0,
+            help="Number of leading characters of a code that form its parent's code: 2 if 26347 is part of FR-26.",
+        ),
     ] = 0,
     guess_parents: Annotated[
-        bool, typer.Option("--guess-parents", help="A parent that is not known is the region it lies in.")
+        bool,
+        typer.Option(
+            "--guess-parents", help="Take the region that contains it as the parent, if the parent is unknown."
+        ),
     ] = False,
     exclave: Annotated[
-        list[str] | None, typer.Option(help="Code of one that lies outside of its parent, as by law; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Code of a region that legally belongs to a parent but lies outside it; may be repeated."),
     ] = None,
     country: Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, of all of them.")] = None,
     layer: Annotated[str | None, typer.Option(help="Which layer, if there are several.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the texts, if the file does not say.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to keep them under; the same name replaces.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The name of the import; the same name replaces an earlier one.")
+    ] = None,
     source: Annotated[str, typer.Option(help="Who made the data.")] = "",
     licence: Annotated[str, typer.Option(help="Its licence.")] = "",
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="Also put them in the place of regions of the same code that lie elsewhere."),
+        typer.Option("--replace", help="Also replace regions that have the same code but lie elsewhere."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:

@@ -34,7 +34,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 
 KindOption = Annotated[str | None, typer.Option("--kind", help="country, province, county, city or drawn.")]
 ParentOption = Annotated[str | None, typer.Option("--parent", help="Only those below the region of this code.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="At most so many.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Maximum number of regions.")]
 COLUMNS = ("code", "name", "kind", "parent", "country", "source", "licence")
 
 

@@ -68,7 +68,9 @@ def import_people(
 @app.command()
 def count(
     within: Annotated[str, typer.Option("--in", metavar="CODE|GEOJSON", help="A region's code, a file or its text.")],
-    kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only subscribers of this kind of alert. Default: missing-child.")
+    ] = None,
 ) -> None:
     """Estimate how many people and addresses are in an area."""
     body = {"target": _target(within)} | ({} if kind is None else {"kind": kind})
