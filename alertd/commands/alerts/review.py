@@ -18,7 +18,7 @@ OPEN = {"draft", "pending", "returned"}
 
 
 def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
-    """Yields an alert as it stands. While a decision is pending, also yields its messages, in `language` or by default its first. Of an update:
+    """Prints an alert as it stands. While a decision is pending, also prints its messages, in `language` or by default its first. Of an update:
     the messages for people who received the alert.
     """
     document = alert.get("alert") or {}
@@ -39,7 +39,7 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
 
 
 def remark_similar(alert: Mapping[str, Any]) -> None:
-    """Yields the other living alerts of the same case. If a case system submits a case twice, everyone would be notified twice."""
+    """Prints the other living alerts of the same case. If a case system submits a case twice, everyone would be notified twice."""
     for one in alert.get("similar", ()):
         remark(
             f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
@@ -57,12 +57,12 @@ def is_on_hold(alert: Mapping[str, Any]) -> bool:
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Yields the state of each neighbour's permission, in words."""
+    """Returns the state of each neighbour's permission, in words."""
     return [_WAITS[one["state"]].format(one["name"]) for one in permissions]
 
 
 def _asked(document: dict[str, Any]) -> dict[str, Any]:
-    """Yields the requested settings of a document, and the legal basis."""
+    """Returns the requested settings of a document, and the legal basis."""
     target, case = document.get("target", {}), document.get("case", {})
     verification = case.get("verification") or {}
     return {
@@ -79,7 +79,7 @@ def _asked(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
-    """Returns the shapes of a target in words, longitude first as in the document."""
+    """Yields the shapes of a target in words, longitude first as in the document."""
     for ring in (*shapes.get("circles", []), *shapes.get("rings", [])):
         how = [ring.get("loudness") or "", f"after {ring['delay_min']} min" if ring.get("delay_min") else ""]
         yield ", ".join([f"{ring['radius_km']:g} km around {ring['center']}", *filter(None, how)])

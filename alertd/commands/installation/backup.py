@@ -123,14 +123,14 @@ def _put_back(own: DataDirectory, copy: Path, keys: Path | None) -> backups.Back
 
 
 def _embedded(section: StoreSection) -> StoreSection:
-    """Raises RefusedError if `store.url` names an external store."""
+    """Returns the settings of the embedded store. Raises RefusedError if `store.url` names an external one."""
     if section.url:
         raise RefusedError("store.url is a server of your own: copy its append-only file there, as the runbook says")
     return section
 
 
 def _codec(folder: Path) -> Codec:
-    """Returns settings with the keys of a folder, which are read and never created. Raises RefusedError."""
+    """Returns a codec with the keys of a folder, which are read and never created. Raises RefusedError."""
     try:
         return Codec(Keys.load(folder))
     except FileNotFoundError:
