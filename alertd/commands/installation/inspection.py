@@ -128,7 +128,7 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
 
 
 def _room(directory: Path, reserve_mb: int) -> Finding:
-    """Returns the free space of the data directory in words. Raises OSError if this user cannot write there."""
+    """Returns a finding on the free space of the data directory. Raises OSError if this user cannot write there."""
     existing = next(each for each in (directory, *directory.parents) if each.exists())
     for needed in (existing, directory / "alertd.lock"):  # the file may belong to another user who started alertd
         if needed.exists() and not os.access(needed, os.W_OK, effective_ids=True):
@@ -213,7 +213,7 @@ def _words(own: Organisation) -> Iterator[str]:
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
-    """Yields warnings by subject. Raises StoreUnavailableError; SealError if the keys do not match the store."""
+    """Returns warnings by subject. Raises StoreUnavailableError; SealError if the keys do not match the store."""
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
@@ -259,7 +259,7 @@ def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
-    """Yields, by organisation, the distributors that have not confirmed take-downs, and so may still show alerts that are over."""
+    """Returns, by organisation, the distributors that have not confirmed take-downs, and so may still show alerts that are over."""
     hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
     tracks = Tracks(connection)
     held = await tracks.holders(await hooks.orgs())
