@@ -1,4 +1,4 @@
-"""Alerts: one hash a version, its document sealed under its case's key, its area and its frozen audience beside it."""
+"""Alerts: one hash for each version, with the document encrypted under its case's key. Area and frozen audience are separate keys."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from alertd.store.records.events import announcement
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 ListPlace = tuple[int, str]
-#: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
+#: Reads so many more than requested, so that alerts of the same millisecond rarely need a second read.
 _TIES = 8
 
 
 class Alerts:
-    """The repository of alerts; `external_ids` knows which goes its way under an author's own id, `times` when each starts and ends."""
+    """The repository of alerts. `external_ids` finds an alert by its author's own id. `times` holds the start and end of each."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -57,28 +57,26 @@ class Alerts:
         return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
 
     async def case_box(self, case: str, holder: str) -> Box:
-        """The key of a case, for an alert or a photo that is to be sealed under it."""
+        """Returns the key of a case for sealing an alert or a photo, and lists it under the case."""
         return await Cases(self._db).box(case, holder)
 
     async def in_case(self, *cases: str) -> list[AlertRecord]:
-        """All alerts of these cases as they stand, without their documents. A case is one organisation's."""
+        """Returns all alerts of these cases, without their documents. A case belongs to one organisation."""
         return [one for one in await self.heads(await self.ids_in_case(*cases)) if one is not None]
 
     async def ids_in_case(self, *cases: str) -> list[str]:
-        """The ids of the first versions of all alerts of these cases."""
+        """Returns the ids of the first versions of all alerts of these cases."""
         found = await self._db.hashes([keys.case_held(case) for case in cases])
         held = [name.decode() for one in found for name in one]
         return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
-        """Values as names under a case's key, by which they can be compared for as long as there is that key. It is read unless it is
-        given.
-        """
+        """Returns HMACs of values under a case's key, for comparison as long as the key exists. Reads the key unless `box` is given."""
         box = box or await self._box(case)
         return {name: box.hashed(value) for name, value in values.items()} if box else {}
 
     async def create(self, record: AlertRecord, area: bytes) -> Box | None:
-        """Write a first version with its area (packed), durably. Answers the key of its case; None when the id is there already."""
+        """Stores a first version with its area (packed), durably. Returns the key of its case, None if the id exists."""
         chain = chain_of(record.id)
         listed_first = [
             ("ZADD", keys.org(record.org, "alerts"), "NX", record.times.created, record.id),  # a retry keeps its place
@@ -94,8 +92,9 @@ class Alerts:
         return box if made else None
 
     async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
-        """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
-        was done, and the state it has ('changed' when somebody else changed it).
+        """Stores new content of a draft or a returned alert, durably, if its revision is still `record.rev`.
+
+        Returns whether it was done, and the alert's state ('changed' if another process changed it).
         """
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
         await self.times.bring_forward(record)
@@ -106,7 +105,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def get(self, alert_id: str) -> AlertRecord | None:
-        """An alert with its document, or None. A purged alert has an empty document."""
+        """Returns an alert with its document, or None. A purged alert has an empty document."""
         found, chain = await self._db.hashes([version_key(alert_id), keys.chain(chain_of(alert_id))])
         if not found:
             return None
@@ -115,7 +114,7 @@ class Alerts:
         return decode_record(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
-        """Alerts without their documents, None where there is none, in two round trips."""
+        """Returns alerts without their documents, None for an unknown id, in two round trips."""
         names = ("pending_at", *NAMES)
         chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
         versions = [("HMGET", version_key(alert_id), *names) for alert_id in alert_ids]
@@ -131,7 +130,7 @@ class Alerts:
         ]
 
     async def listed(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
-        """The same for a list: of one that is damaged None, too, which the log tells. It hides no other."""
+        """Returns `heads` for a list. Logs a damaged record and returns None for it, so that it cannot hide the others."""
         try:
             return await self.heads(alert_ids)
         except SealError:
@@ -139,7 +138,7 @@ class Alerts:
             return [one[0] if one else None for one in found]
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
-        """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""
+        """Returns the planner's data of alerts, in one round trip: for each the head, the error, or None."""
         rows = await self._db.execute_each([("HMGET", version_key(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
         return [
             row if isinstance(row, Exception) else decode_plan_head(alert_id, row)
@@ -150,25 +149,25 @@ class Alerts:
         return (await self.states([alert_id]))[0]
 
     async def rev(self, alert_id: str) -> int:
-        """The revision of an alert, 0 where there is none."""
+        """Returns the revision of an alert, 0 for an unknown id."""
         return int(await self._db.execute("HGET", version_key(alert_id), "rev") or 0)
 
     async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
-        """Where alerts stand, None where there is none, in one round trip."""
+        """Returns the state of each alert, None for an unknown id, in one round trip."""
         return [AlertState(raw.decode()) if raw else None for (raw,) in await self.fields(alert_ids, "state")]
 
     async def fields(self, alert_ids: Sequence[str], *names: str) -> list[list[bytes | None]]:
-        """These fields of alerts as they are kept, in one round trip."""
+        """Returns stored fields of alerts, in one round trip."""
         return await self._db.execute_many([("HMGET", version_key(alert_id), *names) for alert_id in alert_ids])
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
-        """The area, a copy of the caller's own. What only tells of an alert has none but the alert's."""
+        """Returns the area, as a copy for the caller. A follow-up has the area of its alert."""
         chain = chain_of(alert_id)
         own = await self._db.execute("GET", keys.of_chain(chain, "area", alert_id))
         return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
 
     async def audience(self, alert_id: str) -> FrozenAudience:
-        """The frozen audience."""
+        """Returns the frozen audience."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
         return unpack_audience(raw or pack_audience(np.empty(0, np.uint64)))
 
@@ -185,10 +184,11 @@ class Alerts:
         asked: Iterable[str] = (),
         **alone: str,
     ) -> tuple[bool, str]:
-        """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
-        that was seen, and its approver looked at `approved_rev`; the neighbours `asked` are told so. `alone` are fields of an alert that its author approves, `why` among them.
+        """Freezes the audience with each person's ring and opens the gate, durably, if the alert's revision is still `rev`.
 
-        Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
+        `approved_rev`: the revision that the approver saw. `sent_by`: API keys behind the alert, for stops. `asked`: neighbours who get an
+        event. `alone`: fields of an approval by the author, `why` among them. Returns whether it was done, and the earlier state ('expired'
+        or 'changed' if that is the reason against it).
         """
         seals = self._seals(alert_id, await self._box_of(alert_id) if alone else None)
         fields = {"approver": approver, "approved_rev": str(approved_rev), **alone}
@@ -208,8 +208,8 @@ class Alerts:
         return bool(done), old.decode()
 
     async def run_live(self, script: str, alert_id: str, *args: Arg) -> Any:
-        """Run what may open a gate, durably. Its chain is announced before, so that no crash hides it, and again where it was done: a worker may
-        have found it not approved yet, and retired it.
+        """Runs a script that may open a gate, durably. Marks the chain as active before, so that a crash cannot hide it, and again afterwards: a
+        worker may have found the alert unapproved in between, and retired the chain.
         """
         await self.enliven(alert_id, durably=True)
         answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
@@ -220,10 +220,11 @@ class Alerts:
     async def step(
         self, alert_id: str, new: AlertState, *, rev: int | None = None, texts: int | None = None, **fields: str
     ) -> tuple[bool, str]:
-        """One step of the table of states, durably, from the revision `rev` if that matters, with own `texts` of another
-        revision if given. Answers whether it was done, and the state it had ('' for none, 'changed' for another revision).
+        """Moves an alert to the state `new`, durably, if its revision is still `rev` (None: any). `texts`: new revision of its own texts.
+
+        Returns whether it was done, and the earlier state ('' for an unknown id, 'changed' for another revision).
         """
-        # First, so that what is queued is settled, and what happened told, even if we die here.
+        # First, so that queued rows are settled and the event is moved even if this process dies here.
         await self.enliven(alert_id, works=new in QUEUED_BECOMES)
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
         flat: Flat = [] if texts is None else ["texts", texts]
@@ -245,10 +246,10 @@ class Alerts:
         sent_by: Iterable[str] = (),
         anew: Sequence[AlertRecord] = (),
     ) -> tuple[bool, str]:
-        """One step of an alert (None: it stays as it is), and the version that tells of it, durably and both or none, if the chain
-        stands as it must. `anew` are versions that say something else from now on, the alert among them. Answers whether it was
-        done, and the state it had ('changed' or 'expired' where that is why not, 'again' where it has another last version, or says something
-        else, than `record` knows).
+        """Applies one step of an alert (`new`, None: keeps its state) and stores the version that announces it, atomically and durably.
+
+        `anew`: versions whose document changes, the alert among them. Returns whether it was done, and the earlier state. If refused, the
+        state can be 'changed', 'expired', or 'again' (another version or change came first).
         """
         box = await self._box(record.case)
         seals = self._seals(record.id, box)
@@ -270,22 +271,22 @@ class Alerts:
         return bool(done), old.decode()
 
     async def versions(self, chains: Sequence[str]) -> list[str]:
-        """The ids of all versions of chains, in one round trip."""
+        """Returns the ids of all versions of chains, in one round trip."""
         return await version_ids(self._db, chains)
 
     async def chain(self, chain: str) -> list[AlertRecord]:
-        """All versions of a chain, in order, without their documents."""
+        """Returns all versions of a chain, in order, without their documents."""
         return [one for one in await self.heads(await self.versions([chain])) if one is not None]
 
     async def pairs(self, alert_id: str) -> FrozenAudience | None:
-        """Whom a version tells of what came before, by number and channel, with 1 as the ring of those whom a version before was
-        still to tell; None while that is not known.
+        """Returns the recipients of a follow-up by number and channel, None before they are known. Ring 1: an earlier version had not reached
+        them yet.
         """
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
         return unpack_audience(raw) if raw else None
 
     async def keep_pairs(self, alert_id: str, pairs: FrozenAudience, people: int) -> FrozenAudience:
-        """Keeps them, if nobody did before, and how many `people` the version tells. Answers those that are kept."""
+        """Stores the recipients of a follow-up unless they are stored, and the number of its `people`. Returns the stored ones."""
         name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
         kept, raw = await self._db.execute_many(
             [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
@@ -296,8 +297,9 @@ class Alerts:
     async def purge(
         self, alert_id: str, sources: Iterable[AlertState], code: str, by: str, *, until_ms: int | None = None
     ) -> tuple[bool, str]:
-        """Take what people wrote out of all versions of an alert, durably, before `until_ms` by the store's clock. Without `sources`
-        whatever its state. Answers whether it was done, and the state it had ('telling' where people are still told something, 'late').
+        """Deletes the content of all versions of an alert, durably, before `until_ms` (store clock), if its state is in `sources` (empty: any).
+
+        Returns whether it was done, and the earlier state ('telling' while a version is still being sent, 'late' after `until_ms`).
         """
         await self.enliven(alert_id)  # first, so that what is queued is settled
         sealed = self._seals(alert_id, None).seal("by", by) if by else b""
@@ -333,7 +335,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def of_org(self, org: str, *, before: ListPlace | None, limit: int) -> list[ListPlace]:
-        """An organisation's alerts, newest first and those of one millisecond by id, from after `before` on."""
+        """Returns an organisation's alerts after `before`, newest first; alerts of the same millisecond by id."""
         top = "+inf" if before is None else before[0]
         found: list[ListPlace] = []
         offset, step = 0, limit + _TIES
@@ -351,30 +353,35 @@ class Alerts:
         return found[:limit]
 
     async def sum_up(self, alert_id: str) -> bool:
-        """That a version was sent is about to be told in logs and metrics. Answers whether that is for the first time."""
+        """Marks that logs and metrics report a sent version. Returns whether this is the first time."""
         return bool(await self._db.execute("HSETNX", version_key(alert_id), "summed_up", 1))
 
     async def live(self) -> dict[str, bytes]:
-        """Chains that have work, each with what tells whether it was announced again."""
+        """Returns the chains with work, each with a value that changes when it is announced again."""
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
     async def enliven(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
-        """A chain is about to have something to tell, and work."""
+        """Announces that a chain is about to get an event, and marks it as active (`works`)."""
         chain = chain_of(alert_id)
         works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
         await self._db.execute_many([announcement(chain), *works_too], durable=durably)
 
     async def retire(self, chain: str, seen: bytes) -> bool:
-        """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
-        await self.enliven(chain, works=False)  # a live chain's events are looked for anyway, and no longer now
+        """Removes a chain without work from the active ones, unless it was announced again since `live` returned `seen`.
+
+        Returns whether it was removed.
+        """
+        await self.enliven(
+            chain, works=False
+        )  # the events of an active chain are read anyway; announces it for the last ones
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
     def _seals(self, alert_id: str, case: Box | None) -> Seals:
         return Seals(alert_id, self._db.codec.master, case)
 
     async def _box_of(self, alert_id: str) -> Box | None:
-        """The key of an alert's case."""
+        """Returns the key of an alert's case, or None."""
         case = await self._db.execute("HGET", version_key(alert_id), "case")
         return await self._box(case.decode()) if case else None
 
@@ -382,7 +389,7 @@ class Alerts:
         return (await self._boxes([case]))[case]
 
     async def _boxes(self, cases: Iterable[str]) -> dict[str, Box | None]:
-        """The keys of cases in one round trip, None for one that was purged."""
+        """Returns the keys of cases in one round trip, None for a purged one."""
         names = {case: keys.case(case) for case in cases}
         found = await self._db.execute_many([("GET", name) for name in names.values()]) if names else []
         return {

@@ -1,12 +1,12 @@
--- What scripts share. Valkey and Redis 7.2+ replicate effects, so reading the server's clock is safe.
+-- Functions that all scripts share. Valkey and Redis 7.2+ replicate effects, so reading the server's clock is safe.
 
 local function now_ms(skew)
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000) + tonumber(skew)
 end
 
--- The chain's clock: the server's, but never before the last time it gave. Where the server's was set back, it goes on from there, `ahead` of
--- it until that has caught up: or whatever waits would wait for as long as the step, unheard. With it the last time it gave.
+-- Returns the time of the chain's clock and its last stored time. It is the server's time, but never goes back. If the server's clock was set
+-- back, the chain's clock runs `ahead` of it until the server has caught up. Else every waiting row would wait for the length of the step.
 local function chain_shows(chain, skew)
   local now, last, ahead = now_ms(skew), unpack(redis.call('HMGET', chain, 'clock', 'ahead'))
   last, ahead = tonumber(last or '0'), tonumber(ahead or '0')
@@ -22,7 +22,7 @@ local function chain_shows(chain, skew)
   return math.max(now, last), last
 end
 
--- The same, noted. Where it jumps, nobody could be heard meanwhile.
+-- Returns the time of the chain's clock and stores it. A jump means that no worker could reach the chain meanwhile: a gap.
 local function chain_now(chain, skew)
   local now, last = chain_shows(chain, skew)
   if now <= last then return last end
@@ -34,8 +34,8 @@ local function chain_now(chain, skew)
   return now
 end
 
--- The time before which a lease must have ended to be lost: none, until this chain has been asked without a gap for as long
--- as a lease lasts. A store that stood still, or workers that all slept, say nothing about who is alive.
+-- Returns the time before which a lease must have expired to be lost. Returns 0 until workers have reached the chain without a gap for the
+-- length of a lease: after an outage of the store or of all workers, an expired lease does not prove that its worker is dead.
 local function lost_before(chain, now)
   local steady = tonumber(redis.call('HGET', chain, 'steady') or '0')
   return now - steady >= LEASE_MS and now or 0
@@ -45,7 +45,7 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
--- What is kept of a batch, "channel language format ring marks first count": its channel, first row, rows and ring; nil where there is none.
+-- Returns channel, first row, number of rows and ring of a batch from its header "channel language format ring marks first count", or nil.
 local function batch_of(chain, version, batch)
   local header = redis.call('HGET', key(chain, 'batches', version), batch)
   if not header then return nil end
@@ -53,7 +53,7 @@ local function batch_of(chain, version, batch)
   return channel, tonumber(first), tonumber(count), ring
 end
 
--- The ids of a chain's versions, that of its first given: of its lives each goes on with numbers that none before it had (`ids.py`).
+-- Returns the ids of a chain's versions; `first` is the id of the first. After a restore the chain has a new life, with new numbers (`ids.py`).
 local function versions_of(chain, first)
   local last, lives = unpack(redis.call('HMGET', chain, 'last', 'lives'))
   local ids, begins, life = {first}, {}, 0
@@ -70,7 +70,7 @@ local function number_of(version)
   return tonumber(string.match(version, '-(%d+)$') or '1')
 end
 
--- The version that last showed an alert to everybody, before a given one or since: what was acknowledged of those before says nothing of it.
+-- Returns the version that last showed the alert to all recipients. Acknowledgements of earlier versions do not count for it.
 local function shown_anew(chain, version)
   local ids = versions_of(chain, string.match(version, '^[^-]+'))
   for nth = #ids, 2, -1 do
@@ -80,10 +80,10 @@ local function shown_anew(chain, version)
   return ids[1]
 end
 
--- So many subscribers an alert's bitmap has room for.
+-- Number of subscribers that an alert's bitmap has room for.
 local BITS = 4294967296
 
--- What happened to a version, kept in the step in which it happens, until it stands among its organisation's events: ids and codes.
+-- Stores an event of a version in the step that causes it, until the herald moves it to the organisation's stream. Holds only ids and codes.
 local function tell(chain, alert, now, word, facts)
   local event, names = facts, {'status', 'kind', 'occasion', 'sent_alone'}
   local values = redis.call('HMGET', key(chain, 'version', alert), unpack(names))
@@ -93,20 +93,20 @@ local function tell(chain, alert, now, word, facts)
   redis.call('RPUSH', key(chain, 'told'), cjson.encode(event))
 end
 
--- Adds one event to an organisation's, numbered without a gap, but where a store was put back: what was let go of is known by the first that is left.
+-- Adds one event to an organisation's stream, numbered without a gap, except after a restore. The first stored number shows what was deleted.
 local function add_event(events, marks, now, event)
   redis.call('XADD', events, redis.call('HINCRBY', marks, 'last', 1), 'at', string.format('%.0f', now), 'event', event)
 end
 
--- Lets an event, or an alert, wait for a webhook or a distributor, as if it had never been tried; with it the turn, by which whoever is trying it
--- already knows that it was queued again. `hook`: keys of its state, its queue, tries, and what was given up.
+-- Queues an event for a webhook, or an alert for a distributor, without earlier tries. The new turn tells a running try that the entry was
+-- queued again. `hook`: keys of state, queue, tries and given-up entries.
 local function let_wait(hook, due, name)
   redis.call('ZADD', hook[2], string.format('%.3f', due), name)
   redis.call('HSET', hook[3], name, '0 0 ' .. redis.call('HINCRBY', hook[1], 'turn', 1))
   redis.call('ZREM', hook[4], name)
 end
 
--- A version comes into a state.
+-- Moves a version to a state, and writes the event.
 local function enter(chain, alert, state, now)
   local version_key = key(chain, 'version', alert)
   local was = redis.call('HGET', version_key, 'state')
@@ -114,8 +114,8 @@ local function enter(chain, alert, state, now)
   tell(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
 end
 
--- A version takes the place of all that told the alert before: their gates are closed, and what is queued there is told anew by it, or to
--- nobody. Where people are still being told that it was restricted or goes on, one that tells nobody again tells them, in silence.
+-- Makes a version replace all earlier ones of the alert. Their gates close, and this version notifies their queued recipients, or none does. If
+-- a restriction or reopening is still being sent, a version that notifies no earlier recipient becomes silent instead, so that they get it.
 local function take_place(chain, alert, version, now)
   local tells_again, version_key = false, key(chain, 'version', version)
   for _, one in ipairs(versions_of(chain, alert)) do
@@ -133,21 +133,21 @@ local function take_place(chain, alert, version, now)
   redis.call('HSET', chain, 'teller', version, 'gaps', 0)
 end
 
--- The gate of a version opens: it is told from now on, and nothing of it is planned yet.
+-- Opens the gate of a version, with nothing planned yet.
 local function open_gate(chain, version, now)
   redis.call('HSET', key(chain, 'version', version), 'start', now, 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0)
   enter(chain, version, 'approved', now)
 end
 
--- Neighbours are asked, each of them named with a blank between.
+-- Writes an event for each neighbour organisation that is asked for its permission. `neighbours` are separated by spaces.
 local function ask(chain, alert, now, neighbours)
   for one in string.gmatch(neighbours, '%S+') do
     tell(chain, alert, now, 'permission_asked', {rev = redis.call('HGET', key(chain, 'version', alert), 'rev'), organisation = one})
   end
 end
 
--- Where a version stands, for a person's decision about it; with it the script's answer where the decision does not fit: the
--- state is none of `from` (a comma before and after each), or the revision is not the one that was `seen` ('' for any).
+-- Returns a version's state, and the script's answer if a person's decision does not fit: the state is not in `from` (a comma before and after
+-- each), or the revision is not `seen` ('' for any).
 local function standing(version_key, from, seen)
   local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
   if not state then return '', {0, ''} end
@@ -156,8 +156,8 @@ local function standing(version_key, from, seen)
   return state
 end
 
--- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start). Until a row
--- is answered there can be no receipt, and its place names the lease that asked for the row last (`mark_of`).
+-- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start). Before a row has an
+-- answer it has no receipt: the field then holds the mark of the lease that last asked for the row (`mark_of`).
 local ROW = '<BBBBI4I4I4'
 local ROW_BYTES = 16
 
@@ -174,17 +174,17 @@ local function is_delayed(row) return math.floor(row.tries / DELAYED) % 2 == 1 e
 
 local function tries_of(row) return row.tries % (ATTEMPTS + 1) end
 
--- A lease by 32 of its random bits, never 0. It asks for a row once, so this names one attempt at the row, and no other.
+-- Returns 32 of a lease's random bits, never 0. A lease asks for a row once, so this identifies one attempt at the row.
 local function mark_of(lease) return math.max(1, tonumber(string.sub(lease, 1, 8), 16)) end
 
--- Rows low..high of a ledger, changed in place and written back once. `moves` counts the steps for the counters.
+-- Reads rows low..high of a ledger. `close_rows` writes them back once. `moves` counts the changes of state for the counters.
 local function open_rows(chain, version, low, high)
   local ledger = key(chain, 'ledger', version)
   local span = redis.call('GETRANGE', ledger, low * ROW_BYTES, (high + 1) * ROW_BYTES - 1)
   return {ledger = ledger, was = span, span = span, low = low, high = high, moves = {}, doubts = 0}
 end
 
--- How many rows from `number` to `last` are as the first of them: mostly all.
+-- Returns how many rows, from `number` to at most `last`, equal the first one. Mostly all do.
 local function alike_from(rows, number, last)
   local from, most, count = (number - rows.low) * ROW_BYTES, last - number + 1, 1
   local function at(index, more) return string.sub(rows.span, from + index * ROW_BYTES + 1, from + (index + more) * ROW_BYTES) end
@@ -194,8 +194,8 @@ local function alike_from(rows, number, last)
   return count
 end
 
--- Goes through `count` rows from `number` on. Of rows alike that follow one another `visit` gets one, with the `number` of the first and how
--- many they are (`alike`), and what it does to that one is done to all: a chunk goes the same way, and the server does nothing else meanwhile.
+-- Visits `count` rows from `number` on. `visit` gets one row for each run of equal rows, with the first `number` and their count (`alike`), and
+-- its changes apply to all of them. Rows of a chunk mostly change alike, and the script blocks the server.
 local function each_run(rows, number, count, visit)
   local last, parts = number + count - 1, {string.sub(rows.span, 1, (number - rows.low) * ROW_BYTES)}
   local rest = string.sub(rows.span, (last + 1 - rows.low) * ROW_BYTES + 1)
@@ -218,21 +218,21 @@ local function move(rows, row, state, reason, now)
   row.state, row.reason, row.last = state, reason, now
 end
 
--- The attempt before this one may have been sent: say so in the ledger, once, and count it.
+-- Marks a row whose earlier attempt may have been sent, once, and counts it.
 local function doubt(rows, row)
   if row.tries >= DOUBT then return end
   row.tries = row.tries + DOUBT
   rows.doubts = rows.doubts + row.alike
 end
 
--- It was surely not sent after all.
+-- Removes the mark, because that attempt was surely not sent.
 local function undoubt(rows, row)
   if row.tries < DOUBT then return end
   row.tries = row.tries - DOUBT
   rows.doubts = rows.doubts - row.alike
 end
 
--- The pace of a batch, where it has one: its name, when the next may go, for how long each reference takes it (ms), and how many there are.
+-- Returns the pace of a batch: name, time of the next free turn, ms per reference, and number of references. Returns nil without a pace.
 local function pace_of(chain, version, batch)
   local version_key = key(chain, 'version', version)
   local _, _, count, ring = batch_of(chain, version, batch)
@@ -242,10 +242,10 @@ local function pace_of(chain, version, batch)
   return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), tonumber(each), count
 end
 
--- In the delayed set, where a row's number stands: all of a batch that nobody has had yet.
+-- Stands for all rows of a batch in the delayed set, where else a row's number stands.
 local WHOLE = '*'
 
--- Lets queued rows wait in the chain's delayed set, where no lease takes them before their time.
+-- Puts queued rows into the chain's delayed set, from which no lease takes them before `due`.
 local function delay(chain, version, batch, channel, row, due)
   if not is_delayed(row) then row.tries = row.tries + DELAYED end
   local stood_down, members = redis.call('HGET', key(chain, 'version', version), 'state') == 'stood_down', {}
@@ -267,24 +267,24 @@ local function close_rows(chain, version, rows, channel)
   if rows.doubts ~= 0 then redis.call('HINCRBY', counts, channel .. '.doubled', rows.doubts) end
 end
 
--- Milliseconds since the version's start, as the ledger keeps them.
+-- Returns the milliseconds since the version's start, as in the ledger.
 local function since(version_key, now)
   local start = tonumber(redis.call('HGET', version_key, 'start') or '0')
   return math.max(0, math.min(4294967295, now - start))
 end
 
--- Whether a chain is stopped, or waits.
+-- Returns whether a chain is stopped or paused.
 local function halted(chain)
   local halt, paused = unpack(redis.call('HMGET', chain, 'halt', 'paused'))
   return halt or paused == '1'
 end
 
--- Whether the end of a version has come at `now` by its chain's clock: people wrote it by the server's.
+-- Returns whether a version has expired at `now` (chain clock). Expiry times are by the server's clock.
 local function has_ended(chain, expires, now)
   return now - tonumber(redis.call('HGET', chain, 'ahead') or '0') >= tonumber(expires)
 end
 
--- Whether the gate of a version is open: 'open', 'closed' for good, or 'held' (the chain is halted).
+-- Returns the state of a version's gate: 'open', 'closed' for ever, or 'held' (the chain is halted).
 local function gate_of(chain, version, now)
   local state, expires, replaced = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires', 'replaced'))
   if not state or QUEUED_BECOMES[state] or replaced or has_ended(chain, expires, now) then return 'closed' end
@@ -292,19 +292,19 @@ local function gate_of(chain, version, now)
   return 'open'
 end
 
--- What a queued row of a version becomes when its gate is closed; a gate closed by time alone has no such state yet.
+-- Returns the state of a queued row after its gate closed. A version that only expired has no such state yet.
 local function closed_state(version_key)
   local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
   return QUEUED_BECOMES[state] or (replaced and S.cancelled) or S.expired
 end
 
--- Why: a later version tells it anew, or nothing of it is told any more.
+-- Returns the reason for that state: a later version replaced this one, or the gate closed.
 local function closed_reason(version_key)
   local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
   return (replaced or state == 'superseded') and R.superseded or R.gate_closed
 end
 
--- The same for one row: where an attempt may have arrived, a correction must know.
+-- Returns that state for one row: unknown if an attempt may have arrived, because a correction must reach that recipient.
 local function closed_row(row, becomes)
   return row.tries >= DOUBT and S.unknown or becomes
 end
@@ -315,7 +315,7 @@ local function u32s(blob)
   return list
 end
 
--- Runs of rows, as gate's callers give them: a first number (u32) and a count (u16) each.
+-- Calls `visit` for each run of rows in `blob`: first number (u32) and count (u16).
 local function each_pair(blob, visit)
   for i = 1, #blob, 6 do visit(struct.unpack('<I4I2', blob, i)) end
 end
