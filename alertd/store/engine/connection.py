@@ -18,9 +18,9 @@ from alertd.store.engine.codec import Codec
 from alertd.store.engine.nodes import WAIT, Nodes, grouped, in_place
 from alertd.store.engine.scripts import in_full, script, when_full
 
-#: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
+#: How long a write may take to reach the disk (and a required replica), in ms. After it the API answers 503.
 WAITAOF_MS = 5_000
-#: So long there is what was written only to see whether it can be.
+#: How long the key lives that `takes_writes` writes as a test, in ms.
 READY_MS = 60_000
 
 Arg = str | bytes | int | float
@@ -36,7 +36,7 @@ class StoreUnavailableError(Exception):
 
     @property
     def in_full(self) -> str:
-        """With what the client said, for whoever runs the service alone: which certificate, which right. It names no password."""
+        """The message with the client's own error, which names the certificate or right at fault. For the operator alone; has no password."""
         return f"{self} ({self.__cause__})" if self.__cause__ else str(self)
 
 
@@ -50,7 +50,7 @@ UNAVAILABLE = (
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
-    exceptions.NoPermissionError,  # of the store's user, whom somebody may give more
+    exceptions.NoPermissionError,  # the operator may give the store's user more rights
     exceptions.OutOfMemoryError,
     exceptions.ClusterDownError,
     exceptions.AskError,  # a slot is on its way to another server; MOVED is one too
@@ -68,8 +68,8 @@ _NOT_NOW = (
     "MASTERDOWN",
     "NOREPLICAS",
     "WAITAOF",
-    "BUSY ",  # somebody's script takes long
-    "UNBLOCKED",  # it became a replica while its disk was waited for
+    "BUSY ",  # another client's script takes long
+    "UNBLOCKED",  # the server became a replica while the client waited for its disk
     "ACL failure",
 )
 
@@ -92,8 +92,8 @@ class Connection:
         return self._confirmed(len(calls), await self._each(self.commands(calls), durable=durable))
 
     async def run_each(self, calls: Sequence[Call]) -> list[Any]:
-        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
-        its replica while others work. Raises StoreUnavailableError where that is the answer to all.
+        """Like `run_many`, but returns the error of a failed call in place of its answer, so that other calls keep their answers. A server of a
+        cluster may lack its replica while others work. Raises StoreUnavailableError only if that is the answer to all calls.
         """
         answers = await self._each(self.commands(calls))
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
@@ -108,17 +108,17 @@ class Connection:
         return self._confirmed(1, await self._each(self.commands([(name, names, args)]), durable=True))[0]
 
     async def run_many_ahead(self, calls: Sequence[Call]) -> list[Any]:
-        """The same of many that a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
-        is told, and of several each confirms its own.
+        """Like `run_many`, for writes that must be on disk before a later durable write of the caller. One server keeps their order, so its later
+        wait covers them. Several servers confirm separately, so this waits for each.
         """
         return await self.run_many(calls, durable=not self.nodes.only)
 
     async def execute_ahead(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """The same of plain commands."""
+        """Like `run_many_ahead`, for plain commands."""
         return await self.execute_many(commands, durable=not self.nodes.only)
 
     async def execute(self, *command: Arg) -> Any:
-        """A plain command; what follows its name is a key, or it is for whichever server."""
+        """Run a plain command. The word after its name is a key; without one, any server may run it."""
         return (await self.execute_many([command]))[0]
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]], *, durable: bool = False) -> list[Any]:
@@ -126,8 +126,8 @@ class Connection:
         return self._confirmed(len(commands), await self._each(commands, durable=durable))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
-        everybody's.
+        """Like `execute_many`, but returns the error of a failed command in place of its answer. Raises StoreUnavailableError if any answer is
+        that, because a partial read is of no use.
         """
         answers = await self._each(commands)
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
@@ -142,8 +142,8 @@ class Connection:
             raise translated(error) from error
 
     async def takes_writes(self) -> bool:
-        """Whether what is written now is kept, by writing something to every server: one that is out of memory answers too, and so does
-        a replica, and one that came back without its data.
+        """Returns whether the store keeps new writes. Writes a test key to every server: a server that is out of memory, a replica, or a server
+        that lost its data would answer a PING too.
         """
         writes = (self.run_durably("ready", [name], READY_MS) for name in self.nodes.everywhere(keys.ready))
         try:
@@ -236,15 +236,15 @@ class Connection:
         )
 
     async def _ask_again(self, commands: Sequence[Keyed], answers: list[Any], which: Sequence[int]) -> None:
-        """Puts in the place of these answers what is answered now, and waits anew: what waited did so for what was not carried out. What was confirmed
-        is what is so both times.
+        """Repeats the commands at the indices `which`, and every WAITAOF, and replaces their answers. The first WAITAOF did not cover what had
+        failed. Of two confirmations the lower one counts.
         """
         again = [*which, *(i for i, (_, command) in enumerate(commands) if command[0] == WAIT)]
         for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
             answers[i] = _least(answers[i], answer) if commands[i][1][0] == WAIT else answer
 
     async def _asked(self, commands: Sequence[Keyed]) -> list[Any]:
-        """Of each server its share, all at once."""
+        """Sends each server its share of the commands, all at once. Returns the answers in the order of the commands."""
         if node := self.nodes.only:
             return await self.nodes.lines(node).ask([command for _, command in commands]) if commands else []
         shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
@@ -254,8 +254,8 @@ class Connection:
         return in_place(shares.values(), parts, len(commands))
 
     def _confirmed(self, count: int, answers: list[Any]) -> list[Any]:
-        """So many answers; those behind them are the servers' confirmations. Raises what one of them is, and StoreUnavailableError where a server does
-        not confirm.
+        """Returns the first `count` answers; the rest are the servers' confirmations. Raises the first error among them, and
+        StoreUnavailableError if a server does not confirm.
         """
         for local, replicas in checked(answers)[count:]:
             if local < 1 or replicas < self.replicas:
@@ -266,18 +266,18 @@ class Connection:
 
 
 def hash_in(answer: Any) -> dict[bytes, bytes]:
-    """The hash in the answer to HGETALL, which the client reads for some."""
+    """Returns the hash in an answer to HGETALL. For some answers the client has already made a dict of it."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def _least(first: Any, second: Any) -> Any:
-    """Of two answers to WAITAOF what both say; an error where one is."""
+    """Returns the lower confirmation of two answers to WAITAOF, or the error if one is an error."""
     failed = next((one for one in (first, second) if isinstance(one, Exception)), None)
     return failed or [min(both) for both in zip(first, second, strict=True)]
 
 
 def checked(answers: list[Any]) -> list[Any]:
-    """The answers of a pipeline. Raises the first that is an error; the client would put the call's arguments into it."""
+    """Returns the answers of a pipeline. Raises the first error; the client's own pipeline would put the arguments into its message."""
     for answer in answers:
         if isinstance(answer, Exception):
             raise translated(answer) from answer
@@ -285,7 +285,7 @@ def checked(answers: list[Any]) -> list[Any]:
 
 
 def translated(error: BaseException) -> BaseException:
-    """What an error of the client means to us."""
+    """Returns StoreUnavailableError for a client's error that means "not now", else the error itself."""
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
     return error
