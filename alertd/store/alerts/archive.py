@@ -1,4 +1,4 @@
-"""Ledgers of what has ended long ago: one compressed copy of rows and references in their place, which whoever reads them is given.
+"""Ledgers of alerts that ended long ago: a compressed copy replaces the rows and references, and reads return what it holds.
 
 Columns compress better than rows: of a million, 22 MB become some 4.
 """
@@ -23,21 +23,21 @@ _ROWS = struct.Struct("<I")
 
 
 async def read_ledger(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
-    """The rows and the references of a version as they were, None where there is no copy, or none any more."""
+    """Returns the rows and references of an archived version, or None if there is no copy (any more)."""
     copy = await db.execute("GET", keys.of_chain(chain_of(alert_id), "closed", alert_id))
     return await asyncio.to_thread(unpacked, copy) if copy else None
 
 
 async def is_deleted(db: Connection, alert_id: str) -> bool:
-    """Whether there was a copy of a version's ledger, and is none any more: what it had is known to nobody, and that is not nothing."""
+    """Returns whether the copy of a version's ledger was deleted: its outcomes are then unknown, which is not the same as none."""
     version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
     archived, kept = await db.execute_many([("HEXISTS", version, "archived"), ("EXISTS", copy)])
     return bool(archived) and not kept
 
 
 async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
-    """Replace a version's ledger by a copy that is kept until then (0: for ever), durably. False where it is not over, was
-    replaced already, or got a receipt meanwhile. A copy that was made under another retention gets the date of this one.
+    """Replace a version's ledger with a copy that is kept until `until_ms` (0: for ever), durably. Returns False if the alert has not ended,
+    is archived already, or got a receipt meanwhile. A copy made under another retention gets this date.
     """
     chain = chain_of(alert_id)
     ledger, refs = await db.execute_many([("GET", keys.of_chain(chain, part, alert_id)) for part in ("ledger", "refs")])
@@ -55,7 +55,7 @@ async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
 
 
 async def _date_anew(db: Connection, alert_id: str, until_ms: int) -> None:
-    """But for one whose date a legal hold has changed."""
+    """Set the date of an existing copy, unless a legal hold has changed its date."""
     version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
     was, gone_at = await db.execute_many([("HGET", version, "archived"), ("PEXPIRETIME", copy)])
     if was is None or int(was) == until_ms or gone_at != (int(was) or -1):
@@ -65,13 +65,13 @@ async def _date_anew(db: Connection, alert_id: str, until_ms: int) -> None:
 
 
 def packed(ledger: bytes, refs: bytes) -> bytes:
-    """Both as one copy."""
+    """Returns ledger and references as one copy: the number of rows, then the columns, compressed."""
     columns = _turned(ledger, ROW_BYTES) + _turned(refs, REF_BYTES)
     return _ROWS.pack(len(ledger) // ROW_BYTES) + zlib.compress(columns, 6)
 
 
 def unpacked(copy: bytes) -> tuple[bytes, bytes]:
-    """The other way round."""
+    """Returns the ledger and the references of a copy."""
     (rows,) = _ROWS.unpack_from(copy)
     columns = np.frombuffer(zlib.decompress(copy[_ROWS.size :]), np.uint8)
     split = rows * ROW_BYTES

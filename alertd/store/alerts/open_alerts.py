@@ -1,4 +1,4 @@
-"""The alerts whose end is to come, of every organisation: what the public is shown, and what a store that was put back leaves open."""
+"""The alerts of every organisation that have not ended: for the public pages, and for the work after a restore."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.records.case_keys import version_ids
 
-#: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
+#: Batches per call: at most 4,000 rows, so that a call holds the server for a few milliseconds only.
 _AT_ONCE = 8
-#: A life of an alert has fewer.
+#: One life of an alert has fewer revisions than this.
 _REVISIONS = 1_000_000
 
 
 class OpenAlerts:
-    """The repository of what is under way."""
+    """The repository of alerts that have not ended."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def alerts(self) -> list[str]:
-        """The ids of alerts of which it is not known that their end has come, or that are to be told of something. Oldest first."""
+        """Returns the ids of alerts that may not have ended, or still have work. Oldest first."""
         found = await self._db.execute_many([("ZRANGE", keys.expiry(shard), 0, -1) for shard in range(keys.SHARDS)])
         live = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         names = {name for shard in (*found, *live) for name in shard}
         return sorted({chain_of(name.decode()) for name in names})
 
     async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], at: int, put_back: Sequence[int]) -> None:
-        """What happens from now on is called by names, and comes after cursors, that nothing had which was told since the copy was made:
-        events, revisions, and later versions of these alerts. `at`: when it was put back, UNIX ms; `put_back`: when any was, this time among
-        them. Done once for each time: a life is used up by a restore, and not by each start that fails after it.
+        """Skip numbers after a restore, so that new events, revisions and later versions get numbers that were never used since the copy was
+        made. `at`: time of this restore, UNIX ms; `put_back`: times of all restores, this one among them. Repeating it for the same restore
+        changes nothing, so a start that fails does not use up another life.
         """
         mark, gap = str(at).encode(), at // 1000
         fields = ("org", "last", "lives", "put_back")
         found = await self._db.execute_many([("HMGET", keys.chain(one), *fields) for one in alert_ids])
         for chain, (org, last, lives, done) in zip(alert_ids, found, strict=True):
-            if org is None or done == mark:  # whoever began to write it died; or it is renumbered
+            if org is None or done == mark:  # its creation was never completed, or it is renumbered already
                 continue
             life = sum(one >= made_ms(chain) for one in put_back)
             lived = with_life((lives or b"").decode(), int(last or 1), life)
@@ -45,7 +45,7 @@ class OpenAlerts:
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
             begins = ("HSET", own, "lives", lived, "put_back", mark)
-            # That it begins comes last: where a crash comes between, the others leap twice.
+            # The mark comes last: after a crash in between, the other numbers skip twice, which does no harm.
             await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
         names = [keys.org_events(org, ":marks") for org in orgs]
         marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])
@@ -54,7 +54,7 @@ class OpenAlerts:
                 await self._db.execute_many([("HINCRBY", name, "last", gap), ("HSET", name, "put_back", mark)])
 
     async def put_back(self, alert_id: str, batches: int) -> int:
-        """Nobody knows what became of what is queued or in flight of a version. Answers how many rows that are."""
+        """Mark the queued and in-flight rows of a version as unknown after a restore. Returns the number of rows."""
         names = [keys.chain(chain_of(alert_id))]
         found = [
             await self._db.run("put_back", names, alert_id, batch, _AT_ONCE, self._db.skew_ms)

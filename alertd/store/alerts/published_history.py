@@ -1,4 +1,4 @@
-"""What an alert said to the public before it was changed, by when it began to say so, sealed under its case's key: for the evidence alone."""
+"""The earlier public content of an alert, by the time of its publication, sealed under its case's key. Only the evidence reads it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from alertd.store.engine.connection import Connection
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """Words, from then on until the next."""
+    """A public document, valid from `since` until the next one."""
 
     since: int  # UNIX milliseconds
-    document: str  # JSON; without what was taken out of it since
-    digest: str  # of the document as it was published: as the audit has it, under the case's key
-    whole: bool = True  # nothing was taken out of it
+    document: str  # JSON; without the facts that were removed later
+    digest: str  # keyed hash of the document as published, under the case's key, as in the audit
+    whole: bool = True  # False if facts were removed
 
 
 _encode = msgspec.json.Encoder().encode
@@ -28,20 +28,20 @@ _decode = msgspec.json.Decoder(Published).decode
 
 
 class PublishedWords:
-    """The repository of what was said before. What an alert says now is its own document."""
+    """The repository of earlier public content. The current content is the alert's own document."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def keep(self, record: AlertRecord) -> None:
-        """What an alert says, before that is changed; whatever comes of the change, it was true until then. Again changes nothing."""
+        """Store the current content before it changes. It stays correct even if the change fails. Repeating it changes nothing."""
         if record.times.start and record.document and record.box:
             said = self._now(record, record.box)
             sealed = record.box.seal(_encode(said), _place(record, said.since))
             await self._db.execute("HSETNX", _name(record), said.since, sealed)
 
     async def of(self, record: AlertRecord) -> list[Published]:
-        """All that an alert ever said in public, in order, its words of now at the end; nothing of one that was never told."""
+        """Returns all public content of an alert in order, the current one last; an empty list if the alert was never sent."""
         if not (record.times.start and record.document and record.box):
             return []
         now = self._now(record, record.box)
@@ -49,7 +49,7 @@ class PublishedWords:
         return kept if kept and kept[-1].since == now.since else [*kept, now]  # that one knows what was taken out since
 
     async def rewrite(self, record: AlertRecord, change: Callable[[Alert], Alert]) -> int:
-        """Take out of all that was said before what is to be forgotten, for good. Answers of how many something was taken."""
+        """Remove facts from all earlier content, for good. Returns the number of documents that changed."""
         done = 0
         for one in await self._kept(record, record.box) if record.box else ():
             document = change(Alert.model_validate_json(one.document)).model_dump_json(by_alias=True)

@@ -1,4 +1,4 @@
-"""When alerts are to start and to end: a sweep finds what has come, so that no timer dies with its process."""
+"""When alerts start and end. A sweep reads it, so that a crashed process loses no timer."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: Of a shard, so many that have come are looked at in one round: the rest is the next round's.
+#: How many due alerts of a shard one round reads; the next round reads the rest.
 _DUE_AT_ONCE = 100
 
 
 class AlertSchedule:
-    """Both are written before the state that they are of, so that no crash hides them."""
+    """The repository of start and end times. Each time is written before the state that it belongs to, so that no crash hides it."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def note_end(self, record: AlertRecord) -> None:
-        """Where it is put off and not known by then, that is found out when the end comes that it had before."""
+        """Note an alert's end. If a crash prevents it after an extension, the sweep at the earlier end finds the new one."""
         await self._db.execute("ZADD", _of(keys.expiry, record.id), record.expires, record.id)
 
     async def bring_forward(self, record: AlertRecord) -> None:
-        """Before it says so: where it does not come to that, its end is looked for too early, and noted anew."""
+        """Note an earlier end before the alert has it. If the alert never gets it, the sweep looks too early and notes the end again."""
         await self._db.execute("ZADD", _of(keys.expiry, record.id), "LT", record.expires, record.id)
 
     async def note_start(self, record: AlertRecord) -> None:
         await self._db.execute("ZADD", _of(keys.starts, record.id), record.times.starts, record.id)
 
     async def to_end(self, now_ms: int) -> list[str]:
-        """Alerts whose end has come."""
+        """Returns the alerts whose end may have come."""
         return await self._due(keys.expiry, now_ms)
 
     async def to_start(self, now_ms: int) -> list[str]:
-        """Alerts that were to start by then."""
+        """Returns the alerts that are due to start."""
         return await self._due(keys.starts, now_ms)
 
     async def end_done(self, alert_id: str) -> None:
