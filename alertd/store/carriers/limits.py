@@ -12,8 +12,8 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
-#: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
+PROBE_MS = 15_000  # how often a loud message probes a paused carrier
+#: The share of its rate that a ramp begins with: at FCM's quota 90 messages in the first second, so that a street gets them at once.
 RAMP_FLOOR = 0.01
 #: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
 #: for twice as long each time a message that tries it fails, too. At most 5 s, so that a carrier that returns is found within 15 s.
@@ -82,29 +82,29 @@ class Limits:
         await self._db.run("give_back", [keys.limiter(carrier)], 1, 0, self._db.skew_ms, block.mark, 0, "undecided")
 
     async def pause(self, carrier: str, seconds: float) -> None:
-        """The carrier said to wait: no permits for anybody until then."""
+        """Pause a carrier that asked alertd to wait: no process gets a permit until then."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
 
     async def failed(self, carrier: str, times: int) -> float:
-        """So many messages in a row it did not take. Answers for how many seconds it is paused now; 0: not yet."""
+        """Count `times` failed messages in a row. Returns the seconds for which the carrier rests now; 0 if it does not rest yet."""
         settings = (FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS)
         rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
         return rest_ms / 1000
 
     async def works(self, carrier: str) -> None:
-        """It took a message of those that were under way: its failures are forgotten. What it asked for meanwhile stands, and where it rests
-        that is over when a message that tried it is accepted.
+        """Forget a carrier's failures after it accepted a message. A pause that it asked for stays. A rest ends only when a message that probed
+        the carrier is accepted: see `resume`.
         """
         await self._db.execute("HDEL", keys.limiter(carrier), "failed", "failed_at")
 
     async def resume(self, carrier: str, block: Block | None = None) -> bool:
-        """The carrier takes messages again, since what was to try it is accepted: not where it asked for a rest after that `block` was
-        granted. Answers whether it is so.
+        """End the pause or rest of a carrier whose probe was accepted, unless the carrier asked for a pause after that `block` was granted.
+        Returns whether it ended.
         """
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
 
     async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
-        """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""
+        """Returns for each carrier whether it rests after failures, or is being probed with single messages."""
         names = list(carriers)
         rests = await self._db.execute_many([("HGET", keys.limiter(name), "rests") for name in names])
         return {name: bool(rest) for name, rest in zip(names, rests, strict=True)}
@@ -131,21 +131,21 @@ class Budgets:
         self._db = connection
 
     async def take(self, org: str, chain: str, now_ms: int, messages: int, each: int, most: tuple[int, int]) -> int:
-        """How many of so many messages may go, at `each` units, where an alert and a day may have `most` (0: no limit). Below 0: these
-        did not go after all.
+        """Returns how many of `messages` may go, at `each` units, if alert and day may have at most `most` units (0: no limit). A negative
+        number gives back messages that did not go.
         """
         names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         granted: int = await self._db.run("spend", names, messages, each, *most, KEPT_ALERT_MS, KEPT_DAY_MS)
         return granted
 
     async def spent(self, org: str, chain: str, now_ms: int) -> tuple[int, int]:
-        """Units of the alert and of the day."""
+        """Returns the units spent by the alert and on the day."""
         names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         alert, day = await self._db.execute_many([("HGET", name, "units") for name in names])
         return int(alert or 0), int(day or 0)
 
     async def free(self, org: str, chain: str) -> None:
-        """Nothing limits this alert any more."""
+        """Lift the limit of this alert. Its units still count for the day."""
         name = keys.org_spent(org, chain)
         await self._db.execute_many([("HSET", name, "free", 1), ("PEXPIRE", name, KEPT_ALERT_MS)])
 

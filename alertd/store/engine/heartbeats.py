@@ -1,4 +1,4 @@
-"""Signs of life: what a process says again and again, for the others, is true for as long as it says so."""
+"""Heartbeats: a process repeats a fact for the others, and the fact holds for as long as the process repeats it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
 
 @dataclass(slots=True)
 class Heartbeats:
-    """Of one kind: each name has a key that lives on as long as somebody gives signs."""
+    """Heartbeats of one kind. Each name has a key that expires after `life_ms` without a heartbeat."""
 
     connection: Connection
     key_of: Callable[[str], str]
     life_ms: int
 
     async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
-        """Say of each name whether it is so in this process. Answers whether it is in any."""
+        """Store for each name whether it holds in this process. Returns for each name whether it holds in any process."""
         calls = [
             ("SET", self.key_of(name), 1, "PX", self.life_ms) if is_here else ("EXISTS", self.key_of(name))
             for name, is_here in here.items()
@@ -30,7 +30,7 @@ class Heartbeats:
         return {name: bool(found) for name, found in zip(here, await self.connection.execute_many(calls), strict=True)}
 
     async def find(self, names: Iterable[str]) -> dict[str, bool]:
-        """Of each name whether it is so in any process."""
+        """Returns for each name whether it holds in any process."""
         return await self.announce(dict.fromkeys(names, False))
 
 

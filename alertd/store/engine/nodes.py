@@ -90,7 +90,7 @@ class CommandPipeline:
         return ask.future
 
     async def hang_up(self) -> None:
-        """Whoever asks next connects anew."""
+        """Close all connections, so that the next caller connects anew."""
         for connection in self._idle:
             await connection.disconnect(nowait=True)
         await self._node.connection_pool.disconnect(inuse_connections=False)
@@ -115,7 +115,7 @@ class CommandPipeline:
                 ask.future.cancel()  # none is left waiting; what is answered stays so
 
     async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
-        """`shared` are the commands at the end that all have in common: 1 or none."""
+        """Write the commands of several callers and read their answers. `shared`: 1 if their last command is one in common (WAITAOF), else 0."""
         packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
         packed += asked[0].packed[len(asked[0].packed) - shared :]
         pool: Any = self._node.connection_pool
@@ -151,8 +151,8 @@ class CommandPipeline:
 
 
 def _was_left(connection: Any) -> bool:
-    """Whether the server has ended it, or said what nobody asked for: the event loop may have seen it, which the client does not, or not have
-    looked since.
+    """Returns whether the server has closed a connection, or sent data that no command asked for. The event loop may know it and the client
+    not, or neither may have looked yet.
     """
     if not connection.is_connected:
         return False
@@ -165,7 +165,7 @@ def _was_left(connection: Any) -> bool:
 
 
 class Nodes:
-    """Which client reaches a key, and the lines to each server. `stale` is set by whoever sees that this is no longer what it was."""
+    """Knows which client reaches a key, and the lines to each server. A caller that meets a moved key or a lost server sets `stale`."""
 
     def __init__(self, client: Redis) -> None:
         self.first = client
@@ -184,7 +184,7 @@ class Nodes:
         return self._slots[slot_of(key)] if self._slots else self.first
 
     async def hang_up(self) -> None:
-        """The name of a server may lead to another by now, and connections that are kept lead to the one before."""
+        """Close all connections: the name of a server may lead to another machine now, and open connections lead to the old one."""
         for client in (self.first, *self._clients.values()):
             await self.lines(client).hang_up()
 
@@ -195,7 +195,7 @@ class Nodes:
         return list(grouped((slot_of(name), i) for i, name in enumerate(names)).values())
 
     def everywhere(self, name: Callable[[int], str]) -> list[str]:
-        """Of the names that a number makes, the first that each server holds."""
+        """Returns, for each server, the first name of those that `name` makes from 0, 1, 2… that this server holds."""
         found: dict[Redis, str] = {}
         numbers, servers = count(), len(self.all)
         while len(found) < servers:
@@ -204,13 +204,13 @@ class Nodes:
         return list(found.values())
 
     async def freshen(self) -> None:
-        """Ask who holds what, once for all that wait for it, unless that is known. Raises what `learn` raises."""
+        """Run `learn` if the map is stale, once for all callers that wait. Raises what `learn` raises."""
         async with self._learning:
             if self.stale:
                 await self.learn()
 
     async def learn(self) -> None:
-        """Ask who holds what. Raises what the client raises when nobody answers."""
+        """Ask the servers which slots they hold. Raises what the client raises if none answers."""
         ranges = await self._ranges()
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
@@ -225,8 +225,8 @@ class Nodes:
             await client.aclose()
 
     async def _ranges(self) -> list[Any]:
-        """What a cluster's servers say of the slots, whichever knows of any; nothing where there is no cluster. Each time another
-        is asked first: one that was taken out of the cluster, or is cut off from it, answers for ever, and what is no longer so.
+        """Returns the slot ranges from the first server that knows any; [] if there is no cluster. Each call begins with another server, because
+        one that was removed or cut off from the cluster keeps answering with old ranges.
         """
         known, fault = [self.first, *self._clients.values()], None
         self._turn = (self._turn + 1) % len(known)
@@ -278,7 +278,7 @@ def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
 
 
 def in_place(parts: Collection[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
-    """The answers to shares of a list, each share given by its indices, as the answers to the list of so many."""
+    """Returns the answers to shares of a list in the order of the list. Each share is given by its indices; `count` is the list's length."""
     if len(parts) == 1:  # a share that is the whole list is in its order
         (whole,) = answers
         return list(whole)
