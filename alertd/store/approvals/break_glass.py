@@ -22,13 +22,13 @@ class Claim(NamedTuple):
 
 
 class Claims:
-    """The repository of these."""
+    """The repository of approvals by one person."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def of_org(self, org: str) -> dict[str, tuple[Claim, ...]]:
-        """By operator."""
+        """Returns an organisation's claims by operator."""
         found = await self._db.hash_of(keys.org(org, "glass"))
         return {operator.decode(): _decoded(raw) for operator, raw in found.items()}
 
@@ -36,7 +36,7 @@ class Claims:
         return _decoded(await self._db.execute("HGET", keys.org(org, "glass"), operator) or b"")
 
     async def replace(self, org: str, operator: str, seen: Sequence[Claim], new: Sequence[Claim]) -> bool:
-        """What an operator has from now on, durably, in place of what was seen. False when it is something else since."""
+        """Replace an operator's claims, durably, if they still are `seen`. Returns False if they changed."""
         name = keys.org(org, "glass")
         return bool(await self._db.run_durably("exchange", [name], operator, _encoded(seen), _encoded(new)))
 

@@ -39,7 +39,7 @@ class Updates:
         return bool(done), old.decode()
 
     async def list(self, update: AlertRecord) -> None:
-        """Put it among its organisation's alerts, where approvers look. Again changes nothing."""
+        """Add an update to its organisation's list of alerts, where approvers look. Repeating it changes nothing."""
         await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.times.created, update.id)
 
     async def approve(
@@ -63,7 +63,7 @@ class Updates:
         return bool(done), old.decode(), whose.decode()
 
     async def _fields(self, alert: AlertRecord) -> Flat:
-        """What an alert says from now on."""
+        """Returns the fields of the alert that the update changes."""
         seals = await self._seals(alert)
         fields: Flat = ["level", alert.level, "loudness", alert.loudness]
         fields += ["regions", alert.target.regions, "countries", alert.target.countries]
@@ -101,17 +101,17 @@ class PermissionStore:
         await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
 
     async def of(self, org: str, limit: int) -> list[str]:
-        """The latest alerts that an organisation was, or was about to be, asked about, newest first."""
+        """Returns the latest alerts for which an organisation was, or was about to be, asked for permission, newest first."""
         found = await self._db.execute("ZREVRANGE", keys.org(org, "asked"), 0, limit - 1)
         return [chain.decode() for chain in found]
 
     async def drop(self, org: str, chains: Iterable[str]) -> None:
-        """Nothing is left of these alerts."""
+        """Remove purged alerts from an organisation's list."""
         if gone := list(chains):
             await self._db.execute("ZREM", keys.org(org, "asked"), *gone)
 
     async def teller(self, chain: str) -> str:
-        """The version that tells an alert now."""
+        """Returns the id of the version that is being sent for an alert."""
         return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
 
     async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:

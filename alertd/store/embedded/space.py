@@ -32,7 +32,7 @@ _MB = 1024 * 1024
 
 
 class Space(StrEnum):
-    """What the disk allows."""
+    """Whether the disk has room for writes."""
 
     OK = "ok"
     LOW = "low"  # refuse writes
@@ -69,7 +69,7 @@ def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: boo
 
 
 def free_bytes(directory: Path) -> int:
-    """What this process could still write there."""
+    """Returns how many bytes this process can still write there."""
     return shutil.disk_usage(directory).free
 
 
@@ -91,14 +91,14 @@ class DiskGuard:
         self._ballast = directory / "ballast"
 
     def free_bytes(self) -> int:
-        """Free now; 0 when the disk does not even answer that."""
+        """Returns the free bytes now; 0 if the disk does not answer."""
         try:
             return self._probe(self._directory)
         except OSError:
             return 0
 
     def check(self) -> Space:
-        """Look, give up or make the ballast, and say what the disk allows. Never raises: a guard must not fall."""
+        """Measure the disk, delete or make the ballast, and return the state. Never raises, so that the guard keeps running."""
         free = self.free_bytes()
         has_ballast = self._ballast.exists()
         decision = decide(self._settings, free, self.space, has_ballast)
@@ -141,11 +141,11 @@ class MemoryGuard:
         self.takes_writes = True
 
     def run(self, clock: Clock) -> AbstractAsyncContextManager[None]:
-        """Looks again and again, as long as this lasts."""
+        """Check every second while the context lasts."""
         return repeated("memory", self.check, LOOK_S, clock)
 
     async def check(self) -> None:
-        """Look. A server that does not answer, or may not be asked, is left as it was; one without a limit is never full."""
+        """Measure each server. A server that does not answer, or refuses INFO, keeps its last state. One without a limit is never full."""
         servers = self._nodes.all
         found = await asyncio.gather(*map(self._is_full, servers))
         self._full = frozenset(server for server, is_full in zip(servers, found, strict=True) if is_full)

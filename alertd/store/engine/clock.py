@@ -1,4 +1,4 @@
-"""The store's time, for all that begins or ends by a moment, whatever the machine's own clock says (ops/docs/decisions/0045).
+"""The store's time. Everything that starts or ends at a moment follows it, not the machine's own clock (ops/docs/decisions/0045).
 
 Scripts read the server's clock. What is decided outside of them, an end, a start, how long a carrier may try, who sleeps, is decided by
 the same one, or a process whose clock is fast would end what the scripts still send. Where it is set back, what waits goes on by a steady
@@ -33,7 +33,7 @@ APART_S, COMPARE_S = 2.0, 30.0
 
 
 class StoreClock(SystemClock):
-    """Wall time as the store's server has it. It has to be heard once before it is asked."""
+    """Wall time of the store's server. Call `hear` once before `now_ms`."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -45,7 +45,7 @@ class StoreClock(SystemClock):
         return int(self._began_ms + 1000 * self.monotonic()) + self._db.skew_ms
 
     async def hear(self) -> None:
-        """Ask the server. Raises StoreUnavailableError."""
+        """Read the server's clock. Raises StoreUnavailableError."""
         asked_ms = 1000 * self.monotonic()
         seconds, microseconds, back_ms = await self._db.run("hear", [keys.CLOCK], self._db.skew_ms)
         shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
@@ -61,7 +61,7 @@ class StoreClock(SystemClock):
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Hears it now, and again as long as this lasts. Raises StoreUnavailableError where it cannot be heard at first."""
+        """Read the clock now, and every second while the context lasts. Raises StoreUnavailableError if the first reading fails."""
         await self.hear()
         async with (
             repeated("store's clock", self._hear_again, HEAR_S, self),
@@ -74,7 +74,7 @@ class StoreClock(SystemClock):
             await self.hear()
 
     async def _compare(self) -> None:
-        """A chain starts and ends by the clock of the server that has it: tell where another has another time, and once it is over."""
+        """Log when the servers' clocks differ, and when they agree again: a chain starts and ends by the clock of its own server."""
         with suppress(StoreUnavailableError):
             seconds = await apart_s(self._db)
             if (seconds > APART_S) is not self._is_apart:
@@ -88,7 +88,7 @@ class StoreClock(SystemClock):
 
 
 async def apart_s(connection: Connection) -> float:
-    """How far the clocks of the store's servers are apart, at least. Raises StoreUnavailableError."""
+    """Returns by how many seconds at least the clocks of the store's servers differ. Raises StoreUnavailableError."""
     nodes = connection.nodes
     return apart(await asyncio.gather(*(_shown(nodes.lines(node)) for node in nodes.all)))
 
