@@ -34,7 +34,7 @@ GROWTH = 2.0
 GROWTH_WHEN_FULL = 1.2
 #: Who left, whom an alert sought, what a restriction took out: all that is removed stands in the file until then, so it is no older.
 LONGEST_MS = DAY_MS
-#: A rewrite that failed (no memory to fork, no room) is not tried at every look: the fork alone stalls everyone.
+#: Pause after a rewrite, which may have failed (no memory to fork, no room): each fork stalls every client.
 PAUSE_S = 300.0
 LEAST_URGENT = 19  # of nice(2)
 
@@ -59,7 +59,7 @@ def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int
 
 
 def aof_size(directory: Path) -> AofSize:
-    """From the files themselves: the server's own `aof_base_size` forgets at each restart what it had grown since."""
+    """Measure the files. The server's own `aof_base_size` does not survive a restart."""
     base = total = 0
     for file in (directory / "appendonlydir").glob("appendonly.aof.*"):
         try:
@@ -72,7 +72,7 @@ def aof_size(directory: Path) -> AofSize:
 
 
 def _base(directory: Path) -> str:
-    """Which file the last rewrite made that came to its end, as the manifest has it; '' where there is none."""
+    """Returns the manifest's line about the base of the last complete rewrite; '' if there is none."""
     try:
         lines = (directory / "appendonlydir" / "appendonly.aof.manifest").read_text().splitlines()
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def _base(directory: Path) -> str:
 
 
 def _rewritten_ms(directory: Path) -> int:
-    """When the last rewrite came to its end, in UNIX milliseconds; 0 where none has. Raises FileNotFoundError when one just does."""
+    """Returns when the last complete rewrite ended, in UNIX ms; 0 if there was none. Raises FileNotFoundError if one ends just then."""
     bases = (directory / "appendonlydir").glob("appendonly.aof.*.base.*")
     return max((base.stat().st_mtime_ns // 1_000_000 for base in bases), default=0)
 
@@ -113,7 +113,7 @@ class RewritePolicy:
         self._asked: tuple[str, bytes | str | None] | None = None
 
     async def check(self) -> bool:
-        """Ask for a rewrite if one is wanted; whether it was asked for. Raises only what `is_quiet` raises."""
+        """Ask for a rewrite if one is wanted. Returns whether it asked. Raises only what `is_quiet` raises."""
         await self._settle()
         if self._clock.monotonic() < self._not_before:
             return False
@@ -131,7 +131,7 @@ class RewritePolicy:
         return True
 
     async def _settle(self) -> None:
-        """Only a rewrite that has ended leaves nothing of what was purged: one that was killed, or had no room, left all as it was."""
+        """Note that a rewrite has ended and its file holds nothing of purged cases. One that was killed, or had no room, changed nothing."""
         if self._asked is None or _base(self._directory) == self._asked[0]:
             return
         with suppress(RedisError, OSError):  # then it is looked at again
@@ -140,7 +140,7 @@ class RewritePolicy:
             self._asked = None
 
     async def _purges(self) -> tuple[bytes | str | None, bytes | str | None]:
-        """How many cases were purged, and after how many of these it was rewritten: what was purged stands in the file until then."""
+        """Returns how many cases were purged, and how many of these before the last rewrite. Until then the file still holds their data."""
         try:
             asked, rewritten = await self._client.hmget(keys.PURGES, ["asked", "rewritten"])
         except (RedisError, OSError):
@@ -153,7 +153,7 @@ class RewritePolicy:
         return False
 
     async def _data_bytes(self) -> int:
-        """What the data takes in memory; no file of it is larger."""
+        """Returns the bytes that the data takes in memory, an upper bound for its files."""
         try:
             return int((await self._client.info("memory"))["used_memory"])
         except (RedisError, OSError):
@@ -185,6 +185,6 @@ class RewritePolicy:
 
 
 def give_way(server: int) -> None:
-    """The server's child that writes runs when nobody else wants to: alerts that come in meanwhile go first."""
+    """Give the server's writing child the lowest CPU priority, so that alerts that come in meanwhile go first."""
     for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
         os.setpriority(os.PRIO_PROCESS, int(child), LEAST_URGENT)

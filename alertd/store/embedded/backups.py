@@ -33,7 +33,7 @@ from alertd.store.master_key.schema import SCHEMA_VERSION, other_schema
 from geofences.files import to_disk
 
 NAME = "backup.json"
-#: What tells the next start that its store was put back.
+#: The file that shows the next start that its store was restored.
 MARK = "restored.json"
 _AOF, _REGIONS = "appendonlydir", "regions"
 _MANIFEST = "appendonly.aof.manifest"
@@ -44,7 +44,7 @@ _TRIES = 10
 
 
 class BackupError(RuntimeError):
-    """It cannot be copied, or put back; the message says why, and that nothing was changed."""
+    """A copy cannot be made or restored. The message says why, and that nothing changed."""
 
 
 class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +101,13 @@ def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: st
 
 
 def _removed_unless_whole(to: Path, fault: type[BaseException] | None, *_: object) -> None:
-    """Half a copy is worth nothing, and may have all the room that the store had left."""
+    """Delete an incomplete copy: it is worth nothing, and may take all the room that the store had left."""
     if fault is not None:
         shutil.rmtree(to, ignore_errors=True)
 
 
 def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> None:
-    """Before anything is written: a disk that a copy fills ends the store that lies on it."""
+    """Raise BackupError before anything is written: a disk that a copy fills ends the store on it."""
     kept = reserve_bytes if to.stat().st_dev == directory.stat().st_dev else 0
     if shutil.disk_usage(to).free < needed + kept:
         beside = f", and {kept // _MB} MB are kept free for the store (store.reserve_mb)" if kept else ""
@@ -117,7 +117,7 @@ def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> N
 
 
 def read_backup(copy: Path, codec: Codec) -> Backup:
-    """What a copy says of itself. Raises BackupError where it is none, was made with other keys, or is of another schema than this alertd's."""
+    """Returns a copy's description. Raises BackupError if it is no copy, was made with other keys, or has another schema than this alertd."""
     try:
         sealed = msgspec.json.decode((copy / NAME).read_bytes(), type=_Sealed)
     except (OSError, msgspec.DecodeError):
@@ -132,7 +132,7 @@ def read_backup(copy: Path, codec: Codec) -> Backup:
 
 
 def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> None:
-    """Whole or not at all, into a data directory that nobody uses meanwhile and that holds no store. Raises BackupError."""
+    """Restore a copy, whole or not at all, into a data directory without a store that no process uses. Raises BackupError."""
     there = [name for name in (_AOF, _REGIONS) if (directory / name).exists()]
     if there:
         raise BackupError(
@@ -156,7 +156,7 @@ def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> Non
 
 
 def marked(directory: Path) -> Mark | None:
-    """Of a data directory that was put back, until that is `settled`."""
+    """Returns the mark of a restored data directory until `settled`, else None."""
     file = directory / MARK
     try:
         since = {"put_back": int(file.stat().st_mtime * 1000)}  # an alertd of before did not write it
@@ -166,7 +166,7 @@ def marked(directory: Path) -> Mark | None:
 
 
 def settled(directory: Path) -> None:
-    """Whatever follows from its being put back is done."""
+    """Remove the mark: the work after the restore is done."""
     (directory / MARK).unlink(missing_ok=True)
 
 
@@ -176,7 +176,7 @@ def _seal(backup: Backup, codec: Codec) -> str:
 
 
 def _held(stack: ExitStack, directory: Path) -> dict[str, tuple[IO[bytes], int]]:
-    """Every file that is to be copied, open, and its length: of one moment."""
+    """Returns every file to copy, open, with its length, all of one moment. Raises BackupError."""
     manifest = directory / _AOF / _MANIFEST
     for _ in range(_TRIES):
         if not manifest.exists():
@@ -215,7 +215,7 @@ def _open(stack: ExitStack, file: Path) -> tuple[IO[bytes], int]:
 
 
 def _copied(source: IO[bytes], to: Path, size: int) -> CopiedFile:
-    """On disk when this returns, for its owner alone."""
+    """Copy `size` bytes into a file for its owner alone. It is on disk when this returns."""
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest, left = hashlib.sha256(), size
     with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as handle:  # noqa: PTH123  a mode of its own
