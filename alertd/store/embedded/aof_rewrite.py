@@ -59,7 +59,7 @@ def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int
 
 
 def aof_size(directory: Path) -> AofSize:
-    """Measure the files. The server's own `aof_base_size` does not survive a restart."""
+    """Measure the files. The server's own `aof_base_size` forgets at each restart how much the AOF had grown."""
     base = total = 0
     for file in (directory / "appendonlydir").glob("appendonly.aof.*"):
         try:
