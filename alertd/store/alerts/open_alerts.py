@@ -45,7 +45,7 @@ class OpenAlerts:
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
             begins = ("HSET", own, "lives", lived, "put_back", mark)
-            # The mark comes last: after a crash in between, the other numbers skip twice, which does no harm.
+            # The mark comes last: after a crash in between, the other numbers skip twice.
             await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
         names = [keys.org_events(org, ":marks") for org in orgs]
         marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])

@@ -98,7 +98,8 @@ class Limits:
         await self._db.execute("HDEL", keys.limiter(carrier), "failed", "failed_at")
 
     async def resume(self, carrier: str, block: Block | None = None) -> bool:
-        """End the pause or rest of a carrier whose probe was accepted, unless the carrier asked for a pause after that `block` was granted.
+        """Ends the pause or rest of a carrier that accepted a probe, unless a pause or rest began after that `block` was granted.
+
         Returns whether it ended.
         """
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
