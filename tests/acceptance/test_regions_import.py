@@ -80,7 +80,7 @@ def test_what_was_imported_is_taken_out_again(tmp_path: Path):
     done = subprocess.run(
         [*remove, "postal"], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert (done.returncode, "not told by region any more" in done.stdout) == (0, True)
+    assert (done.returncode, "no longer notified by it" in done.stdout) == (0, True)
     assert "zz1" not in Library.load(added=tmp_path / "regions")
     feature["properties"]["cp"] = "zz2"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))

@@ -220,7 +220,7 @@ async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, pl
         await window.press("Sign out")
         await page.get_by_label("Your API key").wait_for()
         await identify(other, "mia", consent=False)
-        await expect(other.locator(".refused")).to_contain_text("is over")
+        await expect(other.locator(".refused")).to_contain_text("has ended")
         await expect(other.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
         await other.get_by_role("button", name="Try again").click()
         await expect(other.locator(".refused")).to_contain_text("Only somebody who is signed in")
