@@ -188,5 +188,5 @@ async def test_a_drawing_does_not_make_the_map_of_people_out_of_date(parts: Cont
 async def test_nobody_lives_in_a_drawing(parts: Container):
     """Its organisation could draw it elsewhere, and other people would get its alerts."""
     await draw(parts, SEVILLA)
-    with pytest.raises(Problem, match="cannot be taken"):
+    with pytest.raises(Problem, match="is refused"):
         await parts.registry.put("p0", registration(0, places={"home": {"region": "X-PATROL"}}))

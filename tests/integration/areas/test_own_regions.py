@@ -102,7 +102,7 @@ async def test_a_phone_is_changed_though_a_region_that_was_named_is_gone(tmp_pat
         changed = await parts.registry.patch("p0", {"addresses": [{"channel": "push", "token": "new"}]})
         assert [address.value for address in changed.addresses] == ["new"]
         assert [(place.name, place.region) for place in changed.places] == [("home", None), ("school", "PORT-1")]
-        with pytest.raises(Problem, match="cannot be taken"):
+        with pytest.raises(Problem, match="is refused"):
             await parts.registry.patch("p0", {"places": {"work": {"region": "PORT-1"}}})
 
 

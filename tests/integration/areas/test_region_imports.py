@@ -189,7 +189,7 @@ async def test_an_upload_that_stalls_keeps_nobody_out_and_is_given_up(client: An
     done = await handed_in(client, parts, geojson(P1=HARBOUR), dry_run="true")
     assert done["state"] == "done"
     refused = await stalled
-    assert (refused.status, "too slowly" in (await refused.json())["detail"]) == (408, True)
+    assert (refused.status, "too slow" in (await refused.json())["detail"]) == (408, True)
     assert list((tmp_path / "slow").iterdir()) == []
 
 

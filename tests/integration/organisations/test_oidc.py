@@ -345,7 +345,7 @@ async def test_a_late_proof_does_not_undo_a_sign_out(console: Console, ana: dict
     late = console.issuer.let_in(await console.leave_for(prove=True), SUB)
     assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
     status, refusal = await console.come_back(late)
-    assert (status, refusal["type"], "is over" in refusal["detail"]) == (403, "/problems/not-allowed", True)
+    assert (status, refusal["type"], "has ended" in refusal["detail"]) == (403, "/problems/not-allowed", True)
     assert (await console.reasons())[0] == ("session.prove", ANA["subject"], "session")
     assert await console.me() == 401
     assert (await console.sign_in())[0] == 200
