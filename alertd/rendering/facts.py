@@ -52,7 +52,7 @@ class Telling:
         if (self.occasion is Occasion.CANCEL) != (self.reason is not None):
             raise ValueError("A cancel has a reason, and nothing else has one.")
         if self.is_end and self.alerted_at is None:
-            raise ValueError("An end needs the time of its alert.")
+            raise ValueError("An end needs the moment at which people were notified of its alert.")
 
     @property
     def is_end(self) -> bool:
