@@ -110,9 +110,9 @@ def _p256(pem: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("the private key is no PEM, or encrypted") from None
+        raise ValueError("private_key_file is no PEM, or it is encrypted") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ValueError("the private key is not one of P-256")
+        raise ValueError("private_key_file holds no private key of the curve P-256")
     return key
 
 
