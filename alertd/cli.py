@@ -59,7 +59,7 @@ class Commands(OnDemand):
         "evidence": Place("alertd.commands.alerts.evidence:app", "Signed evidence: export, key, verify."),
         "backup": Place(
             "alertd.commands.installation.backup:backup",
-            "Copy the embedded store, running or not; what was acknowledged is in it.",
+            "Copy the embedded store, running or not; the copy holds every acknowledged write.",
         ),
         "restore": Place(
             "alertd.commands.installation.backup:restore",
@@ -126,7 +126,5 @@ def main() -> None:
         remark(f"alertd: {error}")
         sys.exit(getattr(error, "exit_code", 1))
     except Exception as error:  # noqa: BLE001 whatever it is, its text is not told: it may hold what was sent
-        remark(
-            f"alertd: something that nobody foresaw: {type(error).__qualname__} at {' < '.join(reversed(places_of(error)))}"
-        )
+        remark(f"alertd: unexpected error: {type(error).__qualname__} at {' < '.join(reversed(places_of(error)))}")
         sys.exit(1)

@@ -40,14 +40,12 @@ class Metrics:
             "duplicates", "Messages sent although an earlier try may have arrived", "channel"
         )
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
-        self.unplaced = self._counter(
-            "unplaced", "Answers STOP and START from numbers that may be anybody's", "carrier"
-        )
+        self.unplaced = self._counter("unplaced", "Answers STOP and START from numbers with no known owner", "carrier")
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
         self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
-        self.pages = self._counter("pages", "Tries to page somebody on call", "channel outcome")
+        self.pages = self._counter("pages", "Tries to page a person on call", "channel outcome")
         self.unanswered = self._counter(
-            "unanswered", "Alerts that wait though nobody is on duty or everybody was paged in vain", "reason"
+            "unanswered", "Alerts that wait with no person on duty, or after every page was in vain", "reason"
         )
         self.distributions = self._counter(
             "distributions", "Messages to distributors, by what became of each", "outcome"
@@ -259,7 +257,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     for key, count in seals.items():
         sealed.labels(key).set(count)
     for registry, name, says, value in (
-        (counting, "subscribers", "People who asked to be told", subscribers),
+        (counting, "subscribers", "Registered subscribers", subscribers),
         (counting, "reviews_pending", "Alerts approved alone that await their review", reviews_pending),
         (counting, "pending_oldest_seconds", "How long the oldest alert waits for a second person", pending_oldest_s),
         (r, "webhooks_off", "Webhooks that were turned off", webhooks_off),

@@ -270,7 +270,7 @@ class Binding(Protocol):
         ...
 
     def bind_soon(self) -> None:
-        """Makes the next attempt at once, because another process gave up its bind."""
+        """Makes the next attempt at once instead of when it is due, because a place has become free."""
         ...
 
 

@@ -109,8 +109,8 @@ class ReplyReader:
         return None
 
     def _take_trailers(self, last: int) -> bytes | None:
-        """Returns the body after the trailers, else None. `last` is the end of the last chunk's line. An empty line
-        ends the trailers.
+        """Returns the whole body once the trailers have arrived, else None. `last` is the end of the last chunk's
+        line. An empty line ends the trailers.
         """
         end = self._buffer.find(b"\r\n\r\n", last)
         if end < 0:

@@ -52,7 +52,7 @@ class MailSession(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def close(self) -> None:
-        """Closes the connection at once."""
+        """Closes the connection at once, without QUIT, even in the middle of a mail."""
         self._transport.abort()
 
     def write(self, data: bytes, replies: int) -> None:

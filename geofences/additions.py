@@ -129,8 +129,8 @@ def problems(
 ) -> tuple[Problem, ...]:
     """Returns the reasons against adding these regions to a library, in the order of the rows.
 
-    With `replace` a region may replace one of the same code that lies elsewhere. `exclaves` are the codes of regions
-    that are part of a parent but lie outside of its outline.
+    With `replace` a region may replace one that has the same code and lies elsewhere. `exclaves` are the codes of
+    regions that are part of a parent but lie outside of its outline.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}

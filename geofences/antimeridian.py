@@ -29,9 +29,10 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def unwound(lon_lat: Floats) -> Floats:
-    """Returns a line without edges of 360 degrees along a parallel, which lead nowhere, and turns the rest accordingly.
+    """Removes edges of 360 degrees along a parallel from a line: they end where they begin. Shifts the longitudes of
+    all later positions by 360 degrees.
 
-    Such edges along a pole are how a map draws the pole, and stay.
+    Such edges along a pole stay, because maps draw a pole so.
     """
     steps = np.diff(lon_lat, axis=0)
     nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)

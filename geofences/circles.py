@@ -43,10 +43,10 @@ class Circle:
 
 
 def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: bool = False) -> Outline:
-    """Returns the area of a circle, widened by `wider_km`. It encloses the circle, or if it `excludes`, lies inside it.
+    """Returns the area of a circle, widened by `wider_km`.
 
-    A circle of radius 0 is a point without an area of its own. Raises InvalidGeometry for a centre off the earth or a
-    radius that makes no area.
+    The outline encloses the circle; with `excludes` it lies inside the circle. Raises InvalidGeometry for a centre off
+    the earth, and for a radius below 0, over `MAX_RADIUS_KM`, or of 0 without `wider_km`.
     """
     lon, lat = asked.lon_lat
     if not (math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90):
@@ -61,7 +61,7 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: b
     if asked.radius_km + wider_km == 0:
         raise InvalidGeometry(
             f"{pointer}/radius_km",
-            "The radius is 0, so the circle is a point and holds nobody. Send a radius in km, or a buffer_km.",
+            "The radius is 0, so the circle is a point without people. Send a radius in km, or a buffer_km.",
         )
     lon, lat = settled(np.array([lon, lat])).tolist()
     wider = replace(asked, lon_lat=(lon, lat), radius_km=asked.radius_km + wider_km)

@@ -75,7 +75,7 @@ def _check_country(country: str, library: Library) -> None:
     if country not in known:
         near = country.upper()[:2]
         hint = f" Did you mean {near}?" if near in known else ""
-        raise LibraryError(f"{country} is no country: two letters are asked for, as ISO 3166-1 has them.{hint}")
+        raise LibraryError(f"{country} is no country: give its two letters of ISO 3166-1.{hint}")
 
 
 def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:

@@ -93,7 +93,9 @@ class RegionIndex:
         self._lock = threading.Lock()
 
     def _filled(self, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Returns which regions are covered by their parts, to at least the share `FILLED`."""
+        """Returns for each region whether its parts cover at least the share `FILLED` of it. `fitted` marks regions
+        whose parts lie inside them and do not overlap, so that the sum of the parts' km² is enough.
+        """
         parts = np.flatnonzero(self._parents != NOWHERE)
         above = self._parents[parts]
         filled: NDArray[np.bool_] = np.bincount(above, self._km2[parts], minlength=len(self._km2)) >= FILLED * self._km2

@@ -44,7 +44,7 @@ def code_fault(code: str) -> str | None:
     if CODE.fullmatch(code):
         return None
     shown = code if len(code) <= 40 else f"{code[:40]}…"
-    return f"has the code {shown!a}, which nobody can name: a code is at most 32 letters (A-Z), digits and . _ : -"
+    return f"has the code {shown!a}, which no request can name: a code is at most 32 letters (A-Z), digits and . _ : -"
 
 
 def name_fault(name: str) -> str | None:
@@ -60,7 +60,7 @@ def name_fault(name: str) -> str | None:
     if len(name) > LONGEST_NAME:
         return f"has a name of {len(name):,} characters; at most {LONGEST_NAME} are shown"
     if not any(unicodedata.category(character)[0] in "LNPS" for character in name):
-        return "has a name that nobody sees"
+        return "has an invisible name"
     return None
 
 

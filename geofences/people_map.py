@@ -126,7 +126,9 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaves:
-    """The leaves of a map: squares, each without the leaves inside it. Immutable: threads may share it."""
+    """The leaves of a map: squares. A leaf does not count the people of smaller leaves inside it. Immutable: threads
+    may share it.
+    """
 
     depths: NDArray[np.uint8]
     codes: Words  # Morton codes at their zooms; in the order of the finest squares, outer leaves first

@@ -75,9 +75,9 @@ def ground(geometry: BaseGeometry) -> MultiPolygon:
 def areas_km2(geometries: NDArray[np.object_]) -> Floats:
     """True area of each polygon or multipolygon (lon/lat, edges straight in lon/lat), in square kilometres.
 
-    The area west of an edge is the integral of q(lat) over the longitude, where q is the area function of the ellipsoid
-    (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are integrated, not
-    approximated.
+    The area between an edge and the equator is the integral of q(lat) over the longitude, where q is the area function
+    of the ellipsoid (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are
+    integrated, not approximated.
     """
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)

@@ -117,10 +117,10 @@ class Library:
 
     @classmethod
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:
-        """The library of a folder, by default the shipped one, with that of a second folder added.
+        """Loads the library of a folder, by default the shipped one, and adds that of a second folder.
 
-        Where both know a code, the added one's outline holds, under the number that the first gave. Takes about a
-        second. Raises LibraryError for files that are damaged.
+        If both have a code, the region gets the added outline and keeps its number from the first library. Takes about
+        a second. Raises LibraryError for damaged files.
         """
         base = path or SHIPPED
         found = _read_folder(base, {})

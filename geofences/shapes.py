@@ -39,7 +39,7 @@ NOTHING = 1e-10
 
 cut_at_antimeridian = antimeridian.cut_at_antimeridian
 _OUTSIDE = (
-    "This hole lies outside its polygon, so it leaves nobody out. Are longitude and latitude swapped? The order is "
+    "This hole lies outside its polygon, so it removes no ground. Are longitude and latitude swapped? The order is "
     "[longitude, latitude]. Ground of its own is a polygon of its own."
 )
 _NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
@@ -200,7 +200,7 @@ def _pole(pointer: str, lon_lat: Floats) -> Literal["north", "south"]:
         raise InvalidGeometry(
             pointer,
             "The ring goes once round the earth and across the equator: which half is meant? Write the half as a polygon "
-            "from longitude -180 to 180 whose last edges run along the pole, at latitude 90 or -90.",
+            "from longitude -180 to 180 with its last edges along the pole, at latitude 90 or -90.",
         )
     return "north" if lon_lat[0, 1] > 0 else "south"
 

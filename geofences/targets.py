@@ -27,10 +27,7 @@ from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 MOST_UNKNOWN = 20
 # Square kilometres of shore that are worth a sentence.
 TOLD_KM2 = 1
-_IDLE = (
-    "This takes nothing from the target, so nobody is left out by it. Mend it (a position is [longitude, latitude]), or take "
-    "it away."
-)
+_IDLE = "This takes nothing from the target. Mend it (a position is [longitude, latitude]), or take it away."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ def resolve(target: Target, library: Regions) -> Area:
     geometry = ground(geometry)
     if geometry.is_empty:
         left = EmptyArea("/exclude", "The exclusions leave nothing of the target.")
-        raise TargetErrors((left if unwanted else EmptyArea("", "The target is so small that nobody can be in it."),))
+        raise TargetErrors((left if unwanted else EmptyArea("", "The target is too small to hold a person."),))
     km2 = area_km2(geometry)
     whole = ground(_with_shores(geometry, wanted, unwanted))
     if (more := area_km2(whole) - km2) >= TOLD_KM2:

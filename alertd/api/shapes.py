@@ -38,7 +38,7 @@ class Query(BaseModel):
 #: Description of `*_org` members: two organisations may have people of the same name.
 BY_ORG = "The organisation of that person."
 HAD_NOBODY = (
-    "Whether the alert was sent and there was nobody to notify: no subscriber was in its audience, or none had an address for its channels."
+    "Whether the alert was sent without a recipient: no subscriber was in its audience, or none had an address for its channels."
     " False until it is `sent`. A Test or Exercise notifies testers only (subscribers with `tester`)."
 )
 REV = "Changes with each change of the alert, including its state. The ETag of the alert is the same number."

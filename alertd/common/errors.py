@@ -47,7 +47,7 @@ CATALOGUE: dict[str, ProblemType] = {
         "Have another person do it, with a key that neither of the two made for the other.",
     ),
     "review-pending": ProblemType(
-        409, "What was approved alone awaits its review", "Have another person review that alert first."
+        409, "An alert approved alone awaits its review", "Have another person review that alert first."
     ),
     "approval-stale": ProblemType(
         409,
@@ -66,7 +66,7 @@ CATALOGUE: dict[str, ProblemType] = {
     "over-budget": ProblemType(
         422,
         "It would cost more than allowed",
-        "Take a smaller area, leave SMS out, or have it approved by somebody who may say why it is to cost more.",
+        "Take a smaller area, leave SMS out, or have it approved by a person with the right to exceed the budget.",
     ),
     "outside-jurisdiction": ProblemType(
         403, "The target leaves the jurisdiction", "Draw within it, or have the neighbours asked (target.beyond)."
@@ -77,7 +77,7 @@ CATALOGUE: dict[str, ProblemType] = {
     ),
     "translation-unreviewed": ProblemType(422, "A machine translation is unreviewed", "Have a person review the text."),
     "message-impossible": ProblemType(
-        422, "A message cannot be made", "Shorten what is too long, or leave the channel out."
+        422, "A message cannot be made", "Shorten the text that is too long, or leave the channel out."
     ),
     "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
     "photo-unreadable": ProblemType(
@@ -100,7 +100,7 @@ CATALOGUE: dict[str, ProblemType] = {
     "duplicate-case": ProblemType(
         409,
         "The case has an alert already",
-        "Look at that one; what is meant anew needs another external_id, in CAP an identifier.",
+        "Look at that alert. A new alert needs another external_id, in CAP another identifier.",
     ),
     "duplicate-address": ProblemType(409, "The address belongs to someone else", "Remove it there first."),
     "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),
@@ -134,7 +134,7 @@ CATALOGUE: dict[str, ProblemType] = {
         503, "The store is not available", "Ask again after Retry-After; nothing was done."
     ),
     "internal-error": ProblemType(
-        500, "The service failed", "Tell whoever runs it the `request_id`: the logs know what happened under it."
+        500, "The service failed", "Give the `request_id` to the people who run alertd: they find it in the logs."
     ),
 }
 

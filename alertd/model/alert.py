@@ -118,7 +118,9 @@ class Circle(Document):
 
 #: Description of `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the end at
 #: once.
-_PACE = "At most so many messages a minute, of all channels together, ten seconds' worth at a time: as many calls as a hotline can take."
+_PACE = (
+    "Messages a minute at most, of all channels together, in steps of ten seconds: as many calls as a hotline can take."
+)
 
 
 class Ring(Circle):
@@ -152,8 +154,8 @@ class Target(Exclusion):
     beyond: Annotated[
         Literal["refuse", "ask"],
         Field(
-            description="What lies outside the jurisdiction: `refuse` the whole, or `ask` the organisations whose it is, and tell it where"
-            " they permit it."
+            description="For ground outside the jurisdiction: `refuse` the alert, or `ask` the neighbours and send it there"
+            " if they permit it."
         ),
     ] = "refuse"
 
@@ -171,9 +173,7 @@ class Policy(Document):
     max_age_h: Annotated[int, Field(ge=1, le=MAX_AGE_H)] = 24
     mode: Annotated[
         Literal["all", "escalate"],
-        Field(
-            description="`escalate`: whoever can be reached by push or web push gets an SMS only without an acknowledgement."
-        ),
+        Field(description="`escalate`: people with push or web push get an SMS only if they do not acknowledge."),
     ] = "all"
     after_s: Annotated[int, Field(ge=10, le=3_600, description="When that SMS goes, after the approval.")] = 60
     pace_per_min: Annotated[
@@ -209,7 +209,7 @@ class Alert(Document):
     expires: Instant
     starts: Annotated[
         Instant | None,
-        Field(description="It is told from then on, to whoever is in its area then. Null: once it is approved."),
+        Field(description="alertd sends it from then on, to the people in its area then. Null: on approval."),
     ] = None
     external_id: Annotated[str, Words(128), Field(examples=["cms-88213"])] | None = None
     author: Author = Author()
@@ -284,7 +284,7 @@ def _missing_words(texts: Mapping[str, Info]) -> list[tuple[Location, str]]:
 CHILD_NEEDS = (
     ("number", "A missing-child alert needs the number of its case."),
     ("children", "A missing-child alert needs at least one child."),
-    ("contact", "A missing-child alert needs at least one contact, or nobody can answer."),
+    ("contact", "A missing-child alert needs at least one contact, so that people can answer."),
 )
 
 

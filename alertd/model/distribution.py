@@ -271,9 +271,10 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
 
 
 def put_back(track: Track) -> Track:
-    """Adjusts a track after the store was restored from a backup.
+    """Marks the queued messages of a track as possibly posted, after the store was restored from a backup.
 
-    A queued message may have been posted since, and more than once. So a late Error about it does not cover every try.
+    They may have been posted after the backup, and more than once. So a late Error about one try does not mean that
+    every try failed.
     """
     entries = tuple(
         msgspec.structs.replace(one, maybe=True, tries=max(one.tries, 2)) if one.state is MessageState.QUEUED else one
@@ -313,7 +314,9 @@ def settled(
 
 
 def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
-    """Returns until when an older message may take effect after this one removes it, UNIX ms, or 0 for not at all."""
+    """Returns until when an older message may still take effect after this one, which cancels it or leaves out facts
+    of it, UNIX ms, or 0 for not at all.
+    """
     if not says_less(track, entry, restricted):
         return 0
     is_cancel = entry.type is MsgType.CANCEL

@@ -38,5 +38,6 @@ class Distributor(Document):
         description="It confirms by CAP Acks, in its answers or posted to `receipts`. False: a status from 200 to 299 is its word, also that it took an alert down.",
     )
     enabled: bool = Field(
-        True, description="False: it gets no new alert. Of what it has it still gets all that follows, the Cancel too."
+        True,
+        description="False: it gets no new alert. It still gets every later version of the alerts it has, the Cancel too.",
     )

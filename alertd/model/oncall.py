@@ -93,7 +93,8 @@ class OnCallPerson(Document):
 
     name: Line
     subject: Line | None = Field(
-        None, description="As they sign in or as their key names them: they are not told of what they cannot approve."
+        None,
+        description="Their name at sign-in or in their key: alertd does not page them about alerts they cannot approve.",
     )
     addresses: Annotated[
         tuple[ContactAddress, ...],
@@ -139,7 +140,7 @@ class OnCall(Document):
     after_min: Annotated[int, Field(ge=1, le=120, description="Minutes before the next step is notified.")] = 5
     times: Annotated[int, Field(ge=1, le=20, description="How often all steps are gone through.")] = 3
     hold_min: Annotated[
-        int, Field(ge=1, le=240, description="Minutes that nobody is told after somebody said that they have it.")
+        int, Field(ge=1, le=240, description="Minutes without a page after a person took the alert.")
     ] = 15
     steps: Annotated[
         tuple[OnCallStep, ...],

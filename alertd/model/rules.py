@@ -24,8 +24,8 @@ from alertd.model.redaction import RESTRICTED, called, names_any, words_in, word
 #: The ledger counts milliseconds since the start in 32 bits (49 days). For a longer search, a person extends the alert.
 MAX_LIFE = timedelta(days=30)
 
-#: Fields that are parsed but have no effect yet, each with its only accepted value. Other values are refused, not
-#: ignored. (CAP's values and facts for the case record are stored and returned; they need no other effect.)
+#: Fields that are parsed but have no effect yet, each with its only accepted value and the sentence that refuses other
+#: values. CAP's values and the facts of a case are not here: alertd stores and returns them, and no more is expected.
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("target/groups", (), "Groups are not handled yet."),
@@ -128,7 +128,7 @@ def overtold(alert: Alert) -> list[Fault]:
     told += [
         f"/case/last_seen/place/{tag}" for tag, text in (seen.place if seen else {}).items() if names_any(text, names)
     ]
-    return [Fault(pointer, "Of a child under protection only age and sex are told.") for pointer in told]
+    return [Fault(pointer, "An alert about a child under protection gives only age and sex.") for pointer in told]
 
 
 def naming_contacts(alert: Alert) -> list[Fault]:
@@ -151,9 +151,7 @@ def not_neutral(alert: Alert) -> list[Fault]:
     """Returns a fault for each text that calls a person sought or a driver guilty. They are not convicted."""
     paths = ("case/persons_sought/*/description/*", "case/vehicles/*/description/*")
     return [
-        Fault(
-            _pointer(alert, place), "Say what they look like, and nothing of what they did: nobody has convicted them."
-        )
+        Fault(_pointer(alert, place), "Describe how they look, not what they did: no court has convicted them.")
         for path in paths
         for place, text in _values(alert, path)
         if calls_guilty(text, str(place[-1]))
@@ -189,17 +187,16 @@ def voice_only(alert: Alert) -> list[Fault]:
 
 
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
-    """Returns a fault unless one contact works in all these countries, and in each a contact that needs no voice.
+    """Returns a fault unless one contact works in all these countries, and each country has a contact that needs no
+    voice.
 
-    The safety line names only one contact, so one must work everywhere. Contacts for deaf people do not count for this
-    if there are others. An alert without any contact that needs no voice is not a fault here: see `voice_only`. Without
-    known countries there is no fault.
+    The safety line names only one contact, so one must work everywhere: a contact for deaf people can be this one only
+    if there is no other. `voice_only` judges an alert without any contact that needs no voice. Without known countries
+    there is no fault.
     """
     contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
     if contacts and all(one.missing_in(countries) for one in contacts):
-        return [
-            Fault("/case/contact", f"None of these works everywhere where people are told: {', '.join(countries)}.")
-        ]
+        return [Fault("/case/contact", f"None of these works in every country of the alert: {', '.join(countries)}.")]
     voiceless = [one for one in alert.case.contact if one.is_voiceless]
     without = [country for country in countries if all(one.missing_in([country]) for one in voiceless)]
     if not voiceless or not without:
@@ -239,7 +236,7 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
         if delay_min
     ]
     faults = [
-        Fault(_pointer(alert, place), "These people would be told after the alert has ended.")
+        Fault(_pointer(alert, place), "The alert would reach these people after its end.")
         for place, at in rings
         if at >= alert.expires
     ]
@@ -247,7 +244,7 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
     on_screen = any(channel in ON_SCREEN for channel in alert.channels)
     waits = alert.policy.escalates and on_screen and Channel.SMS in alert.channels  # for an acknowledgement on a screen
     if rings_from is None and waits and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:
-        faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
+        faults.append(Fault("/policy/after_s", "The SMS to people who did not acknowledge would come after its end."))
     return faults
 
 

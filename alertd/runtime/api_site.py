@@ -119,7 +119,7 @@ def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path)
     said = [f"alertd listens on {url}"]
     if first is None:
         said.append(
-            "The administrator's key was told at the first start of this store. If it is lost: alertd keys recover"
+            "alertd printed the administrator's key at the first start of this store. If it is lost: alertd keys recover"
         )
     elif sys.stdout.isatty():
         said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={first.key}")

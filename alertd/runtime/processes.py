@@ -72,7 +72,7 @@ class Life:
             if not self._is_stopping:
                 raise
         if self._is_cut_short:
-            raise StartError("stopped at once, as asked: what was under way is settled at the next start")
+            raise StartError("stopped at once, as asked: alertd settles the unfinished messages at the next start")
         if self._is_stopping and not self._is_ready:
             raise StartError("stopped before it was ready")
 

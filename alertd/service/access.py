@@ -140,7 +140,9 @@ class Credential:
 
     @property
     def hands(self) -> frozenset[str]:
-        """Returns all subjects that have, or may have, this key: its person and its makers, folded for comparison."""
+        """Returns all subjects that have, or may have, this key: its person and the people who made it, folded for
+        comparison.
+        """
         return frozenset(map(folded_subject, (self.subject, *self.makers)))
 
     def is_person(self, subject: str) -> bool:

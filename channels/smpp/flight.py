@@ -207,7 +207,7 @@ class Flight:
 
     def _drop(self, outcome: Outcome, *, begun_too: bool) -> None:
         """Settles the waiting messages. Unwritten ones get `outcome`; throttled ones get the centre's last answer.
-        Without `begun_too`, keeps the messages that phones may show in part.
+        Without `begun_too`, keeps the messages of which a part was accepted, because phones may show that part.
         """
         while self._fresh:
             self.settle(self._fresh.popleft().index, outcome)

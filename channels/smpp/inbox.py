@@ -158,7 +158,9 @@ class Inbox:
     async def _told(
         self, take: Callable[[Any], Awaitable[None]] | None, things: Sequence[Any], tries: int | None
     ) -> bool:
-        """Calls `take` up to `tries` times, or without limit if None. Returns whether a call succeeded."""
+        """Calls `take` up to `tries` times, or without limit if None. Returns whether a call succeeded; True if there
+        is no listener or nothing to hand over.
+        """
         if take is None or not things:
             return True
         for number in itertools.count(1):

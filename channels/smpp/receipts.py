@@ -89,7 +89,7 @@ def is_receipt(pdu: Pdu) -> bool:
 
 
 def plain(message_id: str) -> str:
-    """Returns an id in the form in which ids are compared."""
+    """Returns an id without spaces and leading zeros, in lower case, so that two spellings of it are equal."""
     return message_id.strip().casefold().lstrip("0") or "0"
 
 

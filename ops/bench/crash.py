@@ -283,7 +283,7 @@ def faults(found: dict[str, Any], kills: int) -> list[str]:
     if found["kills"] < kills:
         broken.append(f"the alert was over after {found['kills']} of {kills} acts")
     if found["doubled"] > found["in_flight"]:
-        broken.append("more were told twice than had open intents")
+        broken.append("more recipients got it twice than had open intents")
     if found["woken"] > LANES * len(CHANNELS):
         broken.append("a worker that slept wrote more than once a lane")
     if not found["identity"]:

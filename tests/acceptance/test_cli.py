@@ -268,11 +268,11 @@ def test_organisations_are_written_and_what_they_send_unattended_is_seen(served:
 
 def test_check_warns_of_an_organisation_with_nobody_on_call(served: Served):
     """Where nobody wrote a rota, and where nobody of it is on duty; not where somebody is."""
-    assert "nobody is on call" in warned(served, "organisation default")
+    assert "no person is on call" in warned(served, "organisation default")
     today, address = datetime.now(UTC).weekday(), {"channel": "sms", "number": "+34600000000"}
     other = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[(today + 3) % 7]
     hours = {"days": [other], "from": "10:00", "to": "11:00"}
-    for shifts, words in (([hours], "nobody is on call at this hour"), ([], "")):
+    for shifts, words in (([hours], "no person is on call at this hour"), ([], "")):
         person = {"name": "Desk", "addresses": [address], "hours": shifts}
         rota = {"time_zone": "UTC", "steps": [{"people": [person]}]}
         assert served.call("PUT", "/v1/oncall", rota)[0] == 200

@@ -223,6 +223,6 @@ async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, pl
         await expect(other.locator(".refused")).to_contain_text("has ended")
         await expect(other.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
         await other.get_by_role("button", name="Try again").click()
-        await expect(other.locator(".refused")).to_contain_text("Only somebody who is signed in")
+        await expect(other.locator(".refused")).to_contain_text("Sign in first")
         await page.reload()
         await expect(page.get_by_label("Your API key")).to_be_visible()

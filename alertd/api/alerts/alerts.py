@@ -108,7 +108,7 @@ Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 #: A follow-up (update, end, restriction) on behalf of a caller.
 Follow = Callable[[Container, Credential], Awaitable[Followed]]
-NOBODY_TOLD = "Nobody is told of this."
+NOBODY_TOLD = "The public does not learn of this."
 
 
 class Outlook(BaseModel):
@@ -123,7 +123,7 @@ class Submitted(Outlook):
     rev: int = Field(description=REV)
     permissions: list[PermissionReply] = Field(
         [],
-        description="With `target.beyond`: the neighbours whose permission the alert needs. `area` and `audience` leave their parts out.",
+        description="With `target.beyond`: the neighbours that must permit the alert. `area` and `audience` leave their parts out.",
     )
     similar: list[SimilarReply] = Field(
         [],

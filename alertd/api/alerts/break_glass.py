@@ -17,7 +17,7 @@ from alertd.model.kinds import Verdict
 class Break(Saw):
     """What the author saw, and why no second person can review the alert."""
 
-    reason: Remark = Field(examples=["Nobody on call answers; the child was seen at the station"])
+    reason: Remark = Field(examples=["No colleague on call answers; the child was seen at the station"])
 
 
 class Review(BaseModel):

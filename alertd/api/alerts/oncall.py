@@ -30,7 +30,7 @@ class OnDutyStep(BaseModel):
 class OnCallReply(BaseModel):
     rev: int = Field(description="0 if the organisation has no rota yet.")
     rota: OnCall | None = Field(description="The complete rota with addresses, for administrators; null for others.")
-    now: list[OnDutyStep] = Field(description="The people whom alertd would page now, step by step.")
+    now: list[OnDutyStep] = Field(description="The people that alertd would page now, step by step.")
     by: str | None = Field(description="The person who wrote the rota last.")
     by_org: str | None = Field(description=BY_ORG)
     at: datetime | None
@@ -61,7 +61,7 @@ class CallReply(BaseModel):
     pages: list[PageReply] = Field(description="The pages that were sent, oldest first; the last 200.")
     taken: TakenReply | None = Field(description="The person who took the alert last.")
     next: datetime | None = Field(
-        description="When alertd pages the next step or checks again who is on duty; null: no more."
+        description="When alertd pages the next step or checks the duty again; null: no more."
     )
     unanswered: Literal["nobody", "in_vain"] | None = Field(
         description="`nobody`: no person is on duty. `in_vain`: all were paged without a result, as often as the rota says."

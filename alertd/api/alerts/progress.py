@@ -70,7 +70,7 @@ class ProgressReply(BaseModel):
         " people for the first time.",
     )
     permissions: list[PermissionStanding] = Field(
-        [], description="Neighbours whose permission this alert has, waits for, or was refused."
+        [], description="Neighbours that permitted this alert, have not answered yet, or refused it."
     )
     paused: bool = Field(description="As in the alert: sending is paused until the alert is resumed.")
     stalled: bool = Field(
@@ -144,7 +144,7 @@ async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamRe
 
 
 async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
-    """Returns the progress of an alert, and whether it is final."""
+    """Returns the progress of an alert, and whether it can no longer change."""
     s = services(request)
     who = credential(request)
     record, reads_ledger = await s.approval.get(alert_id, who), who.may(LEDGER)

@@ -131,7 +131,7 @@ def problem_schema() -> Schema:
             "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
             "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
             "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
-            "detail": {**text, "description": "What is wrong there."},
+            "detail": {**text, "description": "The fault at that place."},
         },
     }
     return {
@@ -147,7 +147,7 @@ def problem_schema() -> Schema:
             },
             "title": {**text, "description": "The problem in a few words, the same each time."},
             "status": {"type": "integer", "description": "The HTTP status."},
-            "detail": {**text, "description": "What is wrong this time."},
+            "detail": {**text, "description": "The fault of this request."},
             "what_to_do": {**text, "description": "What to do about it."},
             "request_id": {**text, "description": "The name of this call in the logs."},
             "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},

@@ -22,7 +22,7 @@ Explain = Callable[[Exception], Problem | None]
 _OF_AIOHTTP = {
     404: ("not-found", "There is nothing at this address."),
     405: ("wrong-method", "This address does not know the method."),
-    410: ("gone", "What was at this address is gone."),
+    410: ("gone", "The resource at this address is gone."),
     413: ("too-large", "The body is larger than is taken here."),
     415: ("wrong-content-type", "The body is of a type that is not taken here."),
 }
@@ -42,7 +42,7 @@ def problem_of(error: Exception, explain: Explain) -> Problem:
     if isinstance(error, web.RequestPayloadError):
         fault = Fault("", "The body is not what Content-Encoding, Content-Length or Transfer-Encoding say.")
         return Problem("invalid-request", "The body cannot be read.", faults=(fault,))
-    return explain(error) or Problem("internal-error", "Something happened here that nobody foresaw.")
+    return explain(error) or Problem("internal-error", "The service failed unexpectedly.")
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:

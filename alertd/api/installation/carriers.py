@@ -62,7 +62,7 @@ class CarrierReply(BaseModel):
     )
     breaker_open: bool = Field(description="It failed repeatedly; alertd pauses it until it accepts messages again.")
     at_work: bool = Field(
-        description="A worker sends by its channel. Where none does, what is queued waits until one is started."
+        description="A worker sends on its channel. Without one, queued messages wait until a worker starts."
     )
     state: str = Field(
         json_schema_extra={"enum": list(STATES)},

@@ -194,11 +194,12 @@ async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
         return who.org
     if not (s.organisations.is_host(who) and who.may("admin")):
         raise Problem(
-            "not-allowed", "Only administrators of whoever runs the service make keys for other organisations."
+            "not-allowed",
+            "Only administrators of the organisation that runs the service make keys for other organisations.",
         )
     if not await s.organisations.exists(str(body.organisation)):
         fault = Fault("/organisation", "There is no such organisation; write it first.")
-        raise Problem("invalid-request", "The key would be nobody's.", faults=(fault,))
+        raise Problem("invalid-request", "The key would have no owner.", faults=(fault,))
     return str(body.organisation)
 
 

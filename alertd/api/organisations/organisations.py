@@ -29,7 +29,7 @@ class OrganisationReply(BaseModel):
     unattended_by_org: str | None = Field(None, description=BY_ORG)
     break_glass_by: str | None = Field(
         None,
-        description="The person who last changed `break_glass`. They cannot approve alone, nor can a person who admitted them or whom they admitted.",
+        description="The person who last changed `break_glass`. They cannot approve alone, nor can a person who admitted them or was admitted by them.",
     )
     break_glass_by_org: str | None = Field(None, description=BY_ORG)
 
@@ -146,7 +146,7 @@ async def show_text(
     place = _place(message, channel, language, part)
     revision, texts = await services(request).texts.listed(_own(request, org))
     if place not in texts:
-        raise Problem("not-found", "There is no such text: the usual words are told.")
+        raise Problem("not-found", "There is no such text: messages use the default words.")
     return Reply(_text_reply(place, texts[place]), headers=etag(revision))
 
 

@@ -100,7 +100,7 @@ class Seen(BaseModel):
     """The headers of a conditional GET."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of what you have.", max_length=64)
+    if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of your copy.", max_length=64)
 
 
 class DrawnRegion(BaseModel):

@@ -244,7 +244,7 @@ async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> 
     s, who = services(request), await cookies.signed_in(request) if body.prove else None
     proves: Any = await s.operators.get(who.org, who.key_id) if who else None
     if body.prove and (proves is None or body.code):
-        raise Problem("not-allowed", "Only somebody who is signed in shows again that it is they.")
+        raise Problem("not-allowed", "Sign in first: only a person with a session can confirm it.")
     url, browser = await s.oidc.send(
         caller_of(request), back=_back(request), browser=cookies.sent_browser(request), code=body.code, proves=proves,
         session=cookies.session_token(request),

@@ -93,7 +93,9 @@ def list_alerts(
 @app.command()
 def show(
     alert_id: AlertId,
-    language: Annotated[str | None, typer.Option(help="Of what it would say, as es; by default its first.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="The language to show, as es; by default the alert's first.")
+    ] = None,
 ) -> None:
     """Show one alert as it stands and, while a decision is pending, its messages; with --json also as submitted."""
     client = connect()
@@ -122,7 +124,7 @@ def submit(alert_id: AlertId, seen: Seen = None) -> None:
 @app.command()
 def approve(
     alert_id: AlertId,
-    seen: Annotated[int, typer.Option("--seen", help="The version you looked at: the rev that `show` tells.")],
+    seen: Annotated[int, typer.Option("--seen", help="The version you looked at: the rev that `show` prints.")],
     people: PeopleSeen = None,
     plate: Annotated[
         list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
@@ -226,7 +228,7 @@ def stand_down_case(number: Annotated[str, typer.Argument(help="The case's numbe
         tell(f"Alerts of other organisations that were stood down or returned, too: {answer['others']}.")
 
 
-_reasoned("reopen", "Show it again; what was queued goes out.")
+_reasoned("reopen", "Show it again and send its queued messages.")
 
 
 @app.command()

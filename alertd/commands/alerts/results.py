@@ -19,7 +19,7 @@ LEDGER = ("row", "subscriber", "address", "channel", "state", "reason", "carrier
 TIMES = ("first", "last", "receipt")  # in the ledger with `_ms` behind it
 DECISIONS = ("at", "act", "outcome", "by", "state", "object")
 REVIEWS = ("id", "status", "level", "people", "author", "expires")
-REVIEW_IN_CONSOLE = "A review takes an operator who is signed in, and not the author: open the alert in the console."
+REVIEW_IN_CONSOLE = "A review takes a signed-in operator other than the author: open the alert in the console."
 
 
 def ledger(

@@ -18,7 +18,7 @@ from alertd.model.states import UNWATCHED, AlertState
 #: Seconds before a broken stream is requested again.
 AGAIN_S = 1.0
 NOT_YET = ("queued", "in_flight")
-STALLS = "it stalls: for a minute nobody more was told"
+STALLS = "it stalls: no message was sent for a minute"
 
 
 def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
 def _nobody(alert: dict[str, Any]) -> str:
     """Explains that there was nobody to notify, and how to register a tester if the alert is a Test or an Exercise."""
     if alert["status"] == "Actual":
-        return f"There was nobody to notify. No subscriber of kind {alert['kind']} in the area has an address for its channels."
+        return f"There was nobody to notify: no subscriber of kind {alert['kind']} in the area has an address for its channels."
     tester = {
         "id": "tester-1", "tester": True, "languages": ["en"], "kinds": [alert["kind"]],
         "places": {"home": {"point": ["LONGITUDE", "LATITUDE"]}}, "addresses": [{"channel": "mail", "mailbox": "YOU@EXAMPLE.ORG"}],

@@ -28,12 +28,12 @@ ROTATING = (
     "Follow the rotation with `alertd keys rotate-master`, and make the backup when it is done"
 )
 NO_TOMBSTONES = (
-    "there is no {file}, which says what was purged: without it a purged child's name comes back. "
+    "there is no {file}, the list of purged cases: without it a purged child's name comes back. "
     "Put its last copy there, or say --nothing-purged if no case was ever purged."
 )
 WHAT_FOLLOWS = (
-    "At the next start its open alerts are stood down and those that wait go back to their authors: nobody here knows what was "
-    "sent since. Look at each, see the runbook."
+    "At the next start its open alerts are stood down and those that wait go back to their authors: the store does not know what alertd "
+    "sent after the backup. Look at each, see the runbook."
 )
 
 

@@ -166,16 +166,16 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
     """Warns if alertd pages no person for an alert that waits for approval (approval by a second person is the default)."""
     if rota is None or not rota.steps:
-        yield "nobody is on call: whoever submits an alert that waits has to call a second person themselves"
+        yield "no person is on call: the author of a waiting alert has to call a second person"
     elif not anybody(rota, SystemClock().now_ms()):
-        yield "nobody is on call at this hour: of what waits for a second person nobody is told until somebody is"
+        yield "no person is on call at this hour: alertd pages nobody about waiting alerts until the next duty begins"
 
 
 def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
     """Warns if the link in a page cannot be reached by the person on call."""
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
-        yield f"people on call are told a link to {site}, which is reached from this machine alone: set api.public_url"
+        yield f"pages to people on call link to {site}, which only this machine reaches: set api.public_url"
 
 
 def _passkeys(settings: Settings) -> Iterator[Finding]:
@@ -183,7 +183,7 @@ def _passkeys(settings: Settings) -> Iterator[Finding]:
     own = RelyingParty.of(settings)
     for origin in own.origins:
         if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
-            says = f"nobody signs in with a passkey at {origin}: passkeys hold for {own.id}, see sign_in.rp_id"
+            says = f"no passkey works at {origin}: passkeys hold for {own.id}, see sign_in.rp_id"
             yield Finding(part="sign_in", ok=True, warns=True, says=says)
 
 
@@ -197,7 +197,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(part="sign-in provider", ok=False, says=str(error))
     except ProviderFault as fault:
-        says = f"{fault.endpoint} endpoint {fault.url}: {fault.why}. Nobody signs in by this provider"
+        says = f"{fault.endpoint} endpoint {fault.url}: {fault.why}. Sign-in by this provider fails"
         yield Finding(part="sign-in provider", ok=True, warns=True, says=says)
     else:
         says = f"{settings.oidc.issuer} answers; it must know the redirect URI {back}"
@@ -209,7 +209,7 @@ def _words(own: Organisation) -> Iterator[str]:
     if one := own.unattended:
         yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
     if alone := own.break_glass:
-        yield f"{', '.join(alone.levels)} may be approved by whoever wrote them, after {alone.after_min:,} min without a second person"
+        yield f"{', '.join(alone.levels)} may be approved by their own authors, after {alone.after_min:,} min without a second person"
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
@@ -255,7 +255,7 @@ def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
     """Warns about people with no known place, because their region is gone: ask them again."""
     if gone:
         people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
-        yield f"{people:,} people named regions that are gone, and are told of nothing by them: {codes}"
+        yield f"{people:,} people named regions that no longer exist, and get no alert for them: {codes}"
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
@@ -372,7 +372,7 @@ def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
     if isinstance(carrier, TwilioCarrier) and not _is_here(carrier.endpoint):
         yield "its reports would be lost"
     if isinstance(carrier, SmtpCarrier):
-        yield "nobody could leave by the link in a mail"
+        yield "recipients could not unsubscribe by the link in a mail"
         if carrier.reports:
             yield "its reports would be lost"
 

@@ -22,7 +22,7 @@ def serve(
     """API, workers and embedded store in one."""
     if people is not None and not sandbox:
         raise RefusedError(
-            "--people makes sample people, whom only the sandbox's carriers may be asked to reach: add --sandbox"
+            "--people makes sample people, and only the sandbox's carriers may send to them: add --sandbox"
         )
     sample = SAMPLE_PEOPLE if people is None else people
     run(lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=sample))

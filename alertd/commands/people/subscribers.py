@@ -43,7 +43,7 @@ def import_people(
     file: Annotated[
         typer.FileBinaryRead, typer.Argument(help="NDJSON, or CSV if its name ends so; - is standard input.")
     ],
-    is_csv: Annotated[bool, typer.Option("--csv", help="It is CSV, whatever its name.")] = False,
+    is_csv: Annotated[bool, typer.Option("--csv", help="Read the file as CSV, with any name.")] = False,
 ) -> None:
     """Write many subscribers. Importing the same file again changes nothing. For an existing subscriber, a CSV writes only the parts that it has
     columns for, and an empty cell removes a value. A line of NDJSON replaces everything, or with `only` the parts that it names.
@@ -167,7 +167,7 @@ class _Telling:
             for each in fault.get("errors", ()):
                 remark(f"  {place(each)}: {each['detail']}")
         elif self._told == FAULTS_TOLD + 1:
-            remark("More lines are refused; --json tells each.")
+            remark("More lines are refused; --json lists each.")
 
 
 def _size(file: IO[bytes]) -> int | None:

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Notes:
-    """Collects the faults of a document and the line of each element by its pointer, while it is read."""
+    """Collects the faults found in a document, and the line number of each element by its JSON pointer."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -41,7 +41,7 @@ class Children:
         self._found: dict[str, list[etree._Element]] = {name: [] for name in (*once, *many)}
         own = etree.QName(element).namespace
         if any((text or "").strip(SPACE) for text in (element.text, *(child.tail for child in element))):
-            self._fault(element, pointer, "Text stands here that is in no element: nobody would be told of it.")
+            self._fault(element, pointer, "This text is in no element, so alertd cannot send it.")
         for child in element:
             name = etree.QName(child)
             if name.namespace == own:
@@ -110,5 +110,5 @@ class Children:
             if code:
                 found.append(Named(name=code, value=value))
             elif value:
-                self._fault(child, f"{pointer}/valueName", "A value needs the name of what it is a value of.")
+                self._fault(child, f"{pointer}/valueName", "A value needs its valueName.")
         return tuple(found)

@@ -166,8 +166,10 @@ class Approval:
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
     ) -> AlertRecord:
-        """Approves an alert by its own author, after `break_glass` found that this is allowed. Makes all checks of `approve`
-        but the one for a second person, whom the caller and the makers of the sign-in cannot be later. Raises like `approve`.
+        """Approves an alert by its own author, after `break_glass` found that this is allowed.
+
+        All checks of `approve` apply but the one for a second person, and an alert that starts later is refused. From
+        then on, neither the caller nor a maker of the caller's sign-in can be the second person. Raises as `approve`.
         """
         if record.times.starts > self.clock.now_ms():
             raise Problem("precondition-failed", "The alert starts later: have a second person approve it before then.")

@@ -40,7 +40,7 @@ _Failure = Problem | StoreUnavailableError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """The result of standing down a case."""
+    """The alerts that standing down a case has hidden."""
 
     own: list[Followed]  # the caller's organisation's alerts
     others: int | None  # alerts of other organisations that were stood down; None if their people were only asked

@@ -121,8 +121,8 @@ class FollowUps:
         rev: int | None = None,
     ) -> Followed:
         """Cancels an alert that should not have been sent. Nothing more of it is sent, and its recipients get a
-        message in prepared words. If no person was notified yet, a scheduled alert is cancelled without a message, and
-        any other is rejected. Raises Problem.
+        message in prepared words. A scheduled alert is cancelled without a message, and an undecided one is rejected.
+        Raises Problem.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)

@@ -132,11 +132,11 @@ class Permissions:
         return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
-        """Permits that the alert is sent in the area that was shown. `ground` is the digest of that area, and `people`
-        the count that the approver saw.
+        """Permits that the alert is sent in the area that the approver saw. `ground` is the digest of that area, and
+        `people` the count that the approver saw.
 
-        Raises Problem: all problems of an approval about the person, the audience and the budget; approval-stale for
-        another area; precondition-failed if the alert is no longer shown or the request was answered.
+        Raises Problem as an approval does for the person, the audience and the budget; approval-stale for another
+        area; precondition-failed if the alert is over or the request was answered.
         """
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 

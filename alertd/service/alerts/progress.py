@@ -75,7 +75,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStanding:
-    """The state of a version for a recipient of it."""
+    """What a version means to people who got it: its state, its end, and whether its facts were removed."""
 
     state: AlertState
     expires: int  # UNIX ms

@@ -149,7 +149,9 @@ def _digest(jurisdiction: Jurisdiction) -> bytes:
 
 
 def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
-    """Returns the geometry as WKB, with the shores of its regions. Raises Problem."""
+    """Returns the geometry as WKB, with the strip of sea along the coasts of its regions. Raises Problem for drawn and
+    unknown regions and for faulty polygons.
+    """
     drawn = tuple(
         Fault(f"{POINTER}/regions/{i}", "A drawn region can change: give its outline as a polygon instead.")
         for i, code in enumerate(jurisdiction.regions)

@@ -138,7 +138,7 @@ class Admission:
 
     @property
     def probed(self) -> dict[Domain, Block]:
-        """Returns the resting domains that one mail may now probe."""
+        """Returns the resting domains to which one mail each may go now, as a probe."""
         return {domain: block for domain, block in self.blocks.items() if block.granted and block.wait_s}
 
 

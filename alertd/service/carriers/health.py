@@ -205,7 +205,9 @@ class CarrierHealth:
         return bool(self.usable(self.carriers.of(channel)))
 
     def _reaches_each(self, may: Callable[[Carrier], bool]) -> bool:
-        """Returns whether every channel has a carrier that `may` accepts."""
+        """Returns whether every channel has a carrier that `may` accepts. A reserve counts only on a channel that has
+        nothing but reserves.
+        """
         every = [self.carriers.of(channel) for channel in self.carriers.channels]
         return all(_beside(one, list(filter(may, one))) for one in every)
 

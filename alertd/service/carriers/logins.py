@@ -132,9 +132,9 @@ class LoginWatch:
             return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> None:
-        """Stores the finding, and logs a new one unless another worker can log in and this one cannot.
+        """Stores whether the login works. Logs a change, but no failure while another worker can log in.
 
-        Logs in again soon if another worker's login began to fail: a new password locks this worker out too.
+        Logs in again soon if another worker's login began to fail: if the password changed, this worker will fail too.
         """
         records = await self.logins.put(carrier.name, self.worker, login, carrier.login)
         known.stored_s = self.clock.monotonic()

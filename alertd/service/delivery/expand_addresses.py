@@ -65,7 +65,7 @@ class Belongs:
         ]
 
     def _counts(self, place: Place) -> Standing | None:
-        """Returns why a place does not count, regardless of its position. Returns None if it counts."""
+        """Returns why a place cannot make its subscriber a recipient, wherever it lies: its kind or its age. Else None."""
         if place.kind not in self._places:
             return "not-asked-for"
         at_s = seen_s(place)

@@ -290,8 +290,8 @@ class Sender:
         return report._replace(domains=domains)
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
-        """Returns whether all recipients that a carrier has may still get the message at the address that was read.
-        Reads them again each second. Raises StoreUnavailableError.
+        """Returns whether all recipients that were given to a carrier may still get the message at the same address.
+        Reads their records again, at most once a second. Raises StoreUnavailableError.
         """
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:

@@ -121,7 +121,7 @@ class Organisations:
             )
 
     async def names(self) -> Sequence[str]:
-        """Returns the ids of all organisations that may have alerts."""
+        """Returns the ids of all organisations with any record, and of the default one."""
         return sorted({self._default, *await self._store.names()})
 
     async def list(self) -> list[Known]:

@@ -71,7 +71,7 @@ class SignIn:
     async def counts(self, operator: StoredOperator, digest: str) -> bool:
         """Returns whether the code with this hash belongs to the operator and its maker may still admit operators.
 
-        The maker must not have been revoked, disabled or given new credentials since.
+        If the maker was revoked, disabled or given new credentials after making the code, the code is void.
         """
         code = operator.code
         if code is None or not self._holds(operator, digest):

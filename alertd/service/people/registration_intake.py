@@ -45,7 +45,7 @@ def whole(entry: Entry, previous: Subscriber | None) -> Registration:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Raises Problem with every fault of a registration."""
+    """Turns a ValidationError of the block into a Problem that lists every fault of the registration."""
     try:
         yield
     except ValidationError as error:
@@ -55,7 +55,9 @@ def _told() -> Iterator[None]:
 
 
 def record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
-    """Returns the record of a registration. Raises Problem."""
+    """Returns the record of a registration, with what it keeps of the `previous` one. Raises Problem if the subscriber
+    has used up the numbers of addresses.
+    """
     try:
         return from_document(document, number=number, subscriber_id=name, previous=previous)
     except AddressesUsedUpError as error:

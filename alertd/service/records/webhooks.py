@@ -134,8 +134,8 @@ class Webhooks(Subscriptions[Hook]):
         ]
 
     async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
-        """Makes a new secret; each older one signs for another day. Returns the webhook with the new secret. Raises
-        Problem.
+        """Makes a new secret. Each older one signs until a day after it was replaced. Returns the webhook and the new
+        secret. Raises Problem.
         """
         secret, now = new_secret(), self._clock.now_ms()
         fresh = await self._change(org, hook_id, lambda hook: rotated(hook, secret, now))
@@ -217,8 +217,8 @@ def _signature(secret: str, said: bytes) -> str:
 
 
 def rotated(hook: Of, secret: str, now_ms: int) -> Of:
-    """Returns a webhook or distributor with a new secret; each older one signs for another day. Raises Problem if too
-    many secrets would sign: dropping one might drop the receiver's own.
+    """Returns a webhook or distributor with a new secret; each older one signs until a day after it was replaced.
+    Raises Problem if too many secrets would sign: dropping one might drop the receiver's own.
     """
     old = [(one, until or now_ms + OVERLAP_MS) for one, until in hook.secrets if not until or until > now_ms]
     if len(old) >= MOST_SECRETS:

@@ -137,8 +137,8 @@ class DistributorAcknowledgements:
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
     ) -> bool:  # fmt: skip
         """Stores a distributor's track in place of `seen`, with the events of the change. With `look` the alert becomes
-        due at once, so that a message such as the Cancel of an alert that names a child leaves at once. Returns False
-        if the track changed meanwhile.
+        due at once, for example to send the Cancel of an alert that names a child without delay. Returns False if the
+        track changed meanwhile.
         """
         fresh, words = events_of_change(old, new)
         now = self.clock.now_ms()

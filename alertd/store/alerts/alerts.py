@@ -45,7 +45,10 @@ _TIES = 8
 
 
 class Alerts:
-    """The repository of alerts. `external_ids` finds an alert by its author's own id. `times` holds the start and end of each."""
+    """The repository of alerts.
+
+    `external_ids` finds the alert that is under way under an author's own id. `times` holds the start and end of each.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

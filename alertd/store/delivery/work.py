@@ -189,7 +189,7 @@ class Work:
         )
 
     async def finish_each(self, alert_ids: Sequence[str]) -> list[str | Exception]:
-        """Marks each version without open rows as sent, in one round trip.
+        """Marks each version that is being sent and has no open rows as sent, in one round trip.
 
         Returns for each 'done', 'sweep', 'early', 'busy', 'due' with the channels that have due rows, or the error.
         """

@@ -98,7 +98,7 @@ async def is_quiet(alerts: Alerts) -> bool:
 
 
 class RewritePolicy:
-    """Asks for rewrites. `check` is to be called every few seconds."""
+    """Asks the server to rewrite its append-only file when needed. The caller runs `check` every few seconds."""
 
     def __init__(
         self, client: Redis, directory: Path, guard: DiskGuard, is_quiet: Callable[[], Awaitable[bool]], clock: Clock

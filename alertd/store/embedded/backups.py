@@ -232,4 +232,4 @@ def _check(file: Path, kept: CopiedFile, to: Path) -> None:
     with file.open("rb") as source:
         found = _copied(source, to, os.fstat(source.fileno()).st_size)
     if found != kept:
-        raise BackupError(f"{file} is not what was copied: take another backup. Nothing was put back.")
+        raise BackupError(f"{file} differs from the copied file: take another backup. Nothing was put back.")

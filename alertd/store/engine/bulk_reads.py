@@ -108,8 +108,8 @@ class BulkReads:
         return answers
 
     def turns(self, lists: Iterable[Sequence[Command]]) -> Iterator[list[Any]]:
-        """The answers to each list of commands. The next list is asked for before the answers are given, so that the servers work on
-        it while they are looked at. Raises StoreUnavailableError.
+        """Yields the answers to each list of commands. Sends the next list first, so that the servers work on it while
+        the caller reads these answers. Raises StoreUnavailableError.
         """
         todo, lines = iter(lists), _Lines(self._nodes, self._twin)
         try:

@@ -66,7 +66,7 @@ class NameKeys:
         return (self.after(old), old) if self.prefers_new else (old, self.after(old))
 
     def after(self, old: str) -> str:
-        """The new name for an old one."""
+        """Returns the name under the key that a rotation adds, for a name under the keys before."""
         assert self.joining is not None
         return _renamed(len(self.settled) + 1, self.joining, old)
 

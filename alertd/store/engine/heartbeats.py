@@ -40,7 +40,7 @@ def bound(connection: Connection) -> Heartbeats:
 
 
 def taking(connection: Connection) -> Heartbeats:
-    """Which carriers take messages of processes."""
+    """Makes the heartbeats that say which carriers accept messages from a process of alertd."""
     return Heartbeats(connection, keys.taking, TAKING_MS)
 
 

@@ -12,11 +12,11 @@ from alertd.store.master_key.state import MasterKeys
 #: What is stored is read by this number or not at all. No release wrote one before it.
 SCHEMA_VERSION = 7
 A_SANDBOX = (
-    "the store is a sandbox's, with sample people whose numbers may be somebody's: start it with --sandbox, or use another "
+    "the store belongs to a sandbox, and its sample people may have real numbers: start it with --sandbox, or use another "
     "(store.directory, store.url)"
 )
 NO_SANDBOX = (
-    "the store is no sandbox's: what is sent there would count as sent and reach nobody. Give the sandbox a store of its own "
+    "the store does not belong to a sandbox: its alerts would count as sent but reach no one. Give the sandbox its own store "
     "(store.directory, store.url)"
 )
 A_SENTINEL = "this is a Sentinel, not a store: give store.url the address of a proxy that leads to the current master, see ops/docs/run/sentinel.md"
@@ -59,7 +59,7 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         raise StoreRefusedError(
             A_SENTINEL
             if await _is_sentinel(connection)
-            else f"what is asked at store.url holds no data for alertd: {error}"
+            else f"the server at store.url holds no data for alertd: {error}"
         ) from None
     if found is None:
         return False

@@ -195,7 +195,7 @@ class MasterKeys:
         return StoredSecrets(names, hashing)
 
     async def forget(self, name: str) -> None:
-        """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
+        """Deletes the counters of a destroyed master key, and asks for a rewrite of the append-only file."""
         counters = [seal_counter(ring, name) for ring in ("master", "audit")]
         await self._db.execute_many(
             [("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)], durable=True

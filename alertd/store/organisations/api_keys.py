@@ -91,7 +91,7 @@ class ApiKeys:
         await self._db.execute("SET", keys.api_key_used(key_id), now_ms, "EX", USED_S)
 
     async def used(self, key_ids: Sequence[str]) -> list[int]:
-        """Returns the time of each key's last use (UNIX ms), 0 for never."""
+        """Returns the time of each key's last use (UNIX ms), 0 for never or for more than 400 days ago."""
         found = await self._db.mget([keys.api_key_used(key_id) for key_id in key_ids])
         return [int(raw or 0) for raw in found]
 

@@ -167,7 +167,9 @@ class _Cells:
 
     @property
     def keys(self) -> list[str]:
-        """Returns `keys.Cell.key` of each cell. Without the objects: for the thousands of tiles of a country they take 80 % of the time."""
+        """Returns `keys.Cell.key` of each cell, but makes no `Cell`: for the thousands of tiles of a country, to make
+        these objects would take 80 % of the time.
+        """
         heads = [f"{{{group}}}:" for group in self.groups]
         return [f"{heads[i]}{member}" for i, member in zip(self.group.tolist(), self.members.tolist(), strict=True)]
 
@@ -356,7 +358,7 @@ class Audience:
 def _taken(
     todo: deque[tuple[int, _Job]], taken: deque[tuple[int, _Job]], over: threading.Event
 ) -> Iterator[tuple[int, _Job]]:
-    """Yields jobs that no other thread has taken. `taken` holds those that are not done."""
+    """Yields jobs that no other thread has taken, until `over` is set. `taken` holds the jobs that are not done."""
     while not over.is_set():
         try:
             taken.append(todo.popleft())

@@ -66,7 +66,7 @@ class Sweeper:
         return sum([await self._settle(cell, since) for cell, since in dirty.items()])
 
     async def _used_groups(self) -> list[str]:
-        """Returns the groups that have or had cells."""
+        """Returns the names of all groups (`g:<z8>`, `r:<region>`) that have or had cells of subscribers."""
         used = await self.connection.execute("GET", keys.TILE_GROUPS)
         tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
         regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)

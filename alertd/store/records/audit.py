@@ -26,7 +26,7 @@ _LAST = ("last-generated-id", b"last-generated-id")  # the client decodes the na
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """An entry as it is stored."""
+    """An audit entry in its stored form: its words are sealed, and its link proves the order."""
 
     number: int
     at: int  # UNIX milliseconds
@@ -82,7 +82,7 @@ class AuditLog:
                 return Verdict(entries=last, head=link, broken=number + 1, why=why)
             number, at, link = entry.number, entry.at, entry.link
         if number < max(last, noted[0] if noted else 0):
-            return Verdict(entries=last, head=link, broken=number + 1, why="it is missing, and whatever followed it")
+            return Verdict(entries=last, head=link, broken=number + 1, why="it and all later entries are missing")
         return Verdict(entries=last, head=link)
 
     def _fault(self, name: str, entry: Sealed, number: int, at: int, link: str) -> str:
@@ -94,7 +94,7 @@ class AuditLog:
         said = "\n".join((name, str(entry.number), str(entry.at), link, "")).encode() + entry.said
         links = (hmac.digest(key, said, "sha1").hex() for key in self._signing.every)
         if not any(hmac.compare_digest(link, entry.link) for link in links):
-            return "it, or the link before it, is not what was written"
+            return "it, or the link before it, was changed"
         return "" if self._said(name, entry) is not None else "what it says does not open"
 
     def _said(self, name: str, entry: Sealed) -> bytes | None:

@@ -40,7 +40,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A chain that is due to be read."""
+    """A chain (an alert with its later versions) that may have new occurrences to copy into the events."""
 
     held: str  # until when this process holds it; a new announcement changes it
     is_announced: bool  # whether it was announced and not read since

@@ -289,7 +289,7 @@ class Holder(NamedTuple):
 
 
 class Tracks:
-    """The repository of distributors' alerts: the state of each, and which alerts must be taken down."""
+    """Stores which alerts each distributor has: the state of each, and which ones the distributor must take down."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

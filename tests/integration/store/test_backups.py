@@ -146,7 +146,7 @@ async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec:
         whole = (copy / name).read_bytes()
         for damaged in (bytes([whole[0] ^ 1]) + whole[1:], whole + b"\n", whole[:-1]):
             (copy / name).write_bytes(damaged)
-            with pytest.raises(BackupError, match="is not what was copied"):
+            with pytest.raises(BackupError, match="differs from the copied file"):
                 backups.put_back(copy, there, backup, now_ms=PUT_BACK)
         (copy / name).unlink()
         with pytest.raises(BackupError, match="cannot be put back"):

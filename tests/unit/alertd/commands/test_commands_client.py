@@ -149,7 +149,7 @@ def test_watching_says_that_an_alert_is_paused(peer: Peer, capsys: pytest.Captur
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "says"), [("Test", "notifies testers only"), ("Actual", "No subscriber of kind")])
+@pytest.mark.parametrize(("status", "says"), [("Test", "notifies testers only"), ("Actual", "no subscriber of kind")])
 def test_watching_an_alert_that_had_nobody_to_notify_ends_with_a_code_of_its_own(peer: Peer, status: str, says: str):
     """Whoever waits for it does not take it for one that people got."""
     alert = json.dumps({"status": status, "kind": "general"}).encode()
