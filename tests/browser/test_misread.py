@@ -143,7 +143,7 @@ async def test_an_end_says_by_which_clock_it_is_typed(served: Served, plain: Bro
             await window.press("3 Check and submit")
             await expect(ends.locator(".hint")).to_have_count(hints)
         await expect(ends).to_contain_text("This time is in the time zone Europe/Madrid")
-        await expect(window.page.locator(".send-step")).to_contain_text("Empty: as soon as it is approved.")
+        await expect(window.page.locator(".send-step")).to_contain_text("Leave it empty to send on approval.")
         await expect(window.page.locator(".send-step")).not_to_contain_text("It then starts by itself")
 
 
