@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from alertd import cli
 from alertd.api.application import OPERATIONS
+from alertd.api.docs.openapi import groups
 from alertd.common.errors import CATALOGUE
 from alertd.metrics import Metrics, fleet_text
 from alertd.model.states import ALERT_STEPS, STEPS, AlertState, LedgerReason, State
@@ -208,18 +209,17 @@ def api() -> str:
             " Every call may also answer the [problems](problems.md) of its form: authentication, an unknown id, an old version, size and the store.\n"
         ),
     ]
-    groups = defaultdict(list)
-    for one in OPERATIONS:
-        groups[one.group].append(one)
-    for group, calls in groups.items():
-        parts.append(f"## {group}\n")
+    by_id = {one.id: one for one in OPERATIONS}
+    for name, group in groups().items():
+        parts += [f"## {name}\n", group["description"] + "\n"]
         rows = []
-        for one in calls:
+        for one in map(by_id.__getitem__, group["operations"]):
             path = re.sub(r"\{(\w+):.*?\}(?=/|$|\.)", r"{\1}", one.path)
             scopes = [scope for scope in (one.scope, one.or_scope) if scope]
             rows.append((f"`{one.method} {path}`", one.summary, " or ".join(f"`{scope}`" for scope in scopes) or "no key",
                          names(sorted(one.problems))))  # fmt: skip
-        parts.append(table(["call", "purpose", "scope", "problems"], rows))
+        if rows:
+            parts.append(table(["call", "purpose", "scope", "problems"], rows))
     return "\n".join(parts)
 
 

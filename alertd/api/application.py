@@ -23,7 +23,7 @@ from alertd.api.alerts import (
     stops,
     targets,
 )
-from alertd.api.docs.openapi import openapi
+from alertd.api.docs.openapi import groups, openapi
 from alertd.api.docs.pages import docs_routes
 from alertd.api.http.call import GOES_DOWN, SERVICES, STREAMS, Streams, end_streams
 from alertd.api.http.cookies import signed_in
@@ -54,7 +54,6 @@ OPERATIONS = (
     *progress.OPERATIONS,
     *results.OPERATIONS,
     *deliveries.OPERATIONS,
-    *deliveries.EXPLANATIONS,
     *targets.OPERATIONS,
     *region_imports.OPERATIONS,
     *regions.OPERATIONS,
@@ -66,7 +65,6 @@ OPERATIONS = (
     *key_rotation.OPERATIONS,
     *carriers.OPERATIONS,
     *organisations.OPERATIONS,
-    *organisations.TEXTS,
     *operators.OPERATIONS,
     *sign_in.OPERATIONS,
     *follow_up.OPERATIONS,
@@ -116,6 +114,7 @@ def document() -> dict[str, object]:
     """Returns the OpenAPI document."""
     return openapi(
         OPERATIONS,
+        groups(),
         title="alertd",
         version=__version__,
         description="Geo-targeted alert distribution: takes an alert, notifies everyone who belongs to the place, and keeps a ledger.",

@@ -60,7 +60,7 @@ class AuditVerdict(BaseModel):
     why: str | None
 
 
-OPERATIONS = Operations("Audit")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/audit", "Read the audit", "audit:read")

@@ -86,7 +86,9 @@ TAKEN_LINE_BY_LINE = ["import_subscribers"]
 PROGRAM = """
 import json, sys, time
 from alertd_client import AuthenticatedClient
-from alertd_client.api.alerts import alert_progress, approve_alert, create_alert, show_alert
+from alertd_client.api.alerts_approve import approve_alert
+from alertd_client.api.alerts_follow import alert_progress, show_alert
+from alertd_client.api.alerts_submit import create_alert
 from alertd_client.models import AlertRequest, Approve, ProgressReply, Submitted
 
 url, ana, bea, document = sys.argv[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -87,6 +88,35 @@ def test_calls_answer_as_the_pages_show(outputs: list[str]):
         if (faults := list(_faults(block, output)))
     ]
     assert not wrong, "\n\n".join(wrong)
+
+
+def test_the_start_of_the_api_s_page_submits_approves_follows_and_ends(served: Served, tmp_path: Path):
+    """The commands at the top of /docs run word for word; the alert has eight members and its answer is the one shown."""
+    page = urllib.request.urlopen(f"{served.url}/docs", timeout=30).read().decode()
+    runs, (shown,) = (
+        [html.unescape(text) for text in re.findall(rf'<code class="{name}">(.*?)</code>', page, re.DOTALL)]
+        for name in ("run", "answer")
+    )
+    assert len(runs) == 5
+    done = subprocess.run(
+        ["bash", "-e"],
+        input=f"\nprintf '{SEPARATOR}'\n".join(runs),
+        env={**os.environ, "ALERTD_URL": served.url, "ALERTD_KEY": served.key},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    _, submitted, approved, followed, ended = done.stdout.split(SEPARATOR)
+    assert list(differences(json.loads(shown), json.loads(submitted))) == []
+    assert json.loads(approved)["approver"] == "bea@centre.example"
+    last = json.loads(followed.rpartition("data: ")[2])
+    assert (last["state"], last["nobody"]) == ("sent", False)
+    assert json.loads(ended)["state"] == "stood_down"
+    request = json.loads(re.sub(r"'\$\(.*?\)'", "…", runs[1][runs[1].index("{") : runs[1].rindex("}") + 1]))
+    assert len(request) == 8
 
 
 def test_configuration_that_is_shown_is_accepted(tmp_path: Path):

@@ -151,7 +151,7 @@ REFUSED = (
     "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
     "contact-unreachable-from-area", "contact-voice-only", "outside-jurisdiction",
 )  # fmt: skip
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -30,7 +30,7 @@ class ReviewList(BaseModel):
     alerts: list[AlertReply] = Field(description="The oldest first.")
 
 
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

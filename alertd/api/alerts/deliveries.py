@@ -44,7 +44,7 @@ class ResendReply(BaseModel):
     channels: dict[str, dict[str, int]] = Field(description="By channel: `targeted`, and the number in each state now.")
 
 
-OPERATIONS, EXPLANATIONS = Operations("Alerts"), Operations("Subscribers")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(
@@ -115,7 +115,7 @@ class ExplainReply(BaseModel):
     messages: list[MessageReply]
 
 
-@EXPLANATIONS.add(
+@OPERATIONS.add(
     "GET", "/v1/subscribers/{id}/explain", "Explain a notification", "ledger:explain", problems=("gone",),
     act=Act("subscriber.explain", of_person=True),
 )  # fmt: skip

@@ -67,7 +67,7 @@ class Purge(BaseModel):
     reason: Annotated[PurgeReason, Field(strict=False)]
 
 
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -96,7 +96,7 @@ class MessagesPreview(BaseModel):
     messages: list[PreviewMessage]
 
 
-OPERATIONS = Operations("Messages")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -72,7 +72,7 @@ class CallList(BaseModel):
     calls: list[CallReply] = Field(description="The alert that has waited longest comes first.")
 
 
-OPERATIONS = Operations("On call")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/oncall", "Show the rota", "alerts:read", tells=("ETag",))

@@ -89,7 +89,7 @@ class ShownQuery(Query):
 
 
 _ONE = "/v1/permissions/{id}"
-OPERATIONS = Operations("Permissions")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/permissions", "List requests of neighbours", "alerts:read")

@@ -65,7 +65,7 @@ class ShowQuery(Query):
     size: Literal["push", "mail", "page"] = Field("page", description="How large.")
 
 
-OPERATIONS = Operations("Photos")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

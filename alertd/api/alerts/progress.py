@@ -82,7 +82,7 @@ class ProgressReply(BaseModel):
     last_send_s: float | None
 
 
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/alerts", "List alerts", "alerts:read")

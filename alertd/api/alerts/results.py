@@ -125,7 +125,7 @@ class EvidenceKeys(EvidenceKey):
     earlier: list[EvidenceKey] = Field(description="Keys that rotations replaced, latest first.")
 
 
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

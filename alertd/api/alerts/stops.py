@@ -57,7 +57,7 @@ class StopList(BaseModel):
     stops: list[StopReply]
 
 
-OPERATIONS = Operations("Stopping")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -62,7 +62,7 @@ class PreviewReply(BaseModel):
     notice: str | None = Field(description="A part of the policy that has no effect, with the reason.")
 
 
-OPERATIONS = Operations("Targets")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -18,6 +18,8 @@ _RANGES = (
     ("minLength", "maxLength", " characters"),
     ("minItems", "maxItems", " of them"),
 )
+#: Sample texts by format.
+_TEXTS = {"date-time": "2026-12-01T15:00:00Z", "date": "2026-12-01", "uri": "https://centre.example/"}
 _LIMITS = {"exclusiveMinimum": "more than {}", "exclusiveMaximum": "less than {}", "pattern": "of the form {}"}
 
 
@@ -30,48 +32,67 @@ class Row:
     required: bool
     limits: tuple[str, ...]
     description: str
+    schemas: tuple[str, ...]  # the names in `kind` that are schemas of their own
     rows: tuple[Row, ...]
+    is_form: bool = False  # no member, but one of several forms
 
 
 class Reader:
     """Reads the schemas of one OpenAPI document."""
 
     def __init__(self, document: Schema) -> None:
-        self._components: Schema = document["components"]["schemas"]
+        self.components: Schema = document["components"]["schemas"]
         self._responses: Schema = document["components"]["responses"]
 
     def rows(self, schema: Schema, depth: int = 0) -> tuple[Row, ...]:
-        """The members of an object, of an array's items, or of each alternative."""
+        """The members of an object, of an array's items, or of each alternative. Members that are schemas of their own are named only."""
         whole = self.resolved(schema)
         if depth >= MAX_DEPTH:
             return ()
-        choices = _choices(whole)
+        choices = choices_of(whole)
         if choices:
             return self._of_choices(whole, choices, depth)
         if "items" in whole:
             return self.rows(whole["items"], depth)
         required = whole.get("required", ())
         rows = [self.row(name, each, depth, name in required) for name, each in whole.get("properties", {}).items()]
-        rest = _by_name(whole)
-        if rest is not None and self.rows(rest, depth + 1):
+        rest = by_name(whole)
+        if rest is not None and (self.objects(rest) or self.rows(rest, depth + 1)):
             rows.append(self.row("(each name)", rest, depth))
         return tuple(rows)
 
     def row(self, name: str, schema: Schema, depth: int = 0, required: bool = False) -> Row:
         whole = self.resolved(schema)
+        objects = self.objects(schema)
         return Row(
             name=name,
             kind=self.kind(schema),
             required=required,
             limits=tuple(each for each in _limits(whole) if each),
             description=str(schema.get("description") or whole.get("description") or ""),
-            rows=self.rows(schema, depth + 1),
+            schemas=objects,
+            rows=() if objects else self.rows(schema, depth + 1),
         )
 
+    def objects(self, schema: Schema) -> tuple[str, ...]:
+        """The names of the schemas of objects that a schema consists of: itself, its alternatives, its items or its members by name."""
+        if "$ref" in schema:
+            return () if self._is_plain(schema) else (name_of(schema),)
+        parts = [
+            *choices_of(schema),
+            *filter(None, (schema.get("items"), by_name(schema))),
+            *schema.get("prefixItems", ()),
+        ]
+        return tuple(dict.fromkeys(name for part in parts for name in self.objects(part)))
+
     def kind(self, schema: Schema) -> str:
-        """Returns a short description of the type."""
-        whole = self.resolved(schema)
-        choices = _choices(whole)
+        """Returns a short description of the type: of an object that is a schema of its own, the name."""
+        if "$ref" in schema and not self._is_plain(schema):
+            return name_of(schema)
+        return self._kind_in_place(self.resolved(schema))
+
+    def _kind_in_place(self, whole: Schema) -> str:
+        choices = choices_of(whole)
         if choices:
             kinds = dict.fromkeys(self.kind(each) for each in choices)
             return " or ".join(kinds) + (" or null" if {"type": "null"} in whole.get("anyOf", ()) else "")
@@ -81,7 +102,7 @@ class Reader:
             return "one of " + ", ".join(str(each) for each in whole["enum"])
         if whole.get("type") == "array":
             return self._array(whole)
-        rest = _by_name(whole)
+        rest = by_name(whole)
         if rest is not None:
             return f"object of {self.kind(rest)} {_such_names(whole)}"
         words = {"date-time": "time", "uri": "URL", "date": "date", "uri-reference": "URL"}
@@ -89,8 +110,7 @@ class Reader:
 
     def resolved(self, schema: Schema) -> Schema:
         """The schema a reference names, or itself."""
-        name = schema.get("$ref", "").removeprefix("#/components/schemas/")
-        return self._components[name] if name else schema
+        return self.components[name_of(schema)] if "$ref" in schema else schema
 
     def named(self, response: Schema) -> Schema:
         """The response a reference names, or itself."""
@@ -98,21 +118,30 @@ class Reader:
         return self._responses[name] if name else response
 
     def sample(self, schema: Schema, depth: int = 0) -> Any:
-        """A smallest value of the schema's form: its own example if it has one."""
+        """A small value of the schema's form: its own example if it has one; of an object the required members, or all if none is."""
         whole = self.resolved(schema)
         for key in ("examples", "enum"):
             if whole.get(key):
                 return whole[key][0]
-        if "const" in whole or "default" in whole:
+        if "const" in whole or whole.get("default") is not None:
             return whole.get("const", whole.get("default"))
-        choices = _choices(whole)
+        choices = choices_of(whole)
         if choices and depth < MAX_DEPTH:
             return self.sample(choices[0], depth + 1)
         if whole.get("type") == "object" and depth < MAX_DEPTH:
             members = whole.get("properties", {})
-            return {name: self.sample(members[name], depth + 1) for name in whole.get("required", ())}
-        samples = {"integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}, "null": None}
-        return samples.get(whole.get("type", ""), "…")
+            return {name: self.sample(members[name], depth + 1) for name in whole.get("required", members)}
+        if whole.get("type") == "array":
+            items = whole.get("prefixItems") or [whole.get("items", {})] * whole.get("minItems", 0)
+            return [self.sample(each, depth + 1) for each in items]
+        number = whole.get("minimum", 1)
+        samples = {"integer": number, "number": float(number), "boolean": True, "object": {}, "null": None}
+        return samples.get(whole.get("type", ""), _TEXTS.get(whole.get("format", ""), "…"))
+
+    def _is_plain(self, schema: Schema) -> bool:
+        """Whether it is a text or a number, such as a code."""
+        whole = self.resolved(schema)
+        return not choices_of(whole) and whole.get("type") not in {"object", "array"}
 
     def _array(self, whole: Schema) -> str:
         if "prefixItems" in whole:
@@ -120,14 +149,10 @@ class Reader:
         return f"array of {self.kind(whole['items'])}" if whole.get("items") else "array"
 
     def _of_choices(self, whole: Schema, choices: list[Schema], depth: int) -> tuple[Row, ...]:
-        within = [self.rows(each, depth) for each in choices]
-        if sum(1 for rows in within if rows) < 2:
-            return next((rows for rows in within if rows), ())
-        return tuple(
-            Row(name=self._form(whole, each), kind="one form", required=False, limits=(), description="", rows=rows)
-            for each, rows in zip(choices, within, strict=True)
-            if rows
-        )
+        within = [each for each in choices if self.rows(each, depth)]
+        if len(within) < 2:
+            return self.rows(within[0], depth) if within else ()
+        return tuple(replace(self.row(self._form(whole, each), each, depth), is_form=True) for each in within)
 
     def _form(self, whole: Schema, choice: Schema) -> str:
         """Returns the label of an alternative: its distinguishing member, or its title."""
@@ -138,7 +163,11 @@ class Reader:
         return str(self.resolved(choice).get("title", "another"))
 
 
-def _by_name(whole: Schema) -> Schema | None:
+def name_of(reference: Schema) -> str:
+    return str(reference["$ref"]).removeprefix("#/components/schemas/")
+
+
+def by_name(whole: Schema) -> Schema | None:
     """The schema of each member, where the names are free or of a form."""
     rest = whole.get("additionalProperties") or next(iter(whole.get("patternProperties", {}).values()), None)
     return rest if isinstance(rest, Mapping) else None
@@ -149,7 +178,7 @@ def _such_names(whole: Schema) -> str:
     return f"by name, such as {examples[0]}" if examples else "by name"
 
 
-def _choices(whole: Schema) -> list[Schema]:
+def choices_of(whole: Schema) -> list[Schema]:
     return [each for each in whole.get("oneOf", whole.get("anyOf", ())) if each != {"type": "null"}]
 
 
@@ -161,7 +190,7 @@ def _range(least: float | None, most: float | None, unit: str) -> str:
 
 
 def _limits(whole: Schema) -> Iterator[str]:
-    sources = [whole, *_choices(whole)] if len(_choices(whole)) == 1 else [whole]
+    sources = [whole, *choices_of(whole)] if len(choices_of(whole)) == 1 else [whole]
     for source in sources:
         yield from (_range(source.get(least), source.get(most), unit) for least, most, unit in _RANGES)
         yield from (words.format(source[key]) for key, words in _LIMITS.items() if key in source)

@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +24,8 @@ from alertd.api.http.idempotency import HEADER as IDEMPOTENCY_HEADER
 from alertd.api.http.operations import ANY, NDJSON, Operation, Signature, signature_of
 
 Schema = dict[str, Any]
+#: By name, in the order of the document: `description` and `operations`, a list of operation ids.
+Groups = Mapping[str, Mapping[str, Any]]
 
 _REF = "#/components/schemas/"
 
@@ -53,21 +55,30 @@ HEADERS: dict[str, Schema] = {
 }
 
 
-def openapi(operations: Iterable[Operation], *, title: str, version: str, description: str) -> Schema:
-    """The document, as JSON values. Raises TypeError for a handler that does not fit its path."""
-    rows = [(each, signature_of(each)) for each in operations]
+def openapi(operations: Iterable[Operation], groups: Groups, *, title: str, version: str, description: str) -> Schema:
+    """The document, as JSON values, in the order of the groups. Raises TypeError for a handler that does not fit its path, ValueError
+    if an operation is not in exactly one group.
+    """
+    tags = _tags(groups)
+    rows = [(each, signature_of(each)) for each in _in_order(operations, list(tags))]
     schemas, components = _schemas(rows)
     examples: Schema = json.loads(_EXAMPLES.read_text(encoding="utf-8"))
     paths: dict[str, Schema] = {}
     for operation, signature in rows:
         path = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path)  # aiohttp's patterns are not OpenAPI's
         shown = _Shown(schemas, examples.get(operation.id, {}))
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, signature, shown)
+        paths.setdefault(path, {})[operation.method.lower()] = {
+            "tags": [tags[operation.id]],
+            **_operation(operation, signature, shown),
+        }
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
         "servers": [{"url": "/"}],
-        "tags": [{"name": group} for group in dict.fromkeys(each.group for each, _ in rows)],
+        "tags": [
+            {"name": name, "description": group["description"], "x-operations": group["operations"]}
+            for name, group in groups.items()
+        ],
         "paths": paths,
         "components": {
             "schemas": {**components, "Problem": problem_schema()},
@@ -79,13 +90,35 @@ def openapi(operations: Iterable[Operation], *, title: str, version: str, descri
     }
 
 
+def _tags(groups: Groups) -> dict[str, str]:
+    """Returns the group of each operation id, in the order of the groups. Raises ValueError for an id in two groups."""
+    ids = [name for group in groups.values() for name in group["operations"]]
+    if twice := sorted({name for name in ids if ids.count(name) > 1}):
+        raise ValueError(f"in two groups: {', '.join(twice)}")
+    return {name: title for title, group in groups.items() for name in group["operations"]}
+
+
+def _in_order(operations: Iterable[Operation], order: list[str]) -> list[Operation]:
+    """Returns the operations in this order of their ids. Raises ValueError if an operation or an id is missing."""
+    by_id = {each.id: each for each in operations}
+    if odd := sorted(by_id.keys() ^ set(order)):
+        raise ValueError(f"an operation without a group, or a group's operation that does not exist: {', '.join(odd)}")
+    return [by_id[name] for name in order]
+
+
 _EXAMPLES = Path(__file__).with_name("examples.json")
 
 
 @cache
 def descriptions() -> dict[str, dict[str, Any]]:
-    """Returns `descriptions.toml`: `fields` by the names of their models, and `variables` by the path up to them."""
+    """Returns `descriptions.toml`: `fields` by the names of their models, `variables` by the path up to them, and `schemas` by name."""
     return tomllib.loads(Path(__file__).with_name("descriptions.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def groups() -> Groups:
+    """Returns `groups.toml`."""
+    return tomllib.loads(Path(__file__).with_name("groups.toml").read_text(encoding="utf-8"))
 
 
 class _Schemas:
@@ -157,14 +190,22 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
 
 
 def describe(components: dict[str, Schema]) -> None:
-    """Adds the descriptions of the table to the fields of the document's models. Raises KeyError for an unknown field."""
+    """Adds the descriptions of the table to the document's models and their fields. Raises KeyError for an unknown field, and for what
+    is described where it is declared, too.
+    """
+    for name, text in descriptions()["schemas"].items():
+        if name in components:
+            _describe(name, components[name], text)
     for names, fields in descriptions()["fields"].items():
         for name in components.keys() & set(names.split()):
             for field, text in fields.items():
-                schema = components[name]["properties"][field]
-                if "description" in schema:
-                    raise KeyError(f"{name}.{field} is described where it is declared, too")
-                schema["description"] = text
+                _describe(f"{name}.{field}", components[name]["properties"][field], text)
+
+
+def _describe(name: str, schema: Schema, text: str) -> None:
+    if "description" in schema:
+        raise KeyError(f"{name} is described where it is declared, too")
+    schema["description"] = text
 
 
 def _name_members(schema: Any) -> None:
@@ -200,7 +241,6 @@ def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Sch
     scope = f"Needs the scope `{operation.scope}`{either}." if operation.scope else "Needs no key."
     document: Schema = {
         "operationId": operation.id,
-        "tags": [operation.group],
         "summary": operation.summary,
         "description": "\n\n".join(part for part in (described, scope) if part),
         "parameters": list(_parameters(operation, signature, shown.schemas)),

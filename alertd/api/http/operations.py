@@ -61,7 +61,6 @@ class Operation:
     """
 
     handler: Callable[..., Awaitable[Any]]
-    group: str  # the heading in the documentation
     method: str
     path: str  # with {variables} in aiohttp's syntax
     summary: str
@@ -131,13 +130,13 @@ OPERATION = web.RequestKey("operation", Operation)
 
 
 def _adds(
-    make: Callable[Concatenate[Callable[..., Awaitable[Any]], str, Facts], Operation],
+    make: Callable[Concatenate[Callable[..., Awaitable[Any]], Facts], Operation],
 ) -> Callable[Concatenate[Operations, Facts], Callable[[Coroutine], Coroutine]]:
-    """Returns the method `Operations.add`. It takes the parameters of `make` after the handler and the group, with their types."""
+    """Returns the method `Operations.add`. It takes the parameters of `make` after the handler, with their types."""
 
     def add(table: Operations, /, *args: Facts.args, **facts: Facts.kwargs) -> Callable[[Coroutine], Coroutine]:
         def added(handler: Coroutine) -> Coroutine:
-            table.append(make(handler, table.group, *args, **facts))
+            table.append(make(handler, *args, **facts))
             return handler
 
         return added
@@ -147,11 +146,6 @@ def _adds(
 
 class Operations(list[Operation]):
     """The operations of one module in the order of their handlers: `@OPERATIONS.add("GET", "/v1/reviews", "List reviews", "alerts:read")`."""
-
-    def __init__(self, group: str) -> None:
-        """`group` is the heading in the documentation."""
-        super().__init__()
-        self.group = group
 
     add = _adds(Operation)
 

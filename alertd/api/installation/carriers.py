@@ -104,7 +104,7 @@ class CarrierTestReply(BaseModel):
     )
 
 
-OPERATIONS = Operations("Service")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/carriers", "List carriers", "alerts:read")

@@ -62,7 +62,7 @@ NO_ORDER = RotationOrder(give_up_unreadable=False)
 
 
 _PATH = "/v1/master-key/rotation"
-OPERATIONS = Operations("Service")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -120,7 +120,7 @@ class KeyList(BaseModel):
     keys: list[KeyReply]
 
 
-OPERATIONS = Operations("Access")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/me", "Who am I", "alerts:read", of_caller=True)

@@ -77,7 +77,7 @@ class Invitation(Document):
 ONE_MORE = Invitation()
 
 
-OPERATIONS = Operations("Operators")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/operators", "List operators", "admin")

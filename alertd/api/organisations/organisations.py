@@ -41,7 +41,7 @@ class OrganisationList(BaseModel):
 _ALL, _ONE = "/v1/organisations", "/v1/organisations/{id}"
 _TEXTS = "/v1/organisations/{org}/texts"
 _TEXT = _TEXTS + "/{message}/{channel}/{language}/{part}"
-OPERATIONS, TEXTS = Operations("Access"), Operations("Messages")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", _ALL, "List organisations", "alerts:read")
@@ -130,7 +130,7 @@ class TextList(BaseModel):
     texts: list[TextReply]
 
 
-@TEXTS.add("GET", _TEXTS, "List own texts", "texts:write", or_scope="alerts:read")
+@OPERATIONS.add("GET", _TEXTS, "List own texts", "texts:write", or_scope="alerts:read")
 async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
     """Returns the organisation's own texts; all other parts of messages use the standard texts."""
     revision, texts = await services(request).texts.listed(_own(request, org))
@@ -138,7 +138,7 @@ async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
     return Reply(TextList(revision=revision, texts=found), headers=etag(revision))
 
 
-@TEXTS.add("GET", _TEXT, "Show an own text", "texts:write", or_scope="alerts:read")
+@OPERATIONS.add("GET", _TEXT, "Show an own text", "texts:write", or_scope="alerts:read")
 async def show_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part
 ) -> Reply[TextReply]:
@@ -150,7 +150,9 @@ async def show_text(
     return Reply(_text_reply(place, texts[place]), headers=etag(revision))
 
 
-@TEXTS.add("PUT", _TEXT, "Write an own text", "texts:write", problems=("message-impossible",), act=Act("text.write"))
+@OPERATIONS.add(
+    "PUT", _TEXT, "Write an own text", "texts:write", problems=("message-impossible",), act=Act("text.write")
+)
 async def put_text(  # noqa: PLR0913  half of them are the path's
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     query: SubmitQuery, headers: Conditions, body: NewText,
@@ -167,7 +169,7 @@ async def put_text(  # noqa: PLR0913  half of them are the path's
     return Reply(_text_reply(place, body.template), headers=etag(revision))
 
 
-@TEXTS.add("DELETE", _TEXT, "Remove an own text", "texts:write", status=204, act=Act("text.remove"))
+@OPERATIONS.add("DELETE", _TEXT, "Remove an own text", "texts:write", status=204, act=Act("text.remove"))
 async def drop_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     headers: Conditions,

@@ -126,7 +126,7 @@ class ImportReply(BaseModel):
     report: RegionsReport | None
 
 
-OPERATIONS = Operations("Targets")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

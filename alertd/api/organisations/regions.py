@@ -120,7 +120,7 @@ class DrawnRegion(BaseModel):
 
 #: `import` takes a file of many.
 _ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
-OPERATIONS = Operations("Targets")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/regions", "Find regions", "regions:read")

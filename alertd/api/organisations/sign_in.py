@@ -93,7 +93,7 @@ class SignedIn(BaseModel):
 
 _TRIED = ("not-allowed", "rate-limited")
 _AWAY = (*_TRIED, "not-found", "provider-unavailable")
-OPERATIONS = Operations("Signing in")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -52,7 +52,7 @@ class AckQuery(Query):
     state: Literal["delivered", "seen"] = Field("delivered", description="It arrived, or a person opened it.")
 
 
-OPERATIONS = Operations("Service")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/r/{tag}", "How the alert of a push message stands", None, any_origin=True)

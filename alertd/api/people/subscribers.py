@@ -22,6 +22,7 @@ from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of
 from alertd.model.fields import Mailbox, PhoneNumber
 from alertd.model.registration import (
+    EXAMPLE,
     AddressDocument,
     Endpoint,
     Part,
@@ -96,6 +97,8 @@ Only = Annotated[
 class ImportLine(Registration):
     """One line of an import: an id and its registration."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "maria", **EXAMPLE}]})
+
     id: SubscriberId
     only: Only = None
 
@@ -126,7 +129,7 @@ class _Line(BaseModel):
 
 #: Operations on all subscribers at once, beside those on one.
 _ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
-OPERATIONS = Operations("Subscribers")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/subscribers", "List subscribers", "subscribers:read", act=Act("subscriber.list"))

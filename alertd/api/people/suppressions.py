@@ -52,7 +52,7 @@ class LiftReply(BaseModel):
     active: int = Field(description="How many subscribers' addresses may be used again: one, or none.")
 
 
-OPERATIONS = Operations("Subscribers")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add("POST", "/v1/suppressions", "Suppress addresses", "subscribers:write", act=Act("suppression.add"))

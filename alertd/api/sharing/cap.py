@@ -21,7 +21,7 @@ class CapQuery(Query):
     )
 
 
-OPERATIONS = Operations("Alerts")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

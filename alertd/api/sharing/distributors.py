@@ -124,7 +124,7 @@ class ReceiptsTaken(BaseModel):
 _ALL, _ONE = "/v1/distributors", "/v1/distributors/{id}"
 _OF_ALERT = "/v1/alerts/{id}/distribution"
 _CAP = (MEDIA_TYPE, "application/xml", "text/xml")
-OPERATIONS = Operations("Distributors")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -66,7 +66,7 @@ class EventPage(BaseModel):
 
 
 _SCOPE = "webhooks:write"
-OPERATIONS = Operations("Events")
+OPERATIONS = Operations()
 
 
 @OPERATIONS.add(

@@ -83,7 +83,7 @@ async def client(aiohttp_client, recorder, deeds):
         return Problem("store-unavailable", "Away.") if isinstance(error, AwayError) else None
 
     def row(method, path, handler, act):
-        return Operation(method=method, path=path, handler=handler, summary="", scope="notes:write", group="", act=act)
+        return Operation(method=method, path=path, handler=handler, summary="", scope="notes:write", act=act)
 
     rows = (
         row("POST", "/send/{name}", deeds.send_it, Act("send")),

@@ -135,15 +135,15 @@ async def client(aiohttp_client, notes, observed):
         return None
 
     rows = (
-        Operation(method="POST", path="/notes", handler=notes.keep_note, summary="", scope="notes:write", group="", status=201),
-        Operation(method="POST", path="/stop", handler=notes.stop_notes, summary="", scope="notes:write", group="", essential=True),
+        Operation(method="POST", path="/notes", handler=notes.keep_note, summary="", scope="notes:write", status=201),
+        Operation(method="POST", path="/stop", handler=notes.stop_notes, summary="", scope="notes:write", essential=True),
         Operation(
-            method="POST", path="/import", handler=notes.import_notes, summary="", scope="notes:write", group="",
+            method="POST", path="/import", handler=notes.import_notes, summary="", scope="notes:write",
             takes=(NDJSON,), gives=(NDJSON,), streams=True,
         ),
-        Operation(method="GET", path="/stream", handler=notes.stream_notes, summary="", scope=None, group=""),
-        Operation(method="POST", path="/thanks", handler=notes.thank, summary="", scope=None, group=""),
-        Operation(method="GET", path="/moved", handler=notes.moved, summary="", scope=None, group=""),
+        Operation(method="GET", path="/stream", handler=notes.stream_notes, summary="", scope=None),
+        Operation(method="POST", path="/thanks", handler=notes.thank, summary="", scope=None),
+        Operation(method="GET", path="/moved", handler=notes.moved, summary="", scope=None),
     )  # fmt: skip
     app = web.Application(client_max_size=4 * KEYLESS_BYTES)
     install(

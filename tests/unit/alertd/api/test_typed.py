@@ -74,21 +74,22 @@ async def import_notes(request: web.Request) -> web.StreamResponse:
 
 OPERATIONS = (
     Operation(
-        method="POST", path="/notes", handler=keep_note, summary="Keep a note", scope=None, group="Notes", status=201,
+        method="POST", path="/notes", handler=keep_note, summary="Keep a note", scope=None, status=201,
         problems=("unknown-region",),
     ),
-    Operation(method="GET", path="/notes/{number}", handler=show_note, summary="Show", scope="notes:read", group="Notes"),
-    Operation(method="DELETE", path="/notes/{number}", handler=drop_note, summary="Drop", scope=None, group="Notes"),
+    Operation(method="GET", path="/notes/{number}", handler=show_note, summary="Show", scope="notes:read"),
+    Operation(method="DELETE", path="/notes/{number}", handler=drop_note, summary="Drop", scope=None),
     Operation(
-        method="POST", path="/notes/import", handler=import_notes, summary="Import", scope=None, group="Notes",
+        method="POST", path="/notes/import", handler=import_notes, summary="Import", scope=None,
         takes=(NDJSON,), gives=(NDJSON,), streams=True,
     ),
 )  # fmt: skip
+GROUPS = {"Notes": {"description": "Kept.", "operations": ["keep_note", "show_note", "drop_note", "import_notes"]}}
 
 
 @pytest.fixture
 def document():
-    return openapi(OPERATIONS, title="Notes", version="1", description="Keeps `notes` & <things>.")
+    return openapi(OPERATIONS, GROUPS, title="Notes", version="1", description="Keeps `notes` & <things>.")
 
 
 @pytest.fixture
@@ -202,9 +203,9 @@ async def test_what_has_no_body_answers_204(client):
 
 def test_a_handler_that_does_not_fit_its_path_is_found_at_the_start():
     """A variable that nobody takes is a mistake of ours, not of a caller."""
-    wrong = Operation(method="GET", path="/{id}", handler=show_note, summary="", scope=None, group="")
+    wrong = Operation(method="GET", path="/{id}", handler=show_note, summary="", scope=None)
     with pytest.raises(TypeError, match="show_note"):
-        openapi([wrong], title="", version="", description="")
+        openapi([wrong], {"": {"description": "", "operations": ["show_note"]}}, title="", version="", description="")
 
 
 def test_the_document_is_openapi_3_1_and_tells_what_is_checked(document):
@@ -219,13 +220,17 @@ def test_the_document_is_openapi_3_1_and_tells_what_is_checked(document):
 
 
 async def test_the_documentation_needs_nothing_from_outside(client):
-    """One page, one style sheet, no script, and a page for every type of problem."""
+    """One page, one style sheet, one script, and a page for every type of problem."""
     page = await (await client.get("/docs")).text()
     assert "Keep a note" in page
     assert "<code>notes</code> &amp; &lt;things&gt;" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert "http" not in page.replace("httpx", "").replace("HTTP", "")
-    assert (await client.get("/docs/docs.css")).status == 200
+    for file, kind in (("docs.css", "text/css"), ("docs.js", "text/javascript")):
+        answer = await client.get(f"/docs/{file}")
+        assert (answer.status, answer.content_type) == (200, kind)
+        assert file in page
+        assert "http" not in (await answer.text())
     assert (await (await client.get("/openapi.json")).json())["openapi"] == "3.1.0"
     for slug in CATALOGUE:
         assert (await client.get(f"/problems/{slug}")).status == 200

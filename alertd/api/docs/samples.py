@@ -1,0 +1,86 @@
+"""An example of each schema of an OpenAPI document: its own, one from a recorded request or answer, one from `descriptions.toml`, or a
+made-up one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alertd.api.docs.fields import Reader, Schema, by_name, choices_of, name_of
+from alertd.api.docs.openapi import descriptions
+
+
+def examples_of(document: Schema) -> dict[str, Any]:
+    """Returns an example of each schema, by name."""
+    reader = Reader(document)
+    found = {name: schema["examples"][0] for name, schema in reader.components.items() if schema.get("examples")}
+    recorded = [*_recorded(document)]
+    for schema, value in recorded:  # a whole body first: it was written as an example of that schema
+        if "$ref" in schema:
+            found.setdefault(name_of(schema), value)
+    for schema, value in recorded:
+        for name, part in _parts(reader, schema, value):
+            found.setdefault(name, part)
+    written = descriptions()["examples"]
+    return {
+        name: found[name] if name in found else written.get(name, reader.sample(schema))
+        for name, schema in reader.components.items()
+    }
+
+
+def _recorded(document: Schema) -> Iterator[tuple[Schema, Any]]:
+    """The JSON values in the examples of bodies and answers, with their schemas."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for media in part.get("content", {}).values():
+                    yield from _values(media)
+    for example in document["components"]["examples"].values():
+        yield {"$ref": "#/components/schemas/Problem"}, example["value"]
+
+
+def _values(media: Schema) -> Iterator[tuple[Schema, Any]]:
+    example = media.get("example")
+    if example is not None and not isinstance(example, str):
+        yield media["schema"], example
+    elif media.get("x-item-schema"):  # a stream: lines, or events
+        for line in str(example or "").splitlines():
+            if line.removeprefix("data: ").startswith("{"):
+                yield media["x-item-schema"], json.loads(line.removeprefix("data: "))
+
+
+def _parts(reader: Reader, schema: Schema, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of named schemas within a value, with their names."""
+    whole = reader.resolved(schema)
+    if "$ref" in schema:
+        yield name_of(schema), value
+    fitting = next((each for each in choices_of(whole) if _fits(reader, each, value)), None)
+    if fitting is not None:
+        yield from _parts(reader, fitting, value)
+    elif isinstance(value, Mapping):
+        rest = by_name(whole)
+        for name, part in value.items():
+            member = whole.get("properties", {}).get(name, rest)
+            if member is not None:
+                yield from _parts(reader, member, part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _parts(reader, whole.get("items") or {}, part)
+
+
+def _fits(reader: Reader, schema: Schema, value: Any) -> bool:
+    """Whether a value is of this alternative, as far as the names of its members tell."""
+    whole = reader.resolved(schema)
+    choices = choices_of(whole)
+    if choices:
+        return any(_fits(reader, each, value) for each in choices)
+    if not isinstance(value, Mapping):
+        return whole.get("type") == ("array" if isinstance(value, list) else None)
+    members = whole.get("properties", {})
+    if whole.get("type") != "object" or not set(whole.get("required", ())) <= value.keys():
+        return False
+    if by_name(whole) is None and not value.keys() <= members.keys():
+        return False
+    return all(value[name] == each["const"] for name, each in members.items() if "const" in each and name in value)
