@@ -1,4 +1,4 @@
-"""The API's document against the API itself: what schemathesis makes up from it, and a client that a program writes from it."""
+"""The API's document against the API itself: what schemathesis makes up from it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ import pytest
 from alertd.common.ids import TokenPurpose
 from tests.acceptance.api_samples import MARIA, the_alert
 from tests.acceptance.conftest import Served
-
-ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / ".cache" / "peers" / "client"
 
 #: Statuses that are no verdict on the form of a request: who asks, what there is, how it stands (409, 410, 412, 428), and what a
 #: well-formed request may still not ask for (422: the catalogue's own kinds, and an Idempotency-Key used before).
@@ -67,80 +64,8 @@ BEYOND_SCHEMA = {
     "take_mail_reports": "what a relay posts is the relay's",
 }
 
-#: What the generator knows nothing of: bytes to it.
-BYTES = (
-    "application/octet-stream",
-    "application/x-ndjson",
-    "text/event-stream",
-    "application/cap+xml",
-    "application/xml",
-    "text/xml",
-    "text/plain",
-    "image/jpeg",
-)
-
 #: A stream is answered as it comes: 200, and in it each line that was refused.
 TAKEN_LINE_BY_LINE = ["import_subscribers"]
-
-#: Sends the README's alert with the generated client and reads its progress to the end. Prints one JSON object.
-PROGRAM = """
-import json, sys, time
-from alertd_client import AuthenticatedClient
-from alertd_client.api.alerts_approve import approve_alert
-from alertd_client.api.alerts_follow import alert_progress, show_alert
-from alertd_client.api.alerts_submit import create_alert
-from alertd_client.models import AlertRequest, Approve, ProgressReply, Submitted
-
-url, ana, bea, document = sys.argv[1:]
-author, approver = (AuthenticatedClient(base_url=url, token=key, raise_on_unexpected_status=True) for key in (ana, bea))
-body = AlertRequest.from_dict(json.loads(document))
-made = create_alert.sync(client=author, body=body, idempotency_key="once")
-assert isinstance(made, Submitted), made
-assert create_alert.sync(client=author, body=body, idempotency_key="once").id == made.id
-own = approve_alert.sync(made.id, client=author, body=Approve(rev=made.rev))
-assert own.type_ == "/problems/same-person", own
-assert approve_alert.sync(made.id, client=approver, body=Approve(people=made.audience.people, rev=made.rev)).state in {"approved", "sending", "sent"}
-for _ in range(600):
-    progress = alert_progress.sync(made.id, client=approver)
-    assert isinstance(progress, ProgressReply), progress
-    if progress.state == "sent":
-        break
-    time.sleep(0.1)
-shown = show_alert.sync(made.id, client=approver)
-print(json.dumps({"id": made.id, "state": shown.state, "progress": progress.to_dict()}))
-"""
-
-
-@pytest.mark.peer
-def test_a_generated_client_sends_the_readme_s_alert(served: Served, ana: str, bea: str, tmp_path: Path):
-    """Every operation is in a client that openapi-python-client makes; it submits, is refused its own approval, and sees the end."""
-    assert CLIENT.exists(), "openapi-python-client is missing: run ops/test"
-    document = served.call("GET", "/openapi.json")[1]
-    (tmp_path / "openapi.json").write_text(json.dumps(document), encoding="utf-8")
-    overrides = dict.fromkeys(BYTES, "application/octet-stream")
-    settings = {"project_name_override": "alertd-client", "content_type_overrides": overrides, "post_hooks": []}
-    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-    generated = tmp_path / "alertd_client"
-    order = ["generate", "--path", tmp_path / "openapi.json", "--config", tmp_path / "settings.json"]
-    _ran(["-m", "openapi_python_client", *order, "--meta", "none", "--output-path", generated, "--fail-on-warning"])
-    made = {file.stem for file in (generated / "api").glob("*/*.py")}
-    assert {
-        operation["operationId"] for operations in document["paths"].values() for operation in operations.values()
-    } <= made
-    alert = {**the_alert(datetime.now(UTC)), "target": {"regions": ["41091"]}}
-    told = json.loads(_ran(["-c", PROGRAM, served.url, ana, bea, json.dumps(alert)], tmp_path))
-    assert told["state"] == "sent"
-    counts = told["progress"]["channels"]["push"]
-    assert counts["targeted"] == counts["accepted"] > 300
-
-
-def _ran(arguments: list[Any], *folders: Path) -> str:
-    """What a Python with the client's packages alone printed."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CLIENT, *folders)))}
-    command = [sys.executable, "-S", *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.timeout(3600)

@@ -20,7 +20,9 @@ TRIED = {
     "toml": "tests/acceptance/test_pages.py loads it",
     "console": "`test_console_commands_are_tried`",
     "xml": "tests/unit/alertd/api/test_distributors_page.py reads it",
-    "python": "tests/unit/alertd/api/test_webhooks_page.py runs it",
+    "python": "tests/unit/alertd/api/test_webhooks_page.py and tests/acceptance/test_clients.py run it",
+    "yaml": "tests/acceptance/test_clients.py generates a client with it",
+    "ts": "tests/acceptance/test_clients.py compiles and runs it",
     "haproxy": "tests/integration/store/test_sentinel.py runs it",
     "jinja": "a part of a template, no command",
 }
@@ -31,6 +33,8 @@ BY_HAND = {
     "python3 -m venv", "docker build", "docker run", "systemctl", "useradd", "runuser", "install", "df", "curl", "openssl", "alertd()",
     "export", "echo", "cat", "#",
 }  # fmt: skip
+#: Programs that tests/acceptance/test_clients.py runs; it installs their packages from the locks.
+CLIENTS = {"client/bin/pip", "client/bin/python", "client/bin/openapi-python-client", "npm", "npx", "node"}
 #: What may stand before a command.
 VARIABLES = re.compile(r"^(?:[A-Z_]+=(?:\"[^\"]*\"|\$\([^)]*\)?|\S*) )+")
 CONSOLE = re.compile(r"^\$ (.+)$", re.MULTILINE)
@@ -95,7 +99,7 @@ def program_of(line: str) -> str:
 def is_tried(program: str) -> bool:
     if re.fullmatch(r"(?:~/alertd/bin/|\.venv/bin/)?(?:alertd|pip|python|pytest|ruff|mypy|lint-imports)", program):
         return True  # tests/architecture/test_operations.py looks alertd's commands and options up; ops/setup runs the others
-    return program in BY_HAND or (program.startswith("./ops/") and (ROOT / program).is_file())
+    return program in BY_HAND | CLIENTS or (program.startswith("./ops/") and (ROOT / program).is_file())
 
 
 def test_console_commands_are_tried():
