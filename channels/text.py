@@ -177,7 +177,9 @@ def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> 
 
 
 def spelled_for_sms(text: str) -> str:
-    """Returns the text without accents and ornaments if the GSM alphabet has all that remains, otherwise the text itself."""
+    """Returns the text without the accents and ornaments that the GSM alphabet lacks. Returns the text itself if GSM
+    lacks other characters too, or if a link would change.
+    """
     plain = transliterated(fold(text), GSM)
     return text if plain is None else plain
 

@@ -37,8 +37,8 @@ from geofences.scan import Outline, Outlines
 
 #: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
-#: A map of at most this many records takes some hundredths of a second to build. After a registration, such a map is
-#: built again before the next answer; a larger one may be older.
+#: A map of at most this many records takes some hundredths of a second to build. After a registration by this process,
+#: such a map is built again before the next answer; a larger one may be older.
 FEW_RECORDS = 5_000
 #: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30

@@ -136,7 +136,8 @@ class Permissions:
         `people` the count that the approver saw.
 
         Raises Problem as an approval does for the person, the audience and the budget; approval-stale for another
-        area; precondition-failed if the alert is over or the request was answered.
+        area; precondition-failed if the alert is over or withdrawn, or another person has granted the request. A
+        refused request can still be granted.
         """
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 

@@ -55,8 +55,8 @@ def _told() -> Iterator[None]:
 
 
 def record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
-    """Returns the record of a registration, with what it keeps of the `previous` one. Raises Problem if the subscriber
-    has used up the numbers of addresses.
+    """Returns the record of a valid registration; `previous` is the subscriber's present record. Raises Problem if the
+    subscriber has had 256 addresses and needs another.
     """
     try:
         return from_document(document, number=number, subscriber_id=name, previous=previous)

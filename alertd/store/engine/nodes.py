@@ -204,7 +204,9 @@ class Nodes:
         return list(found.values())
 
     async def freshen(self) -> None:
-        """Run `learn` if the map is stale, once for all callers that wait. Raises what `learn` raises."""
+        """Runs `learn` if the map is stale. Callers take turns: after a success the others do nothing, after a failure
+        each tries again. Raises what `learn` raises.
+        """
         async with self._learning:
             if self.stale:
                 await self.learn()

@@ -358,7 +358,9 @@ class Audience:
 def _taken(
     todo: deque[tuple[int, _Job]], taken: deque[tuple[int, _Job]], over: threading.Event
 ) -> Iterator[tuple[int, _Job]]:
-    """Yields jobs that no other thread has taken, until `over` is set. `taken` holds the jobs that are not done."""
+    """Moves jobs from `todo`, which the threads share, to this thread's `taken`, and yields each. The caller removes a
+    done job from `taken`. Ends when `todo` is empty or `over` is set.
+    """
     while not over.is_set():
         try:
             taken.append(todo.popleft())

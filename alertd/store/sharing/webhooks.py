@@ -289,7 +289,7 @@ class Holder(NamedTuple):
 
 
 class Tracks:
-    """Stores which alerts each distributor has: the state of each, and which ones the distributor must take down."""
+    """Stores the alerts that were passed on to each distributor: their states, and those it must still take down."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
