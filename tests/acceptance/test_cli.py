@@ -259,7 +259,7 @@ def test_organisations_are_written_and_what_they_send_unattended_is_seen(served:
     assert "information to at most 2,000 people, 4 an hour" in warned(served, "organisation police")
     alone = {**police, "unattended": None, "break_glass": {"levels": ["child-alert"], "after_min": 10}}
     done(served, "organisations", "set", "police", "-", given=json.dumps(alone).encode(), key=made["token"])
-    assert "child-alert may be approved by whoever wrote them, after 10 min" in warned(served, "organisation police")
+    assert "child-alert may be approved by their own authors, after 10 min" in warned(served, "organisation police")
     attended = json.dumps({**police, "unattended": None}).encode()
     own = done(served, "organisations", "set", "police", "-", given=attended, key=made["token"])
     assert own["unattended_by"] == "cy"

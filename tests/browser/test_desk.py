@@ -57,7 +57,7 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
 
         await page.route("**/v1/regions/PATROL-1", another_is_first, times=1)
         await window.press("Save the region")
-        await expect(page.get_by_text("Someone drew a region with this code meanwhile.")).to_be_visible()
+        await expect(page.get_by_text("Someone else has just drawn a region with this code.")).to_be_visible()
         await window.fill("Code", "PATROL-2")
         await window.press("Save the region")
         await expect(page.locator(".facts")).to_contain_text("Drawn here")

@@ -43,7 +43,7 @@ def backup(
         Path | None, typer.Option("--keys", metavar="DIR", help="Copy the two keys too, into this other folder.")
     ] = None,
 ) -> None:
-    """Copy the embedded store, running or not; what was acknowledged is in it."""
+    """Copy the embedded store, running or not; the copy holds every acknowledged write."""
     section = _embedded(common().settings().store)
     directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):

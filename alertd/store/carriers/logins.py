@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import batched
 
 import msgspec
 
@@ -38,7 +37,7 @@ class Logins:
         found = await self._db.run(
             "login", [keys.logins(carrier)], worker, login.state.value, rest, LIFE_MS, self._db.skew_ms
         )
-        return _records(dict(batched(found, 2, strict=True)))
+        return _records(dict(zip(found[::2], found[1::2], strict=True)))
 
     async def drop(self, carriers: Iterable[str], worker: str) -> None:
         """Deletes a worker's findings about these carriers. Raises StoreUnavailableError."""
@@ -87,4 +86,4 @@ def _record(worker: str, value: bytes) -> LoginRecord:
 
 def _state(word: str) -> LoginState:
     """A worker of a newer version may store a state that this version does not know."""
-    return LoginState(word) if word in LoginState else LoginState.NOT_KNOWN
+    return LoginState(word) if word in tuple(LoginState) else LoginState.NOT_KNOWN

@@ -130,7 +130,7 @@ async def test_who_named_a_region_that_is_gone_is_counted(
         (told,) = (line for line in logs if line["log_level"] == "warning")
         assert told["event"] == "people named regions that are gone"
         assert (told["people"], told["regions"], told["codes"]) == (14, 1, ["PORT-1"])
-        assert await checked() == ["14 people named regions that are gone, and are told of nothing by them: PORT-1"]
+        assert await checked() == ["14 people named regions that no longer exist, and get no alert for them: PORT-1"]
         await register(parts, 15, places={"home": {"region": "41091"}})
         assert await checked() == []
 

@@ -130,7 +130,7 @@ REPORTING = pytest.mark.parametrize(
     ("carrier", "words"),
     [
         (TWILIO, "one: its reports would be lost"),
-        (SMTP, "one: nobody could leave by the link in a mail"),
+        (SMTP, "one: recipients could not unsubscribe by the link in a mail"),
         ({**SMTP, "reports": "postmark", "reports_secret": "s" * 32}, "one: its reports would be lost"),
     ],
 )
