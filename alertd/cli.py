@@ -113,7 +113,7 @@ def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert had nobody to notify."""
+    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert had no one to notify."""
     gc.set_threshold(*COLLECTED_AT)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -93,8 +93,10 @@ class RegionIndex:
         self._lock = threading.Lock()
 
     def _filled(self, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Returns for each region whether its parts cover at least the share `FILLED` of it. `fitted` marks regions
-        whose parts lie inside them and do not overlap, so that the sum of the parts' km² is enough.
+        """Returns for each region whether its parts cover at least the share `FILLED` of it.
+
+        `fitted` marks regions with parts that lie inside them and do not overlap: the sum of the parts' km² decides.
+        For all others the geometries are measured.
         """
         parts = np.flatnonzero(self._parents != NOWHERE)
         above = self._parents[parts]

@@ -46,9 +46,9 @@ def matching(tag: str, available: Iterable[str]) -> str | None:
 def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     """The language for someone who reads `wanted`, best first.
 
-    Tries each wanted tag, then its base language. If none is available, takes the first available one: the alert's own
-    first language, or English for an alert without languages (`Renderer.languages` orders them so). Raises ValueError
-    if the alert has no language at all.
+    Takes for each wanted tag the same one, else the first with the same base language (pt-PT for pt-BR). If none is
+    available, takes the first available one: the alert's own first language, or English for an alert without languages
+    (`Renderer.languages` orders them so). Raises ValueError if the alert has no language at all.
     """
     if not available:
         raise ValueError("The alert is available in no language.")

@@ -93,7 +93,7 @@ def test_a_test_that_had_nobody_to_notify_says_so_and_how_to_register_a_tester(
 
     ran = sent("nobody-1")
     told = ran.stderr.decode()
-    assert (ran.returncode, "There was nobody to notify." in told) == (3, True), told
+    assert (ran.returncode, "There was no one to notify." in told) == (3, True), told
     (listed,) = done(served, "alerts", "list", "--external-id", "nobody-1")["alerts"]
     assert (listed["state"], listed["nobody"], served.progress(listed["id"])["nobody"]) == ("sent", True, True)
     assert (

@@ -1,6 +1,6 @@
 // The search of /docs: shows only the operations, schemas and problem types that contain all words. The page is complete without it.
 const field = document.getElementById('find')
-const told = document.getElementById('found')
+const result = document.getElementById('found')
 const sections = [...document.querySelectorAll('[data-section]')]
 const main = document.getElementById('content')
 const start = document.getElementById('start')
@@ -9,7 +9,7 @@ const names = {
 }
 const entries = [...document.querySelectorAll('[data-entry]')].map(element => ({ element, kind: element.dataset.entry, text: '' }))
 
-// What is searched: titles, paths, descriptions and the names of members, without the examples.
+// Returns the text to search: titles, paths, descriptions and the names of members, without the examples.
 const textOf = ({ element, kind }) => {
   const parts = kind === 'problem' ? [element] : element.querySelectorAll(':scope > h3, :scope > p, :scope > .prose, :scope > .members dt')
   const group = kind === 'operation' ? element.closest('[data-section]').querySelector('h2').textContent : ''
@@ -38,7 +38,7 @@ const filter = () => {
   if (start) start.hidden = words.length > 0
   main.classList.toggle('searched', words.length > 0)
   if (words.length && main.getBoundingClientRect().top < 0) main.scrollIntoView()
-  told.textContent = words.length ? sentence(counts, query) : ''
+  result.textContent = words.length ? sentence(counts, query) : ''
 }
 
 const clear = () => {

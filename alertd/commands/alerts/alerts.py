@@ -33,7 +33,7 @@ for each in (ledger, report, review):
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
-WATCH_HELP = "Stay until the send is complete. Then ends with 3 if there was nobody to notify."
+WATCH_HELP = "Stay until the send is complete. Then ends with 3 if there was no one to notify."
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -108,7 +108,7 @@ def show(
 
 @app.command()
 def watch(alert_id: AlertId) -> None:
-    """Stay until the send is complete. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was nobody to notify."""
+    """Stay until the send is complete. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was no one to notify."""
     client = connect()
     if not common().as_json:
         remark_stops(client)

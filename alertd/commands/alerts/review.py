@@ -96,7 +96,9 @@ def _messages(client: Client, document: dict[str, Any], query: dict[str, str], l
 
 
 def message_lines(found: dict[str, Any], wanted: str | None = None) -> Iterator[str]:
-    """Yields the previewed messages, in full for the language `wanted` if present, else for the first."""
+    """Yields the previewed messages in the language `wanted` if present, else in the first, then a line that lists the
+    other languages.
+    """
     languages = [one["language"] for one in found["languages"]]
     first = wanted if wanted in languages else languages[0]
     for message in found["messages"]:

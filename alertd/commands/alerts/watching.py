@@ -41,9 +41,9 @@ def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
 
 
 def _nobody(alert: dict[str, Any]) -> str:
-    """Explains that there was nobody to notify, and how to register a tester if the alert is a Test or an Exercise."""
+    """Explains that there was no one to notify, and how to register a tester if the alert is a Test or an Exercise."""
     if alert["status"] == "Actual":
-        return f"There was nobody to notify: no subscriber of kind {alert['kind']} in the area has an address for its channels."
+        return f"There was no one to notify: no subscriber of kind {alert['kind']} in the area has an address for its channels."
     tester = {
         "id": "tester-1", "tester": True, "languages": ["en"], "kinds": [alert["kind"]],
         "places": {"home": {"point": ["LONGITUDE", "LATITUDE"]}}, "addresses": [{"channel": "mail", "mailbox": "YOU@EXAMPLE.ORG"}],
@@ -51,7 +51,7 @@ def _nobody(alert: dict[str, Any]) -> str:
     }  # fmt: skip
     line = json.dumps(tester).replace('"LONGITUDE", "LATITUDE"', "LONGITUDE, LATITUDE")
     return (
-        f"There was nobody to notify. A {alert['status']} notifies testers only, and no tester is in its area. Register one there:\n"
+        f"There was no one to notify. A {alert['status']} notifies testers only, and no tester is in its area. Register one there:\n"
         f"  echo '{line}' >tester.ndjson\n"
         "  alertd subscribers import tester.ndjson"
     )

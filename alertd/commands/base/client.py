@@ -42,7 +42,7 @@ class RefusedError(Exception):
 
 
 class NobodyError(RefusedError):
-    """The alert was sent and there was nobody to notify."""
+    """The alert was sent and there was no one to notify."""
 
     exit_code = 3
 

@@ -168,7 +168,7 @@ def _uncalled(rota: OnCall | None) -> Iterator[str]:
     if rota is None or not rota.steps:
         yield "no person is on call: the author of a waiting alert has to call a second person"
     elif not anybody(rota, SystemClock().now_ms()):
-        yield "no person is on call at this hour: alertd pages nobody about waiting alerts until the next duty begins"
+        yield "no person is on call at this hour: alertd cannot page anyone about a waiting alert until the next duty begins"
 
 
 def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:

@@ -187,8 +187,8 @@ class StopControl:
         return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
-        """Pauses or resumes an alert that is being sent, with the version of it that is being sent now. `record` may
-        be any of its versions. Repeating the call changes nothing. Raises Problem.
+        """Pauses or resumes an alert that is being sent, with all its versions. `record` may be any of them. Repeating
+        the call changes nothing. Raises Problem.
         """
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.signature, rev=rev)
         if not done and old == "changed":

@@ -65,7 +65,9 @@ class Belongs:
         ]
 
     def _counts(self, place: Place) -> Standing | None:
-        """Returns why a place cannot make its subscriber a recipient, wherever it lies: its kind or its age. Else None."""
+        """Returns `not-asked-for` if the alert does not ask for this kind of place, `too-old` if the place was seen too
+        long ago, else None. Does not check its position.
+        """
         if place.kind not in self._places:
             return "not-asked-for"
         at_s = seen_s(place)

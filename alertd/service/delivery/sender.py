@@ -291,7 +291,7 @@ class Sender:
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
         """Returns whether all recipients that were given to a carrier may still get the message at the same address.
-        Reads their records again, at most once a second. Raises StoreUnavailableError.
+        Reads their records at most once a second, and returns True in between. Raises StoreUnavailableError.
         """
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:

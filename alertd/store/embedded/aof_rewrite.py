@@ -98,7 +98,10 @@ async def is_quiet(alerts: Alerts) -> bool:
 
 
 class RewritePolicy:
-    """Asks the server to rewrite its append-only file when needed. The caller runs `check` every few seconds."""
+    """Asks the server to rewrite its append-only file when it has grown enough, is a day old or still holds purged
+    cases. Waits while a loud alert is being sent, unless the disk is nearly full. The caller runs `check` every few
+    seconds.
+    """
 
     def __init__(
         self, client: Redis, directory: Path, guard: DiskGuard, is_quiet: Callable[[], Awaitable[bool]], clock: Clock

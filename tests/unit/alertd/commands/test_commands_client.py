@@ -154,7 +154,7 @@ def test_watching_an_alert_that_had_nobody_to_notify_ends_with_a_code_of_its_own
     """Whoever waits for it does not take it for one that people got."""
     alert = json.dumps({"status": status, "kind": "general"}).encode()
     url, _ = peer([stream({**progress("sent", 0), "channels": {}, "nobody": True}), (200, {}, alert)])
-    with pytest.raises(NobodyError, match=f"There was nobody to notify.*{says}") as caught:
+    with pytest.raises(NobodyError, match=f"There was no one to notify.*{says}") as caught:
         watch(Client(url, None), "x", as_json=True)
     assert caught.value.exit_code == 3
 

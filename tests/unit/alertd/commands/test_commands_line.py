@@ -53,7 +53,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself(group: type[OnDemand
 def test_help_names_the_exit_code_of_an_alert_that_had_nobody_to_notify(words: list[str]):
     """A script that waits for an alert has to know it."""
     said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
-    assert "3 if there was nobody to notify" in " ".join(said.split())
+    assert "3 if there was no one to notify" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("where", [0, 1, 2])
