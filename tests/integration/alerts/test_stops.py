@@ -202,6 +202,7 @@ async def test_a_stop_counts_although_its_record_went_back(parts: Container, sam
         await parts.stop_control.resume(ORG, ANA)
         await parts.stop_control.resume(ORG, BEA)
     await parts.db.execute("HSET", keys.STOPS, "generation", before.generation)
+    parts.db.skew_ms += 1_000  # people act seconds apart, not several times in a millisecond
     assert (await parts.stop_control.stop(ORG, CARL, "x")).halted == 1
     assert not await leased(parts, record)
 
