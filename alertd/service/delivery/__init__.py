@@ -1,1 +1,1 @@
-"""Plans alerts, sends their messages through carriers, and settles the carriers' answers."""
+"""Plans alerts, sends their messages through carriers, and stores the outcomes in the ledger."""

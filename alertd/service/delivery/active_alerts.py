@@ -1,11 +1,12 @@
-"""What one process knows of the alerts that have work: their loudness, how far they are planned, and which channels are
-empty.
+"""What one process knows of the alerts that are being planned or sent: their loudness, how far they are planned, and on
+which channels they have nothing to send.
 
-The store has the truth. This knowledge saves round trips, and is dropped after the store was away.
+The store has the truth. This knowledge saves round trips. A process forgets which alerts are planned when the store was
+away.
 
-Alerts take turns by chunks, not by batches. A large alert has batches of five chunks, and an alert to a hundred people
-has one batch for each language. With turns by batches, the large alert would be sent twenty times as fast. Each small
-alert would wait for its second batch until all had sent their first.
+Alerts take turns by chunks of rows, not by leases of whole batches. A large alert has batches of five chunks, and an
+alert to a hundred people has one batch for each language. With turns by batches, the large alert would be sent twenty
+times as fast. Each small alert would wait for its second batch until all had sent their first.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from channels.base import Loudness
 #: Seconds between two chunks of a plan that is far ahead of sending, while other alerts wait. Planning it then takes a
 #: process a tenth of its time.
 STEP_S = 0.25
-#: Seconds. A plan that another process advances is left to it until it has not moved for this long: of two processes on
-#: one plan, one works in vain.
+#: Seconds. This process does not plan a version that another process has planned further within this time. If two
+#: processes worked on one plan, one would work in vain.
 LEFT_S = 1.0
 #: A planned chain that had nothing to send on a channel is asked again after this many seconds, or as soon as a message
 #: becomes due.
@@ -34,8 +35,11 @@ EMPTY_S = 2.0
 
 
 class FairQueue:
-    """The queue of chains of one loudness. A new chain goes to the end, and so does a chain after its turn. A chain
-    that had nothing to send keeps its place.
+    """Decides the order in which the chains of one channel and loudness get leases. (A chain is an alert with its
+    versions.)
+
+    A new chain goes to the end of the queue. A chain that was given a chunk of rows goes to the end again. A chain that
+    had nothing to send keeps its place.
     """
 
     def __init__(self, lanes: int, chunk: int) -> None:
@@ -47,8 +51,8 @@ class FairQueue:
         self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows under way, by chain and lease
 
     def order(self, chains: Sequence[str]) -> list[str]:
-        """Returns the chains that have fewer rows under way than their share, in order of their turns. `chains` are all
-        that exist; others are forgotten.
+        """Returns the chains that have fewer rows under way than their share, the one whose turn is next first.
+        `chains` are all that exist; the queue forgets others.
         """
         new = [chain for chain in chains if chain not in self._places]
         self._waits = (self._waits | set(new)).intersection(chains)
@@ -68,7 +72,9 @@ class FairQueue:
         self._had.pop(chain, None)
 
     def take(self, lease: Lease) -> None:
-        """Counts the lease to its chain's turn. The turn ends when it makes up a chunk."""
+        """Counts the rows of a lease as under way, and to its chain's turn. After a chunk of rows the turn ends: the
+        chain goes to the end of the queue.
+        """
         chain, rows = chain_of(lease.alert_id), min(len(lease.rows), self._chunk)
         self._waits.add(chain)
         self._held[chain][lease.name] = rows
@@ -78,15 +84,15 @@ class FairQueue:
             del self._had[chain]
 
     def free(self, lease: Lease) -> None:
-        """Removes a lease that was drained or given back."""
+        """No longer counts the rows of a lease as under way: it was drained or given back."""
         chain = chain_of(lease.alert_id)
         self._held[chain].pop(lease.name, None)
         if not self._held[chain]:
             del self._held[chain]
 
     def over(self, lease: Lease) -> bool:
-        """Returns whether the chain exceeds its share with this lease: other chains have work now that had none when it
-        was taken.
+        """Returns whether the rows of this lease and of its chain's earlier leases exceed the chain's present share.
+        The share shrinks when other chains get work after the lease was taken.
         """
         rows, share = 0, self._share()
         for name, of_lease in self._held[chain_of(lease.alert_id)].items():
@@ -96,7 +102,9 @@ class FairQueue:
         return rows > share
 
     def _share(self) -> int:
-        """Returns the rows that each chain may have under way, at least one lane's."""
+        """Returns how many rows each chain may have under way: the rows of all lanes, divided by the number of chains
+        that have work, but at least one chunk.
+        """
         return max(self._chunk, self._all // max(1, len(self._waits)))
 
 
@@ -124,7 +132,9 @@ class ActiveAlerts:
         self._followed = ""  # the chain last returned by `to_follow`
 
     def look(self, live: dict[str, bytes], versions: list[str]) -> None:
-        """Replaces the live chains and their versions together, so that a reader never sees one newer than the other."""
+        """Replaces the live chains and their versions together, so that a reader never sees one newer than the other.
+        Drops what is known of all other chains and versions.
+        """
         self.live, self.versions = live, versions
         self._planned.intersection_update(versions)
         self._begun.intersection_update(live)
@@ -145,7 +155,9 @@ class ActiveAlerts:
         return [one for one in self.versions if one not in self._planned]
 
     def note_heads(self, asked: Sequence[str], heads: Sequence[PlanHead]) -> None:
-        """Stores the plan heads that were read for the versions `asked`."""
+        """Notes the loudness of versions, and how far they are planned. `heads` are the plan heads that were read for
+        the versions `asked`; a version without a head counts as not loud.
+        """
         for chain in {chain_of(head.id) for head in heads if head.planned or head.cursor} - self._begun:
             self.expect(chain)
         self._loud |= dict.fromkeys(asked, False) | {head.id: head.loudness == Loudness.LOUD for head in heads}
@@ -157,13 +169,13 @@ class ActiveAlerts:
         self.expect(chain_of(alert_id))
 
     def begun(self, alert_id: str) -> None:
-        """Marks a version as planned in part, by this process."""
+        """Marks a version as planned in part, and further now, by this process."""
         self._own.add(alert_id)
         if (chain := chain_of(alert_id)) not in self._begun:
             self.expect(chain)
 
     def expect(self, chain: str) -> None:
-        """Marks a chain as one that has messages to send now."""
+        """Marks a chain as one that may have messages to send now, on every channel."""
         self._begun.add(chain)
         for (channel, _), turns in self.turns.items():
             turns.expect(chain)
@@ -188,7 +200,10 @@ class ActiveAlerts:
         return any(one not in self._loud for one in self.versions)
 
     def elsewhere(self, begun: Iterable[PlanHead]) -> set[str]:
-        """Returns the ids of the partly planned versions that another process is planning."""
+        """Returns the ids of the partly planned versions that another process is planning: their cursors moved less
+        than `LEFT_S` ago, and this process did not move them since the last call. `begun` are the heads of all partly
+        planned versions.
+        """
         now = self._clock.monotonic()
         for head in begun:
             cursor, moved = self._cursors.get(head.id, (0, -LEFT_S))
@@ -206,14 +221,14 @@ class ActiveAlerts:
         return [head for head in begun if now - self._stepped.get(head.id, -STEP_S) < STEP_S]
 
     def step(self, heads: Iterable[PlanHead]) -> None:
-        """Notes that these versions are planned further now."""
+        """Notes the time at which these versions are planned further, for `resting`."""
         self._stepped |= dict.fromkeys((head.id for head in heads), self._clock.monotonic())
 
     def to_follow(self) -> list[str]:
-        """Returns the versions of the next chains to be asked whether they are over.
+        """Returns the versions of some chains, whose turn it is, for the worker to check whether they are over.
 
         Each chain gets its turn at least every second. After a longer time without one (`GAP_MS`), the chain counts a
-        gap in which no worker settled its messages.
+        gap in which no worker could store its outcomes.
         """
         turn = those_next(sorted({chain_of(one) for one in self.versions}), self._followed)
         self._followed = turn[-1] if turn else ""
@@ -221,8 +236,8 @@ class ActiveAlerts:
         return [one for one in self.versions if chain_of(one) in its]
 
     def in_turn(self, channel: str, *, loud: bool) -> list[str]:
-        """Returns the live chains of this loudness that may have messages for the channel and are below their share, in
-        turn.
+        """Returns the live chains of this loudness that may have messages for the channel and have fewer rows under way
+        than their share, the one whose turn is next first.
 
         A chain is as loud as its loudest version. Follow-ups are never loud.
         """
@@ -233,8 +248,8 @@ class ActiveAlerts:
         return [chain for chain in turn if self._empty.get((chain, channel), 0) <= now]
 
     def nothing(self, chain: str, channel: str, *, loud: bool, soon: bool) -> None:
-        """Marks a chain that was asked and has nothing to send. It is asked again later, sooner if more of it was still
-        to be planned (`soon`).
+        """Marks that a chain has nothing to send on a channel. The feeder asks it again after `EMPTY_S`, or after the
+        poll interval if more of it was still to be planned (`soon`).
         """
         self.turns[channel, loud].nothing(chain)
         self._empty[chain, channel] = self._clock.monotonic() + (self._poll_s if soon else EMPTY_S)

@@ -46,7 +46,8 @@ from channels.base import (
 )
 from channels.login import Login
 
-#: Tests of one carrier at once, and then each minute: enough to set up an account, too few to annoy anyone.
+#: Tests of one carrier that may start at once, and tests a minute after that: enough to set up an account, too few to
+#: annoy anyone.
 A_MINUTE = 5
 LOOK_S = 0.25
 #: Seconds within which a worker takes a test; workers look twice a second. Then the test waits for a permit and for the
@@ -89,7 +90,7 @@ NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0
 
 @dataclass(kw_only=True)
 class CarrierTests:
-    """Queues tests, and sends them."""
+    """Queues carrier tests for the workers, sends queued tests, and returns their results."""
 
     queue: CarrierTestQueue
     carriers: Carriers
@@ -103,7 +104,9 @@ class CarrierTests:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def carrier(self, name: str, who: Credential) -> Carrier:
-        """Returns the carrier to test. Raises Problem."""
+        """Returns the carrier of this name, for a test. Raises Problem if there is none, or if `who` is a test key or
+        does not belong to the organisation that runs the service.
+        """
         if not self.organisations.is_host(who):
             raise Problem("not-allowed", "Only the organisation that runs the service may test carriers.")
         if who.test:
@@ -117,8 +120,9 @@ class CarrierTests:
         return found
 
     async def browser(self, name: str) -> str:
-        """Returns the web push address of a subscriber. People cannot type such an address, so a test names the
-        subscriber. Raises Problem.
+        """Returns the web push address of the subscriber with the id `name`. People cannot type such an address, so a
+        test names the subscriber. Raises Problem if there is no such subscriber, or they are no tester or have no
+        browser.
         """
         try:
             person = await self.registry.get(name)
@@ -132,7 +136,10 @@ class CarrierTests:
         return found[0]
 
     async def ask(self, carrier: Carrier, to: str, language: str, *, test_id: str, who: Credential) -> Answered:
-        """Queues a test, and returns its result. Raises Problem."""
+        """Queues a test, waits for its result (up to `PATIENCE_S`), and returns it. Returns `NO_WORKER`, with its
+        cause, if no worker answered. Raises Problem during a stop of the service, or after too many tests of this
+        carrier.
+        """
         if SERVICE in await self.stop_control.active(who.org):
             raise Problem("stop-active", "All sending is stopped, also of tests.")
         block = await self.limits.take(f"{carrier.name}/test", A_MINUTE / 60, A_MINUTE, 1)
@@ -150,7 +157,7 @@ class CarrierTests:
         return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
 
     async def answered(self, test_id: str) -> Answered:
-        """Returns the result of an earlier test."""
+        """Returns the result of an earlier test, or `NO_WORKER` if there is none."""
         return await self.queue.answered(test_id) or NO_WORKER
 
     async def round(self, may_use: Callable[[Carrier], bool], log_in: LogIn) -> None:

@@ -25,7 +25,7 @@ ASK_AGAIN_S = 30.0
 
 
 class Deferral:
-    """Settles the rows of a lease that must not be sent now."""
+    """Decides which rows of a lease must not be sent now, and with which outcome."""
 
     def __init__(self, acknowledgements: Acknowledgements, budget: Budget) -> None:
         self._acknowledgements = acknowledgements
@@ -40,9 +40,11 @@ class Deferral:
         carrier: int,
         now_ms: int,
     ) -> Mapping[int, Settlement]:
-        """Returns the settlements of the rows that are not sent at `now_ms` (UNIX ms), by index.
+        """Returns the settlements (outcomes for the ledger) of the rows that are not sent at `now_ms` (UNIX ms), by
+        index. Takes the cost of the others from the budget.
 
-        `people` are in the order of `indices`. Each has a usable address: rows without one cost nothing.
+        `people` are in the order of `indices`. Each has a usable address: rows without one cost nothing. `carrier` is
+        the carrier's number.
         """
         pays = self._budget.limits(lease.alike.channel)
         if not indices or not (ready.hushed or lease.alike.unheard or pays):
@@ -75,15 +77,17 @@ class Deferral:
         return lease.alike.unheard and any(await self._acknowledgements.of(lease.alert_id, numbers))
 
     async def unsent(self, lease: Lease, ready: Ready, messages: int, then_ms: int) -> None:
-        """Refunds the cost of `messages` messages that were paid for at `then_ms` (UNIX ms) and were not sent."""
+        """Refunds the cost of `messages` messages to the budget. They were paid for at `then_ms` (UNIX ms) and not
+        sent.
+        """
         if messages and self._budget.limits(lease.alike.channel):
             await self._budget.take(ready.org, lease.alert_id, -messages, ready.prepared.cost, then_ms)
 
     async def _unpaid(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int, now_ms: int
     ) -> dict[int, Settlement]:
-        """Pays for the rows. Returns settlements for those that exceed the budget: queued, to be tried again in
-        `ASK_AGAIN_S`.
+        """Takes the cost of the rows from the budget. Returns settlements for those that exceed the budget: queued, to
+        be tried again in `ASK_AGAIN_S`.
 
         The cost of rows that a dead worker had paid for counts as spent. A follow-up ignores the budget, so that every
         recipient of the original alert gets it.
@@ -124,7 +128,10 @@ def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
 
 
 def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Settlement:
-    """Returns the settlement of a row, given the verdict on it. An earlier attempt that may have arrived stays noted."""
+    """Returns the settlement of a row (what the ledger stores as its outcome), given the verdict on it. If an earlier
+    attempt may have arrived, the settlement says so too. `index` is the row's index in the lease, `carrier` the
+    carrier's number.
+    """
     state, reason, delay_ms, doubt, unsent = verdict
     return Settlement(
         lease.rows[index], state, reason, carrier, delay_ms, doubt=doubt or lease.doubted[index], unsent=unsent
@@ -132,10 +139,11 @@ def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Sett
 
 
 def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: str | None) -> tuple[str | None, int]:
-    """Returns (value, 0) for an address that may be used now for a message of this kind, else (None, reason).
+    """Returns (address, 0) if the person's address of this number and channel may get a message of this kind now, else
+    (None, the `LedgerReason`).
 
-    `kind` is None for a message that only removes content. It also goes to people who opted out of the kind, but not to
-    people who withdrew their consent.
+    `kind` is None for a message that only removes content. Such a message also goes to people who opted out of the
+    kind, but not to people who withdrew their consent.
     """
     if isinstance(person, Absence):
         return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED

@@ -1,5 +1,5 @@
-"""Chooses the recipients' addresses and groups their references into batches. The input is either people who still
-belong to the place, or pairs of subscriber number and channel.
+"""Chooses the recipients' addresses and groups their references into batches. (A reference is a subscriber number with
+an address number.) The input is either people who still belong to the place, or pairs of subscriber number and channel.
 
 All references of a batch get the same message at the same time.
 """
@@ -30,7 +30,7 @@ Standing = Literal["inside", "outside", "not-asked-for", "too-old"]
 
 
 class Belongs:
-    """Checks whether a person of a frozen audience still belongs to the place when the planner reaches them."""
+    """Checks whether a person of a frozen audience still belongs to the alert's area when the planner reaches them."""
 
     def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], start_ms: int) -> None:
         """`start_ms` is the time of the approval (UNIX ms). The age of a place is measured at that time, so that a
@@ -57,7 +57,9 @@ class Belongs:
         return [person for i, person in enumerate(people) if i in kept]
 
     def standings(self, places: Sequence[Place]) -> list[Standing]:
-        """Returns the standing of each place, regardless of its owner."""
+        """Returns how each place relates to the alert. Does not check its owner, such as whether they want this kind of
+        alert.
+        """
         within = self._within(places)
         return [
             self._counts(place) or ("inside" if is_in else "outside")
@@ -84,14 +86,14 @@ class Belongs:
 
 
 SMS = CHANNELS.index(Channel.SMS)
-#: The packed references that share the properties of a batch.
+#: The properties of a batch, and the packed references that share them.
 Group = tuple[BatchKey, bytes]
 
 
 def of_pairs(kind: str, people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]) -> list[Group]:
-    """Returns the references of pairs (subscriber number and channel): each person's active addresses on that channel.
-
-    `people` are the current owners of the numbers. `kind` is the alert's kind.
+    """Returns the references of pairs (subscriber number and channel), grouped into batches: each person's active
+    addresses on that channel. A person who opted out of the alert's `kind` is in a muted batch. `people` are the
+    current owners of the numbers.
     """
     by_number = {person.number: person for person in people if isinstance(person, Subscriber)}
     groups: dict[tuple[int, str, bool], list[bytes]] = {}
@@ -124,7 +126,7 @@ def of_people(
     """Returns the references of people, grouped by the properties that a batch shares.
 
     `ring_of` and `inside` go by the person's number. `told_pairs` (notified before) and `again` (to be notified again)
-    hold pairs of number and channel.
+    hold pairs of number and channel. `escalates`: the SMS waits for an acknowledgement on a screen.
     """
     wanted = {CHANNELS.index(channel) for channel in channels}
     groups: dict[tuple[int, str, int, bool, bool, bool], list[bytes]] = {}
@@ -162,8 +164,9 @@ def _meant(
     again: Collection[int],
     inside: Collection[int],
 ) -> Iterator[tuple[Address, bool]]:
-    """Yields the person's active addresses to notify on the `wanted` channels. Each comes with whether the person was
-    notified on that channel before.
+    """Yields the person's active addresses to notify on the `wanted` channels, each with whether the person was
+    notified on that channel before. If so, the address counts only if the pair is in `again`; otherwise only if the
+    person is `inside`.
     """
     for address in person.addresses:
         if address.channel not in wanted or address.state != AddressState.ACTIVE:
@@ -181,7 +184,9 @@ def _language(person: Subscriber, address: Address, languages: Sequence[str]) ->
 
 
 def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
-    """Returns whether an alert on these channels reaches a screen of the person, where an app may acknowledge it."""
+    """Returns whether an alert on these channels reaches a screen of the person, on which an app can acknowledge the
+    alert.
+    """
     return any(
         address.state == AddressState.ACTIVE
         and CHANNELS[address.channel] in ON_SCREEN
@@ -191,7 +196,9 @@ def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
 
 
 def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
-    """Returns the pairs that belong to these people. `pairs` are sorted."""
+    """Returns those of the `pairs` (subscriber number and channel, packed and sorted) that belong to the people with
+    these numbers.
+    """
     if not len(pairs):
         return set()
     wanted = (numbers[:, np.newaxis] << np.uint64(3) | np.arange(8, dtype=np.uint64)).ravel()

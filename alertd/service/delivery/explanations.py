@@ -41,7 +41,7 @@ class PlaceStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressStanding:
-    """An address by its number, never by its value."""
+    """One address of the subscriber, by its number and never by its value, and whether the alert could use it."""
 
     number: int
     channel: str

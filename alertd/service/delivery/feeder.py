@@ -1,8 +1,8 @@
-"""Brings queued references to the lanes. One loop for each channel takes leases in turn, as many as there is room for,
-loud alerts first.
+"""Takes leases of queued rows and sends them in lanes (tasks side by side). One loop for each channel takes leases in
+turn, as many as there is room for, loud alerts first.
 
-A lane drains one lease, chunk by chunk: permits, gate, send, settle. One call settles a chunk and asks the gate for the
-next, so the ledger costs one round trip for each chunk.
+A lane drains one lease, chunk by chunk: it takes permits, asks the gate, sends, and stores the outcomes. One call
+stores the outcomes of a chunk and asks the gate for the next, so the ledger costs one round trip for each chunk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: How often (s) a worker retries to store outcomes while the store is away, and for how long when it stops.
+#: Seconds between a worker's attempts to store outcomes while the store is away, and seconds after which a worker that
+#: stops gives up.
 SETTLE_EVERY_S = 0.2
 SETTLE_WITHIN_S = 10.0
 
@@ -107,8 +108,9 @@ class Dispatch:
     async def _goes_on(
         self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, is_stopping: Callable[[], bool]
     ) -> bool:
-        """Returns whether the begun messages may still be written: with a slow carrier, most of a chunk is not written
-        yet.
+        """Returns whether the worker may write the rest of the chunk's messages: it is not stopping, the gate is open
+        for this revision, and all recipients may still get them. (A slow carrier takes most of a chunk later.) Returns
+        False if the store is away.
         """
         rev = offer.ready.rev if offer.ready else 0
         try:
@@ -121,10 +123,10 @@ class Dispatch:
     async def _end(
         self, lease: Lease, way: LeaseProgress, is_stopping: Callable[[], bool], *, later: bool = False
     ) -> None:
-        """Stores the outcomes and the unsent rows. Only this process knows them, so it retries while the store is away.
+        """Stores the outcomes, and gives the unsent rows back to the queue (`later`: after a delay). Only this process
+        knows them, so it retries while the store is away.
 
-        The gate may have permitted rows without its answer arriving. The rows of the last question are stored as
-        unsent.
+        The gate may have permitted rows although its answer did not arrive. Those rows are stored as unsent.
         """
         settled = [*way.settled, *(unsent(lease, i, wait_s(1) if later else 0) for i in way.asked)]
         back = [lease.rows[i] for i in way.left]
@@ -152,7 +154,7 @@ class Slots:
         self.pressed = False  # loud leases took all that they may have
 
     def room(self, *, loud: bool) -> int:
-        """Returns the number of leases that fit, however many rows they have."""
+        """Returns the number of leases that fit, whatever their sizes."""
         if self.pressed and not loud:
             return 0
         rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
@@ -166,7 +168,9 @@ class Slots:
         self._freed.set()
 
     async def freed(self, within_s: float) -> None:
-        """Waits at most `within_s` for a lane that was freed since the last call."""
+        """Waits until a lane is freed, at most `within_s` seconds. Returns at once if one was freed since the last
+        call.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
@@ -175,7 +179,7 @@ class Slots:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feeder:
-    """Takes leases and starts a task for each."""
+    """Takes leases and starts a task for each, which sends its rows."""
 
     work: Work
     dispatch: Dispatch
@@ -207,8 +211,9 @@ class Feeder:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     async def leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
-        """Returns leases of at most `room` chunks from the live alerts of a loudness, each in its turn. Asks as many
-        chains at once as there is room for. A turn is a chunk: a chain with a smaller batch is asked again.
+        """Returns leases of at most `room` chunks from the live alerts of a loudness, each alert in its turn. Asks as
+        many chains at once as there is room for. A turn is a chunk: a chain whose batch is smaller is asked again.
+        `room` is in chunks.
         """
         found, rows = list[Lease](), Counter[str]()
         # Also without room: a chain that finds none counts as waiting.
@@ -227,7 +232,9 @@ class Feeder:
         return found
 
     async def _asked(self, channel: str, chains: Sequence[str], *, loud: bool) -> list[Lease]:
-        """Returns the lease of each chain that has messages to send now."""
+        """Returns the leases of those chains that have messages to send now. Marks the others as having nothing to
+        send. Returns none if the store is away.
+        """
         growing, found = {chain_of(one) for one in self.agenda.unplanned()}, list[Lease]()
         try:
             answers = await self.work.leases(chains, channel, self.carriers.held(channel), self.held.values())

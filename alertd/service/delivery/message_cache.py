@@ -20,15 +20,15 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
 from channels.base import Loudness, Prepared
 
-#: Maximum age in s of a known revision of an alert. With `SEND_WITHIN_S` of the sender (half a second), removed text is
-#: sent for less than a second after its removal.
+#: Maximum age in s of an alert's revision that the cache goes by. With `SEND_WITHIN_S` of the sender (half a second),
+#: removed text is sent for less than a second after its removal.
 LOOK_S = 0.25
 READ = 64  # alerts in memory: an alert is sent in several languages and to several rings at once
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
 def _loud(record: AlertRecord, alike: BatchKey) -> Loudness | None:
-    """Returns the loudness of a version for a batch; None: as the alert.
+    """Returns the loudness of a version for a batch, or None if the alert's own loudness applies.
 
     A follow-up has its own loudness. An update is as loud as the alert, but silent for earlier recipients if `notify`
     says so. A muted batch is silent.
@@ -80,8 +80,8 @@ class MessageCache:
         self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when it was read (monotonic s)
 
     async def ready(self, alert_id: str, alike: BatchKey, carrier: Carrier) -> Ready | None:
-        """Returns the message. Returns None if the alert's document is gone (purged) or the message cannot be made for
-        this carrier, which is logged once.
+        """Returns the message of a batch in the carrier's form. Returns None if the alert's document is gone (purged)
+        or the message cannot be made for this carrier. The latter is logged once.
         """
         rev = await self._rev(alert_id)
         name = (alert_id, rev, alike, carrier.name)

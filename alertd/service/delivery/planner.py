@@ -43,7 +43,7 @@ CHUNK = 1_000
 FIRST_BATCH = 100
 
 
-#: Called between two chunks. Returns whether the rest is planned at another time.
+#: Called between two chunks. Returns True if the planner must stop here; another round plans the rest.
 GivesWay = Callable[[], Awaitable[bool]]
 
 
@@ -52,7 +52,7 @@ async def _never() -> bool:
 
 
 class Planner:
-    """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append.
+    """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one of them append.
 
     `chunks` are numbers of people: of the first chunk, and of each later one.
     """
@@ -78,8 +78,8 @@ class Planner:
         self._kept: tuple[tuple[str, int], FrozenAudience, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
-        """Plans the rest of an alert. Returns False if its gate is closed, another planner works on it, or `gives_way`
-        says so between chunks.
+        """Plans a version from its cursor on. Returns whether it is planned completely. False if its gate is closed,
+        another planner works on it, it must wait for earlier messages, or `gives_way` says so between chunks.
         """
         alert = record.alert
         if record.follow_up and not record.update:
@@ -112,7 +112,9 @@ class Planner:
         return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
-        """Does the same for a follow-up, once the earlier messages have arrived or had the time to."""
+        """Plans a follow-up, like `plan`. Returns False while earlier messages of the alert are in flight, up to
+        `SETTLE_MS` after the approval. A follow-up that replaces the message on phones always waits that long.
+        """
         earlier = await self._alerts.versions([chain_of(record.id)])
         waited = self._has_waited(record, later_audience.SETTLE_MS)
         if not waited and (later_audience.replaces(record) or await later_audience.in_flight(self._work, earlier)):
@@ -134,8 +136,8 @@ class Planner:
         gives_way: GivesWay,
         when: When = AT_ONCE,
     ) -> bool:
-        """Appends chunks from the cursor on. Returns False if another planner appended meanwhile, the gate is closed,
-        or `gives_way` says so.
+        """Plans chunks from the cursor on, and stores each. Returns whether the plan is complete. False if another
+        planner appended meanwhile, the gate is closed, or `gives_way` says so.
         """
         cursor = record.plan.cursor
         while True:
@@ -192,8 +194,8 @@ class Planner:
         self, alert: Alert, belongs: Belongs, told: later_audience.Pairs, again: later_audience.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[expand_addresses.Group]:  # fmt: skip
-        """Returns the references of people, given the ring of each: people inside the area and, for an update, earlier
-        recipients who are notified again, inside or not.
+        """Returns the references of these people in batches; `in_rings` has the ring of each. They are people inside
+        the area and, for an update, earlier recipients who are notified again, inside or not.
         """
         found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         people = [person for person in found if isinstance(person, Subscriber)]
@@ -216,7 +218,7 @@ ENOUGH = 16
 
 @dataclass(kw_only=True, slots=True)
 class PlanScheduler:
-    """Plans the alerts that are not fully planned, round after round."""
+    """Plans the alerts that are not planned completely, round after round."""
 
     alerts: Alerts
     work: Work
@@ -227,8 +229,8 @@ class PlanScheduler:
     metrics: Metrics
 
     async def round(self) -> None:
-        """Plans loud alerts first, and among them those with the fewest people. So they wait for at most one chunk of a
-        large alert.
+        """Plans each alert further. Loud alerts come first, and among them those with the fewest people, so that they
+        wait for at most one chunk of a large alert.
 
         Each process plans alerts of one chunk in another order, so that two rarely plan the same one. Raises
         StoreUnavailableError.
@@ -247,8 +249,8 @@ class PlanScheduler:
         await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
 
     async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
-        """Returns the partly planned alerts that have enough to send while other alerts wait. Their plans advance step
-        by step until the others are sent.
+        """Returns the partly planned alerts that have enough ready batches while there are other alerts. Their plans
+        advance one chunk every `STEP_S` until the others are sent.
         """
         resting, waits = self.agenda.resting(begun), set[str]()
         if resting and len(self.agenda.versions) > 1:
@@ -266,8 +268,8 @@ class PlanScheduler:
             self.agenda.planned(alert_id)
 
     async def _gives_way(self, alert_id: str) -> bool:
-        """Returns whether another alert's plan must go first, or whether this plan is far enough ahead while there are
-        other alerts.
+        """Returns whether planning of an alert must stop here: another alert must go first, or this plan is far enough
+        ahead while there are other alerts. Marks the alert as planned in part.
         """
         self.agenda.begun(alert_id)
         if self.agenda.has_unread():

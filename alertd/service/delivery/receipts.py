@@ -29,12 +29,12 @@ from channels.smpp import inbox
 from channels.smpp.receipts import Report, names_of
 from channels.smpp.words import Word
 
-#: The row's state after a carrier's report. Other reports are only stages on the way.
+#: The row's state after a carrier's report. Reports of other states (such as buffered) change no row.
 REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 
-#: The states from which a report may move a row. Delivered outranks failed, in either order. A report can come before
-#: the answer to the attempt. A delivery report during the wait for a retry makes the retry unnecessary. A failure
-#: report of an earlier attempt does not. A late answer of the carrier counts as a report too.
+#: By new state: the states from which a report may move a row to it. Delivered outranks failed, in either order. A
+#: report can come before the answer to the attempt. A delivery report during the wait for a retry makes the retry
+#: unnecessary. A failure report of an earlier attempt does not. A late answer of the carrier counts as a report too.
 SOURCES = {
     State.ACCEPTED: tuple(old for old, steps in STEPS.items() if State.ACCEPTED in steps),
     State.DELIVERED: tuple(old for old, steps in STEPS.items() if State.DELIVERED in steps),
@@ -44,8 +44,8 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A report about one message. `tag` names the message; without a tag, only the carrier's id does. The id may belong
-    to one part of the message.
+    """A carrier's report about one message. `tag` names the message. If there is no tag, the carrier's id in `said`
+    names it; the id may belong to one part of the message.
     """
 
     tag: str | None
@@ -66,27 +66,30 @@ class Receipts:
     metrics: Metrics
 
     def reference(self, tag: str, door: TokenPurpose) -> Reference | None:
-        """Returns the reference of a signed tag, or None if this installation did not make the tag for this `door`."""
+        """Returns the reference of a signed tag. Returns None if this installation did not sign the tag for this
+        purpose (`door`).
+        """
         return self.tags.parse(tag, door)
 
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
         """Stores a carrier's report about one reference. `of` is the carrier's channel.
 
-        Returns False if that channel has no such row.
+        Returns False if that channel has no such row, or the row's state does not change. A report of an intermediate
+        state stores nothing, and returns True.
         """
         state = REPORTED.get(said)
         return state is None or await self.report(reference, state, reason.value, carrier, of=of)
 
     async def opted_out(self, reference: Reference, number: str) -> None:
-        """Adds `number` to the suppression list if the message went to it. Some carriers keep their own list and report
-        such an opt-out after they accepted the message.
+        """Reports an opt-out of `number`, if the reference has a row in the ledger. Some carriers keep their own
+        suppression list and report such an opt-out after they accepted the message.
         """
         if ref := await self.work.ref(reference.alert_id, reference.row):
             await self.dead_addresses.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
-        """Stores an app's acknowledgement that a message arrived or, which is more, was seen. Returns False if there is
-        no such row.
+        """Stores an app's acknowledgement that a message arrived or that a person saw it (which outranks arrival).
+        Returns False if there is no such row, or its state does not change.
         """
         seen = said is ReportState.SEEN
         channel = await self.work.channel_of(reference.alert_id, reference.row)
@@ -104,9 +107,9 @@ class Receipts:
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
     ) -> bool:
-        """Stores a report about one reference. `of` is the carrier's channel; None skips that check.
+        """Moves the row of one reference to `state`. `of` is the carrier's channel; None skips that check.
 
-        Returns False if that channel has no such row.
+        Returns False if that channel has no such row, or the row's state does not allow the move.
         """
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
@@ -137,8 +140,8 @@ class Receipts:
         await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
 
     async def _ends(self, said: Sequence[tuple[Owner, Said]]) -> list[tuple[Owner, Said]]:
-        """Removes reports of delivered parts that do not complete their message. A message has failed if any part
-        failed, and is delivered when the last part is.
+        """Returns the reports without those of delivered parts that do not complete their message. A message has failed
+        if any part failed, and is delivered when its last part is.
         """
         is_part = [owner.parts > 1 and one.state is State.DELIVERED for owner, one in said]
         parts = [(owner, one.message_id) for (owner, one), is_one in zip(said, is_part, strict=True) if is_one]
@@ -160,7 +163,7 @@ class Receipts:
 
     async def _is_there(self, reference: Reference, channel: str) -> bool:
         """Returns whether the channel has such a row. If an alert's rows cannot be read, the answer is False, so that
-        it does not block the reports of other alerts.
+        the alert does not block the reports of other alerts. Raises StoreUnavailableError.
         """
         try:
             return await self.work.channel_of(reference.alert_id, reference.row) == channel
@@ -221,13 +224,15 @@ def _told(alert_id: str, error: Exception) -> None:
 _CHANNEL = Channel.SMS.value
 AT_ONCE = 16  # answers handled together: each costs some round trips, and the store has other work
 
-#: All other words change nothing.
+#: The words in an SMS from a person that change the suppression list. All other words change nothing.
 _HEEDED = (Word.STOP, Word.START)
 
 
 @dataclass(slots=True)
 class Inbound:
-    """Listens to one carrier. Implements `channels.smpp.inbox.Listener`. Repeating either call does no harm."""
+    """Handles the reports and SMS answers of one carrier. Implements `channels.smpp.inbox.Listener`. Repeating a call
+    does no harm.
+    """
 
     carrier: str
     receipts: Receipts
@@ -266,7 +271,7 @@ class Inbound:
                     structlog.get_logger().error("answer cannot be heeded", error=type(fault).__name__)
 
     async def _heed(self, number: str, word: Word | None) -> None:
-        """Changes the suppression list even if no subscriber has the number: the next import may add it."""
+        """Opts the number out (STOP) or in again (START), even if no subscriber has it: the next import may add it."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
             await self.suppression.start([address])
@@ -287,8 +292,8 @@ class MailReports:
     people: People
 
     async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
-        """Returns the number of reports about mails of this installation. Other reports are normal: tags expire, and
-        strangers write.
+        """Handles mail reports. Returns how many were about mails of this installation. Other reports are normal: tags
+        expire, and strangers write.
         """
         return sum([await self._one(report, carrier) for report in reports])
 
@@ -306,8 +311,8 @@ class MailReports:
         return is_taken
 
     async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
-        """Removes the address if it still is the one that the mail was sent to and is itself the dead mailbox. A live
-        address may forward to a dead one.
+        """Removes the address of a bounced mail if it still is the one that the mail was sent to, and is itself the
+        dead mailbox. A live address may forward to a dead one.
         """
         sent_to = await self.receipts.sent_to(reference)
         ref = await self.work.ref(reference.alert_id, reference.row)

@@ -1,7 +1,7 @@
 """Starts and ends alerts at their time.
 
-The first worker that finds a scheduled alert due opens it, or returns it to a person. An alert ends as sent when
-nothing is left to send, and as expired when its time has come. When its gate is closed, its rows are settled.
+The first worker that finds a scheduled alert due starts it, or returns it to its approver. An alert ends as sent when
+nothing is left to send, and as expired when its time has come. A worker then settles the rows behind the closed gate.
 
 Between approval and start, people move, texts and regions change, cases develop, and the approver may leave. So all
 checks of the approval are repeated, and alertd sends nothing that differs from the approved alert.
@@ -30,7 +30,7 @@ from alertd.store.delivery.work import Work
 from geofences.errors import LibraryError
 
 ACT = "alert.start"
-#: Time in ms after the start during which workers keep trying to read the regions. Then the alert returns to its
+#: Time in ms after the start during which workers keep trying to read the regions. Then the alert is returned to its
 #: approver.
 PATIENCE_MS = 120_000
 
@@ -50,8 +50,8 @@ class Schedule:
         return await self.alerts.times.to_start(self.clock.now_ms())
 
     async def start(self, alert_id: str) -> None:
-        """Opens an alert when its start has come. During a stop the alert waits until two people lift the stop, or
-        until the alert ends.
+        """Starts sending a scheduled alert if its start has come. During a stop the alert waits until two people lift
+        the stop, or until the alert ends. If a check fails, the alert is returned to its approver.
         """
         record = await self.alerts.get(alert_id)
         if record is None or record.state is not AlertState.SCHEDULED:
@@ -78,7 +78,7 @@ class Schedule:
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
-        """Does not start the alert, and returns it with the reason to its approver, who decides again."""
+        """Returns the alert to its approver, with the reason why it did not start. The approver decides again."""
         waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
         await self.alerts.times.start_done(record.id)
         if waits:
@@ -95,7 +95,7 @@ _OVER = (AlertState.SENT, AlertState.EXPIRED)
 
 
 class Expiry:
-    """Ends alerts."""
+    """Ends alerts that are sent completely or have expired."""
 
     def __init__(self, alerts: Alerts, work: Work, clock: Clock, metrics: Metrics) -> None:
         self._alerts = alerts
@@ -106,8 +106,8 @@ class Expiry:
         self._early: dict[str, tuple[float, float]] = {}
 
     async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
-        """Acts on the answer `word` of `Work.finish_each`: retires an alert that is over, or settles the rows behind a
-        closed gate.
+        """Acts on the answer `word` of `Work.finish_each`: retires an alert that is over, or settles (stores final
+        states of) the rows behind a closed gate.
 
         `seen` is the chain's value from `Alerts.live`, read before `finish_each`. A chain that was announced since then
         stays live.
@@ -130,7 +130,9 @@ class Expiry:
                     await self._alerts.retire(chain_of(alert_id), seen)
 
     async def expire(self, alert_id: str) -> None:
-        """Closes the gate of an alert after its end, unless the end was extended or is being extended now."""
+        """Ends an alert as expired, which closes its gate. Changes nothing if the end was extended or is being extended
+        now.
+        """
         (head,) = await self._alerts.heads([alert_id])
         if head is not None and head.expires > self._clock.now_ms():
             await self._alerts.times.note_end(head)

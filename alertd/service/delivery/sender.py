@@ -38,19 +38,20 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.subscribers import Absence, People
 from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
-#: A lane that waits longer for permits asks the gate in between, to notice a cancellation or the worker's own stop.
+#: Seconds. A lane that waits longer for permits asks the gate in between, to notice a cancellation or the worker's own
+#: stop.
 LONGEST_SLEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierSlot:
-    """The next carrier and the rows for it, by their indices. Without rows: how long to wait before asking again."""
+    """The next carrier and its rows, by their indices in the lease. Without rows: how long to wait before asking again."""
 
     carrier: Carrier
     ready: Ready | None  # None: the message cannot be made, or the rows wait for the carrier in the queue
     rows: list[int]
-    # Seconds. With rows and `ready`: above 0, the rows probe a resting carrier. With rows alone: they wait in the
-    # queue.
+    # Seconds. With rows and `ready`: above 0 if the rows probe a carrier whose sending is suspended. With rows alone:
+    # how long they wait in the queue.
     wait_s: float
     block: Block | None = None  # the permits, if rows may be sent
 
@@ -69,7 +70,7 @@ def _meant_for(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarrierSelection:
-    """Chooses among the carriers of a channel."""
+    """Chooses among the carriers of a channel for each chunk."""
 
     messages: MessageCache
     carriers: Carriers
@@ -79,7 +80,7 @@ class CarrierSelection:
     async def next(self, lease: Lease, left: Sequence[int]) -> CarrierSlot | None:
         """Returns the first carrier of the channel that has permits, with its rows; else the one that will have permits
         soonest. Returns None if none has permits here and this process may not use all carriers of the channel: another
-        process is bound, so the rows need not wait for this one.
+        process has a session with the carrier, so the rows need not wait for this process.
 
         A row that may have arrived goes only to the carrier that had it: only there do both attempts count as one
         message.
@@ -114,7 +115,7 @@ class CarrierSelection:
         return CarrierSlot(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
 
     async def _of(self, lease: Lease, carrier: Carrier, rows: Sequence[int]) -> CarrierSlot:
-        """Returns which of these rows a carrier may send now."""
+        """Returns which of these rows a carrier may send now. Takes the permits for them."""
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
         if ready is None:  # no message can be made
             return CarrierSlot(carrier, None, list(rows[: self.chunk]), 0)
@@ -124,7 +125,7 @@ class CarrierSelection:
         return CarrierSlot(carrier, ready, may, block.wait_s, block)
 
     async def give_back(self, offer: CarrierSlot, rows: int) -> CarrierSlot:
-        """Returns unused permits of `rows` rows to the limiter. Returns the slot without them."""
+        """Returns unused permits of `rows` rows to the limiter. Returns the slot without those permits."""
         if offer.ready is None or offer.block is None or not rows:
             return offer
         permits = rows * offer.ready.prepared.cost
@@ -133,7 +134,7 @@ class CarrierSelection:
         )
 
 
-#: Asks the store whether the begun messages may still be written.
+#: Asks the store whether the worker may write the rest of the messages of a chunk.
 GoesOn = Callable[[], Awaitable[bool]]
 
 #: Seconds from the question to the gate until the last write to a socket. A worker that slept in between writes nothing
@@ -182,7 +183,7 @@ class SendDeadline:
             goes = await self._ask()
 
     async def _ask(self) -> bool:
-        """Asks the store. A yes counts from the moment of the question."""
+        """Asks the store, and returns its answer. A yes counts from the moment of the question."""
         until_s = self._clock.monotonic() + SEND_WITHIN_S
         goes = await self._goes_on()
         if goes:
@@ -225,7 +226,7 @@ class _Try(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sender:
-    """Sends chunks."""
+    """Sends chunks through a carrier."""
 
     people: People
     deferral: Deferral
@@ -242,9 +243,8 @@ class Sender:
     async def send(
         self, lease: Lease, indices: Sequence[int], offer: CarrierSlot, until: SendDeadline, way: LeaseProgress
     ) -> ChunkReport:
-        """Sends the rows at `indices` through the carrier of `offer`, and returns the report.
-
-        Stores the answers in `way` before any further call to the store, which may be away by then.
+        """Sends the rows at `indices` through the carrier of `offer`. Returns the carrier's answers and what they say
+        about it. Stores the outcomes in `way` before any further call to the store, which may be away by then.
         """
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
@@ -326,7 +326,9 @@ class Sender:
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int
     ) -> tuple[list[_Try], list[Settlement]]:
-        """Fetches the addresses now, so that a STOP, a new token or quiet hours since the plan count."""
+        """Returns the rows to send, with their recipients, and settlements of the others. Reads the addresses now, so
+        that a STOP, a new token or quiet hours since the plan count.
+        """
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
         usable, tries, settled = dict[int, tuple[str, Subscriber]](), list[_Try](), list[Settlement]()
         for i, person in zip(indices, people, strict=True):
@@ -388,7 +390,7 @@ def _nothing_sent(lease: Lease, index: int, offer: CarrierSlot) -> Settlement:
 
 
 def unsent(lease: Lease, index: int, later_s: float = 0) -> Settlement:
-    """Returns the settlement of a row that the gate may have permitted and that was not sent. It keeps its earlier
+    """Returns the settlement that queues a row again, after `later_s` seconds. It was not sent, and keeps its earlier
     carrier.
     """
     return settlement(lease, index, not_tried(later_s), lease.carriers[index])
