@@ -31,20 +31,21 @@ from alertd.store.alerts.records import AlertRecord, Footing, unless_damaged
 from alertd.store.records.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
-#: Longest time of sending, in ms: the ledger counts ms since the start in 32 bits.
+#: Maximum time in ms from an alert's start to its end: the ledger counts ms since the start in 32 bits.
 LONGEST_MS = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """New documents for versions of an alert, and the version that announces the change."""
+    """A change of an alert: the changed versions, and the version that announces it to phones."""
 
     word: str  # the name of the event; '' for none
     anew: list[AlertRecord]  # the changed versions, the alert among them
     told_by: AlertRecord | None = None
 
 
-#: Maps an alert and all versions of its chain to a change. Returns the result instead if nothing is left to change.
+#: Makes a change from an alert and all its versions. Returns the result (`Followed`) instead if nothing is left to
+#: change.
 Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
 
 
@@ -80,9 +81,9 @@ class Amendment:
         return done
 
     async def still_named(self, record: AlertRecord) -> list[str]:
-        """Returns the ids of other alerts of the same case and organisation that contain the removed facts, now or
-        when they start. Returns none if `record` is not restricted. Each alert belongs to its own author, and may be
-        about another child of the case. Therefore none of them is restricted automatically.
+        """Returns the ids of other alerts of the same case and organisation that contain the removed facts, and are
+        shown or may still be. Returns none if `record` is not restricted. Each alert belongs to its own author, and may
+        be about another child of the case. Therefore alertd restricts none of them automatically.
         """
         if not record.times.restricted:
             return []
@@ -91,8 +92,8 @@ class Amendment:
         return [one.id for one in own if not one.times.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
-        """Runs before a store is served: restricts each alert again that was restricted after the store was copied.
-        Skips damaged alerts, which are shown nowhere. Raises OSError.
+        """Runs before a restored store is served: restricts each alert again that was restricted after the backup was
+        made. Skips damaged alerts, which are shown nowhere. Raises OSError.
         """
         found = await asyncio.to_thread(self.tombstones.restrictions)
         facts = await self.alerts.fields(list(found), "state", "restricted")
@@ -215,7 +216,7 @@ class Amendment:
 
 
 def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
-    """Returns the version with its document changed."""
+    """Returns the version with its document changed by `change`, and the time of the change added."""
     alert = change(record.alert)
     document = alert.model_dump_json(by_alias=True).encode()
     changes = f"{record.times.changes} {now_ms}".strip()

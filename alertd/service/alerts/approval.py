@@ -76,9 +76,9 @@ class Approval:
         return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
 
     async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
-        """Continues with an alert that was just taken in: opens its gate if it needs no second person. Repeating the
-        call changes nothing. `known` is its organisation, if it was read with the alert. Returns the alert in its new
-        state.
+        """Continues with an alert that was just submitted: approves it at once if it needs no second person. Returns
+        the alert in its new state. Repeating the call changes nothing. `known` is its organisation, if it was read with
+        the alert.
         """
         if record.state is not AlertState.PENDING:
             return record
@@ -87,9 +87,8 @@ class Approval:
         return await self._unattended(record, who, known)
 
     async def _unattended(self, record: AlertRecord, who: Credential, known: Known | None) -> AlertRecord:
-        """Opens the gate without a second person if the organisation allows that. The person who set this policy
-        counts as the second person. The alert waits for a person if the setter may not approve it, or if any other
-        check fails. That person then sees the reason.
+        """Approves an alert without a second person if its organisation allows that; the person who set this policy
+        counts as the second person. Otherwise, or if a check fails, the alert waits for a person. Returns the alert.
         """
         unattended = await self.organisations.unattended(record, known)
         # A scheduled alert's reach is not known yet. An alert to very few people would reveal whether a person lives there.
@@ -106,7 +105,9 @@ class Approval:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """Submits a draft or a returned alert to a second person, not the caller. Raises Problem like the intake."""
+        """Submits a draft or a returned alert to a second person, not the caller, and returns it. Raises Problem like
+        the intake.
+        """
         record = await self.get(alert_id, who)
         hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         if record.state in AMENDABLE:
@@ -197,7 +198,9 @@ class Approval:
         return await self._open(record, who, record.target.seen, starts=True)
 
     async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
-        """Makes a scheduled alert wait for a second person again, with the current texts. None if `record` is outdated."""
+        """Makes a scheduled alert wait for a second person again, with the current texts and `reason`. Returns it, or
+        None if `record` is outdated.
+        """
         texts = await self.texts.revision(record.org)
         done, _ = await self.alerts.step(
             record.id, AlertState.PENDING, rev=record.rev, texts=texts, reason=reason, approver="", approver_key=""
@@ -221,10 +224,9 @@ class Approval:
         starts: bool = False, overspends: bool = False,
     ) -> AlertRecord:  # fmt: skip
         """Freezes the audience of the alert as it was read and opens the gate, or schedules the alert if it starts
-        later.
-
-        `seen` is the count that the approver saw, and `most` the maximum number of people. `overspends` lifts the
-        budget. With `starts`, it opens a scheduled alert; no other approval can do that. Raises Problem.
+        later. Returns it. `seen` is the count that the approver saw, and `most` the maximum number of people.
+        `overspends` lifts the budget. With `starts`, it opens a scheduled alert; no other approval can do that. Raises
+        Problem.
         """
         if (record.state is AlertState.SCHEDULED and not starts) or not record.document:
             raise refused(record.state, AlertState.APPROVED)
@@ -289,15 +291,14 @@ class Approval:
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem unless the caller could approve the alert now: same-person, protection-review-required,
-        outside-jurisdiction. Called before a person lets the alert be sent again, or for longer than its second person
-        approved.
+        outside-jurisdiction. For a reopening or a later end, which show more than the second person approved.
         """
         await self.check_person(record, who)
         await self.jurisdiction_split.check(record, who, await self.alerts.area(record.id))
 
     async def check_person(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the caller may not be the second person. Also checks a neighbour, who permits that an
-        alert reaches more people than its second person approved.
+        """Raises Problem if the caller may not be the second person. Also checks a neighbour, who permits that an alert
+        reaches more people than its second person approved.
         """
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
@@ -341,8 +342,8 @@ class Approval:
         )
 
     async def call_off(self, record: AlertRecord, who: Credential, reason: str, *, rev: int | None) -> AlertRecord:
-        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read. No person was notified of it.
-        Raises Problem.
+        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read, and returns it. No person was
+        notified. Raises Problem.
         """
         if record.state is AlertState.SCHEDULED:
             rev = record.rev if rev is None else rev  # it may start at this moment
@@ -381,10 +382,9 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     draft: bool = False,
     known: str = "",
 ) -> Taken:
-    """Submits an alert, and opens its gate if it needs no second person. Returns it, as it would be in a dry run.
-
-    `stance` is the policy of the caller's organisation, if the caller read it for this very request. `known` is the id
-    of the alert that this one repeats, if the caller found it already. Raises Problem.
+    """Submits an alert, and approves it at once if it needs no second person. Returns it with its reach. A dry run
+    stores nothing. `stance` is the policy of the caller's organisation, if the caller read it for this very request.
+    `known` is the id of an earlier alert that this one repeats, if the caller found it already. Raises Problem.
     """
     stance = stance or await intake.organisations.stance(who.org)
     # Check stops first: a stopped caller gets that answer before any other error.

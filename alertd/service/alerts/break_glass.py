@@ -30,7 +30,7 @@ from alertd.store.approvals.break_glass import Claim, Claims
 
 @dataclass(slots=True)
 class BreakGlass:
-    """Approves alerts by break-glass, and records the reviews. A person cannot break the glass again before the
+    """Approves alerts by break-glass, and records the reviews. A person cannot approve another alert alone before the
     review.
     """
 
@@ -75,7 +75,7 @@ class BreakGlass:
 
     async def review(self, alert_id: str, who: Credential, verdict: Verdict, note: str) -> AlertRecord:
         """Records the verdict of another operator on a break-glass approval, once and for good. Afterwards the author
-        may break the glass again. The same person may repeat the call.
+        may approve alone again. The same person may repeat the call with the same verdict.
 
         Raises Problem: not-allowed, same-person, precondition-failed.
         """
@@ -130,8 +130,8 @@ class BreakGlass:
             )  # fmt: skip
 
     async def _claim(self, record: AlertRecord, who: Credential) -> Claim:
-        """Adds a claim for this attempt, and returns it. Raises Problem if a claim of the same operator for another
-        alert still stands.
+        """Stores that this operator is approving this alert alone, and returns the claim. Raises Problem if another
+        alert that the same operator approved alone still awaits its review.
         """
         own = Claim(record.id, record.rev, secrets.token_hex(8))
         for _ in range(TRIES):
@@ -150,8 +150,8 @@ class BreakGlass:
         raise changed_since()
 
     async def _release(self, who: Credential, claim: Claim) -> None:
-        """Removes the claim of a failed attempt, and no other claim. If it cannot be removed, a later attempt finds
-        that it does not stand.
+        """Removes the claim of a failed attempt, and no other claim. If it cannot be removed, a later attempt ignores
+        it.
         """
         for _ in range(TRIES):
             seen = await self.claims.of(who.org, who.key_id)
@@ -175,14 +175,16 @@ def _is_owed(record: AlertRecord) -> bool:
 
 
 def _stands(record: AlertRecord, claim: Claim) -> bool:
-    """Returns whether an alert has a break-glass approval that awaits its review. Also returns True if an unfinished
-    attempt may still approve it: it is pending at the revision of the claim.
+    """Returns whether a claim still blocks another attempt: its alert has a break-glass approval that awaits its
+    review, or an unfinished attempt may still approve it (it is pending at the revision of the claim).
     """
     return _is_owed(record) or (record.state is AlertState.PENDING and record.rev == claim.rev)
 
 
 def _check_operator(who: Credential) -> None:
-    """Raises Problem for a key. Only a person who has just proved their identity may answer for this."""
+    """Raises Problem if the caller used a key. Only a person who has just proved their identity may approve alone or
+    review.
+    """
     if not who.signed_in:
         raise Problem("not-allowed", "Only a person who signed in can do this; a key cannot.")
 

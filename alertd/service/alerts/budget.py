@@ -48,16 +48,18 @@ class Budget:
     async def take(
         self, org: str, alert_id: str, messages: int, each: int, now_ms: int, *, limited: bool = True
     ) -> int:
-        """Returns how many of `messages` SMS, of `each` segments, may be sent on the day of `now_ms` (UNIX ms).
-        Messages that are not `limited` may all be sent, but they count. A negative number gives back messages that
-        were not sent after all.
+        """Takes the cost of `messages` SMS, of `each` segments, from the budget on the day of `now_ms` (UNIX ms).
+        Returns how many of them the budget pays for.
+
+        Messages that are not `limited` may all be sent, but they count. A negative number gives back messages that were
+        not sent after all.
         """
         most = self._most if limited else (0, 0)
         return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, most)
 
     async def check(self, record: AlertRecord, alert: Alert, count: Count) -> None:
-        """Raises Problem `over-budget` if the shortest message to the estimated numbers costs more than is left. An alert that escalates is
-        not checked: its number of SMS is unknown.
+        """Raises Problem `over-budget` if the shortest SMS to the estimated numbers costs more segments than the budget
+        has left. An alert that escalates is not checked: its number of SMS is unknown.
         """
         chain = chain_of(record.id)
         if not self.limits(Channel.SMS) or Channel.SMS not in alert.channels or alert.policy.escalates:

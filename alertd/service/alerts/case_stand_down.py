@@ -31,7 +31,7 @@ from alertd.store.engine.connection import StoreUnavailableError
 #: Requests to other organisations per hour, for one organisation with all its keys: enough for the cases of a night,
 #: too few to guess numbers. Every request counts, so that the count does not reveal which numbers exist.
 ASKS_PER_HOUR = 30
-#: The name of the event that notifies an organisation of a request, and of the act in its audit.
+#: The name of the event that notifies an organisation of a request, and the name of the request in its audit.
 ASKED, ACT = "stand_down_asked", "alert.stand-down-asked"
 
 
@@ -40,7 +40,7 @@ _Failure = Problem | StoreUnavailableError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """The alerts that standing down a case has hidden."""
+    """The alerts of a case after its stand-down."""
 
     own: list[Followed]  # the caller's organisation's alerts
     others: int | None  # alerts of other organisations that were stood down; None if their people were only asked
@@ -48,8 +48,8 @@ class Hidden:
 
 @dataclass(slots=True)
 class CaseStandDown:
-    """Stands down all alerts of a case, or asks other organisations to do so. A repeated call does the same for alerts
-    that came since.
+    """Stands down all alerts of a case, or asks other organisations to do so. A repeated call also covers alerts that
+    came since.
     """
 
     alerts: Alerts
@@ -121,8 +121,8 @@ class CaseStandDown:
         return done, problem
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
-        """Stands down a shown alert, or returns a waiting one to its author. It is not sent again until it is reopened
-        or approved.
+        """Stands down a shown alert, or returns a waiting one to its author. The alert is not sent again until it is
+        reopened or approved. An alert in another state stays as it is.
         """
         if head.state in WAITING:
             try:
@@ -163,8 +163,8 @@ class CaseStandDown:
             await self._ask(head, request, who)
 
     async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
-        """Asks the people of an alert to stand it down. Notes a second request of the same organisation only after
-        they have decided about the first.
+        """Stores the request with an alert of another organisation, whose people decide. Skips it if an earlier request
+        of the same organisation awaits their decision.
         """
         for _ in range(TRIES):
             asked = parse_requests(head.neighbours.stand_down_asked)

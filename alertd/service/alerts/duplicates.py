@@ -1,5 +1,5 @@
-"""Prevents that one alert is submitted twice: by its external id, which a CAP message always has, and otherwise by its
-case.
+"""Prevents that one alert is submitted twice. Recognises it by its external id, which a CAP message always has, and
+otherwise by its case.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ async def find_first(
 
 
 async def claim_external_id(alerts: Alerts, record: AlertRecord) -> None:
-    """Claims the external id for an alert that already has an id, such as a draft. Raises Problem if another alert has
-    this external id.
+    """Claims the external id for an alert that already has an alert id, such as a draft. Raises Problem if another
+    alert has this external id.
     """
     if other := await alerts.external_ids.claim(record):
         raise _duplicate(other)

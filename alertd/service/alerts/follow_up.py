@@ -24,8 +24,8 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, Footing
 from channels.base import Loudness
 
-#: Time in ms in which a follow-up is sent, 7 days. A phone that was off for days still learns that the alert is over. A
-#: stop, or some days of carrier trouble, do not prevent that.
+#: Maximum time in ms for sending a follow-up: 7 days. A phone that was off for days still learns that the alert is
+#: over. A stop, or some days of carrier trouble, do not prevent that.
 TELLS_MS = 7 * DAY_MS
 #: A follow-up of a loud alert is sent at normal loudness, so that it wakes no one.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
@@ -63,7 +63,7 @@ CANCEL = Step(
     late=frozenset({_S.CANCELLED}),
 )  # fmt: skip
 
-#: An alert gets only one of these follow-ups: recipients of the first must not get a second one.
+#: An alert gets only one of these two follow-ups: its recipients must not get a second one.
 _ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
 
 
@@ -77,7 +77,9 @@ class Followed:
 
 @dataclass(slots=True)
 class FollowUps:
-    """Takes these steps. Idempotent: repeating a step returns the first result."""
+    """Takes the decisions stand down, reopen, close and cancel. Idempotent: repeating a decision returns the first
+    result.
+    """
 
     alerts: Alerts
     approval: Approval
@@ -167,8 +169,8 @@ class FollowUps:
         raise changed_since()
 
     async def _check_return(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the alert is not stood down, or if the caller could not approve now what a reopening sends
-        again.
+        """Raises Problem if the alert is not stood down, or if the caller could not approve the alert now that a
+        reopening sends again.
         """
         if record.state not in REOPEN.sources:
             raise refused(record.state, REOPEN.new)
@@ -230,15 +232,15 @@ class FollowUps:
 
 
 def _follows(step: Step, record: AlertRecord) -> tuple[Occasion, ...]:
-    """Returns the occasions that a step notifies the recipients of. If the alert was restricted, these are all
-    occasions: a phone that received nothing since still shows the removed facts.
+    """Returns which occasions' recipients a follow-up notifies. For a restricted alert, these are the recipients of all
+    occasions: a phone that received nothing since the restriction still shows the removed facts.
     """
     return tuple(dict.fromkeys((*step.follows, *TELLS))) if record.times.restricted else step.follows
 
 
 def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
-    """Returns the version that has announced this step before. For an end, it is the version of the first end. For any
-    other step, it is a version of the same step that is still being sent.
+    """Returns the version that has announced this step before, or None. For close and cancel, it is the first version
+    of either. For any other step, it is a version of the same step that is still being sent.
     """
     ends = [one for one in versions if one.occasion in _ENDS]
     if step.occasion in _ENDS and ends:

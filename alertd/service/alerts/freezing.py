@@ -1,6 +1,6 @@
-"""The last step of an approval: stores the audience and opens the gate. For an update, it also replaces the alert.
+"""The last step of an approval: stores the audience and opens the gate. For an update, also replaces the alert by it.
 
-Each method returns whether it was done, and otherwise the state that prevented it.
+Each method returns whether it succeeded, and the state of the alert or update that prevented it.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Freezing:
     async def replace(
         self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
     ) -> tuple[bool, str]:
-        """Freezes the audience of an update, and replaces the alert with it. Tries again if the alert's state changed
-        at the same moment, for instance when its sending began or finished. Raises Problem if the alert is no longer
-        shown.
+        """Freezes the audience of an update, and replaces the alert by the update. Tries again if the alert's state
+        changed at the same moment, for instance when its sending began or finished. Raises Problem if the alert is no
+        longer shown.
         """
         await self.photos.attach(alert, update)
         for _ in range(TRIES):
@@ -69,9 +69,11 @@ class Freezing:
     async def _take_place(
         self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
     ) -> tuple[bool, str, str]:
-        """Reads the alert again and replaces it. Returns whether it was done, the state, and which of the two ("alert"
-        or "update") that state belongs to. Returns 'revised' if the alert was changed after the update was submitted:
-        the author of the update has not seen the change that it would undo.
+        """Reads the alert again and replaces it by the update. Returns three values: whether it succeeded, a state, and
+        whose state that is ("alert" or "update").
+
+        The state is 'revised' if the alert was changed after the update was submitted: the author of the update has not
+        seen the change, and the update would undo it.
         """
         old, facts = await self.alerts.get(chain_of(update.id)), update.update
         if old is None or facts is None:

@@ -56,7 +56,7 @@ KEPT = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(AreaReach):
-    """An alert that the service took in, and what the alert would do."""
+    """An alert that the service took in, with its area and its reach."""
 
     record: AlertRecord
     # The key of its case, if the alert was stored just now.
@@ -66,7 +66,7 @@ class Taken(AreaReach):
 
     @classmethod
     def of(cls, record: AlertRecord, look: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
-        """Returns the alert together with the area and the reach of its target. `look` is the reach preview."""
+        """Returns the alert together with the area and the reach that `look` (the reach preview) holds."""
         return cls(
             record=record,
             box=box,
@@ -91,7 +91,7 @@ class _Checked(NamedTuple):
 
 @dataclass
 class Intake:
-    """Takes alerts in: submits, previews and amends them."""
+    """Takes alerts in: submits, previews and changes them."""
 
     alerts: Alerts
     reach_previews: ReachPreview
@@ -142,8 +142,8 @@ class Intake:
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
     ) -> Taken:
-        """Checks an alert as `submit` does, and that its messages can be made with `telling`. Estimates its reach, but
-        stores nothing. `upon` is the alert that it would replace. Raises Problem.
+        """Checks an alert as `submit` does, and that its messages can be made for the occasion `telling`. Returns it
+        with its reach, but stores nothing. `upon` is the alert that it would replace. Raises Problem.
         """
         checked = await self._checked(alert, who, telling=telling, upon=upon)
         return Taken.of(self._record(checked, who, alert_id, draft=False), checked.look)
@@ -193,8 +193,8 @@ class Intake:
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 
     def _check_size(self, checked: _Checked, who: Credential) -> None:
-        """Counts the bytes of an alert. Raises Problem if the alerts of its author take too many. Alerts stay in the
-        store's memory, and a full store refuses every alert.
+        """Counts the bytes of an alert for its author. Raises Problem if the author's alerts take more than
+        `author_mb`. Alerts stay in the store's memory, and a full store refuses every alert.
         """
         if not (most := self.author_mb << 20):
             return
@@ -210,7 +210,9 @@ class Intake:
         self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
-        """Returns the alert with its document, its reach and its texts. Raises Problem for the first check that fails."""
+        """Makes all checks of a submission. Returns the alert with its document, its reach and the revision of its
+        organisation's texts. Raises Problem for the first check that fails.
+        """
         stance = stance or await self.organisations.stance(who.org)
         alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
@@ -255,8 +257,8 @@ class Intake:
         return await self.jurisdiction_split.counted(alert, look, who)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
-        """Checks an alert as `check` does for a caller who only previews it: its author may be anyone. Returns the
-        alert as it would be stored. Raises Problem.
+        """Checks an alert for a preview, as `check` does, but allows any author. Returns the alert as it would be
+        stored. Raises Problem.
         """
         known = await self.organisations.get(who.org)
         alert = self._completed(alert, known.organisation)
@@ -269,7 +271,7 @@ class Intake:
 
     def _completed(self, alert: Alert, own: Organisation) -> Alert:
         """Returns the alert with the contacts that its organisation adds. An alert that names no channels gets every
-        channel that has a carrier, so that a missing member leaves no recipient out.
+        channel that has a carrier, so that a forgotten member leaves no recipient out.
         """
         if "channels" not in alert.model_fields_set:
             carried = tuple(one for one in Channel if one in self.carriers.channels)

@@ -61,7 +61,7 @@ class Split:
 
 @dataclass(slots=True)
 class JurisdictionSplit:
-    """Splits targets, and updates the stored split."""
+    """Splits targets by jurisdiction, and keeps the split of a stored alert up to date."""
 
     alerts: Alerts
     reach_previews: ReachPreview
@@ -126,8 +126,8 @@ class JurisdictionSplit:
         known: Known | None = None,
         upon: AlertRecord | None = None,
     ) -> AlertReach:
-        """Reduces the reach of the whole target to the part that is notified at once, and adds the permissions to ask
-        neighbours for.
+        """Returns the reach of the part that is notified at once, with the permissions to ask neighbours for. `whole`
+        is the reach of the whole target.
 
         The area that neighbours granted to the alert `upon`, which an update follows, is notified at once as well.
         Raises Problem for a target that the organisations together cannot permit in full.
@@ -200,8 +200,8 @@ class JurisdictionSplit:
 
     @staticmethod
     def _asked(part: Part, people: int, regions: str) -> Permission:
-        """Returns the permission to ask for a part. `people` is the estimate to store; `regions` are the numbers of
-        the regions that are notified there as a whole.
+        """Returns the permission to ask for a part. `people` is the estimate to store. `regions` are the numbers of the
+        regions in which every person who lives in the region is notified.
         """
         return Permission(
             org=part.org,
@@ -237,7 +237,7 @@ class JurisdictionSplit:
 
     async def check_ground(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem if the target resolves to another area now than at submission, or if other neighbours must
-        permit a part. Otherwise the approver would see the present area, but approve the earlier one.
+        permit a part. Otherwise the approver would see one area and approve another.
         """
         if not await self._is_as_submitted(record, who):
             raise Problem(
@@ -284,9 +284,9 @@ def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
 
 
 def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
-    """Returns the alert with the permissions that its update needs. An answer remains valid for the area that it was
-    given for. A granted area is not asked for again. A grant that the update leaves out keeps its keys, so that a
-    later update can use the area without asking.
+    """Returns the alert with the permissions that its update needs, merged with the permissions it has. An answer
+    remains valid for the area that it was given for. A granted area is not asked for again. A grant that the update
+    leaves out is kept, so that a later update can use the area without asking.
     """
     before = {one.org: one for one in parse_permissions(alert.neighbours.permissions)}
     merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.neighbours.permissions)]
@@ -296,8 +296,8 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
 
 
 def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
-    """Returns the ids of the neighbours that an approval must ask, without those that were already asked for the same
-    area by `before`.
+    """Returns the ids of the neighbours that an approval must ask for permission. Leaves out those that `before` (the
+    alert before the change) already asked for the same area.
     """
     old = (
         {(one.org, one.ground) for one in parse_permissions(before.neighbours.permissions) if not one.answer}
@@ -322,6 +322,6 @@ def _carried(new: Permission, old: Permission | None) -> Permission:
 
 
 def _left_out(old: Permission) -> Permission:
-    """Returns a permission for an area that the update does not reach: a grant stays, any other one lapses."""
+    """Returns the permission for an area that the update does not include: a grant stays, any other permission lapses."""
     is_granted = old.answer == PermissionState.GRANTED
     return old if is_granted else msgspec.structs.replace(old, answer=PermissionState.LAPSED)

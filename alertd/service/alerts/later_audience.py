@@ -38,7 +38,8 @@ from alertd.store.alerts.records import AlertRecord, ApprovalFacts, FollowUp, La
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import subscribers_in
 
-#: States of rows that may have reached a person. A row that an earlier attempt left in doubt may have, too.
+#: States of rows whose message may have reached a person. A row in another state may have too, if an earlier attempt
+#: left it in doubt.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
 #: States of rows that wait, or waited when the gate was closed.
 WAITS = (State.QUEUED, State.CANCELLED)
@@ -60,13 +61,13 @@ class DeliveredTo:
     everyone: Pairs
     told: Pairs  # may have received it
     waits: Pairs  # not sent yet, or cut off
-    # The pairs of `told` that have no other row than these: cut off on a screen, where a repeated message replaces the
-    # first; or reported as failed.
+    # The pairs of `told` all of whose rows were cut off on a screen, where a repeated message replaces the first, or
+    # were reported as failed.
     unsure: Pairs
 
 
 async def may_have_been_told(work: Work, versions: Iterable[str], channels: Collection[str]) -> Pairs:
-    """Returns all pairs in the ledgers of some versions that may have received a message on one of the channels."""
+    """Returns the pairs in the ledgers of these versions that may have received a message on one of the channels."""
     found = [(await find_delivered(work, version, channels)).told for version in versions]
     return np.unique(np.concatenate([NOBODY, *found]))
 
@@ -97,8 +98,8 @@ async def find_delivered(work: Work, version: str, channels: Collection[str]) ->
 
 
 def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Returns which rows are in doubt after an attempt that was cut off on a screen channel. There the worker would
-    have repeated it.
+    """Returns which rows are in doubt on a screen channel because an attempt was cut off. The worker would have
+    repeated that attempt: on a screen, the second message replaces the first.
     """
     in_doubt = (records["state"] == State.UNKNOWN) & np.isin(records["reason"], _CUT_OFF)
     in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
@@ -107,8 +108,8 @@ def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _is_reported_failed(records: Any) -> NDArray[np.bool_]:
-    """Returns which rows a carrier accepted and later reported as failed. It may still report that they arrived. A
-    refused row has no receipt.
+    """Returns which rows a carrier accepted and later reported as failed. The carrier may still report that they
+    arrived. (A row that the carrier refused has no receipt.)
     """
     reported: NDArray[np.bool_] = (records["state"] == State.FAILED) & (records["receipt"] > 0)
     return reported
@@ -123,15 +124,15 @@ async def in_flight(work: Work, versions: Iterable[str]) -> bool:
 #: Time in ms that a follow-up waits after the gate of the earlier versions closed. Messages in flight then arrive
 #: before it, and the ledger names everyone who received them.
 SETTLE_MS = 2_000
-#: Number of versions after which an alert cannot be sent again. A message's tag has one byte for the version (`ids`);
-#: the remaining numbers are for stand-downs and ends.
+#: Maximum number of a version that sends an alert again. A message's tag has one byte for the version (`ids`); the
+#: remaining numbers are for stand-downs and ends.
 MOST_VERSIONS = 200
 #: Time in ms that an update waits for rows in flight, unless it notifies everybody again. A row in flight counts as
 #: received, but a slow carrier may not get the rest of its chunk. Then only the update notifies those people. Most
 #: carriers answer sooner.
 ANSWERED_MS = 20_000
-#: If the store was away, rows in flight could not be settled, and that wait begins again, at most this many times. Once
-#: is mostly enough: no further row comes into flight, and the rows of a lost worker are settled when its lease ends.
+#: After an outage of the store, the wait for rows in flight begins again, at most this many times. Once is mostly
+#: enough: no further row comes into flight, and the rows of a lost worker are settled when its lease ends.
 MOST_GAPS = 5
 
 #: The channels that an occasion is sent on; None for all. Occasions that can be reversed use only channels on which a
@@ -145,7 +146,7 @@ CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
 
 
 def telling_of(record: AlertRecord) -> Telling:
-    """Returns why a version is sent: its occasion, its reason, and when the alert was sent."""
+    """Returns the occasion of a version for its message texts: the occasion, the reason, and when the alert was sent."""
     follow_up, code = record.follow_up, record.last_step.code
     if follow_up is None:
         return THE_ALERT
@@ -166,8 +167,8 @@ async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
 
 
 def check_room(nth: int) -> None:
-    """Raises Problem if an alert has as many versions as allowed and another one would send it again. A version that
-    hides or ends the alert is always possible.
+    """Raises Problem if version number `nth` would be above `MOST_VERSIONS`. Call it before a version that sends the
+    alert again. A version that hides or ends the alert is always possible.
     """
     if nth > MOST_VERSIONS:
         raise Problem("precondition-failed", "This alert was changed too often. Close it, and submit a new one.")
@@ -201,21 +202,23 @@ def if_told(version: AlertRecord) -> AlertRecord | None:
 
 
 def replaces(record: AlertRecord) -> bool:
-    """Returns whether a version replaces an alert that goes on. For a moment, the earlier content may still be sent."""
+    """Returns whether a version replaces the message of an alert that stays active. For a moment, the earlier content
+    may still be sent.
+    """
     follow_up = record.follow_up
     return follow_up is not None and follow_up.occasion is Occasion.UPDATE and Occasion.ALERT in follow_up.follows
 
 
 def hides(record: AlertRecord) -> bool:
-    """Returns whether a version removes content from screens that must no longer be shown: the alert is over, or was
-    restricted.
+    """Returns whether a version removes content from screens that must no longer be shown, because the alert is over or
+    was restricted.
     """
     return telling_of(record).is_end or (bool(record.times.restricted) and replaces(record) and not record.update)
 
 
 async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str]) -> Pairs:
-    """Returns the pairs that a follow-up notifies. They are found once and then stored, so that an interrupted plan
-    can continue.
+    """Returns the pairs that a follow-up notifies. The first call finds and stores them, so that an interrupted plan
+    can continue with the same pairs.
     """
     kept = await alerts.pairs(record.id)
     if kept is None:
@@ -250,8 +253,8 @@ def again_on(notify: Notify, channels: Collection[str]) -> frozenset[str]:
 
 
 def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int], *, reads_ledger: bool) -> list[str]:
-    """Returns the channels with a count so small that it could reveal a home; 0 counts as small. Returns all channels
-    if counts are not exact.
+    """Returns the channels whose count is so small that it could reveal a home; 0 counts as small. If counts are not
+    exact, all channels count as small.
 
     A caller who `reads_ledger` sees the small counts of an alert. That caller does not see the small counts of people
     that an update notifies for the first time.
@@ -264,9 +267,9 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
 async def told_before(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
 ) -> FrozenAudience:
-    """Returns all pairs on the given channels that may have received the alert by any version of it, except the
-    version `but`. The ring is 1 for pairs that a version has yet to notify of a change, otherwise 0. `inside` are the
-    numbers of the people in the area.
+    """Returns all pairs on the given channels that may have received the alert by any version, except the version
+    `but`. The ring is 1 for pairs that a version was to notify of a change and has not notified yet, otherwise 0.
+    `inside` are the numbers of the people in the area.
     """
     told = owed = NOBODY
     for one in await alerts.chain(chain):
@@ -280,7 +283,9 @@ async def told_before(
 
 
 def _waits(version: AlertRecord, found: DeliveredTo, meant: Pairs) -> Pairs:
-    """Returns the pairs that a version has yet to notify, from its ledger and from the unplanned part of its audience."""
+    """Returns the pairs that a version is to notify and has not notified yet: from its ledger, and from the unplanned
+    part of its audience (`meant`). Returns none for a version that is not sent any more.
+    """
     if version.state not in _CUT_SHORT:
         return NOBODY
     return found.waits if version.plan.is_complete else np.union1d(found.waits, np.setdiff1d(meant, found.everyone))
@@ -297,8 +302,8 @@ def told_again(told: FrozenAudience, notify: Notify, channels: Collection[str]) 
 
 
 async def audience(alerts: Alerts, update_id: str, notify: Notify, inside: FrozenAudience) -> FrozenAudience:
-    """Returns the people `inside` its area that an update may notify for the first time. With `Notify.NONE`, these are
-    only people in the audience of a version that is being sent.
+    """Returns the people that an update may notify for the first time: all people `inside` its area. With
+    `Notify.NONE`, only those in the audience of a version that is being sent.
     """
     if notify is not Notify.NONE:
         return inside
@@ -311,8 +316,8 @@ async def audience(alerts: Alerts, update_id: str, notify: Notify, inside: Froze
 async def find_notified(
     alerts: Alerts, work: Work, update_id: str, notify: Notify, channels: Collection[str], inside: FrozenAudience
 ) -> FrozenAudience:
-    """Returns the pairs that were notified before an update. They are found once, when nothing of the earlier versions
-    is in flight any more, and then stored.
+    """Returns the pairs that were notified before an update. The first call finds and stores them, when no message of
+    the earlier versions is in flight any more.
     """
     kept = await alerts.pairs(update_id)
     if kept is None:
@@ -323,7 +328,9 @@ async def find_notified(
 
 
 def everyone(again: Pairs, inside: FrozenAudience) -> FrozenAudience:
-    """Returns the people to plan for, with the ring of each. People outside the area get the ring `REST`."""
+    """Returns the numbers of the people to plan for, with the ring of each: the people `inside`, and those to be
+    notified `again`. People outside the area get the ring `REST`.
+    """
     outside = np.setdiff1d(again >> _BITS, inside.numbers)
     numbers = np.concatenate([inside.numbers, outside])
     rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])

@@ -1,7 +1,7 @@
-"""A neighbour permits or refuses that an alert is sent in its jurisdiction, and can be asked again.
+"""A neighbour permits or refuses that an alert is sent in its jurisdiction. After a refusal it can be asked again.
 
-A version of its own sends the alert in the permitted part. As with an update, it notifies people who are newly in the
-area, and no earlier recipient again. A permission covers only the area that was shown.
+A grant makes a new version of the alert, which is sent in the permitted part. As with an update, that version notifies
+people who are newly in the area, and no earlier recipient again. A permission covers only the area that was shown.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ from alertd.store.alerts.records import AlertRecord, Update, numbers_of, runs_of
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 from geofences.polygons import ground as ground_of
 
-#: Most requests that an organisation sees, newest first. Unanswered ones are among them, because every alert ends.
+#: Maximum number of requests that an organisation sees, newest first. Unanswered ones are among them, because every
+#: alert ends.
 MOST = 200
 _S = PermissionState
 #: The name of each event, and of each act in the audit of the organisation that alerts.
 WORDS = {_S.ASKED: "permission_asked", _S.GRANTED: "permission_granted", _S.REFUSED: "permission_refused"}
 ACTS = {_S.GRANTED: "alert.permission-granted", _S.REFUSED: "alert.permission-refused"}
-#: States from which an answer is possible. A refusal can be changed into a grant. A grant is final, because the alert
-#: was sent.
+#: By answer: the states of a request from which the answer is possible. A refusal can be changed into a grant. A grant
+#: is final, because the alert was sent.
 _FROM = {_S.GRANTED: {_S.ASKED, _S.REFUSED}, _S.REFUSED: {_S.ASKED}}
 
 
@@ -73,8 +74,8 @@ class Request:
 
 @dataclass(slots=True)
 class Permissions:
-    """Answers for the neighbour, and asks for the organisation that alerts. Idempotent: repeating a call returns the
-    first result.
+    """Stores a neighbour's answers, and the requests of the organisation that alerts. Idempotent: repeating a call
+    returns the first result.
     """
 
     store: PermissionStore
@@ -117,16 +118,16 @@ class Permissions:
         return await self._request(record, permission)
 
     async def regions(self, asked: Request) -> list[int]:
-        """Returns the numbers of the regions that are notified as a whole with the requested area: the regions counted
-        at submission, and regions that lie across it and the present area. The present area may have grown, because
-        another neighbour permitted its part.
+        """Returns the numbers of the regions all of whose people are notified with the requested area: the regions
+        counted at submission, and regions that lie partly in it and partly in the alert's present area. The present
+        area may have grown, because another neighbour permitted its part.
         """
         across = await self.targeting.told_across(await self.alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
-        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions that are
-        notified there as a whole.
+        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions all of whose
+        people are notified there.
         """
         shares = await self.targeting.shares(ground)
         return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)
@@ -142,7 +143,7 @@ class Permissions:
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 
     async def refuse(self, alert_id: str, who: Credential, why: str) -> Request:
-        """Refuses: the alert is not sent in this part. Raises Problem."""
+        """Refuses the request: the alert is not sent in this part. Returns the request. Raises Problem."""
         return await self._answered(alert_id, who, _S.REFUSED, why)
 
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
@@ -250,8 +251,8 @@ class Permissions:
     async def _audience(
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
     ) -> tuple[FrozenAudience, int]:
-        """Returns the audience so far together with the people in the granted area now, and how many of these are new.
-        Raises Problem.
+        """Returns the audience of the alert, extended by the people in the granted area now, and how many people that
+        adds. Raises Problem if the estimate differs too much from the count that was seen, or exceeds the budget.
         """
         alert = record.alert
         told = numbers_of(permission.regions)
@@ -330,7 +331,9 @@ def _of(record: AlertRecord, org: str) -> Permission | None:
 
 
 def _asked(record: AlertRecord, org: str) -> Permission | None:
-    """Returns the permission that an organisation may see a request for. Returns None before the alert is approved."""
+    """Returns an organisation's permission of this alert, if the organisation may see a request for it. Returns None
+    otherwise, for instance before the alert is approved.
+    """
     permission = _of(record, org) if record.times.start else None
     return permission if permission and permission.state(record.state) is not _S.UNASKED else None
 
@@ -362,7 +365,7 @@ def _check_asks(state: PermissionState) -> None:
 
 
 def _check(old: str) -> None:
-    """Raises Problem unless another attempt can succeed."""
+    """Raises Problem unless a new attempt can succeed. `old` is the state that prevented the last one."""
     if old == "expired":
         raise has_ended()
     if old not in {"again", "changed"}:

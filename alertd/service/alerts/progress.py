@@ -25,7 +25,7 @@ _REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
 }
 
 
-#: Number of alerts read at once, and of such reads for one page: 5,000 alerts take 0.5 s.
+#: Number of alerts read at once, and maximum number of such reads for one page: 5,000 alerts take 0.5 s.
 LOOK = 200
 LOOKS = 25
 #: Lines of a ledger that are written at once.
@@ -75,7 +75,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStanding:
-    """What a version means to people who got it: its state, its end, and whether its facts were removed."""
+    """What a version means to people who received it: its state, its end, and whether its facts were removed since."""
 
     state: AlertState
     expires: int  # UNIX ms
@@ -88,7 +88,7 @@ class VersionStanding:
 
 @dataclass(slots=True)
 class ProgressReports:
-    """Reads progress and ledgers."""
+    """Reads the progress of alerts, and their ledgers."""
 
     alerts: Alerts
     work: Work
@@ -96,8 +96,8 @@ class ProgressReports:
     codec: Codec
 
     async def standing(self, alert_id: str, row: int) -> VersionStanding | None:
-        """Returns the state of a version for the recipient of a `row`. A version that sends the alert itself has the
-        alert's state. Returns None if the version or the alert does not exist any more.
+        """Returns the state of a version for the recipient of ledger row number `row`. A version that sends the alert
+        itself has the alert's state. Returns None if the version or the alert does not exist any more.
         """
         one, alert = await self.alerts.heads([alert_id, chain_of(alert_id)])
         if one is None or alert is None:
@@ -108,11 +108,11 @@ class ProgressReports:
         return VersionStanding(state=alert.state, expires=alert.expires, is_old=is_old)
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
-        """Returns whether a message was sent with the content from before the restriction. Also returns True if that
-        is unknown.
+        """Returns whether the message of a row was sent with the content from before the restriction. Also returns True
+        if that is unknown.
 
         A version written after the restriction never had that content, even if the clocks differ. If a row had more
-        than one attempt, only the answer to the last one is timed.
+        than one attempt, the ledger has only the time of the last answer.
         """
         knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()
         if hides(version) or knew:
@@ -124,8 +124,8 @@ class ProgressReports:
         return version.times.start + int(left) < alert.times.restricted + alert.chain.ahead + OLD_WORDS_MS
 
     async def told_by(self, alert_id: str) -> str | None:
-        """Returns the id of the last version that notifies recipients of an alert of a follow-up or change. Returns
-        None if nothing followed, and for the id of a later version.
+        """Returns the id of the last approved version after an alert: a follow-up, an update or another change. Returns
+        None if nothing followed, or if `alert_id` is not the alert's own id.
         """
         later = (await self.alerts.versions([alert_id]))[1:]
         starts = await self.alerts.fields(later, "start")
@@ -148,7 +148,7 @@ class ProgressReports:
         return sorted((one for one in heads if one and one.org == org), key=lambda one: one.times.start, reverse=True)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
-        """Returns the number of references by channel: targeted, in each state, and doubled."""
+        """Returns the counts of a version's references by channel: targeted, in each state, and doubled."""
         found = await self.work.counts(alert_id)
         names = ("targeted", *(state.word for state in State), "doubled")
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
@@ -185,8 +185,8 @@ class ProgressReports:
     def shown(
         self, record: AlertRecord, found: dict[str, dict[str, int]], *, reads_ledger: bool
     ) -> tuple[dict[str, dict[str, int]], Sequence[str]]:
-        """Returns the counts that a caller may see, and the channels that are hidden because their counts are too
-        small. A caller who `reads_ledger` sees more.
+        """Returns the counts that a caller may see, and the channels whose counts are hidden because they are too
+        small. A caller who `reads_ledger` sees more. `found` has all counts by channel.
         """
         channels = record.alert.channels if record.document else list(found)
         targeted = {channel: counts["targeted"] for channel, counts in found.items()}

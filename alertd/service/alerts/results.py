@@ -29,13 +29,13 @@ from alertd.store.delivery.work import Work
 
 #: Reasons of rows that the report counts.
 _COUNTED = (LedgerReason.SEEN, LedgerReason.OPTED_OUT, LedgerReason.LEFT)
-#: In these states, the reason of the last step is the outcome.
+#: If the alert is in one of these states, the reason of its last step is its outcome.
 _ENDED = frozenset({AlertState.CLOSED, AlertState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Time that messages took, in seconds: for 50 %, for 95 %, and for all of them."""
+    """The seconds that messages took: the time within which 50 % of them, 95 %, and all were handled."""
 
     messages: int
     p50_s: float
@@ -106,7 +106,9 @@ class Results:
         return await self.alerts.area(record.id)
 
     async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
-        """Returns estimates: exact counts would reveal at each report which people registered or left since."""
+        """Returns the estimated people of the area by region code. Exact counts would reveal at each report which
+        people registered or opted out since.
+        """
         area = await self.alerts.area(head.id)
         shares = await self.targeting.shares(area)
         reach = await self.reach_previews.reach(area, shares, population_of(head.alert))

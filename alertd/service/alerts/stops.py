@@ -1,11 +1,11 @@
-"""Stops everything, one organisation or one key, and pauses single alerts. One person can stop; two people must
-resume.
+"""Stops all sending, or that of one organisation or one key, and pauses single alerts. One person can stop; two people
+must resume.
 
-The order of steps makes this safe. A stop writes its record, halts every live chain, and then answers. An approval
-makes its chain live, reads the record and opens the gate. Then it reads the record again, and applies it to its chain.
-
-A worker reads the record ten times a second, and applies it to every live chain. It sends nothing if it has not read
-the record for half a second. It sends nothing from a chain that it could not apply the record to.
+The order of steps makes this safe. A stop writes its record, halts every live chain (an alert with its versions), and
+then answers. An approval makes its chain live, reads the record and opens the gate. Then it reads the record again, and
+applies it to its chain. A worker reads the record ten times a second, and applies it to every live chain. It sends
+nothing if it has not read the record for half a second. It sends nothing from a chain that it could not apply the
+record to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FRESH_S = 0.5  # maximum age in seconds of the stops that a worker has read, whi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """State of a scope after a stop or a resumption."""
+    """State of a scope (the service, an organisation or a key) after a stop or a resumption."""
 
     scope: str
     stop: Stop | None  # None: the scope is not stopped
@@ -57,8 +57,8 @@ class StopControl:
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """Stops a scope. No new sending begins after this returns. A request to resume that was made before must be
-        made again. Raises Problem.
+        """Stops a scope and returns its state. No new sending begins after this returns. A request to resume that was
+        made before no longer counts. Raises Problem.
         """
         _check_live(who)
         for _ in range(TRIES):
@@ -87,7 +87,7 @@ class StopControl:
         raise contested("the stops")
 
     async def active(self, org: str) -> dict[str, Stop]:
-        """Returns the stops that affect an organisation, by scope."""
+        """Returns the stops that affect an organisation, by scope: of the service, of the organisation and of its keys."""
         found = (await self._stops.read_standing()).stops
         own = (SERVICE, of_org(org))
         return {scope: stop for scope, stop in found.items() if scope in own or scope.startswith(of_key(org, ""))}
@@ -137,9 +137,7 @@ class StopControl:
         return scopes_of(operator.roles) if operator and not operator.disabled else frozenset()
 
     async def check(self, org: str, *key_ids: str) -> None:
-        """Raises Problem if a stop forbids to open anything of an organisation, or anything in which one of these keys
-        is involved.
-        """
+        """Raises Problem if a stop of the service, of the organisation or of one of these keys is active."""
         _check(await self._stops.read_standing(), org, *key_ids)
 
     async def standing(self) -> StandingStops:
@@ -151,13 +149,13 @@ class StopControl:
         check_key_in(await self._stops.read_standing(), who)
 
     async def put_on(self, chain: str) -> None:
-        """Applies the active stops to a chain after its gate was opened."""
+        """Applies the active stops to a chain. Call it after its gate was opened."""
         standing = await self._stops.read_standing()
         if standing.generation:
             checked(await self._stops.put_on(standing, [chain]))
 
     async def obey(self) -> bool:
-        """Applies the active stops to all live chains. May be called again before it has returned.
+        """Applies the active stops to all live chains. Several calls may run at the same time.
 
         Returns False if the stops that it read are too old already. Raises StoreUnavailableError. In both cases the
         worker must send nothing. If a server takes no writes, its chains send nothing until it does and the stops are
@@ -181,14 +179,14 @@ class StopControl:
         self._obeyed = -1
 
     def is_deaf(self, chain: str | None = None) -> bool:
-        """Returns whether a stop may be active that this process, or this chain, has not applied. Then nothing may be
-        sent.
+        """Returns whether a stop may be active that this process has not read, or not applied to `chain`. Then nothing
+        may be sent.
         """
         return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
-        """Pauses or resumes an alert that is being sent, with all its versions. `record` may be any of them. Repeating
-        the call changes nothing. Raises Problem.
+        """Pauses (`waits`) or resumes an alert that is being sent, with all its versions, and returns it. `record` may
+        be any of them. Repeating the call changes nothing. Raises Problem.
         """
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.signature, rev=rev)
         if not done and old == "changed":
@@ -205,8 +203,8 @@ class StopControl:
         return await self._alerts.get(record.id) or record
 
     async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
-        """Writes the state of a scope. Returns False if it was changed since it was read. Writes also if the state is
-        the same already: an earlier caller may have been told that the write was not confirmed.
+        """Writes the state of a scope. Returns False if it was changed since it was read. If the state is the same
+        already, writes all the same: an earlier write may not be on disk.
         """
         if stop == seen.stops.get(scope):
             await self._stops.renew()
@@ -225,7 +223,9 @@ def _check_live(who: Credential) -> None:
 
 
 def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool) -> None:
-    """Raises Problem if a stop forbids a submission: a stop of its key, or any stop if the alert `goes_out` at once."""
+    """Raises Problem if a stop forbids a submission: a stop of the caller's key or, if the alert `goes_out` at once,
+    also a stop of its organisation or of the service.
+    """
     if goes_out:
         _check(standing, who.org, who.key_id)
     else:
@@ -244,8 +244,8 @@ def check_key_in(standing: StandingStops, who: Credential) -> None:
 
 
 def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
-    """Returns the stop after a request to lift it: None if another person requested it before, otherwise the stop with
-    this request. Raises Problem if both may be the same human.
+    """Returns the stop after a request to lift it. None (lifted) if another person requested it before, otherwise the
+    stop with this request as the first. Raises Problem if both may be the same human.
     """
     if stop is None:
         return None

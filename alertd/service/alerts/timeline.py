@@ -25,7 +25,7 @@ LOOKS = 100
 #: alert in.
 SLACK_MS = 60_000
 
-#: Number of points of a curve, a power of two, and the least time between two points in ms. The time doubles until the
+#: Number of points of a curve, a power of two, and the least time between two points in ms. That time doubles until the
 #: curve fits.
 POINTS = 128
 STEP_MS = 125
@@ -75,8 +75,8 @@ class Timeline:
         return History(acts=acts[::-1], whole=False)
 
     async def curve(self, record: AlertRecord, *, reads_ledger: bool) -> Curve:
-        """Returns the curve from the present ledger, in one pass and constant memory. Leaves out channels with small
-        counts.
+        """Returns the curve of a version, counted from its ledger in one pass and constant memory. Leaves out channels
+        with small counts.
         """
         counts, step, seen = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS, set[int]()
         async for start, rows, _ in self.work.windows(record.id):
@@ -97,8 +97,8 @@ class Timeline:
 
 
 def added(counts: np.ndarray, step: int, kind: int, codes: np.ndarray, ms: np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns the counts and the step after more messages of a kind were added. `codes` are their channels and `ms`
-    their times. While a time does not fit, two points become one and the step doubles.
+    """Adds messages of a kind to a curve, and returns its counts and its step in ms. `codes` are the messages' channels
+    and `ms` their times. While a time does not fit, two points become one and the step doubles.
     """
     while ms.size and int(ms.max()) >= POINTS * step:
         folded = counts.reshape(*counts.shape[:-1], POINTS // 2, 2).sum(axis=-1)

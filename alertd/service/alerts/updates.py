@@ -35,7 +35,7 @@ _UPDATE = Telling(occasion=Occasion.UPDATE)
 
 @dataclass(slots=True)
 class UpdateProposals:
-    """Takes updates in. Idempotent: repeating a submission returns the first result."""
+    """Submits updates. Idempotent: repeating a submission returns the first result."""
 
     alerts: Alerts
     updates: Updates
@@ -49,14 +49,13 @@ class UpdateProposals:
         dry_run: bool = False, external_id: str = "", again: bool = False,
         check: Callable[[Sequence[AlertRecord]], None] | None = None,
     ) -> Taken:  # fmt: skip
-        """Submits an update: stores `alert` as a version that waits for its second person. An update of a Test or
-        Exercise is sent at once.
+        """Submits an update: stores `alert` as a version that waits for its second person, and returns it. An update of
+        a Test or Exercise is sent at once.
 
         `external_id` is the update's own external id. `again` says that the same request may have been stored before.
-        `check` may refuse the versions that the update would follow.
-
-        Raises Problem as the intake of an alert and `check` do, and also: expired; precondition-failed if the alert is
-        not shown, another update of it waits already, or `alert_id` is not the alert's own id.
+        `check` gets the alert's versions, and raises Problem if the update must not follow them. Raises Problem as the
+        intake of an alert and `check` do, and also: expired; precondition-failed if the alert is not shown, another
+        update of it waits already, or `alert_id` is not the alert's own id.
         """
         for _ in range(TRIES):
             old = await self.approval.get(alert_id, who)
@@ -88,7 +87,7 @@ class UpdateProposals:
         self, old: AlertRecord, alert: Alert, notify: Notify, who: Credential, versions: Sequence[AlertRecord],
         external_id: str,
     ) -> Taken:  # fmt: skip
-        """Returns the update as it would be stored, with its reach."""
+        """Checks an update. Returns it as it would be stored, with its reach. Raises Problem."""
         before = old.alert
         if faults := tuple(_other(before, alert, restricted_only=old.times.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
@@ -138,8 +137,8 @@ class UpdateProposals:
     async def _same(
         self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
     ) -> AlertRecord | None:
-        """Returns the stored update with exactly this document: the caller's own, or anyone's in the organisation if
-        the update came as a CAP message. Returns None if there is none.
+        """Returns the stored update with exactly this document and `notify`, or None. It is the caller's own, or
+        anyone's in the organisation if it came as a CAP message.
         """
         for one in versions:
             if (
@@ -194,8 +193,8 @@ def _check_shown(state: str) -> None:
 
 
 def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fault]:
-    """Yields a fault for each member that makes this a different alert. An update may remove no channel, because
-    recipients must receive the end of the alert on the same channel.
+    """Yields a fault for each member that may not differ between an alert and its update. An update may remove no
+    channel, because recipients must receive the end of the alert on the same channel.
     """
     if alert.kind != before.kind:
         yield Fault("/kind", f"The alert is of kind {before.kind}. Submit a new alert.")
