@@ -22,7 +22,8 @@ from alertd.store.carriers.limits import RAMP_FLOOR, Block, Limits
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.base import Answer, Channel, Outcome, Reason, Subject
 
-#: The rate of a carrier without one. It still passes the limiter, so that a pause stops it too.
+#: The rate (permits a second) of a carrier that has none in its settings. Its messages still pass the limiter, so that
+#: a pause stops them too.
 UNLIMITED = 1_000_000.0
 _CHANCE = secrets.SystemRandom()
 
@@ -56,8 +57,8 @@ class Carrier:
     domains: Mapping[str, Domain] = field(default_factory=dict)  # by domain name, in lower case
 
     def block(self, cost: int, rows: int) -> int:
-        """Returns how many permits to request at once. It is at most those of a tenth of a second, so that a dead
-        worker wastes no more.
+        """Returns how many permits to request at once for `rows` messages of `cost` permits each. It is at most the
+        permits of a tenth of a second, so that a dead worker wastes no more.
         """
         return max(cost, min(rows * cost, int(self.rate / 10) // cost * cost))
 
@@ -121,8 +122,8 @@ class Carriers:
         return bytes(range(256) if every else (carrier.number for carrier in carriers if carrier.hold))
 
 
-#: Seconds that a throttling domain rests. SMTP names no delay with "slow down". FCM asks for a minute if it names none,
-#: and so do operators of SMS centres.
+#: Seconds for which alertd pauses mail to a domain that throttles. SMTP names no delay with "slow down". FCM asks for a
+#: minute if it names none, and so do operators of SMS centres.
 REST_S = 60.0
 #: A domain's burst is one second's mails, and at least this many. On slow domains, a mail that asks late in its slot
 #: then does not cost the next one its permit.
@@ -138,13 +139,13 @@ class Admission:
 
     @property
     def probed(self) -> dict[Domain, Block]:
-        """Returns the resting domains to which one mail each may go now, as a probe."""
+        """Returns the paused domains to which one mail each may go now, as a probe, with their permits."""
         return {domain: block for domain, block in self.blocks.items() if block.granted and block.wait_s}
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the answers to a chunk say about one limit."""
+    """What the answers to a chunk say about one carrier or domain."""
 
     limiter: str
     wait_s: float  # seconds to wait, as asked for by the carrier or domain
@@ -153,7 +154,7 @@ class Heard:
 
 
 class Domains:
-    """Permits by mail domain, in addition to the carrier's permits."""
+    """Takes and returns permits by mail domain, in addition to the carrier's permits."""
 
     def __init__(self, limits: Limits, clock: Clock, metrics: Metrics) -> None:
         self._limits = limits
@@ -166,8 +167,8 @@ class Domains:
     async def admit(
         self, carrier: Carrier, alert_id: str, addresses: Sequence[str], is_new: Sequence[bool], *, loud: bool
     ) -> Admission:
-        """Returns which mails may go now, and how long each other one waits. `is_new` marks mails that were never
-        tried.
+        """Takes permits. Returns which mails may go now, and how many seconds each of the others waits. `is_new` marks
+        mails that were never tried.
         """
         by_domain = _indices(carrier, addresses)
         if not by_domain:
@@ -192,8 +193,8 @@ class Domains:
     async def give_back(
         self, carrier: Carrier, blocks: Mapping[Domain, Block], addresses: Sequence[str], *, loud: bool
     ) -> None:
-        """Returns the permits of mails that were not sent. Another mail can then probe a resting domain. If the store
-        is away, the permits grow back by themselves.
+        """Returns the permits of mails that were not sent. Another mail can then probe a paused domain. If the store is
+        away, the permits grow back by themselves.
         """
         for domain, indices in _indices(carrier, addresses).items():
             with suppress(StoreUnavailableError):
@@ -207,10 +208,10 @@ class Domains:
         answers: Sequence[Outcome],
         attempts: Sequence[int],
     ) -> list[Heard]:
-        """Returns what the answers to a chunk say about each domain.
+        """Returns what the answers to a chunk say about each domain that has a limit.
 
-        A domain rests if it told `ENOUGH` new recipients in a row to slow down, or the new recipient that probed it. A
-        single mailbox may have its own limit, and a retried mailbox says nothing new.
+        A domain is to be paused if it told `ENOUGH` new recipients in a row to slow down, or the new recipient that
+        probed it. A single mailbox may have its own limit, and a retried mailbox says nothing new.
         """
         found = []
         for domain, indices in _indices(carrier, addresses).items():

@@ -42,28 +42,29 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
 from channels.base import WITHHELD, Answer, Apart, Binding, Outcome, Reason, Sharing, Subject
 
-#: Beats in a row without any bound process, after which all processes try. A process that was just accepted has
-#: announced it by then. The first beat counts before anything was heard.
+#: Beats in a row in which no process is bound, after which all processes try. A process that was just accepted has
+#: announced it by then. The first beat counts before this process has read what the others announced.
 NOBODY = 4
-#: Shortest and longest time in s for which a channel is left alone if its carriers have no room here. Processes that
-#: are bound to the others take its messages.
+#: Shortest and longest time in s for which this process takes no leases of a channel if its carriers have no permits
+#: here. Processes that are bound to the others take its messages.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
-#: `TAKEN_S`: after this long (s) without an accepted message, a process's own mark has expired. It then believes
-#: another process's mark that the carrier takes messages. `LEFT_S`: so long (s) it leaves the carrier to others, or
-#: until the carrier takes nothing from any process.
+#: `TAKEN_S`: a process that has sent nothing through a carrier for this long (s) believes other processes that announce
+#: that the carrier takes messages: its own mark has expired. `LEFT_S`: for so long (s) it leaves the carrier to the
+#: others, or until the carrier takes nothing from any process.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
-#: Seconds after a carrier took nothing of this process. In this time the others get shares of its connections first.
+#: Seconds after a carrier took nothing of this process. In this time the other processes get connections to it first.
 LAST_S = 300.0
 #: Seconds for which a process tries a carrier that refuses it, while the others announce whether they are connected.
 REFUSED_S = 2.0
-#: Failures that may not be the carrier's fault: clock, certificates, network and configuration belong to the machine.
+#: Failures that may be this machine's fault: its clock, certificates, network or configuration.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
 _NO_CONNECTION = (Reason.CONNECTION, Subject.CARRIER)
-#: Refused addresses in a row that are believed. Of a hundred live tokens a few are dead, and at least one is accepted.
+#: Number of refused addresses in a row up to which alertd believes the refusals. Of a hundred live tokens a few are
+#: dead, and at least one is accepted.
 IN_A_ROW = 20
-#: A carrier that accepts others is believed: half of the addresses may be dead after a year without use. But the log
-#: names it if it refuses more than one in this many.
+#: alertd believes the refusals of a carrier that accepts other recipients: half of the addresses may be dead after a
+#: year without use. But the log names it if it refuses more than one in this many.
 MANY = 4
 
 
@@ -96,7 +97,7 @@ class _Known:
 
 @dataclass(kw_only=True)
 class CarrierHealth:
-    """Judges the carriers, for one process."""
+    """Decides, for one process, which carriers it may use, and learns from their answers."""
 
     carriers: Carriers
     limits: Limits
@@ -124,10 +125,8 @@ class CarrierHealth:
 
     async def beat(self) -> None:
         """Announces which carriers took messages of this process and where it is bound, and reads the same of all
-        processes.
-
-        If the last bound process is gone, this process tries to bind at once. It takes back a carrier left to others
-        that takes no messages any more.
+        processes. If the last bound process is gone, this process tries to bind at once. It takes back a carrier left
+        to others that takes no messages any more.
         """
         since_s, self._beaten_s = self._beaten_s, self.clock.monotonic()
         taking = await self.taking.announce({name: one.took_s > since_s for name, one in self._known.items()})
@@ -169,7 +168,7 @@ class CarrierHealth:
             channel.share(known.share.connections)
 
     async def end(self) -> None:
-        """Frees this process's shares for the others."""
+        """Gives this process's shares of connections to the other processes."""
         for name, known in self._known.items():
             if known.sharing:
                 known.sharing.share(0)
@@ -181,22 +180,22 @@ class CarrierHealth:
         return self.clock.monotonic() >= max(known.left_s, known.crowded_s) and self._is_bound(carrier)
 
     def has_share(self, carrier: Carrier) -> bool:
-        """Whether this process may connect to the carrier now. A carrier without a limit for the whole installation has no shares."""
+        """Returns whether this process may connect to the carrier now. True for a carrier without a limit for all
+        workers.
+        """
         known = self._known[carrier.name]
         return known.sharing is None or (known.share is not None and known.share.connections > 0)
 
     def _is_bound(self, carrier: Carrier) -> bool:
-        """Returns whether this process is connected, or no process is. Only then is a failure the carrier's fault; else
-        other processes hold its binds.
-        """
+        """Returns whether this process is connected, or no process is. Otherwise a failure is not the carrier's fault."""
         known = self._known[carrier.name]
         if known.share is not None:
             return known.share.connections > 0
         return known.binding is None or known.binding.is_bound() or known.unbound >= NOBODY
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
-        """Returns the carriers of `every` that this process may use; `every` are all of a channel. A reserve carrier is not
-        used if only other processes can use some of the rest.
+        """Returns the carriers of `every` (all of a channel) that this process may use. Leaves out reserves (weight 0)
+        if another process can use a carrier that this one cannot.
         """
         return _beside(every, [one for one in every if self.may_use(one)])
 
@@ -205,40 +204,40 @@ class CarrierHealth:
         return bool(self.usable(self.carriers.of(channel)))
 
     def _reaches_each(self, may: Callable[[Carrier], bool]) -> bool:
-        """Returns whether every channel has a carrier that `may` accepts. A reserve counts only on a channel that has
-        nothing but reserves.
+        """Returns whether every channel has a carrier that `may` accepts. A reserve counts only if the channel has no
+        other.
         """
         every = [self.carriers.of(channel) for channel in self.carriers.channels]
         return all(_beside(one, list(filter(may, one))) for one in every)
 
     def reaches_all(self) -> bool:
-        """Returns whether this process is bound for every channel, and at least one works from here.
-
-        A relay that this process leaves to others because it fails here does not count against it. This process may be
-        the only one bound to all other channels, and so the only one that can page people.
+        """Returns whether this process is bound for every channel, and can send on at least one. A relay that this
+        process leaves to others because it fails here does not count: this process may be the only one bound to all
+        other channels, and so the only one that can page people.
         """
         since_s = self.clock.monotonic() - LAST_S
         is_bound = self._reaches_each(lambda one: self._is_bound(one) or self._known[one.name].last_s > since_s)
         return is_bound and (not self.carriers.channels or any(map(self.reaches, self.carriers.channels)))
 
     def takes(self, channel: str) -> bool:
-        """Returns whether leases of this channel may be taken now."""
+        """Returns whether this process may take leases of this channel now."""
         return self.reaches(channel) and self.clock.monotonic() >= self._rests.get(channel, 0)
 
     def rest(self, channel: str, wait_s: float) -> None:
-        """Takes no leases of the channel for `wait_s` seconds, because its carriers have no room here; the leases taken
-        go back.
+        """Takes no leases of the channel for `wait_s` seconds: its carriers have no permits here. Leases that it has go
+        back.
         """
         self._rests[channel] = self.clock.monotonic() + min(max(wait_s, SHORTEST_REST_S), LONGEST_REST_S)
 
     async def grant(
         self, carrier: Carrier, rows: Sequence[int], tries: Sequence[int], cost: int, *, most: int, loud: bool
     ) -> tuple[list[int], Block]:
-        """Returns the rows that may be sent now, at most `most`, and the block of permits for them (`cost` for each
-        row).
+        """Takes permits from a carrier. Returns the rows that may be sent now, at most `most`, and the block of permits
+        for them (`cost` for each row). `tries` is by row. Rows that were never tried go first: they say most about the
+        carrier.
 
-        Without rows, the block has the seconds until the next question. If it has both, the rows probe a paused
-        carrier. Rows that were never tried go first, because they say most about the carrier. `tries` is by row.
+        Without rows, the block has the seconds until the next question. With rows and seconds, the rows probe a paused
+        carrier.
         """
         first = sorted(rows, key=lambda row: tries[row] > 0)[:most]
         block = await self.limits.take(
@@ -250,10 +249,8 @@ class CarrierHealth:
         return first[: block.granted // cost], block
 
     async def give_back(self, carrier: Carrier, block: Block, permits: int, *, loud: bool) -> Block:
-        """Gives back permits that were not used, for other rows and for another probe of a resting carrier. Returns the
-        rest of the block.
-
-        If the store is away, no process can have them, and they grow back by themselves.
+        """Gives back unused permits, for other rows and for another probe of a paused carrier. Returns the rest of the
+        block. If the store is away, no process can have them, and they grow back by themselves.
         """
         if carrier.rate < UNLIMITED or block.wait_s:
             with suppress(StoreUnavailableError):
@@ -269,12 +266,12 @@ class CarrierHealth:
         *,
         probes: bool,
     ) -> ChunkReport:
-        """Reads the answers to a chunk. `attempts` has the attempt number of each. `probes`: the chunk probed a resting
-        carrier, which is not believed.
+        """Returns a report of the answers to a chunk. `attempts` has the attempt number of each. `probes`: the chunk
+        probed a paused carrier, whose refusals are not believed.
 
         If this process lost its bind, or the carrier takes no connections beyond those of other processes, the answers
-        do not concern the carrier. Each push service answers for itself. If one server calls all its browsers dead,
-        messages that another server accepted do not make it believed. Its answers do not judge the carrier.
+        do not concern the carrier. Each web push service is judged apart: a message that one server accepted does not
+        make another server's refusals believed. Its answers do not judge the carrier.
         """
         if not self._is_bound(carrier) or self._is_refused(carrier, said):
             said = [WITHHELD if was_not_bound(one) else one for one in said]
@@ -306,8 +303,8 @@ class CarrierHealth:
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], attempts: Sequence[int], *, resting: bool
     ) -> tuple[list[Outcome], int]:
-        """Returns the answers, with refusals that are not believed as retries, and the number of these for new recipients.
-        `whose` names the server of each answer.
+        """Returns the answers, with refusals that are not believed turned into retries. Also returns how many of those
+        were for new recipients. `whose` names the server of each answer.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
         refused = Counter(one for one, answer, attempt in triples if is_refusal(answer, attempt))
@@ -337,12 +334,14 @@ class CarrierHealth:
         return doubts
 
     async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
-        """Pauses a carrier or domain that asks for it. `probed`: the chunk's permit to probe a resting carrier, if any."""
+        """Acts on a chunk's report: counts failures, pauses a carrier or domain that asks for it, ends a pause after a
+        good probe. `probed`: the permit of that probe, if any.
+        """
         signs, refused = report.signs, report.refused
         if report.accepted:
             self.took(carrier)
-        # If others can replace it, a carrier that rests or refuses everyone must first accept a recipient.
-        # An only carrier that refuses many recipients does not rest: those may be dead, and all others would wait.
+        # A carrier that was paused or refuses everyone must first accept a recipient, if other carriers can replace it.
+        # An only carrier that refuses many recipients is not paused: those may be dead, and all others would wait.
         others = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]
         is_replaced = bool(probed or refused) and not all((await self.limits.open_breakers(others)).values())
         works = report.accepted or (signs.works and not is_replaced)
@@ -363,7 +362,7 @@ class CarrierHealth:
             await self.limits.undecided(carrier.name, probed)
 
     async def _failed(self, carrier: Carrier, times: int, why: Reason) -> None:
-        """Counts failures; after enough of them the carrier rests. Leaves it to other processes if it accepts theirs."""
+        """Counts failures. After enough, pauses the carrier, or leaves it to other processes that can use it."""
         reason = why.name.lower()
         if why in OF_A_MACHINE and await self.leave(carrier, times):
             structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=reason)
@@ -374,7 +373,7 @@ class CarrierHealth:
             structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=reason, rests_s=rest_s)
 
     def took(self, carrier: Carrier) -> None:
-        """Notes that the carrier took a message of this process."""
+        """Notes that the carrier took a message of this process, now."""
         known = self._known[carrier.name]
         known.took_s, known.failed, known.refused_s, known.last_s = self.clock.monotonic(), 0, None, -math.inf
 

@@ -23,21 +23,22 @@ from alertd.store.engine.connection import StoreUnavailableError
 from channels.base import Binding
 from channels.login import Login, LoginState
 
-#: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
+#: Seconds between attempts while the login fails or the breaker is open. The wait doubles from the first value to the
+#: last.
 FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
 #: Seconds between attempts while the carrier works, less up to a fifth at random. The first attempt waits up to
 #: `FIRST_LOGIN_WAIT_S`, at random.
 WORKS_WAIT_S = 300.0
 #: Maximum seconds of one attempt.
 LONGEST_S = 15.0
-#: Seconds between two stores of the same finding: a third of its life in the store.
+#: Seconds after which an unchanged finding is stored again: a third of its life in the store.
 REPEAT_S = LIFE_MS / 3000
 _CHANCE = secrets.SystemRandom()
 
 
 @dataclass(slots=True)
 class _Carrier:
-    """What this process knows of one carrier."""
+    """What this process knows of the login at one carrier. Times are monotonic s."""
 
     due_s: float = 0.0
     wait_s: float = 0.0
@@ -51,7 +52,7 @@ class _Carrier:
 
 @dataclass(kw_only=True)
 class LoginWatch:
-    """Logs in at the carriers, for one process."""
+    """Logs in at the carriers, for one process, and stores the findings."""
 
     carriers: Carriers
     logins: Logins
@@ -64,7 +65,9 @@ class LoginWatch:
     _known: dict[str, _Carrier] = field(default_factory=dict)
 
     async def round(self) -> None:
-        """Starts the attempts that are due, and stores known findings again. Does not wait for a carrier."""
+        """Starts the login attempts that are due, and stores findings again before they expire. Does not wait for a
+        carrier.
+        """
         now_s = self.clock.monotonic()
         resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
         for carrier in self.carriers.all():
@@ -82,7 +85,9 @@ class LoginWatch:
                 await self._store(carrier, known, known.login)
 
     async def log_in(self, carrier: Carrier) -> Login:
-        """Returns what a login finds now, and stores it as this worker's finding. Waits for the attempt that is under way, if there is one."""
+        """Logs in at a carrier now, stores the result as this worker's finding, and returns it. Waits for an attempt
+        that is under way instead, if there is one.
+        """
         known = self._known.setdefault(carrier.name, _Carrier())
         await asyncio.wait([self._begin(carrier, known, rests=False)])
         return known.login or Login(LoginState.NOT_KNOWN)
@@ -96,7 +101,7 @@ class LoginWatch:
             await self.logins.drop(self._known, self.worker)
 
     def _begin(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> asyncio.Task[None]:
-        """Starts an attempt unless one is running. Returns the running one."""
+        """Starts an attempt, unless one is running. Returns the task of the attempt."""
         if known.task is None or known.task.done():
             known.task = asyncio.create_task(self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}")
         return known.task
@@ -132,7 +137,7 @@ class LoginWatch:
             return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> None:
-        """Stores whether the login works. Logs a change, but no failure while another worker can log in.
+        """Stores the result of a login. Logs a change, but no failure while another worker can log in.
 
         Logs in again soon if another worker's login began to fail: if the password changed, this worker will fail too.
         """

@@ -17,29 +17,29 @@ LONGEST_WAIT_S = 600.0
 #: Maximum seconds between attempts of an urgent message: one that rings, or that removes a child's name from a screen.
 #: Ten minutes are too long in the first hour, and after the end.
 LONGEST_URGENT_S = 60.0
-#: An urgent message waits at least this long (s), even if its carrier asks for 0 s. The wait doubles after
-#: `LEAST_URGENT_TIMES` tries. Otherwise alertd would try each refused recipient every second.
+#: An urgent message waits at least this long (s) before a retry, even if its carrier asks for 0 s. The wait doubles
+#: after `LEAST_URGENT_TIMES` tries. Otherwise alertd would try each refused recipient every second.
 LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
 #: Longest wait in s of an urgent message after an answer that may mean a carrier outage. The message is then due within
-#: 15 s of the carrier's return. While the carrier rests, this costs it nothing: only single messages probe it.
+#: 15 s of the carrier's return. While the carrier is paused, this costs it nothing: only single messages probe it.
 LONGEST_AWAY_S = 13.0
 #: Reasons that may mean an outage. A timeout does not: the relay may only be slow for this mailbox.
 _OF_AN_OUTAGE = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED, Reason.CREDENTIALS, Reason.GARBAGE})
-#: If the channel has several carriers, a message that one surely did not take is soon tried by the next: after this
-#: many seconds, and up to this many times for each carrier. It is two times because a resting carrier gets only single
-#: messages, and one time if the carrier names a delay. A message that all refuse waits as long as with a single
-#: carrier.
+#: Retries at another carrier of the channel, for a message that the first surely did not take: after this many seconds,
+#: and up to this many times for each carrier. It is two times because a paused carrier gets only single messages, and
+#: one time if the carrier names a delay. A message that all refuse waits as long as with a single carrier.
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
-#: Maximum seconds of a pause. A carrier that asks for more is tried after an hour: its answer may be wrong, and alerts
-#: are short-lived.
+#: Maximum seconds of a pause. alertd tries a carrier that asks for more after an hour: its answer may be wrong, and
+#: alerts are short-lived.
 LONGEST_PAUSE_S = 3600.0
-#: Number of new recipients of one chunk whose answers concern the carrier. Fewer may concern only themselves.
+#: Minimum number of new recipients in a chunk for their delays to concern the carrier. The answers to fewer may concern
+#: only those recipients.
 ENOUGH = 10
 _CHANCE = secrets.SystemRandom()
 
 
 class Verdict(NamedTuple):
-    """The next state of a row. For QUEUED, `delay_ms` says when to try again."""
+    """The next state of a row. For QUEUED, `delay_ms` says after how many ms to try again."""
 
     state: State
     reason: int
@@ -63,12 +63,10 @@ def after(
     earlier attempt may have arrived.
 
     A message that was surely not taken is tried until the alert expires, at first soon if the channel has several
-    `carriers`. A message that may have arrived is tried at most `attempts` times.
-
-    Another carrier may accept an address that one calls bad. It is final after so many carriers refused it.
-
-    An `urgent` message never waits long unless the carrier asks for it. A wait may exceed the alert's life, because the
-    alert's end may be extended.
+    `carriers`. A message that may have arrived is tried at most `attempts` times. Another carrier may accept an address
+    that one calls bad. That refusal is final after so many attempts that each carrier had its turn. An `urgent` message
+    never waits long unless the carrier asks for it. A wait may exceed the alert's life, because the alert's end may be
+    extended.
     """
     reason = answer.reason.value
     elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
@@ -98,13 +96,13 @@ def after(
 
 
 def not_tried(wait_s: float, reason: int = 0) -> Verdict:
-    """Returns the verdict on a row that was not sent: it is queued again for `wait_s` later, and no attempt is counted."""
+    """Returns the verdict on a row that was not sent: queued again, due in `wait_s` seconds, with no attempt counted."""
     return Verdict(State.QUEUED, reason, math.ceil(1000 * wait_s), unsent=True)
 
 
 def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
-    """Returns how many seconds the carrier asked alertd to wait: at most `LONGEST_PAUSE_S`, or `LONGEST_URGENT_S` for
-    an urgent message.
+    """Returns how many seconds the carrier asked alertd to wait, 0 if it did not: at most `LONGEST_PAUSE_S`, or
+    `LONGEST_URGENT_S` for an urgent message.
 
     The carrier's pause (`store.carriers.limits`) holds for all messages, and lets a loud one probe it. So an urgent
     message must be due soon: the carrier's answer may be wrong.
@@ -113,7 +111,7 @@ def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
 
 
 class Signs(NamedTuple):
-    """What the answers to a chunk say about their carrier."""
+    """What the answers to a chunk say about their carrier: whether it works, fails, or asks to wait."""
 
     wait_s: float = 0  # seconds that the carrier asks for
     works: bool = False  # it accepted or refused a recipient
@@ -122,11 +120,11 @@ class Signs(NamedTuple):
 
 
 def signs_of(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> Signs:
-    """Reads the answers to a chunk. `attempts` has the attempt number of each.
+    """Returns what the answers to a chunk say about the carrier. `attempts` has the attempt number of each.
 
     A retried recipient says nothing new about the carrier, unless the answer is about `Subject.CARRIER`. The pause is
-    the longest that more than half of these answers ask for. A delay that may be meant for one recipient counts if the
-    chunk has `ENOUGH` new recipients, or if `believed`: many in a row were refused.
+    the longest that more than half of the remaining answers ask for. A delay that may be meant for one recipient counts
+    if the chunk has `ENOUGH` new recipients, or if many in a row were refused (`believed`).
     """
     of_it = [
         one
@@ -145,8 +143,8 @@ def signs_of(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: b
 
 
 def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
-    """Returns alertd's own wait in seconds, regardless of the carrier's. It grows after an unknown answer, because the
-    number of such tries is limited.
+    """Returns alertd's own wait before a retry in seconds, regardless of the carrier's. The wait grows even for an
+    urgent message if the outcome is unknown, because the number of such tries is limited.
     """
     may_be_outage = answer.answer is Answer.RETRY and answer.subject is not Subject.RECIPIENT
     if urgent and may_be_outage and answer.reason in _OF_AN_OUTAGE:
@@ -155,8 +153,8 @@ def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
 
 
 def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> float:
-    """Returns the wait in seconds: the longer of the carrier's and alertd's own. If the carrier named one, alertd's own
-    is short for the first tries of an urgent message.
+    """Returns the wait before a retry in seconds: the longer of the carrier's and alertd's own (`own_s`). If the
+    carrier named one, alertd's own is short for the first tries of an urgent message.
     """
     if urgent and answer.retry_after_s is not None:
         longest_s = min(LONGEST_URGENT_S, LEAST_URGENT_S * 2 ** max(0, attempt - LEAST_URGENT_TIMES))
@@ -165,8 +163,8 @@ def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> fl
 
 
 def wait_s(attempt: int, *, urgent: bool = False) -> float:
-    """Returns the seconds until the next attempt. They double, with random jitter over the upper half, so that a
-    returning carrier does not get all messages at once.
+    """Returns the seconds until the next attempt. They double with each attempt, with random jitter over the upper
+    half, so that a returning carrier does not get all messages at once.
     """
     longest = min(LONGEST_URGENT_S if urgent else LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
     return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))
@@ -190,8 +188,8 @@ def is_refusal(answer: Outcome, attempt: int) -> bool:
 
 
 def is_of_an_address(answer: Outcome, attempt: int) -> bool:
-    """Returns whether an answer refuses an address for good. A bad address counts at the first attempt only: bad
-    addresses are retried side by side, and none of them is accepted.
+    """Returns whether an answer refuses an address for good: the address is gone, or bad. A bad address counts at the
+    first attempt only: bad addresses are retried side by side, and none of them is accepted.
     """
     is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
     return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)

@@ -105,7 +105,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "garbage": ("The answer is not of the carrier's protocol: {said}.", "answer"),
     "fault": ("alertd failed. The log of the workers names the error.", ""),
 }
-#: For a code from a newer version's worker, which this version does not know.
+#: The sentence for a code that this version does not know: from a worker of a newer version.
 _UNKNOWN = ("{server} reports {code}: {said}.", "")
 #: Reasons that concern the message or its recipient. Any other refusal may come from the login.
 _OF_A_MESSAGE = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
@@ -136,15 +136,15 @@ def listed(names: tuple[str, ...]) -> str:
 
 
 def cause_of_login(carrier: Carrier, login: Login) -> Cause | None:
-    """Returns why no message can be sent, or None if messages can."""
+    """Returns why a login fails, or None if it works."""
     if not login.fails:
         return None
     return made(carrier, login.state.value, login.server, login.said)
 
 
 def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
-    """Returns why a test failed, from the carrier's answer alone. Returns None if the carrier accepted the test. Leaves
-    the `address` out.
+    """Returns why a test failed, from the carrier's answer alone. Returns None if the carrier accepted the test. The
+    carrier's text in it does not contain the `address`.
     """
     if outcome.answer is Answer.ACCEPTED or outcome.reason is Reason.NONE:
         return None
@@ -152,12 +152,12 @@ def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause |
 
 
 def may_be_the_login(outcome: Outcome) -> bool:
-    """Returns whether a login can show why a test failed."""
+    """Returns whether the login may be the reason why a test failed."""
     return outcome.answer is not Answer.ACCEPTED and outcome.reason not in _OF_A_MESSAGE
 
 
 def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause:
-    """Returns a cause with the settings of this carrier."""
+    """Returns the cause with this `code`, and the carrier's settings that can cause it."""
     _, where = SENTENCES[code]
     own = SETTINGS.get(carrier.kind, {})
     names = (*own.get("login", ()), *own.get("sender", ())) if where == "account" else own.get(where)
@@ -174,7 +174,7 @@ LOOK_S = 10.0
 
 
 class ChannelCoverage:
-    """Which channels of an installation have a working worker, as an API process sees it."""
+    """Finds and logs which channels of an installation have a working worker, for an API process."""
 
     def __init__(self, carriers: Carriers, at_work: Heartbeats, clock: Clock) -> None:
         self._carriers = carriers
@@ -192,8 +192,8 @@ class ChannelCoverage:
         return repeated("attendance", self.look, LOOK_S, self._clock)
 
     async def look(self) -> None:
-        """Logs each channel on which no worker sends, and again when one does. Two looks in a row must find none,
-        because a worker may just be starting.
+        """Logs each channel on which no worker sends, and later that a worker sends again. Two calls in a row must find
+        none, because a worker may just be starting.
         """
         missed = {channel for channel, is_so in (await self.channels()).items() if not is_so}
         for channel in sorted((missed & self._missed) - self._told):
@@ -205,8 +205,8 @@ class ChannelCoverage:
 
 @dataclass(frozen=True, slots=True)
 class CarrierState:
-    """The state of one carrier, one of `STATES`. `since_ms` (UNIX ms) is known for the result of a login. `rests`: its
-    breaker is open.
+    """The state of one carrier, one of `STATES`. `since_ms` (UNIX ms) is known only for the result of a login. `rests`:
+    the carrier is paused after failures (its breaker is open).
     """
 
     channel: str
@@ -259,7 +259,9 @@ class CarrierStates:
 def _state(
     carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes: bool, rests: bool, waits_s: float
 ) -> CarrierState:
-    """Returns the first state that applies. A message that was accepted a moment ago proves that the login works."""
+    """Returns the state of a carrier: the first that applies of no worker, failed login, paused, asked to wait, works.
+    A message that was accepted a moment ago proves that the login works.
+    """
     cause, state, since_ms = None, LoginState.NOT_KNOWN.value, None
     if not at_work:
         cause = made(carrier, "no_worker")
