@@ -1,6 +1,6 @@
 """Takes CAP documents in.
 
-An Alert is submitted like any other alert. An Update replaces the one alert that it names, after another person has
+A CAP Alert is submitted like any other alert. An Update replaces the one alert that it names, after another person has
 approved it. A Cancel ends exactly the alerts that it names. A repeated or an older document notifies no one again.
 """
 
@@ -54,7 +54,7 @@ class Ends(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapIntake:
-    """Takes CAP documents in."""
+    """Submits, updates and cancels alerts by CAP documents."""
 
     intake: Intake
     approval: Approval
@@ -68,8 +68,8 @@ class CapIntake:
     async def take(
         self, raw: bytes, who: Credential, *, alert_id: str | None = None, again: bool = False, dry_run: bool = False
     ) -> tuple[Taken, Alert]:
-        """Takes a document in. Returns the alert or update that it made or, for a Cancel, an alert that it ended.
-        `again`: a repeated request, which was done before, under `alert_id`.
+        """Takes a document in. Returns the alert or update that it made or, for a Cancel, an alert that it ended; and
+        the alert's content. `again`: the request is a repeated one, which was done before, under `alert_id`.
 
         Raises Problem; its faults point into the CAP document and name its lines.
         """
@@ -136,7 +136,7 @@ class CapIntake:
         return taken, alert
 
     def _alert(self, message: Message, *, again: bool) -> tuple[Draft, Alert]:
-        """Returns a message's draft and its alert. Raises Problem."""
+        """Returns the draft of a message (with the origin of each part), and the alert that it makes. Raises Problem."""
         draft = draft_of(message, self.regions.library, self._now(), again=again)
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
@@ -145,8 +145,9 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """Ends every named alert that has not ended, or none if one of them is unknown. `again`: the first request
-        ended them; this one ends none, because newer alerts may have come under the same names.
+        """Ends every alert that the message names and that has not ended. Raises Problem and ends none if one of them
+        is unknown. `again`: the first request ended them; this one ends none, because newer alerts may have come under
+        the same names.
         """
         records = await self._named(message, who, ended=again)
         if not (dry_run or again):
@@ -161,8 +162,9 @@ class CapIntake:
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
-        """Returns the alerts that a Cancel or an Update names and that can be ended, else those that were cancelled or
-        rejected. With `ended` the preference is the opposite. Raises Problem if one is unknown, or all are over.
+        """Returns the alerts that a Cancel or an Update names and that can be ended; if there are none, those that were
+        cancelled or rejected. With `ended` the order is the opposite. Raises Problem if one is unknown, or all are
+        over.
         """
         meant = _meant(message, await self._listed(who, message.references))
         if message.msg_type is MsgType.UPDATE:  # an Update is of the alert, even if it names a later message of it
@@ -173,9 +175,9 @@ class CapIntake:
         raise _not_plain(message, [Fault("/references", "The named alerts have ended, so none could be cancelled.")])
 
     async def _listed(self, who: Credential, references: Sequence[Reference]) -> Sequence[AlertRecord]:
-        """Returns the alerts and updates that came as these messages, newest first, without their documents. It
-        searches the organisation's newest 5,000, back to the time when the first message was sent, even if the sender's
-        clock was ahead.
+        """Returns the alerts and updates that these messages made, newest first, without their documents. Searches the
+        organisation's newest 5,000, back to the time when the first message was sent, even if the sender's clock was
+        ahead.
         """
         since_ms = min(ms_of(one.sent) for one in references) - _MOST_AHEAD_MS
         wanted = Wanted(external_ids=frozenset(map(external_id, references)), since_ms=since_ms)
@@ -184,7 +186,7 @@ class CapIntake:
 
 
 def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]:
-    """Returns the records that came as this same message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are
+    """Returns the records that this same message made (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are
     unique together).
     """
     name = external_id(message.reference)
@@ -192,8 +194,8 @@ def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]
 
 
 def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
-    """Raises Problem if one of the records, except `but`, came as this message, was approved, and has ended. A message
-    that was rejected or not approved in time may come again.
+    """Raises Problem if this message made one of the records, except `but`, and that was approved and has ended. A
+    message that was rejected or not approved in time may come again.
     """
     for record in _same(message, records):
         if record.approval.by and record.state not in UNDER_WAY and record.id != but:
@@ -205,8 +207,9 @@ def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: s
 
 
 def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
-    """Raises Problem for an Update that was sent before an approved version: it is older. Two messages of one second
-    have no order (CAP 1.2, section 3.3.2). A name that was too long to keep its time has none either.
+    """Raises Problem if an Update is older than an approved version, by the times at which the messages were sent. Two
+    messages of one second have no order (CAP 1.2, section 3.3.2). An external id that was too long to keep its time has
+    none either.
     """
     for record in versions:
         sent = sent_of(record.external_id)
@@ -219,9 +222,9 @@ def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
     """Returns the ids of the alerts that a message's references mean.
 
     Senders name every earlier message of an alert (CAP 1.2, section 3.2.1, `references`), so each reference means the
-    alert in its current state. Only an update that was never approved means itself, even after its end. If its alert is
-    named too, the update ends with the alert. Raises Problem for an unknown reference, another status, or another
-    sender.
+    alert in its current state. An update that was never approved is the exception: a reference to it means the update,
+    even after its end. If its alert is named too, only the alert is returned, because the update ends with it. Raises
+    Problem for an unknown reference, another status, or another sender.
     """
     known: dict[str, list[AlertRecord]] = {}
     for record in records:
@@ -244,8 +247,8 @@ def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
 
 
 def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
-    """Returns the alerts that can be ended, else those that were cancelled or rejected. With `ended` the preference is
-    the opposite.
+    """Returns the alerts that can be ended; if there are none, those that were cancelled or rejected. With `ended` the
+    order is the opposite.
     """
     going = [record for record in records if ALERT_STEPS[record.state] & _CANCELLED]
     over = [record for record in records if record.state in _CANCELLED]

@@ -23,8 +23,9 @@ _NO_RADIUS = (
 )
 
 
-#: Greatest difference between the areas of two infos that count as one, as a share of the larger: for rounded
-#: positions; and, if one is named and the other is drawn, for two drawings of the same borders.
+#: Maximum difference between the areas of two infos that count as the same, as a share of the larger. The first is for
+#: two drawn areas with rounded positions. The second is for an area that is named by codes in one info and drawn in the
+#: other.
 _ROUNDED, _REDRAWN = 0.001, 0.05
 
 
@@ -36,7 +37,7 @@ class Places(Regions, Protocol):
 
 @dataclass(slots=True)
 class Draft:
-    """An alert's JSON. For each of its pointers that came from the CAP document it has the pointer there."""
+    """An alert as JSON. `origins` maps pointers into it to the pointers of the CAP elements that they came from."""
 
     document: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -47,20 +48,24 @@ class Draft:
 
 
 def refused(slug: str, detail: str, faults: Iterable[Fault], message: Message) -> Problem:
-    """Returns the problem of a document. Each of its faults has its line."""
+    """Returns the Problem of a CAP document, with the line of each fault in the document."""
     lined = tuple(Fault(one.pointer, one.detail, line=line(message, one.pointer)) for one in faults)
     return Problem(slug, detail, faults=lined[:MAX_FAULTS])
 
 
 def line(message: Message, pointer: str) -> int:
-    """Returns the line of an element, or of the element that it would be in."""
+    """Returns the line of the element at `pointer`; if the document lacks it, the line of the nearest element around
+    it.
+    """
     while pointer and pointer not in message.lines:
         pointer = pointer.rpartition("/")[0]
     return message.lines.get(pointer, 1)
 
 
 def unfit_areas(message: Message, places: Places) -> list[Fault]:
-    """Returns the faults of areas without a place, and of infos with another area than the infos before."""
+    """Returns a fault for each area that has no polygon, circle or geocode, and for each info whose area differs from
+    the infos' before it.
+    """
     faults = []
     meant = next((_Ground(info, places) for info in message.infos if _ground(info)), None)
     for i, info in enumerate(message.infos):
@@ -82,13 +87,13 @@ def unfit_areas(message: Message, places: Places) -> list[Fault]:
 
 
 def _is_drawn(info: Info) -> bool:
-    """Returns whether the whole area is drawn by polygons or circles, so that no geocode counts."""
+    """Returns whether polygons or circles draw every area of an info, so that no geocode counts."""
     return not any(isinstance(shape, Named) for shape in _ground(info))
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """The area of an info, for a comparison with another."""
+    """The area of an info, for a comparison with that of another info."""
 
     info: Info
     places: Places
@@ -108,7 +113,9 @@ class _Ground:
             return None
 
     def is_like(self, other: _Ground) -> bool:
-        """Returns whether both are the same area, whether drawn or named. The first points of their rings may differ."""
+        """Returns whether both infos have the same area, whether drawn or named. The first points of their rings may
+        differ.
+        """
         if _ground(self.info) == _ground(other.info):
             return True
         if self.outline is None or other.outline is None:
@@ -137,8 +144,8 @@ def _shapes(area: Area) -> list[Any]:
 
 
 def put_target(draft: Draft, message: Message, places: Places) -> None:
-    """Puts the area of the first info that draws it, and of the first that names it. It puts both, so that a small
-    difference leaves no one out. Raises Problem: unknown-region.
+    """Puts the alert's target into the draft: the area of the first info that draws it, and that of the first that
+    names it by codes. It puts both, so that a small difference leaves no one out. Raises Problem: unknown-region.
     """
     having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
     meant = {_is_drawn(info): (i, info) for i, info in reversed(having)}
@@ -173,8 +180,9 @@ def _put_area(draft: Draft, area: Area, pointer: str, places: Places, faults: li
 
 
 def _known(area: Area, pointer: str, places: Places, faults: list[Fault]) -> list[tuple[str, int]]:
-    """Returns the regions of an area's geocodes, each with the number of its geocode. Senders often name the same area
-    in several systems of codes: one system with only known codes is enough. Otherwise each unknown code is a fault.
+    """Returns the region codes that an area's geocodes stand for, each with the index of its geocode. Senders often
+    name the same area in several systems of codes: one system with only known codes is enough. Otherwise returns none,
+    and adds each unknown code to `faults`.
     """
     systems: dict[str, list[tuple[str, int]]] = {}
     unknown: dict[str, list[Fault]] = {}

@@ -1,8 +1,8 @@
-"""Converts a CAP message to an alert as in JSON, with the place in the CAP document that each part came from.
+"""Converts a CAP message to an alert as JSON, and keeps for each part its place in the CAP document.
 
-A part that an alert cannot hold is refused, never dropped: several texts in one language, or several areas for several
-languages. If an area has polygons or circles, its geocodes are another name of the same area (CAP 1.2, section 3.2.4),
-and only the CAP document keeps them.
+A message that an alert cannot hold is refused; no part is dropped in silence. Examples are several texts in one
+language, or several areas for several languages. If an area has polygons or circles, its geocodes are another name of
+the same area (CAP 1.2, section 3.2.4), and only the CAP document keeps them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ CHILD_WORDS = (
     "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
 )  # fmt: skip
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
-#: The parameter (CAP 1.2, section 3.2.2) with the case of a child as in an alert's JSON. One info has it, or several
-#: have the same.
+#: The name of the CAP parameter (CAP 1.2, section 3.2.2) whose value is the case of a child, as in an alert's JSON. If
+#: several infos have it, they must have the same case.
 CASE = "alertd:case"
 _CASE_MISSING = (
     f"This event is about a child, so the alert needs its case. Send it as JSON in a parameter of the info: <parameter><valueName>{CASE}"
@@ -54,7 +54,7 @@ _LONG_TEXT = "cmamlongtext"
 _GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
 _MIDDLE = (Level.ENDANGERED, Level.ADVICE)
 _LEAST = (Level.APPEAL, Level.INFORMATION)
-#: The level by severity, of a missing child and of other alerts, until the approver checks it.
+#: The level by CAP severity, first for a missing child, then for other alerts. The approver checks it.
 LEVELS = {
     Severity.EXTREME: _GRAVEST,
     Severity.SEVERE: _GRAVEST,
@@ -69,9 +69,9 @@ _NOT_FOR_PEOPLE = {
 
 
 def external_id(reference: Reference) -> str:
-    """Returns the external id of an alert from this message: its CAP reference in UTC, because a relay may write the
-    same instant in another offset (CAP 1.2, section 3.2.1). A reference of more than 128 characters is replaced by its
-    digest.
+    """Returns the external id of the alert that this message makes: its CAP reference in UTC, because a relay may write
+    the same instant in another offset (CAP 1.2, section 3.2.1). A reference of more than 128 characters is replaced by
+    its digest.
     """
     text = reference_text(replace(reference, sent=reference.sent.astimezone(UTC)))
     return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
@@ -129,7 +129,9 @@ def draft_of(message: Message, places: Places, now: datetime, *, again: bool = F
 
 
 def retold(problem: Problem, draft: Draft, message: Message) -> Problem:
-    """Returns a problem of the alert as a problem of its CAP document."""
+    """Returns a Problem of the alert as a Problem of its CAP document: its faults point to the CAP elements and name
+    their lines.
+    """
     faults = tuple(_retold(fault, draft, message) for fault in problem.faults)
     return Problem(
         problem.slug, problem.detail, faults=faults, status=problem.status, headers=problem.headers, **problem.extra
@@ -147,7 +149,7 @@ def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
 
 
 def _unfit(message: Message) -> list[Fault]:
-    """Returns the faults that prevent any alert."""
+    """Returns the faults of the message as a whole that prevent any alert from it."""
     faults = []
     if message.msg_type in _NOT_FOR_PEOPLE:
         faults.append(Fault("/msgType", _NOT_FOR_PEOPLE[message.msg_type]))
@@ -213,7 +215,7 @@ def _end(message: Message) -> tuple[datetime, str]:
 
 
 def _expired(pointer: str) -> Fault:
-    """Returns the fault that names the passed time; `pointer` is that of `_end`."""
+    """Returns the fault for a message that has expired. `pointer` is the one that `_end` returned."""
     if pointer == "/sent":
         hours = LIFE // timedelta(hours=1)
         why = f"No info has expires, so the message expired {hours} hours after it was sent. Send it again with a later sent, or with expires."
@@ -223,8 +225,8 @@ def _expired(pointer: str) -> Fault:
 
 
 def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
-    """Returns when the last info takes effect, and its number; None if that is now. An info that takes effect when it
-    is sent starts at once, even if the sender's clock is ahead.
+    """Returns when the last info takes effect, and the index of that info. Returns None if that is now or past. An info
+    that takes effect when it is sent starts at once, even if the sender's clock is ahead.
     """
     later = [(info.effective, i) for i, info in enumerate(message.infos) if info.effective]
     at, i = max(later, default=(now, 0))
@@ -232,7 +234,9 @@ def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
 
 
 def _case(message: Message) -> tuple[Any, str]:
-    """Returns the case in the message, and its pointer. Raises Problem if it is not JSON, or there are two."""
+    """Returns the case in the message ({} if there is none), and its pointer. Raises Problem if it is not JSON, or if
+    there are two different ones.
+    """
     cases: list[Any] = []
     pointers: list[str] = []
     for i, info in enumerate(message.infos):
@@ -275,7 +279,9 @@ def _put_texts(draft: Draft, message: Message) -> None:
 
 
 def _description(info: Info) -> tuple[str, str]:
-    """Returns the description, else the long text for phones, and the element that holds it; empty if there is neither."""
+    """Returns the description of an info, else its long text for phones, and the name of the element that holds it. The
+    text is empty if there is neither.
+    """
     found = [(info.description or "", "description")]
     found += [
         (one.value, f"parameter/{n}") for n, one in enumerate(info.parameters) if one.name.casefold() == _LONG_TEXT

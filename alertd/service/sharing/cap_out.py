@@ -1,8 +1,8 @@
 """Writes an alert as CAP 1.2, for broadcast gateways and partners: the public information, and nothing else of the
 case.
 
-Before approval it has CAP's status Draft, on which no receiver may act. After its end it is a Cancel without info, so
-that no name and no photo remains here.
+Before approval the document has CAP's status Draft, on which no receiver may act. After the alert's end it is a Cancel
+without info, so that it contains no name and no photo.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from geofences.regions import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
-#: The outline to publish of an area: its own, that of the regions it is in, or none.
+#: Which outline of the alert's area to publish: the exact one, that of the regions that it lies in, or none.
 Outline = Literal["exact", "regions", "none"]
 
-#: Least share of a region in the area for which the region's code is named. A sliver would otherwise ring in a whole
-#: county.
+#: Minimum share of a region that must lie in the area for the document to name the region's code. Otherwise a sliver
+#: would alert a whole county.
 LEAST_SHARE = 0.1
-#: The languages of a profile's system, by their base language, with the system's tag.
+#: By profile: the base languages that its system has, and the tag that the system uses for each.
 LANGUAGES = {"ipaws": {"en": "en-US", "es": "es-US"}, "cap-cp": {"en": "en-CA", "fr": "fr-CA"}}
 #: Characters that a text may have but XML may not.
 _NO_XML = dict.fromkeys([0xFFFE, 0xFFFF])
@@ -86,8 +86,9 @@ class CapOut:
         self._signer = signer_of(settings.cap)
 
     async def document(self, record: AlertRecord, profile: Profile | None = None, outline: Outline = "exact") -> bytes:
-        """Returns the alert in its current state. Raises Problem: not-found for an alert that was purged, or for a
-        version that only announces a change of another; message-impossible, naming the parts that a profile lacks.
+        """Returns the alert in its current state as a CAP document. Raises Problem: not-found for an alert that was
+        purged, or for a version that only announces a change of another; message-impossible, naming the parts that a
+        profile lacks.
         """
         if not record.document:
             raise Problem("not-found", "The alert was purged.")
@@ -98,8 +99,9 @@ class CapOut:
     async def under(
         self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str] = ()
     ) -> bytes:
-        """Returns the alert in its current state, with the names in `head`. A Cancel has no content. If the alert has
-        some of the languages in `wanted`, only these are written. Raises Problem: message-impossible.
+        """Returns the alert in its current state as a CAP document with the identifier, sender and time of `head`. A
+        Cancel has no content. If the alert has some of the languages in `wanted`, only these are written. Raises
+        Problem: message-impossible.
         """
         try:
             message = await self._message(head, record, profile, outline, wanted)
@@ -114,7 +116,7 @@ class CapOut:
         return await asyncio.to_thread(self._written, message)
 
     async def sender_of(self, org: str) -> str:
-        """Returns the CAP sender in an organisation's documents."""
+        """Returns the text of the CAP element `sender` in an organisation's documents."""
         return (await self._organisations.get(org)).organisation.cap_sender or self._sender
 
     def _written(self, message: Message) -> bytes:
@@ -122,8 +124,8 @@ class CapOut:
         return self._signer.signed(raw) if self._signer else raw
 
     async def head(self, record: AlertRecord) -> Message:
-        """Returns the names of the alert in its current state, without its content. An alert that has ended gives a
-        Cancel.
+        """Returns a CAP message with the identifier, sender, time and status of the alert, without its content. For an
+        alert that has ended, the message is a Cancel.
         """
         head = Message(
             identifier=record.id,
@@ -176,8 +178,8 @@ class CapOut:
         self, record: AlertRecord, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share],
         languages: dict[str, str], outline: Outline,
     ) -> tuple[Info, ...]:  # fmt: skip
-        """Returns one info for each language. All have the same rings, so that more languages leave fewer rings to
-        each.
+        """Returns one info for each language. All have the same polygons, and the document has a maximum number of
+        them: more languages leave fewer polygons to each.
         """
         most = max(1, MOST_POLYGONS // max(len(languages), 1))
         shown = await asyncio.to_thread(self._outline, alert, ground, shares, outline)
@@ -196,9 +198,9 @@ class CapOut:
     def _outline(
         self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
     ) -> shapely.MultiPolygon | None:
-        """Returns the area to publish, or None. A drawn area reveals where a child is searched for. So `regions` publishes
-        whole regions instead if a part is drawn: the smallest with enough of them in the area, else the smallest that it
-        touches.
+        """Returns the outline to publish, or None. A drawn area reveals where a child is searched for. So `regions`
+        publishes whole regions instead if a part is drawn: the smallest with enough of them in the area, else the
+        smallest that the area touches.
         """
         library, target = self._regions.library, alert.target
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
@@ -214,7 +216,9 @@ class CapOut:
         return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
 
     def _is_drawn(self, code: str) -> bool:
-        """Returns whether a target's code is that of a drawn region, or of one that was deleted since."""
+        """Returns whether the code in a target is that of a region that an organisation drew, or of a region that was
+        deleted since.
+        """
         try:
             self._regions.library.without_drawn.codes(code)
         except UnknownRegion:
@@ -280,7 +284,9 @@ class CapOut:
         return list(dict.fromkeys([*named.values(), *smallest]))
 
     def _coded(self, profile: Profile, codes: Sequence[str]) -> dict[str, str]:
-        """Returns the profile's codes of regions. Regions without one, such as a drawn region or a town, are left out."""
+        """Returns the profile's codes of regions, by region code. Leaves out regions without one, such as a drawn
+        region or a town.
+        """
         found = {code: self._place(profile, code) for code in codes if code in self._regions.library}
         return {code: place for code, place in found.items() if place}
 
@@ -297,8 +303,8 @@ class CapOut:
         return f"0{state}000" if whole and whole.codes == (code,) else None  # not for one district of American Samoa
 
     def _below(self, code: str) -> Iterator[Region]:
-        """Returns the parts of a region, and for a country also their parts: the counties of Puerto Rico are two levels
-        below it.
+        """Yields the parts of a region and, for a country, also their parts: the counties of Puerto Rico are two levels
+        below the country.
         """
         library = self._regions.library
         parts = library.children(code)
@@ -317,8 +323,9 @@ def sender(record: AlertRecord, alert: Alert) -> str | None:
 
 
 def _updated(head: Message, changes: Sequence[int]) -> Message:
-    """Returns the names of the alert's last change, which replaces all earlier ones. Each change has its own
-    identifier.
+    """Returns the identifier, time and references of the CAP Update for the alert's last change. The Update replaces
+    the alert and all earlier changes. Each change has its own identifier. `changes` are the times of the changes (UNIX
+    ms).
     """
     *earlier, latest = [
         replace(head, identifier=f"{head.identifier}.{ms}", sent=second_of(ms), msg_type=MsgType.UPDATE)
@@ -328,7 +335,7 @@ def _updated(head: Message, changes: Sequence[int]) -> Message:
 
 
 def _cancel(head: Message, record: AlertRecord) -> Message:
-    """Returns the Cancel of an alert that has ended. Its identifier and time follow from the step that ended the alert."""
+    """Returns the Cancel of an alert that has ended. The step that ended the alert gives its identifier and its time."""
     return replace(
         head,
         identifier=f"{record.id}.{record.state}",

@@ -1,8 +1,8 @@
 """Takes the distributors' later answers about their messages, and a person's decisions about a distributor that does
 not answer.
 
-A CAP Ack or Error names the messages that it is about (CAP 1.2, section 3.2.1, references). It comes in the answer to a
-message, or is posted to the address in each message, which only that distributor knows.
+A CAP Ack or Error names the messages that it is about (CAP 1.2, section 3.2.1, references). The distributor sends it in
+the answer to a message, or posts it to the address in each message, which only that distributor knows.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class DistributorAcknowledgements:
     async def post(
         self, poster: Fetcher, hook: DistributorHook, document: bytes, identifier: str, may_post: MayPost | None = None
     ) -> Answered:
-        """Posts a signed document to a distributor. A header names the address for its Acks and Errors. Raises as `Fetcher.hand_over` does."""
+        """Posts a signed document to a distributor, and returns the answer. A header names the address for the
+        distributor's Acks and Errors. Raises as `Fetcher.hand_over` does.
+        """
         headers = {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self.receipts(hook)}
         if hook.authorization:
             headers["Authorization"] = hook.authorization
@@ -84,7 +86,7 @@ class DistributorAcknowledgements:
         return taken
 
     async def confirm(self, record: AlertRecord, distributor: str, who: Credential) -> None:
-        """Records that a person asked the distributor, and that the alert is taken down there. A repeated call changes
+        """Records that a person asked the distributor, and that it no longer shows the alert. A repeated call changes
         nothing. Raises Problem.
         """
         check_key(record, who)
@@ -100,7 +102,7 @@ class DistributorAcknowledgements:
         raise contested("what this distributor has")
 
     async def send_again(self, record: AlertRecord, distributor: str, who: Credential) -> None:
-        """Sends the last message again, which was refused or given up. Raises Problem."""
+        """Queues the last message to a distributor again, which was refused or given up. Raises Problem."""
         check_key(record, who)
         hook = await self.hooks.one(record.org, distributor)
         if hook is None:
@@ -136,9 +138,9 @@ class DistributorAcknowledgements:
     async def put(
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
     ) -> bool:  # fmt: skip
-        """Stores a distributor's track in place of `seen`, with the events of the change. With `look` the alert becomes
-        due at once, for example to send the Cancel of an alert that names a child without delay. Returns False if the
-        track changed meanwhile.
+        """Stores the new state (track) of an alert at a distributor if the stored one is still `seen`, with the events
+        of the change. With `look` the alert becomes due at once, for example to send the Cancel of an alert that names
+        a child without delay. Returns False if the track changed meanwhile.
         """
         fresh, words = events_of_change(old, new)
         now = self.clock.now_ms()
@@ -172,7 +174,9 @@ def _mac(key: bytes, hook: DistributorHook) -> str:
 
 
 def word_on(raw: bytes, identifier: str) -> Message | None:
-    """Returns the Ack or Error in the answer to a message, or None if it has none about this message."""
+    """Returns the Ack or Error in the body of a distributor's answer, or None if there is none about the message
+    `identifier`.
+    """
     if not raw.strip():
         return None
     try:
@@ -184,7 +188,9 @@ def word_on(raw: bytes, identifier: str) -> Message | None:
 
 
 def events_of_change(old: Track, new: Track) -> tuple[Track, list[str]]:
-    """Returns the events of a change, and the track. The track notes an event that is sent only once."""
+    """Returns the new track and the types of the events that the change causes. The returned track notes an event that
+    is sent only once.
+    """
     before = {one.identifier: one.state for one in old.entries}
     failed = [
         one
@@ -200,34 +206,38 @@ def events_of_change(old: Track, new: Track) -> tuple[Track, list[str]]:
 
 
 def say_loudly(words: Sequence[str], distributor: str, chain: str) -> None:
-    """Logs an error for the operator: alertd tries no more, and the alert may still be shown."""
+    """Logs an error for the operator if a take-down was refused: alertd tries no more, and the alert may still be
+    shown.
+    """
     if TAKEDOWN_REFUSED in words:
         structlog.get_logger().error("a take-down was refused", distributor=distributor, alert=chain)
 
 
 def event_of(word: str, distributor: str, chain: str, now_ms: int) -> bytes:
-    """Returns an event as clients get it. Its id is derived from its content."""
+    """Returns an event about an alert at a distributor, as clients get it. Its id is derived from its content."""
     name = hashlib.sha256(f"{word} {distributor} {chain} {now_ms}".encode()).hexdigest()[:24]
     return envelope(f"evt_{name}", word, now_ms, {"distributor": distributor, "alert": chain, "chain": chain})
 
 
 def sealed_note(record: AlertRecord, words: str) -> bytes:
     """Returns a refusal's text, encrypted with the key of the alert's case, because a refusal may quote the message.
-    Empty if the case is purged.
+    Returns b"" if the case is purged.
     """
     return record.box.seal(words[:MOST_NOTE].encode(), f"{record.id} distribution") if record.box and words else b""
 
 
 def opened_note(record: AlertRecord, entry: Entry) -> str:
-    """Returns the decrypted text of a refusal; '' once its alert is purged, even while the case still has its key."""
+    """Returns the decrypted text of a refusal. Returns '' once its alert is purged, even while the case still has its
+    key.
+    """
     if record.box is None or not (record.document and entry.note):
         return ""
     return record.box.open(entry.note, f"{record.id} distribution").decode()
 
 
 def _verdict(entry: Entry, message: Message, record: AlertRecord) -> Verdict:
-    """Returns the result of an Ack or Error. An Error about a message that was sent once proves that the distributor
-    does not have it. After more tries, the Error may be about only one of them.
+    """Returns what an Ack or Error proves about a message. An Error about a message that was sent once proves that the
+    distributor does not have it. After more tries, the Error may be about only one of them.
     """
     state = _ABOUT[message.msg_type]
     maybe = state is MessageState.ACKNOWLEDGED or (entry.maybe and entry.tries > 1)

@@ -1,10 +1,10 @@
 """Sends distributors the current state of alerts: signed, in order, each distributor by itself, until it accepts the
 message or the message is outdated.
 
-An event only marks an alert to be checked. The alert waits, not the event, and the message has the alert's state at the
-time of sending. So a newer message replaces one that was not accepted, no message overtakes another, and an owed Cancel
-outlives the event that caused it. Before a message is posted, alertd stores that it may arrive. So every distributor
-that may have an alert gets its Cancel, even if a process died in between.
+An event only marks an alert as due for a check. The queue holds the alert, not the event, and the message has the
+alert's state at the time of sending. So a newer message replaces one that was not accepted, no message overtakes
+another, and an owed Cancel outlives the event that caused it. Before a message is posted, alertd stores that it may
+arrive. So every distributor that may have an alert gets its Cancel, even if a process died in between.
 """
 
 from __future__ import annotations
@@ -59,25 +59,25 @@ WHEN = (
 #: Seconds between tries; the last value repeats. A broadcaster that restarts gets the message within a minute. One that
 #: is down for a night costs six requests an hour.
 WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
-#: Longest Retry-After, in seconds, of a distributor that counts: an alert is urgent.
+#: Maximum seconds that alertd waits if a distributor asks for it (Retry-After): an alert is urgent.
 LONGEST_WAIT_S = 900
 #: A Cancel is retried for this many ms, an alert until its end.
 CANCEL_MS = 3 * DAY_MS
 #: Seconds between two checks while all sending is stopped or the alert is paused.
 HALTED_S = 5
-#: A check allows a post for this many seconds. A process that paused for longer checks again: otherwise its message
-#: could leave more than one second after the answer to a cancel, a stop or a restriction.
+#: Seconds for which a check allows a post. A process that paused for longer checks again: otherwise its message could
+#: leave more than one second after the answer to a cancel, a stop or a restriction.
 YES_S = 1.0
 #: Ms until the next check of an alert that another process changed at the same moment.
 SOON_MS = 1_000
 #: Statuses that refuse this document for ever (RFC 9110). All others may pass: a key that is not known yet, too many
 #: requests, an error of the distributor.
 NEVER = frozenset({400, 406, 409, 410, 413, 415, 422})
-#: Client errors that pass by themselves (RFC 9110, section 15.5.9; RFC 8470; RFC 6585). The body of such an answer is
-#: no verdict on the message.
+#: Client errors that pass by themselves (RFC 9110, section 15.5.9; RFC 8470; RFC 6585). alertd takes no Ack or Error
+#: from the body of such an answer.
 PASSING = frozenset({408, 425, 429})
-#: Number of due alerts that one check reads; and number of messages on their way to one distributor at the same time.
-#: Messages that take an alert down do not count and never wait.
+#: `LOOKED_AT_ONCE`: number of due alerts that one check reads. `POSTED_AT_ONCE`: maximum number of messages on their
+#: way to one distributor. Messages that take an alert down do not count and never wait.
 LOOKED_AT_ONCE = 500
 POSTED_AT_ONCE = 20
 _CHANCE = secrets.SystemRandom()
@@ -98,7 +98,7 @@ DONE = Tried(word="told", status=None)
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One check: a distributor, an alert, and the distributor's track of it."""
+    """One alert at one distributor, as a check read it: both, and the track (the state of the alert there)."""
 
     hook: DistributorHook
     distributor: Distributor
@@ -109,7 +109,7 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class DistributorDelivery:
-    """Sends a distributor its alerts' current state."""
+    """Sends each distributor its alerts' current state."""
 
     at_once = LOOKED_AT_ONCE
 
@@ -133,17 +133,21 @@ class DistributorDelivery:
         return (event.data.chain or None) if event.type in WHEN else None
 
     async def missed(self, hook: DistributorHook) -> Sequence[str]:
-        """Returns all alerts that the distributor has, and all live ones."""
+        """Returns the ids of all alerts that the distributor has, and of all live ones."""
         holders = (await self.tracks.holders([hook.org]))[hook.org]
         held = [one.chain for one in holders if one.distributor == hook.id]
         return sorted({*held, *await self.alerts.live()})
 
     def lane(self, name: str) -> str:
-        """Returns a lane for each alert, so that a slow answer about one delays no other alert and no Cancel."""
+        """Returns a lane of its own for each alert, so that a slow answer about one delays no other alert and no
+        Cancel.
+        """
         return name
 
     async def attempt(self, hook: DistributorHook, _standing: HookStanding, due: Due) -> Tried:
-        """Sends the alert's current state, if the distributor does not have it."""
+        """Sends the alert's current state to the distributor, if the distributor does not have it. Returns what to do
+        next.
+        """
         record = await self.alerts.get(due.name)
         if record is None or record.org != hook.org:  # events may also be about a neighbour's alert
             return DONE
@@ -157,7 +161,7 @@ class DistributorDelivery:
 
     async def _go_on(self, case: _Case, entry: Entry) -> Tried:
         """Posts a message, unless it has to wait: for a stop, for its due time, or for other messages on their way to a
-        slow distributor.
+        slow distributor. Returns what to do next.
         """
         now, hook = self.clock.steady_ms(), case.hook
         takes_down = says_less(case.track, entry, case.record.times.restricted)
@@ -190,7 +194,9 @@ class DistributorDelivery:
         return decided(track, at, fits=fits)
 
     async def _fits(self, case: _Case) -> bool:
-        """Returns whether a distributor gets such an alert."""
+        """Returns whether a distributor wants this alert: by its status, level and scope, and by the distributor's
+        jurisdiction. Raises Problem if the jurisdiction cannot be resolved.
+        """
         wants, record = case.distributor, case.record
         alert = record.alert
         if why_not(wants, record, alert):
@@ -248,9 +254,9 @@ class DistributorDelivery:
         return await self.cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
 
     async def _may_post(self, record: AlertRecord, entry: Entry, *, takes_down: bool) -> bool:
-        """Returns whether a message may be sent as it was made: its alert has not changed, has not ended and need not
-        wait. It is called once a connection exists. Loading the regions and resolving a name may take seconds, and by
-        then a person in the message may have to stay unnamed.
+        """Returns whether a message may be sent as it was made: its alert has not changed or ended and need not wait,
+        and this process still leads. Called once a connection exists. Loading the regions and resolving a name may take
+        seconds, and by then a person in the message may have to stay unnamed.
         """
         asked = self.clock.monotonic()
         if await self.alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
@@ -269,8 +275,8 @@ class DistributorDelivery:
     async def _post(
         self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
     ) -> tuple[Answered | None, bool]:
-        """Posts a message. Returns the answer, or None, and whether the message may have arrived. Raises WithheldError
-        if it may not be posted.
+        """Posts a message. Returns the answer (None without one), and whether the message may have arrived. Raises
+        WithheldError if `may_post` forbids it.
         """
         try:
             return await self.acknowledgements.post(self.poster, hook, document, entry.identifier, may_post), True
@@ -282,8 +288,8 @@ class DistributorDelivery:
     async def _settle(
         self, case: _Case, entry: Entry, verdict: Verdict, answer: Answered | None, *, tries: int
     ) -> Tried:
-        """Stores the result of a try; an answer that the distributor gave elsewhere meanwhile has priority. `tries`:
-        the number of tries, including this one.
+        """Stores the result of a try, and returns what to do next. An answer that another process got meanwhile has
+        priority. `tries` is the number of tries, including this one.
         """
         now = self.clock.now_ms()
         if verdict.state is MessageState.QUEUED:
@@ -306,7 +312,7 @@ class DistributorDelivery:
         return self._soon()
 
     def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Tried:
-        """Returns the next step for an alert after a try."""
+        """Returns what to do next with an alert after a try. Counts the try in the metrics."""
         state = verdict.state
         self.metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
         if state in FAILED:
@@ -317,16 +323,16 @@ class DistributorDelivery:
         return Tried(word="again" if waits else "told", status=status, due=min(waits, default=0))
 
     def _failed(self, case: _Case, entry: Entry, status: int | None) -> Tried:
-        """Ends the tries of a message. If it was an Update of a restricted alert, the alert is checked again, because a
-        Cancel must then remove the child's identity.
+        """Returns the result that ends the tries of a message. If the message was an Update of a restricted alert, the
+        alert is checked again, because a Cancel must then remove the child's identity.
         """
         if entry.type is MsgType.UPDATE and case.record.times.restricted:
             return Tried(word="again", status=status, due=self.clock.steady_ms() + SOON_MS)
         return Tried(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
-        """Returns the result of an answer. The distributor may have accepted the message even with an error status or
-        without a timely answer.
+        """Returns what an answer proves about a message. The distributor may have accepted the message even with an
+        error status or without a timely answer.
         """
         if answer is None:
             return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or was_asked)
@@ -345,7 +351,9 @@ class DistributorDelivery:
         return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not not_taken(status), answered=status)
 
     async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
-        """Stores the track. Returns False if the track or the way to send it changed since it was read."""
+        """Stores the track. Returns False if the track, or the distributor's URL or way to acknowledge (`way`), changed
+        since it was read.
+        """
         if track == case.track and case.seen:
             return True
         now, hook = self.clock.now_ms(), case.hook
@@ -356,8 +364,8 @@ class DistributorDelivery:
 
 
 def _wait_s(tries: int, answer: Answered | None) -> int:
-    """Returns the seconds until the next try: a random moment in the second half of its wait, or later if the
-    distributor asks for that.
+    """Returns the seconds until the next try: a random moment in the second half of the wait in `WAITS_S`, or later if
+    the distributor asks for that.
     """
     wait = WAITS_S[min(tries, len(WAITS_S) - 1)]
     asked_s = min(retry_after_s(answer.headers) or 0, LONGEST_WAIT_S) if answer else 0

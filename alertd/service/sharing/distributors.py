@@ -36,7 +36,7 @@ from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Hel
 from channels.fetching import Fetcher, FetchError
 
 _OVER = ENDED | {AlertState.STOOD_DOWN}
-#: Longest value of the Authorization header that a distributor may require (RFC 9110, section 11.6.2): visible
+#: Maximum length of the Authorization header that a distributor may require (RFC 9110, section 11.6.2), in visible
 #: characters and spaces.
 MOST_AUTHORIZATION = 1000
 
@@ -59,7 +59,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """The state of one alert at one distributor."""
+    """The state of one alert at one distributor, or the reason why the distributor does not get the alert."""
 
     id: str
     name: str
@@ -84,7 +84,9 @@ class Distributors(Subscriptions[DistributorHook]):
         self._acknowledgements = acknowledgements
 
     async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
-        """Registers a distributor, which gets alerts from now on. Returns it with its signing secret. Raises Problem."""
+        """Registers a distributor, which gets the alerts that start from now on. Returns it with its signing secret.
+        Raises Problem.
+        """
         await self._check_new(new, authorization)
         secret = new_secret()
         hook = DistributorHook(
@@ -108,8 +110,9 @@ class Distributors(Subscriptions[DistributorHook]):
         return await self.get(org, distributor)
 
     async def rotate(self, org: str, distributor: str) -> tuple[Registered, str]:
-        """Makes a new secret; each older one signs for another day. The old address for Acks and Errors stops working
-        at once; the next message names the new one. Returns the distributor with the new secret. Raises Problem.
+        """Makes a new signing secret; each older one signs for another day. The old address for Acks and Errors stops
+        working at once; the next message names the new one. Returns the distributor with the new secret. Raises
+        Problem.
         """
         secret, now = new_secret(), self._clock.now_ms()
         await self._change(
@@ -131,18 +134,18 @@ class Distributors(Subscriptions[DistributorHook]):
         ]  # fmt: skip
 
     async def get(self, org: str, distributor: str) -> Registered:
-        """Raises Problem."""
+        """Returns a distributor. Raises Problem if there is none."""
         found = [one for one in await self.of_org(org) if one.hook.id == distributor]
         if not found:
             raise self._none()
         return found[0]
 
     def receipts(self, registered: Registered) -> str:
-        """Returns the URL for its Acks and Errors."""
+        """Returns the URL to which the distributor posts its Acks and Errors."""
         return self._acknowledgements.receipts(registered.hook)
 
     async def remove(self, org: str, distributor: str) -> None:
-        """Removes a distributor. Raises Problem while it has an alert with an end to announce."""
+        """Removes a distributor. Raises Problem while the distributor has an alert whose end must still be sent there."""
         try:
             await super().remove(org, distributor)
         except HeldError:
@@ -150,7 +153,7 @@ class Distributors(Subscriptions[DistributorHook]):
             raise await self._held(org, distributor, words) from None
 
     async def _held(self, org: str, distributor: str, words: str) -> Problem:
-        """Returns the refusal, with the numbers of the distributor's alerts."""
+        """Returns the Problem that refuses a change or a removal, with the numbers of the distributor's alerts."""
         holders = (await self._tracks.holders([org]))[org]
         found = Counter(bool(one.owed) for one in holders if one.distributor == distributor)
         return Problem(
@@ -206,7 +209,7 @@ class Distributors(Subscriptions[DistributorHook]):
         return late if inside else "elsewhere"
 
     async def _check_new(self, new: Distributor, authorization: str) -> None:
-        """Raises Problem."""
+        """Raises Problem if the Authorization, the URL or the jurisdiction of a registration is not acceptable."""
         is_header = len(authorization) <= MOST_AUTHORIZATION and authorization.isascii() and authorization.isprintable()
         fault = Fault("/authorization", "This header may have at most 1,000 visible characters and spaces.")
         self._check(new.url, () if is_header else (fault,))
@@ -232,8 +235,8 @@ async def lies_in(grounds: Jurisdictions, alerts: Alerts, jurisdiction: Jurisdic
 
 
 def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
-    """Returns the code of the reason why a distributor does not get an alert; '' if only the area can still be a
-    reason.
+    """Returns the code of the reason why a distributor does not get an alert; '' if there is none. Does not check the
+    distributor's jurisdiction.
     """
     reasons = {
         "off": not wants.enabled,
@@ -252,8 +255,8 @@ def not_taken(status: int) -> bool:
 
 
 def goes_down(record: AlertRecord, track: Track) -> bool:
-    """Returns whether an alert that has ended must be taken down. If it ended when its messages said it would, it is
-    down already.
+    """Returns whether alertd must send a Cancel of an alert that has ended. If the alert ended when its messages said
+    it would, distributors no longer show it.
     """
     if not track.over and (record.state not in {*SHOWN, AlertState.EXPIRED} or track.owed):
         return True
@@ -261,8 +264,8 @@ def goes_down(record: AlertRecord, track: Track) -> bool:
 
 
 def references(track: Track, entry: Entry) -> tuple[Reference, ...]:
-    """Returns the references of a message: all messages that may have arrived and are not taken down, which it
-    replaces.
+    """Returns the references of a message to the messages that it replaces: all that may have arrived and are not taken
+    down.
     """
     if entry.type is MsgType.ALERT:
         return ()

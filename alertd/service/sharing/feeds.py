@@ -52,7 +52,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
-    """The unsealed fields of an alert. Times are UNIX milliseconds."""
+    """The unencrypted fields of an alert. Times are UNIX milliseconds."""
 
     id: str
     state: AlertState
@@ -108,7 +108,7 @@ class Feeds:
         return (await self._cap_out.head(record)).identifier, document
 
     async def _heads(self) -> list[_Head]:
-        """Returns the unsealed fields of all open alerts."""
+        """Returns the unencrypted fields of all open alerts."""
         current = await self._current.alerts()
         facts = await self._alerts.fields(current, "state", "status", "rev", "start", "expires")
         return [_head(one, *found) for one, found in zip(current, facts, strict=True) if found[0]]
@@ -125,7 +125,9 @@ class Feeds:
         return replace(record, state=state, last_step=replace(record.last_step, since=record.expires))
 
     async def _look(self, alert_id: str) -> Published | int | None:
-        """Returns the feed's entry for an alert; for an ended alert, when it left the feed (UNIX ms); None if it never was in the feed."""
+        """Returns the feed's entry for an alert. Returns the time when an ended alert left the feed (UNIX ms). Returns
+        None if the alert never was in the feed.
+        """
         record = await self._alerts.get(alert_id)
         alert = _published(record) if record else None
         if record is None or alert is None:
@@ -160,7 +162,7 @@ def _public(head: AlertRecord | _Head, start: int) -> bool:
 
 
 def _published(record: AlertRecord) -> Alert | None:
-    """Returns the content of an alert that is or was published, else None."""
+    """Returns the content of an alert that is or was in the feed, else None."""
     if not record.document or not _public(record, record.times.start):
         return None
     alert = record.alert
