@@ -27,17 +27,17 @@ from alertd.store.people.name_index import AddressClaim
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-#: Seconds. A claim that its holder's record does not confirm is unfinished work of another process until then. After
-#: that it is free.
+#: Seconds. Up to this age, a claim that its holder's record does not confirm is unfinished work of another process. An
+#: older one is free for another subscriber.
 CLAIM_GRACE_S = 60
-#: Seconds. A slower writer cannot know what other processes did with its claims. The rest of the grace allows for
-#: clocks that differ.
+#: Seconds within which a new subscriber must be written to need no step 3. A slower writer cannot know what other
+#: processes did with its claims. The rest of `CLAIM_GRACE_S` allows for clocks that differ.
 QUICK_S = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Contest:
-    """An address that another subscriber claims."""
+    """An address that two subscribers claim: the claim that stands, and the claim that this process tried to make."""
 
     address: Address
     standing: AddressClaim
@@ -52,7 +52,9 @@ class AddressClaims:
     clock: Clock
 
     async def make(self, changes: Sequence[Change]) -> dict[int, Problem]:
-        """Claims every address that a change wants. Returns a Problem for each change that does not get all of its own."""
+        """Claims every address that a change wants. Returns, by index, a Problem for each change that did not get all
+        of its addresses.
+        """
         wanted = [
             (i, address, self._claim(change.number, address), not has(change.old, address))
             for i, change in enumerate(changes)
@@ -98,7 +100,9 @@ class AddressClaims:
         ]
 
     async def _taken_over(self, contests: Sequence[_Contest]) -> set[_Contest]:
-        """Returns the contests that were won: the holder's record does not confirm the old claim, and it was replaced."""
+        """Takes over addresses whose old claim the holder's record does not confirm, if that claim is older than
+        `CLAIM_GRACE_S`. Returns the contests that this won.
+        """
         old = [one for one in contests if one.claim.since_s - one.standing.since_s >= CLAIM_GRACE_S]
         holders = await self.people.read_many([one.standing.number for one in old])
         free = [one for one, holder in zip(old, holders, strict=True) if not has(holder, one.address)]
@@ -111,7 +115,7 @@ class AddressClaims:
 
 
 async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
-    """Withdraws the claims of subscribers (by number) to these addresses, if their records do not have them.
+    """Withdraws the claims of subscribers (by number) to these addresses, except those that their records have.
 
     If there is no record at a number yet, another process may be about to write one. Such a claim stays, because claims
     do not expire by themselves.
@@ -134,7 +138,9 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
 
 
 def has(person: Subscriber | Absence | None, address: Address) -> bool:
-    """Returns whether a record has an address, under any number. An unreadable record counts as having it."""
+    """Returns whether a record has an address, whatever the number of the address. An unreadable record counts as
+    having it.
+    """
     if isinstance(person, Subscriber):
         return any(a.key == address.key for a in person.addresses)
     return person is Absence.UNREADABLE

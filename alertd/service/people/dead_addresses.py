@@ -30,8 +30,8 @@ from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
 
 SMS, MAIL = map(CHANNELS.index, ("sms", "mail"))
-#: Seconds between two reports of a dead mailbox before it is believed. An outage of a mail provider may return the next
-#: day.
+#: Minimum seconds between two reports of a dead mailbox before it is removed. An outage of a mail provider may return
+#: the next day.
 AGAIN_AFTER_S = 3 * DAY_MS // 1000
 
 #: A subscriber, and the addresses to remove from them.
@@ -59,8 +59,8 @@ class DeadAddresses:
     metrics: Metrics
 
     async def gone(self, dead: Iterable[Dead]) -> int:
-        """Handles addresses that a carrier called dead. A token that has changed since stays. Returns how many
-        addresses were removed.
+        """Removes addresses that a carrier called dead; phone numbers go on the suppression list instead. An address
+        whose value has changed since the send stays. Returns how many addresses were removed.
         """
         left: dict[int, list[Dead]] = {}
         for one in dead:
@@ -92,7 +92,9 @@ class DeadAddresses:
         self.metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
 
     async def _believed(self, found: Sequence[Lost]) -> list[Lost]:
-        """Leaves out phone numbers, and mailboxes that were first called dead less than `AGAIN_AFTER_S` ago."""
+        """Returns which addresses to remove: no phone numbers, and no mailboxes that were first called dead less than
+        `AGAIN_AFTER_S` ago. Stores the time of a mailbox's first report.
+        """
         names, now_s = self._mailboxes(found), self.clock.now_ms() // 1000
         since = await self.people.called_dead.note(names, now_s)
         alive = {name for name, first_s in zip(names, since, strict=True) if now_s < first_s + AGAIN_AFTER_S}
@@ -110,6 +112,6 @@ class DeadAddresses:
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:
-    """Returns the person's addresses that still have the number and value that died."""
+    """Returns the person's addresses that still have the number and value of a dead address."""
     died = {(one.address, one.value) for one in dead}
     return [address for address in person.addresses if (address.number, address.value) in died]

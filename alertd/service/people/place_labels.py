@@ -23,8 +23,8 @@ from geofences.regions import Library
 LOOK_S = 5.0
 #: Subscribers labelled at once: some 20 ms of this process. Requests are answered in between.
 PAGE = 500
-#: The pause after each page, as a multiple of the page's time. Three quarters of the process stay free for alerts.
-#: Until all is done, counts are coarser.
+#: The pause after each page, as a multiple of the page's time. Three quarters of the process's time stay free for
+#: alerts. Until all is done, counts are coarser.
 PAUSE = 3
 #: Maximum number of removed regions that the log names.
 MOST_TOLD = 20

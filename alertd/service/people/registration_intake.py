@@ -35,7 +35,7 @@ def parse_registration(document: dict[str, Any]) -> Registration:
 
 
 def whole(entry: Entry, previous: Subscriber | None) -> Registration:
-    """Returns the whole registration after an entry is written. Raises Problem with every fault."""
+    """Returns the whole registration as it will be after an entry is written. Raises Problem with every fault."""
     if previous is None or not entry.only:
         return entry.document
     before = parse_registration(to_document(previous))

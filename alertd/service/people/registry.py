@@ -26,12 +26,13 @@ from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-#: How many numbers are read together, and how many such reads one page may take.
+#: Subscriber numbers that are read together, and maximum number of such reads for one page.
 LOOK = 200
 LOOKS = 50
 
 
-#: The subscriber as written, the problem, or None if another call changed the subscriber meanwhile.
+#: The result of writing one entry: the subscriber as written, the problem, or None if another call changed the
+#: subscriber meanwhile.
 Entered = Subscriber | Problem | None
 
 
@@ -77,8 +78,8 @@ class Registry:
         return kept, after
 
     async def put(self, name: str, document: Registration, version: int | None = None) -> tuple[Subscriber, bool]:
-        """Writes one subscriber. If `version` is given, the stored one must still have it. Returns the subscriber, and
-        whether it is new. Raises Problem.
+        """Writes one subscriber. If `version` is given, the stored subscriber must still have that version. Returns the
+        subscriber, and whether it is new. Raises Problem.
         """
         if version is not None:
             return await self._replace(name, document, version), False
@@ -96,8 +97,8 @@ class Registry:
         raise contested("this subscriber")
 
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
-        """Writes many subscribers independently. Returns for each the subscriber, the problem, or None if it changed
-        meanwhile.
+        """Writes many subscribers independently. Returns for each the subscriber, the problem, or None if another call
+        changed the subscriber meanwhile.
 
         An id may occur once in `entries`. An address that one entry gives up can go to another.
         """
@@ -118,8 +119,8 @@ class Registry:
     async def change(
         self, name: str, edit: Callable[[Subscriber], Subscriber], version: int | None = None
     ) -> Subscriber:
-        """Edits the current version of one subscriber. If `version` is given, the stored one must still have it. Raises
-        Problem.
+        """Edits the current version of one subscriber, and returns the new one. If `version` is given, the stored
+        subscriber must still have that version. Raises Problem.
         """
         for _ in range(TRIES):
             person = await self.get(name)
@@ -134,9 +135,8 @@ class Registry:
         raise contested("this subscriber")
 
     async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
-        """Gives the subscribers of a page (see `page`) the leaf regions of the current library.
-
-        Returns how many got others, whether all who need it were written, and where to continue.
+        """Gives the places of a page of subscribers (see `page`) the leaf (smallest) regions of the current library.
+        Returns how many subscribers needed others, whether all of these were written, and where to continue.
         """
         people, following = await self.page(after, limit)
         bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
@@ -146,7 +146,9 @@ class Registry:
         return len(changes), not any(outcome is None for outcome in outcomes), following
 
     async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
-        """Changes members of a registration with a JSON merge patch (RFC 7396). Raises Problem with every fault."""
+        """Changes members of a registration with a JSON merge patch (RFC 7396), and returns the subscriber. Raises
+        Problem with every fault.
+        """
 
         def edit(person: Subscriber) -> Subscriber:
             document = parse_registration(merged(to_document(person), patch))
@@ -163,8 +165,8 @@ class Registry:
         return await self.change(name, lambda person: record(document, person.number, name, person), version)
 
     async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
-        """Sets the value of address `number`. Adds it if `number` is the next one, or that of a dead address on this
-        channel. The channel never changes. Raises Problem.
+        """Sets the value of address `number`, and returns the subscriber. Adds the address if `number` is the next free
+        one, or that of a removed dead address on this channel. The channel never changes. Raises Problem.
         """
         channel = CHANNELS.index(address.channel)
 
@@ -207,7 +209,7 @@ class Registry:
 
     async def _write(self, changes: Sequence[Change]) -> list[Entered]:
         """Finds the leaf regions, claims the addresses, applies the suppression list, writes the records, confirms the
-        claims, and gives up the unused ones.
+        claims, and gives up the unused ones. Returns the result of each change.
         """
         wanted = [self._people.lasting(change.new) for change in changes]
         located = await self._located([new for new in wanted if new])
@@ -244,8 +246,8 @@ class Registry:
         )
 
     async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
-        """Handles addresses that went to another subscriber: removes a new subscriber, and takes the addresses from an
-        existing one. Returns the problem to report.
+        """Handles addresses that another subscriber took while this one was written: removes a new subscriber, and
+        takes the addresses from an existing one. Returns the problem to report.
         """
         for _ in range(TRIES):
             person = await self._people.get(change.number)
@@ -258,8 +260,8 @@ class Registry:
         return taken()
 
     async def forget(self, name: str, version: int | None = None) -> None:
-        """Removes a subscriber with all data. If `version` is given, the stored one must still have it. Raises Problem
-        if there is none.
+        """Removes a subscriber with all data. If `version` is given, the stored subscriber must still have that
+        version. Raises Problem if there is none.
         """
         for _ in range(TRIES):
             number = await self._names.number_of(name)
@@ -289,8 +291,8 @@ class Registry:
         return True
 
     async def _remove_unreadable(self, name: str, number: int) -> bool:
-        """Does the same for an unreadable record. No record confirms its claims then, and the planner finds no
-        subscriber.
+        """Removes an unreadable record with its id. Its claims stay, but no record confirms them, and the planner finds
+        no subscriber. Returns False if the record changed meanwhile.
         """
         if not await self._people.give_up(number, unreadable=True):
             return False
@@ -306,8 +308,8 @@ class Registry:
         return person if person and has(person, wanted) else None
 
     def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
-        """Returns what is wrong with a registration, or None. A place that it had `before` may stay although its region
-        was removed, so that the subscriber can still change a phone.
+        """Returns what is wrong with a registration, or None. A place that the subscriber had `before` may stay
+        although its region was removed, so that the subscriber can still change a phone.
         """
         named = {(place.name, place.region) for place in before}
         now = time_of(self._clock.now_ms())

@@ -50,7 +50,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Changes the suppression list. Every call can be repeated, and completes a call that was interrupted."""
+    """Changes the suppression list. Every call can be repeated. A repeated call also completes one that was
+    interrupted.
+    """
 
     people: People
     clock: Clock
@@ -60,7 +62,9 @@ class Suppression:
         return await self.stop_named([*_names(self.people, addresses)])
 
     async def stop_named(self, names: Sequence[str]) -> Done:
-        """Does the same for addresses known only by their hashed names (`address_hash`)."""
+        """Puts addresses on the list that are known only by their hashed names (`address_hash`). Raises
+        StoreUnavailableError.
+        """
         return await self._change(names, partial(self.people.suppressions.put, since_s=self.clock.now_ms() // 1000))
 
     async def hold(self, addresses: Sequence[Given]) -> Done:
@@ -83,7 +87,9 @@ class Suppression:
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.drop)
 
     async def _change(self, names: Sequence[str], write: Callable[[Sequence[str]], Awaitable[int]]) -> Done:
-        """Does steps 1 to 5."""
+        """Changes the list with `write` and the records that follow it: steps 1 to 5 of the left column above. `names`
+        are hashed addresses.
+        """
         done = Done(0, 0)
         for some in _slices(names):
             written = await write(some)
@@ -96,14 +102,16 @@ class Suppression:
 
     async def look_again(self, addresses: Sequence[Given]) -> None:
         """Applies the list again to addresses that were claimed a second time. The first claim may have been given up
-        before the record was written; then step 2 of a change did not find it.
+        before the record was written; then a change of the list did not find it at its step 2.
         """
         stopped = await listed(self.people, addresses)
         if late := [address for address in addresses if key_of(*address) in stopped]:
             await self._settled([*_names(self.people, late)])
 
     async def _settled(self, names: Sequence[str]) -> int:
-        """Does steps 2 to 5. Returns how many subscribers' addresses changed their state."""
+        """Makes the records follow the list: steps 2 to 5 of a change. Returns how many subscribers' addresses changed
+        their state.
+        """
         left, changed = names, 0
         for _ in range(TRIES):
             claims = [claim for claim in await self.people.names.holders(left) if claim]
@@ -124,7 +132,10 @@ class Suppression:
     async def _written(
         self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[str, AddressState]]
     ) -> tuple[set[int], int]:
-        """Does step 5. Returns the numbers that are done or need nothing, and how many addresses changed their state."""
+        """Writes the records as the list says (step 5). Returns the numbers of the subscribers that are done or need
+        nothing, and how many addresses changed their state. `wanted` has the state of each hashed address, by
+        subscriber number.
+        """
         people = [person for person in found.values() if isinstance(person, Subscriber)]
         changes = [Change(person, self._as_wanted(person, wanted[person.number])) for person in people]
         done = await self.people.put(changes) if changes else []
@@ -149,8 +160,9 @@ async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
 
 
 async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
-    """Does steps 2 and 3 of a record, whose addresses are claimed. Returns the changes; every address that is new to
-    its subscriber has the state that the list says.
+    """Reads the list and applies it to changes whose addresses are claimed (step 2, and the change for step 3, of the
+    right column above). Returns the changes; every address that is new to its subscriber has the state that the list
+    says.
     """
     fresh = [
         (a.channel, a.value) for change in changes if change.new for a in change.new.addresses if not has(change.old, a)
@@ -170,14 +182,16 @@ async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
 
 
 def _turned(change: Change) -> int:
-    """Returns how many addresses changed their state. The change must be one of states alone."""
+    """Returns how many addresses of a subscriber changed their state. The change must change nothing else about
+    addresses.
+    """
     assert change.old
     assert change.new
     return sum(a.state != b.state for a, b in zip(change.old.addresses, change.new.addresses, strict=True))
 
 
 def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
-    """Returns the addresses by their hashed names."""
+    """Returns the keys of addresses by their hashed names."""
     return {people.names.address_hash(*address): key_of(*address) for address in addresses}
 
 

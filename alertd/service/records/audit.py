@@ -1,6 +1,8 @@
-"""Records each decision in the audit: an entry before the act, so that no act is unrecorded, and one after it with the outcome.
+"""Records each decision in the audit: one entry before the act, so that no act is unrecorded, and one with the outcome
+after it.
 
-A crash between the two leaves the first entry without the second. The object of the act then shows whether the act took effect.
+A crash between the two leaves the first entry without the second. The object of the act then shows whether the act took
+effect.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ FAILED = "failed"  # the act may still have taken effect
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The content of an entry, in the form that is sealed."""
+    """The content of an entry, as it is encrypted."""
 
     act: str
     outcome: str
@@ -64,7 +66,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Noted:
-    """The facts that a call collects for the entry after its act."""
+    """The facts that a call collects for the entry with its outcome."""
 
     object: str = ""
     record: AlertRecord | None = None
@@ -86,7 +88,9 @@ class Audit:
         return self.codec.hashed("audit", name)
 
     async def begin(self, who: Credential, act: str, object_: str) -> int:
-        """Writes the entry before an act and returns its number. Raises StoreUnavailableError; the act must not be done then."""
+        """Writes the entry before an act and returns its number. Raises StoreUnavailableError: then the caller must not
+        do the act.
+        """
         said = _Said(act=act, outcome=BEGUN, key=who.key_id, by=who.subject, by_org=who.own_org, object=object_)
         return await self._append(who.org, said)
 
@@ -127,7 +131,9 @@ class Audit:
         return found
 
     async def verify(self, org: str, noted: tuple[int, str] | None) -> Verdict:
-        """Checks that every entry is unchanged. `noted`: the number and link of an entry noted earlier."""
+        """Returns whether every entry of an organisation is unchanged, as a verdict. `noted` is the number and link of
+        an entry that was noted earlier.
+        """
         return await self.log.verify(org, noted=noted)
 
     async def _append(self, org: str, said: _Said) -> int:

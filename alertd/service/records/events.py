@@ -1,8 +1,8 @@
-"""Brings the events of alerts to their organisations' streams. An event has ids and codes, never a person and never
+"""Copies the events of alerts to their organisations' streams. An event has ids and codes, never a person and never
 free text.
 
-The steps of an alert store its events in its chain. One process at a time copies them to the organisation's stream. A
-client reads the events after a cursor; webhooks get the same bytes.
+Each step of an alert stores its event in its chain (the alert with its versions). One process at a time copies the
+events to the organisation's stream. A client reads the events after a cursor; webhooks get the same bytes.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from alertd.store.records import events as store
 
 #: Another process takes over after this many ms without a renewal of the lease.
 LEADS_MS = 5_000
-#: A process that steps aside does so until its lease has surely ended and another process had time to take it.
+#: Seconds for which a process that steps aside does not take the lease: until its lease has surely ended and another
+#: process had time to take it.
 ASIDE_S = LEADS_MS / 1000 + 1
-#: The leading process sends nothing if its last renewal is this many ms old: another may lead by then, and the message
-#: may be outdated.
+#: Maximum age (ms) of the leading process's last renewal while it sends. After that another process may lead, and the
+#: message may be outdated.
 SEND_MS = 4_000
-#: A chain is announced before the step that stores its event. Until the event is found, the chain is checked again,
-#: after twice the time each time, and once more afterwards. A step that takes longer than the last check is found at
-#: the chain's next announcement.
+#: Ms until the first new check of a chain. A chain is announced before the step that stores its event. Until the event
+#: is found, the chain is checked again, after twice the time each time, and once more afterwards. A step that takes
+#: longer than the last check is found at the chain's next announcement.
 FIRST_LOOK_MS = 100
 WAITS_LOOK_MS = 5_000  # while late reports wait to be summarised in one event
-#: Events that are copied in one step: more would block the server for milliseconds.
+#: Maximum number of events copied in one store call: more would block the server for milliseconds.
 BROUGHT_AT_ONCE = 128
 #: Seconds between two searches for expired events in streams without new ones.
 TRIM_S = 600.0
-#: Numbers of references by state, over all channels. Counts below 20 are left out.
+#: The counts in an event: references by state, over all channels. Counts below 20 are left out.
 COUNTS = ("targeted", *(state.word for state in State))
-#: Members of an event besides its id, type and time, by their names in the scripts. Empty ones are left out.
+#: Members of an event besides its id, type and time; the scripts use the same names. Empty ones are left out.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", "step", "organisation", *COUNTS)
-#: Events that are not states. All other events have the name of the alert's new state.
+#: Events that are not named after a state. All other events have the name of the alert's new state.
 NO_STATES = frozenset(
     {
         "paused",
@@ -81,7 +82,7 @@ REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
 KEY_RECOVERED = "key.recovered"
 #: The event that also goes to the asked neighbour.
 ASKED = "permission_asked"
-#: The people on call are paged for these.
+#: The people on call are paged for these events.
 CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})
 #: All event types that a webhook may select.
 TYPES = (
@@ -98,7 +99,7 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 @dataclass(slots=True)
 class _Course:
-    """The state of a chain that this process has checked."""
+    """What this process knows of a chain that it checks for new events."""
 
     got: int = 0  # number of its last copied event
     waited_ms: int = 0  # before the next check; 0 for one after an announcement
@@ -150,11 +151,11 @@ class Events:
         self._aside_until = self._clock.monotonic() + ASIDE_S
 
     async def may_post(self) -> bool:
-        """Returns whether this process surely still leads. Asked right before each write to a socket."""
+        """Returns whether this process surely still holds the lease. Asked right before each write to a socket."""
         return self._clock.monotonic() < self._until
 
     async def bring(self) -> int:
-        """Copies new events to the organisations' streams. Returns the number of events."""
+        """Copies new events to the organisations' streams. Returns the number of copied events."""
         due, live = await asyncio.gather(self._events.due(), self._alerts.live())
         turn = those_next(sorted(live), self._asked)
         self._asked = turn[-1] if turn else ""
@@ -180,7 +181,9 @@ class Events:
             self._most_courses = 2 * len(self._courses)
 
     async def _brought(self, found: Mapping[str, store.Told]) -> int:
-        """Copies each organisation's events, in the order of their chains. Returns their number."""
+        """Copies each organisation's events, in the order of their chains. Returns their number. `found` has the events
+        by chain.
+        """
         by_org: dict[str, list[tuple[str, int, bytes]]] = {}
         pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of this one
         for chain, told in found.items():
@@ -197,8 +200,8 @@ class Events:
         return sum(map(len, by_org.values()))
 
     def _said(self, chain: str, told: store.Told) -> list[dict[str, str]]:
-        """Returns a chain's events, or none if they are unreadable. Such a chain stays in place, and the others are
-        copied.
+        """Returns a chain's events, or none if they are unreadable. Unreadable events stay in their chain, and those of
+        other chains are copied.
         """
         try:
             return [_decode(raw) for raw in told.events]
@@ -209,12 +212,12 @@ class Events:
             return []
 
     async def _lend(self, chain: str, asked: Sequence[Mapping[str, str]]) -> None:
-        """Copies questions to the neighbours' streams, before the chain drops them."""
+        """Copies requests for a permission to the streams of the asked neighbours, before the chain drops them."""
         for one in asked:
             await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
 
     def _look(self, chain: str, due: store.Due, told: store.Told) -> store.Look:
-        """Returns when to check a chain again, by the events found there."""
+        """Returns when to check a chain again, by the events that were found there."""
         course = self._courses[chain]
         if due.is_announced:
             course.waited_ms = 0
@@ -254,8 +257,8 @@ class Events:
 
 
 def event_of(said: Mapping[str, str]) -> bytes:
-    """Returns an event as clients get it, from the values of a chain's script. Without an exact count of at least 20
-    recipients it has no counts.
+    """Returns an event of an alert as clients get it, from the values that the Lua scripts stored. It has counts only
+    if they are exact and the alert has at least 20 recipients.
     """
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
     is_exact = said.get("status") == Status.ACTUAL and said.get("sent_alone", "0") in {
@@ -282,12 +285,12 @@ def moment(at_ms: int) -> str:
 
 
 def cursor_of(number: int) -> str:
-    """Returns the cursor after an event."""
+    """Returns the cursor that follows the event with this number."""
     return f"e{number:x}"
 
 
 def number_of(cursor: str) -> int:
-    """Returns the number of the event before a cursor. Raises Problem."""
+    """Returns the number of the event that a cursor follows. Raises Problem for an invalid cursor."""
     match = _CURSOR.fullmatch(cursor)
     if not match:
         fault = Fault("", "This is no cursor. Send one from an earlier answer, unchanged.", parameter="cursor")

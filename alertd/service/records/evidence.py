@@ -1,8 +1,10 @@
-"""Signs the evidence of an alert: its decisions and its messages. Anyone with the public key can verify it without this service.
+"""Signs the evidence of an alert: its decisions and its messages. Anyone with the public key can verify it without this
+service.
 
-The signature is a flattened JSON Web Signature (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037). Any library for these standards can check
-it, and so can `openssl`. The key is derived from the hashing secret. So there is no further key to store, and a restored store signs as
-before. A rotation makes a new key; the public halves of the earlier keys remain published.
+The signature is a flattened JSON Web Signature (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037). Any library for these
+standards can check it, and so can `openssl`. The key is derived from the hashing secret. So there is no further key to
+store, and a restored store signs as before. A rotation makes a new key; the public halves of the earlier keys remain
+published.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Seal:
         return tuple(_public(Ed25519PrivateKey.from_private_bytes(key)) for key in self._keys.every)
 
     def signed(self, payload: Mapping[str, Any]) -> Signed:
-        """Signs a payload with the current key."""
+        """Signs a payload with the current key. Returns the payload and its signature."""
         key = Ed25519PrivateKey.from_private_bytes(self._keys.current)
         protected = _packed({"alg": "EdDSA", "typ": TYPE, "kid": name_of(_public(key))})
         packed = _packed(payload)
@@ -57,7 +59,7 @@ class Seal:
 
 
 def name_of(pem: str) -> str:
-    """Returns the name of a key: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
+    """Returns the name of a key in evidence: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
     return hashlib.sha256(pem.encode()).hexdigest()
 
 

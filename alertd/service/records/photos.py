@@ -32,8 +32,8 @@ from alertd.store.photos.photos import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 
 ID_BYTES = 18  # 144 bits, so that an id cannot be guessed
-#: Seconds that a copy stays in memory; it is shown only if a check allows that. All notified phones ask within the same
-#: minute, while the store is busy with the alert.
+#: Maximum seconds that a copy stays in memory. Every request still needs a check that allows the photo. All notified
+#: phones ask within the same minute, while the store is busy with the alert.
 HELD_S = 1.0
 HELD = 64  # copies in memory: 20 MB at most
 #: States in which an alert may still show its photos to the public later.
@@ -82,7 +82,7 @@ class Photos:
         self._looks = Batcher(self._looked)
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
-        """Fetches a URL once and returns the content. Raises Problem."""
+        """Fetches a URL and returns the content, at most `most_bytes` bytes. Raises Problem."""
         try:
             return await self._fetcher.fetch(url, most_bytes)
         except FetchError as error:
@@ -91,8 +91,8 @@ class Photos:
     async def take(
         self, raw: bytes, facts: PhotoFacts, who: Credential, *, name: str | None = None, place: str
     ) -> TakenPhoto:
-        """Re-encodes a photo and stores it until an alert uses it. The same `name` gives the same id. `place` is the
-        picture's pointer, for faults. Raises Problem.
+        """Re-encodes a photo, stores it until an alert uses it, and returns it. The same `name` gives the same id.
+        `place` is the JSON pointer to the picture, for faults. Raises Problem.
         """
         self.check(facts)
         now = self._clock.now_ms()
@@ -123,7 +123,7 @@ class Photos:
         return _id_of(self._naming.current, name)
 
     def check(self, facts: PhotoFacts, part: str = "") -> None:
-        """Checks the facts of a photo. `part` is their pointer in the body. Raises Problem."""
+        """Checks the facts of a photo. `part` is the JSON pointer to them in the body. Raises Problem."""
         missing = tuple(
             Fault(f"{part}/{name}", sentence) for name, sentence in _RIGHTS.items() if getattr(facts, name) is None
         )
@@ -135,8 +135,8 @@ class Photos:
             raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))
 
     async def add_descriptions(self, alert: Alert, who: Credential) -> Alert:
-        """Returns the alert. A photo without its own description gets the stored one. Raises Problem for photos that
-        this alert may not use.
+        """Returns the alert with descriptions: a photo without its own gets the one stored with the photo. Raises
+        Problem for photos that this alert may not use.
         """
         names = {photo.media for _, photo in _photos(alert)}
         if not names:
@@ -153,17 +153,16 @@ class Photos:
         return _with_words(alert, {name: _read(record).alt for name, record in records.items() if record})
 
     async def attach(self, alert: Alert, record: AlertRecord) -> None:
-        """Attaches its photos to an alert that is about to be stored, and to its case. A step that moves the end of an
-        alert calls this again, because photos last as long as the alert. Raises Problem if a photo was deleted
-        meanwhile.
+        """Attaches an alert's photos to it, before it is stored, and to its case. A step that moves the end of an alert
+        calls this again, because photos last as long as the alert. Raises Problem if a photo was deleted meanwhile.
         """
         for pointer, photo in _photos(alert):
             if not await self._media.attach(photo.media, record.org, record.case, record.id, expires_ms=record.expires):
                 raise Problem("photo-unreadable", "A photo is gone.", faults=(Fault(f"{pointer}/media", _NO_SUCH),))
 
     async def show(self, media_id: str, size: str, who: Credential | None = None) -> bytes:
-        """Returns a photo as a JPEG: for the public while an alert with it is shown, before that for people who work on
-        the alert. Raises Problem: not-found, or gone (410) if no alert shows it now.
+        """Returns a photo as a JPEG: for the public while an alert with the photo is shown, before that for people who
+        work on the alert. Raises Problem: not-found, or gone (410) if an alert showed it and none does now.
         """
         standing = await self._looks.one(media_id)
         data = None
@@ -276,13 +275,14 @@ def _id_of(key: bytes, name: str) -> str:
 AT_ONCE = 2
 #: Processor time of one decoder, in seconds; the largest photos take two.
 CPU_S = 10
-#: Time limit in seconds: on a busy machine, a decoder waits for processor time.
+#: Time limit of one decoder in seconds. It exceeds `CPU_S` because a decoder waits for processor time on a busy
+#: machine.
 PATIENCE_S = 40.0
 
 
 class Decoder:
-    """Re-encodes pictures, at most `AT_ONCE` at a time. Each runs in a process with limited memory and time, so that a
-    crash affects no other.
+    """Re-encodes pictures, at most `AT_ONCE` at a time. Each picture has its own process with limited memory and time,
+    so that a crash affects no other picture.
     """
 
     def __init__(self, cpu_s: int = CPU_S) -> None:
@@ -290,7 +290,9 @@ class Decoder:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def copies_of(self, raw: bytes) -> dict[str, Copy]:
-        """Does the same as `alertd.model.photo.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
+        """Returns the copies of a picture, as `alertd.model.photo.copies_of` does, but made in a process of its own.
+        Raises UnreadablePhotoError, also for a picture that takes too long.
+        """
         async with self._turns:
             answer = await _asked(raw, self._cpu_s)
         if not answer:
@@ -299,7 +301,7 @@ class Decoder:
 
 
 async def _asked(raw: bytes, cpu_s: int) -> bytes:
-    """Returns the process's answer, or nothing if it failed or had to be ended."""
+    """Returns the output of a decoding process, or b"" if the process failed or had to be killed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "alertd.model.photo", str(cpu_s), env=without_ours(os.environ),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,6 @@
-"""Keeps the earlier public words of changed alerts, which only the evidence shows, and decides how much of them stays."""
+"""Reads the earlier public texts of changed alerts, which only the evidence shows, and removes from them what was
+restricted.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,21 @@ from alertd.store.records.case_keys import Cases
 
 @dataclass(frozen=True, slots=True)
 class PublishedHistory:
-    """Reads and restricts the earlier public words. Only a legal hold keeps them whole once they must be removed."""
+    """Reads and restricts the earlier public texts. Once facts must be removed, only a legal hold keeps them in these
+    texts.
+    """
 
     words: PublishedWords
     cases: Cases
 
     async def read_documents(self, record: AlertRecord) -> list[Alert]:
-        """Returns all documents that an alert published, in order. `record` must be a fully read alert."""
+        """Returns all documents of an alert that were public, in order. `record` must be a fully read alert."""
         return [Alert.model_validate_json(one.document) for one in await self.words.of(record)]
 
     async def settle(self, record: AlertRecord) -> int:
-        """Restricts the earlier words of a restricted alert too, unless its case has a legal hold. Returns how many it changed."""
+        """Removes the restricted facts also from the earlier texts of a restricted alert, unless its case has a legal
+        hold. Returns how many texts it changed.
+        """
         if not record.times.restricted or await self.cases.is_kept(record.case):
             return 0
         return await self.words.rewrite(record, restricted)

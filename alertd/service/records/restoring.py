@@ -1,10 +1,14 @@
-"""Settles the open alerts of a store that was restored from a copy.
+"""Stops or returns the open alerts of a store that was restored from a copy.
 
 The copy lacks everything that was sent, stood down or closed after it was made. So no open alert continues by itself:
 
-* Unsent messages become unknown. A correction then reaches their possible recipients, and an operator can send them again.
+* Unsent messages become unknown. A correction then reaches their possible recipients, and an operator can send them
+again.
+
 * Shown alerts are stood down, because the child may have been found.
-* Alerts that wait for approval or for their start return to their author, because they may have been approved or cancelled.
+
+* Alerts that wait for approval or for their start return to their author, because they may have been approved or
+cancelled.
 
 New alerts are accepted and sent at once.
 """
@@ -38,7 +42,7 @@ BY = "alertd restore"
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Settles a restored store before anything is served or sent. Idempotent, so a failed start can repeat it."""
+    """Makes a restored store safe before anything is served or sent. Idempotent, so a start that failed can repeat it."""
 
     current: OpenAlerts
     alerts: Alerts
@@ -50,11 +54,11 @@ class Restoring:
     org: str
 
     async def settle(self, made: str, put_back_ms: int) -> Counter[str]:
-        """Settles all open alerts.
+        """Stands down or returns all open alerts, and marks their unsent rows as unknown.
 
-        `made` is the time of the copy (RFC 3339); `put_back_ms` is the time of the restore (UNIX ms). Returns the number of alerts stood down
-        (`stood_down`), of versions returned to their author (`returned`) and of rows now unknown (`unknown`). Raises OSError if the restore
-        cannot be recorded in the tombstones.
+        `made` is the time of the copy (RFC 3339); `put_back_ms` is the time of the restore (UNIX ms). Returns the
+        number of alerts stood down (`stood_down`), of versions returned to their author (`returned`) and of rows now
+        unknown (`unknown`). Raises OSError if the restore cannot be recorded in the tombstones.
         """
         reason = f"Restored from the copy of {made}. Later messages and decisions are unknown here."
         totals: Counter[str] = Counter()
@@ -85,22 +89,27 @@ class Restoring:
         return totals
 
     async def _held_back(self, versions: list[str], batches: list[int]) -> Counter[str]:
-        """Marks the unsent rows of the versions as unknown. Reads no sealed data, so it also stops versions that cannot be read."""
+        """Marks the unsent rows of the versions as unknown, and returns their number. Reads no encrypted data, so it
+        also stops versions that cannot be read.
+        """
         done: Counter[str] = Counter()
         for version, many in zip(versions, batches, strict=True):
             done["unknown"] += await self.current.put_back(version, many)
         return done
 
     async def _in_doubt(self, org: str, alert_id: str) -> None:
-        """Treats messages due to a distributor as possibly taken, so that the distributor also receives the end of the alert."""
+        """Marks messages that were queued for a distributor as possibly received, so that the distributor also receives
+        the end of the alert.
+        """
         for distributor in await self.tracks.of_alert(org, alert_id):
             track, seen = await self.tracks.get(org, alert_id, distributor)
             await self.tracks.put(org, alert_id, distributor, put_back(track), seen=seen, now_ms=self.clock.now_ms())
 
     async def _settled(self, versions: list[str], waiting: list[str], reason: str) -> Counter[str]:
-        """Returns waiting versions to their author and stands down the alert if it is shown. Returns the counts.
+        """Returns waiting versions to their author and stands down the alert if it is shown. Returns how many of each.
 
-        Reads no sealed data of later versions. Raises SealError or ValueError if the alert or the key of its case cannot be read.
+        Reads no encrypted data of later versions. Raises SealError or ValueError if the alert or the key of its case
+        cannot be read.
         """
         done: Counter[str] = Counter()
         for version in waiting:

@@ -1,6 +1,8 @@
-"""Folders for uploaded files, on the disk of the data. Each is locked while in use, and unlocked ones are removed.
+"""Makes folders for uploaded files, on the disk of the data. Each is locked while in use, and unlocked ones are
+removed.
 
-The embedded store stops if its disk is full. So each piece of an upload is written only if the disk keeps the service's reserve free.
+The embedded store stops if its disk is full. So each piece of an upload is written only if the disk keeps the service's
+reserve free.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ NO_ROOM = "The disk of the data is nearly full."
 
 @dataclass(frozen=True, slots=True)
 class UploadDir:
-    """A folder for one upload, locked by this process."""
+    """A folder for one upload, locked by this process until `clear`."""
 
     path: Path
     lock: int  # file descriptor of the lock, which keeps a sweep from removing the folder

@@ -35,9 +35,9 @@ from channels.posting import retry_after_s
 #: does not get all retries at once.
 SPANS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _ENDS_S = (0, *accumulate(SPANS_S))
-#: A webhook that accepted nothing for this many ms is turned off.
+#: A webhook is turned off after it accepted nothing for this many ms.
 OFF_AFTER_MS = 3 * DAY_MS
-#: Longest Retry-After of a receiver that counts: a day.
+#: Maximum seconds that alertd waits if a receiver asks for it (Retry-After): a day.
 LONGEST_WAIT_S = 86_400
 LEAST_WAIT_MS = 1_000  # an elapsed span, as after a night without any process, needs no hurry
 #: Ms until an attempt that raised an unexpected error is repeated.
@@ -76,14 +76,16 @@ class Destination(Protocol):
         """
 
     def lane(self, name: str) -> str:
-        """Returns the lane of an item. A lane keeps its order; lanes run in parallel, so that none waits for another."""
+        """Returns the name of an item's lane. The items of a lane are sent in order; lanes run in parallel, so that
+        none waits for another.
+        """
 
     async def attempt(self, hook: Any, standing: HookStanding, due: Due) -> Tried:
-        """Makes one attempt to send an item, and returns its result."""
+        """Makes one attempt to send an item. Returns its result: done, try again, or never."""
 
 
 class WebhookDelivery:
-    """Runs the deliveries of one process: all of them while it leads, else none."""
+    """Runs the deliveries to all destinations, in the process that leads."""
 
     def __init__(self, destinations: Sequence[Destination], events: Events, clock: Clock) -> None:
         self._destinations = destinations
@@ -128,7 +130,7 @@ class WebhookDelivery:
             log.warning("step failed", step="webhook", webhook=hook.id, error=error_name)
 
     async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
-        """Starts each lane with due items, except those that are running."""
+        """Queues new events of a webhook, and starts each lane that has due items and is not running."""
         await self._queue(to, hook, standing.queued)
         busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
         lanes: dict[str, list[Due]] = {}
@@ -159,7 +161,9 @@ class WebhookDelivery:
             await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.steady_ms())
 
     def _waiting(self, to: Destination, hook: Hook, one: KeptEvent) -> str | None:
-        """Returns the item to queue for an event, or None if the event is unreadable. Later events are still sent."""
+        """Returns the name of the item to queue for an event, or None if the receiver does not want the event or it is
+        unreadable. Later events are still sent.
+        """
         try:
             return to.waiting(hook, one)
         except msgspec.DecodeError:
@@ -176,8 +180,8 @@ class WebhookDelivery:
         return is_off
 
     async def _attempt(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> Tried:
-        """Makes an attempt. An unexpected error defers the item; otherwise it would stay first and block all later
-        items.
+        """Makes an attempt to send an item, and returns its result. After an unexpected error, the result defers the
+        item; otherwise the item would stay first and block all later items.
         """
         try:
             return await to.attempt(hook, standing, due)
@@ -242,8 +246,8 @@ class ToWebhooks:
 
 
 def due_again(due: Due, now_ms: int, wait_s: float) -> int:
-    """Returns when to repeat a failed attempt, in ms by the clock of `now_ms`: at a random moment of its span, counted
-    from the first attempt, or later if the receiver asks for that.
+    """Returns when to repeat a failed attempt, in ms by the clock of `now_ms`: at a random moment of its span in
+    `SPANS_S`, counted from the first attempt, or later if the receiver asks for that (`wait_s` in s).
     """
     span = min(due.tries, len(SPANS_S) - 1)
     moment = due.first + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))

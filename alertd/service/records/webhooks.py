@@ -26,7 +26,8 @@ from alertd.store.records.events import Events
 from alertd.store.sharing.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
 from channels.fetching import Answered, Fetcher, FetchError, MayPost
 
-#: Greatest number in an organisation. More would be a mistake, and each gets a copy of every event.
+#: Maximum number of webhooks, and of distributors, of an organisation. More would be a mistake, and each gets a copy of
+#: every event.
 MOST = 20
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
@@ -50,7 +51,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
-    """An event that a webhook never accepted."""
+    """An event that alertd stopped sending to a webhook, because the webhook never accepted it."""
 
     event: bytes | None  # None: it is deleted
     cursor: str  # the one before it
@@ -58,7 +59,7 @@ class GivenUp:
 
 
 class Subscriptions(Generic[Of]):
-    """Registers webhooks or distributors: limits their number, changes and removes them."""
+    """Adds, changes and removes webhooks or distributors, and limits their number."""
 
     word: ClassVar[str]  # the noun for one of them, in texts
 
@@ -69,19 +70,21 @@ class Subscriptions(Generic[Of]):
         self._clock = clock
 
     async def remove(self, org: str, hook_id: str) -> None:
-        """Removes one with its queue. Raises Problem if there is none."""
+        """Removes a webhook or distributor with its queue. Raises Problem if there is none."""
         if not await self._hooks.remove(org, hook_id):
             raise self._none()
 
     async def _add(self, hook: Of) -> Of:
-        """Stores a new one. It gets all events from now on. Raises Problem if there are too many."""
+        """Stores a new webhook or distributor and returns it. It gets all events from now on. Raises Problem if there
+        are too many.
+        """
         if len(await self._hooks.of_org(hook.org)) >= MOST:
             raise Problem("precondition-failed", f"There are {MOST} {self.word}s already: remove one.")
         await self._hooks.put(hook, queued=(await self._events.page(hook.org, 0, 1)).last)
         return hook
 
     async def _change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of:
-        """Changes one and returns it. Raises Problem if there is none."""
+        """Changes a webhook or distributor and returns it. Raises Problem if there is none."""
         if (fresh := await self._hooks.change(org, hook_id, change)) is None:
             raise self._none()
         return fresh
@@ -142,7 +145,9 @@ class Webhooks(Subscriptions[Hook]):
         return await self._watched(fresh), secret
 
     async def resume(self, org: str, hook_id: str) -> Watched:
-        """Turns a webhook on again. It gets the waiting events and those that happened meanwhile. Raises Problem."""
+        """Turns a webhook on again, and returns it. It gets the waiting events and those that happened while it was
+        off. Raises Problem.
+        """
         hook = await self._hook(org, hook_id)
         waiting = sorted(await self._hooks.waiting(hook), key=int)  # each is due within a day from now
         await self._hooks.again(hook, waiting, self._clock.steady_ms())
@@ -150,8 +155,8 @@ class Webhooks(Subscriptions[Hook]):
         return await self._watched(hook)
 
     async def replay(self, org: str, hook_id: str, *, cursor: str | None = None, event: str | None = None) -> Watched:
-        """Sends events again: all after a cursor, one event, or, without both, those that the webhook never accepted.
-        Raises Problem.
+        """Queues events again: all after a cursor, one event, or, without both, those that the webhook never accepted.
+        Returns the webhook. Raises Problem.
         """
         hook, now = await self._hook(org, hook_id), self._clock.steady_ms()
         if cursor is not None:

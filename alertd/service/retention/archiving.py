@@ -1,4 +1,4 @@
-"""Removes the sought persons from ended alerts, and later compresses the ledgers.
+"""Removes the identity of the people sought from ended alerts, and later compresses the ledgers.
 
 If `ledger_days` is set, a compressed ledger also gets a date of deletion.
 """
@@ -27,7 +27,8 @@ from alertd.store.engine.connection import Connection
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.records.case_keys import Cases
 
-#: Alerts checked in a round, all of one organisation. The work is not urgent, and later rounds check each alert again.
+#: Number of alerts checked in a round, all of one organisation. The work is not urgent, and later rounds check each
+#: alert again.
 LOOK = 100
 
 
@@ -97,7 +98,9 @@ FORGETS = ENDED - {AlertState.PURGED}
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Removes the sought persons from alerts, one by one. Two workers may run it at once: the second finds nothing to do, or another revision."""
+    """Removes the identity of the people sought from alerts, one by one. Two workers may run it at once: the second
+    finds nothing to do, or another revision.
+    """
 
     alerts: Alerts
     cases: Cases
@@ -107,9 +110,11 @@ class Forgetting:
     clock: Clock
 
     async def look(self, alert_id: str) -> bool:
-        """Removes the sought persons from all versions of a missing-child alert that ended `sought_days` ago, unless its case has a legal hold.
+        """Removes the identity of the people sought from all versions of a missing-child alert that ended `sought_days`
+        ago, unless its case has a legal hold.
 
-        Also settles the published history of a restricted alert. Returns whether this call removed the persons.
+        Also removes restricted facts from the earlier public texts of a restricted alert. Returns whether this call
+        removed the identity.
         """
         if alert_id != chain_of(alert_id):
             return False  # an update is handled together with its alert

@@ -23,13 +23,14 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import KEPT_AFTER_MS
 from alertd.store.records.case_keys import Cases, Hold
 
-#: The event that informs an organisation that the administrator of the service released its hold, and the act in its audit.
+#: The name of the event that informs an organisation that the administrator of the service released its hold, and the
+#: name of that act in its audit.
 RELEASED, ACT = "hold_released", "alert.release"
 
 
 @dataclass(frozen=True, slots=True)
 class LegalHolds:
-    """Holds cases and releases them, by any of their alerts. Repeating a call returns the first result."""
+    """Places and releases holds on cases; any alert of a case names it. Repeating a call returns the first result."""
 
     cases: Cases
     alerts: Alerts
@@ -69,8 +70,9 @@ class LegalHolds:
     async def release(self, alert_id: str, who: Credential) -> AlertRecord:
         """Releases the hold on the alert's case, which may then be purged. Returns the alert.
 
-        Within one organisation, raises Problem for the person who put the hold there and for anyone who passed on that person's key. Also raises
-        Problem if the hold changed meanwhile. A release by another organisation appears in the audit and the events of the alert's organisation.
+        Within one organisation, raises Problem for the person who placed the hold, and for anyone who made that
+        person's key or whose key that person made. Also raises Problem if the hold changed meanwhile. A release by
+        another organisation appears in the audit and the events of the alert's organisation.
         """
         record = await self.seen(alert_id, who)
         await self.approval.check_case(record, who)

@@ -30,13 +30,14 @@ from alertd.store.records.tombstones import Purged, Tombstone, Tombstones
 _S = AlertState
 #: States in which the named alert may be purged: ended or stood down.
 NAMED = ENDED | {_S.STOOD_DOWN}
-#: States in which other alerts of the case are purged with it. Drafts were never submitted and must not keep the key.
+#: States in which other alerts of the case are purged together with the named one. Drafts were never submitted and must
+#: not keep the key.
 WITH_IT = ENDED | {_S.DRAFT}
 
 
 @dataclass(slots=True)
 class Purging:
-    """Purges cases. Idempotent."""
+    """Purges cases. Idempotent: a repeated call continues or changes nothing."""
 
     alerts: Alerts
     cases: Cases
@@ -64,7 +65,9 @@ class Purging:
         return await self.approval.get(alert_id, who)
 
     async def restore(self) -> None:
-        """Repeats, in a restored store, all purges since its copy was made. Must run before the store is served. Raises OSError."""
+        """Repeats, in a restored store, all purges that happened after its copy was made. Must run before the store is
+        served. Raises OSError.
+        """
         purged = await asyncio.to_thread(self.tombstones.purged)
         for one, state in zip(purged, await self.alerts.states(purged), strict=True):
             if state is not None and state is not _S.PURGED:
