@@ -31,8 +31,8 @@ class RateLimits:
         self._full_at: dict[str, float] = {}
 
     def wait_s(self, name: str, amount: float, *, per_s: float, most: float) -> float:
-        """Takes an amount from a bucket that holds `most` and gains `per_s` a second. Returns 0, or the seconds until there is enough; then
-        nothing is taken.
+        """Takes an amount from a bucket that holds `most` and gains `per_s` a second, and returns 0. If there is not
+        enough, takes nothing and returns the seconds until there is.
         """
         now = self._clock.monotonic()
         full_at = max(now, self._full_at.get(name, now)) + amount / per_s
@@ -67,9 +67,9 @@ Scope = Literal[
 #: `delegate` lets a key submit alerts in the name of other authors. Such a key cannot approve, and `admin` does not
 #: include `delegate`.
 DELEGATE, APPROVE = "delegate", "alerts:approve"
-#: Lets an alert exceed its organisation's budget.
+#: The scope that lets an alert exceed its organisation's budget.
 OVERSPEND: Scope = "alerts:overspend"
-#: Reads each row of a ledger, and therefore also the small counts of an approved alert.
+#: The scope to read each row of a ledger, and therefore also the small counts of an approved alert.
 LEDGER: Scope = "ledger:read"
 #: Scopes that only the organisation that runs the service can use: all subscribers belong to it. `admin` of another
 #: organisation does not include them.
@@ -89,7 +89,7 @@ _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The bounds of a key."""
+    """The limits of a key."""
 
     expires: int = 0  # UNIX milliseconds; 0: never
     rate_per_min: int = 0  # requests; 0: the service's default, `api.key_rate_per_min`
@@ -98,7 +98,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """The caller."""
+    """The identity and the rights of a caller."""
 
     key_id: str
     org: str
@@ -126,8 +126,8 @@ class Credential:
 
     @property
     def signature(self) -> str:
-        """Returns the person as records of `org` store them. A person of another organisation gets that organisation's
-        id appended, to distinguish them from a person of `org`. `signer` parses it.
+        """Returns the subject as records of `org` store it. The subject of a person of another organisation gets that
+        organisation's id appended, to distinguish them from a person of `org`. `signer` parses it.
         """
         return self.subject if self.own_org == self.org else f"{self.subject}{_OF}{self.own_org}"
 
@@ -140,7 +140,7 @@ class Credential:
 
     @property
     def hands(self) -> frozenset[str]:
-        """Returns all subjects that have, or may have, this key: its person and the people who made it, folded for
+        """Returns all subjects who have, or may have, this key: its owner and the people who made it, folded for
         comparison.
         """
         return frozenset(map(folded_subject, (self.subject, *self.makers)))
@@ -175,14 +175,14 @@ def signer(kept: str, org: str) -> tuple[str, str]:
 
 
 def hands_of(author: str, kept: str) -> frozenset[str]:
-    """Returns all subjects that could have written an alert with its key, folded for comparison: its author, and the
-    subjects in `kept`, which `hands_text` made.
+    """Returns all subjects who could have submitted an alert, folded for comparison: its author, and those who may have
+    the author's key, in `kept` (made by `hands_text`).
     """
     return frozenset((folded_subject(author), *kept.splitlines()))
 
 
 def hands_text(hands: frozenset[str]) -> str:
-    """Returns subjects as an alert's record stores them."""
+    """Returns subjects as an alert's record stores them, for `hands_of`."""
     return "\n".join(sorted(hands))
 
 
@@ -224,7 +224,7 @@ class Access:
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
         terms: Terms = Terms(), recovered: int = 0,
     ) -> tuple[Credential, str]:  # fmt: skip
-        """Makes a key, which remembers its makers. Returns its credential and its token; the token cannot be read
+        """Makes a key, whose record names its makers. Returns its credential and its token; the token cannot be read
         again later. `recovered` is when `alertd keys recover` made it, in UNIX ms; 0 otherwise.
         """
         key_id = secrets.token_hex(6)
@@ -238,7 +238,9 @@ class Access:
         return _credential(key_id, stored), _token(key_id, secret, test=test)
 
     async def recognise(self, token: str) -> Credential | None:
-        """Returns the credential of a token, or None if it is unknown, revoked or expired. Notes the use of the key."""
+        """Returns the credential of a token, or None if the token is unknown, revoked or expired. Records the use of
+        the key.
+        """
         match = _TOKEN.fullmatch(token)
         if not match:
             return None
@@ -283,8 +285,8 @@ class Access:
         """Makes a new secret for a key. The old secret remains valid for `overlap_s` seconds; an earlier one does not.
         Returns the key and its new token.
 
-        A person who rotates another person's key becomes one of its makers. An old secret cannot rotate, because a
-        person who found it could lock out the owner. Raises Problem.
+        A person who rotates another person's key becomes one of its makers. A caller who uses an old secret cannot
+        rotate the key: a person who found the old secret could lock out the owner. Raises Problem.
         """
         if who.by_old_secret:
             raise Problem(
@@ -341,7 +343,7 @@ class Access:
 
 
 def check_giving(who: Credential, key: Credential) -> None:
-    """Raises Problem unless the caller could make a key like this. A caller cannot grant more than they have."""
+    """Raises Problem unless the caller could make a key like `key`. A caller cannot grant more than they have."""
     lacking = [scope for scope in sorted(key.scopes) if not (scope in who.scopes or "admin" in who.scopes)]
     if lacking:
         raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
@@ -354,7 +356,7 @@ def check_giving(who: Credential, key: Credential) -> None:
 
 
 def terms_of(asked: Terms, who: Credential) -> Terms:
-    """Returns the bounds of a key that the caller makes: the requested ones, and the caller's own for those not
+    """Returns the limits of a key that the caller makes: the requested ones, and the caller's own for those not
     requested. Raises Problem if they are wider than the caller's own.
     """
     own = who.terms

@@ -22,7 +22,7 @@ def digest(content: bytes) -> bytes:
 
 @dataclass(eq=False, slots=True)
 class _Value(Generic[V]):
-    """A value, or the future that makes it. Times are seconds of the cache's clock."""
+    """A cached value, as the future that makes it. Times are seconds of the cache's clock."""
 
     future: asyncio.Future[V]
     fresh_until_s: float
@@ -31,12 +31,12 @@ class _Value(Generic[V]):
 
 
 class SingleFlightCache(Generic[V]):
-    """Caches the most recently used values by name, and computes each only once. Clears all values when they are made
-    from another source object.
+    """Caches the most recently used values by name, and computes each only once. Drops all values if a caller names
+    another source object than the last.
 
     With `fresh_s`, a value that is requested when older than that is computed again in the background. The caller gets
-    the old value. A value twice as old is dropped. Each value uses up to half less than `fresh_s`, chosen at random,
-    so that values made at once are not all renewed at once.
+    the old value. A value twice as old is dropped. Each value uses up to half less than `fresh_s`, chosen at random, so
+    that values made at once are not all renewed at once.
     """
 
     def __init__(self, most: int, *, fresh_s: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
@@ -45,8 +45,9 @@ class SingleFlightCache(Generic[V]):
         self._values: OrderedDict[Hashable, _Value[V]] = OrderedDict()
 
     async def once(self, source: object, name: Hashable, make: Callable[[], Awaitable[V]]) -> V:
-        """Returns the value of a name, and makes it if necessary. Concurrent callers wait for the same value. If
-        making it fails, raises and caches nothing.
+        """Returns the cached value of a name, or makes it with `make`. Concurrent callers wait for the same value. If
+        making fails, raises the error and caches nothing. `source` is the object that values are made from, such as a
+        library.
         """
         if source is not self._source:
             self._source = source

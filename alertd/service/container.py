@@ -1,4 +1,4 @@
-"""Composes all services of one process over its store and its carriers. `runtime.assembly` opens and closes them."""
+"""Builds all services of one process over its store and its carriers. `runtime.assembly` opens and closes them."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ class Container:
         self.resending = Resending(self.alerts, self.work, self.stop_control)
 
     def _compose_forgetting(self, updates: Updates) -> None:
-        """Makes the services that remove content from alerts, here and in restored copies."""
+        """Makes the services that remove content from alerts, and again from restored copies."""
         cases, tombstones = Cases(self.db), self._tombstones
         self.published_history = PublishedHistory(updates.published, cases)
         self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
@@ -336,7 +336,7 @@ class Container:
 
     @property
     def restoring(self) -> Restoring:
-        """Returns the service that settles a store after it was restored from a copy."""
+        """Returns the service that stops or returns open alerts after the store was restored from a copy."""
         org, names = self.settings.alerts.organisation, self.organisations.names
         return Restoring(
             self.open_alerts, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org
@@ -347,7 +347,7 @@ class Container:
         return Tombstones(self.settings.store.tombstones_file)
 
     def inbound(self, carrier: str) -> Inbound:
-        """Returns the service for messages that come in from an SMS centre."""
+        """Returns the service for reports and SMS that come in from the SMS centre of a carrier."""
         return Inbound(carrier, self.receipts, self.suppression, self.metrics)
 
     @property

@@ -1,7 +1,7 @@
-"""Checks of a decision about an alert: who may decide, whether the alert changed since the person read it, and whether
-it has ended.
+"""Checks before a decision about an alert: who may decide, whether the alert changed since the person read it, and
+whether it has ended.
 
-A decision about an Actual alert takes two persons, and no test key.
+An Actual alert takes two persons, author and approver, and no test key may decide about it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ def check_revision(record: AlertRecord, seen: int | None) -> None:
 
 
 def changed_since(what: str = "alert") -> Problem:
-    """Returns the Problem for a record of another revision than the caller named."""
+    """Returns the Problem for a record that has another revision than the caller named. `what` is the noun for the
+    record.
+    """
     return Problem("version-changed", f"The {what} was changed since you read it.")
 
 
 def contested(what: str) -> Problem:
-    """Returns the Problem for a change that failed on each attempt, because others changed the same."""
+    """Returns the Problem for a change that failed on each attempt, because other callers changed the same record."""
     return Problem("precondition-failed", f"Other callers keep changing {what}. Try again.")
 
 
@@ -87,7 +89,7 @@ def check_drift(seen: int, now: int, most_share: float) -> None:
 
 
 def check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
-    """Raises Problem unless these are exactly the plates of the alert's vehicles."""
+    """Raises Problem unless `plates` are exactly the number plates of the alert's vehicles."""
     if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
         fault = Fault("/plates", "These are not the plates of the case. Type the plate of each vehicle as in the case.")
         raise Problem("invalid-request", "Type the plates again before the alert is sent.", faults=(fault,))

@@ -35,17 +35,18 @@ from geofences.people_map import NOISE
 from geofences.regions import Library
 from geofences.scan import Outline, Outlines
 
-#: Smallest estimate that is shown as a number: about the people of one leaf of the map.
+#: Minimum estimate that is shown as a number: about the people of one leaf (square) of the map.
 LEAST_SHOWN = 100
 #: A map of at most this many records takes some hundredths of a second to build. After a registration by this process,
 #: such a map is built again before the next answer; a larger one may be older.
 FEW_RECORDS = 5_000
-#: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
+#: Minimum age of a map before it is built again: in seconds, and as a multiple of the time that building took. It is
+#: built again because another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
 #: Maximum age in seconds of a map that answers come from. A running process builds it twice as often, so that no caller
 #: waits.
 MOST_AGE_S = 3_600.0
-#: Standard deviations of noise that an upper bound allows for.
+#: Number of standard deviations of the map's noise that an upper bound allows for.
 SURE = 4
 
 #: The form of a small estimate. In JSON Schema an enum: clients that are generated from a `const` refuse every other
@@ -116,7 +117,7 @@ def stored_estimate(estimate: float | Literal["<100"]) -> int:
 
 
 class Reaches:
-    """Estimates reach, and builds the map again when it is out of date."""
+    """Estimates reach from the map of people, and builds the map again when it is out of date."""
 
     def __init__(self, audience: Audience, people: People, codec: Codec, cache: Path, clock: Clock) -> None:
         """`cache` is the file that stores a map for the next start."""
@@ -238,7 +239,9 @@ def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
-    """Takes the area from its WKB `shape`, because another thread may use the geometry itself."""
+    """Returns the reach of an area by one part of the map. Takes the area from its WKB `shape`, because another thread
+    may use the geometry itself.
+    """
     area = shapely.from_wkb(shape)
     assert isinstance(area, shapely.MultiPolygon)
     shares = part.leaves.shares(area, outline) if not area.is_empty else np.zeros(len(part.leaves))
@@ -283,8 +286,8 @@ Shown = int | Small
 
 
 def is_exact(record: AlertRecord) -> bool:
-    """Returns whether the counts of an alert are exact: it is an Actual alert that was approved by a second person, or
-    reviewed by one since.
+    """Returns whether the counts of an alert may be exact: it is an Actual alert that was approved by a second person,
+    or reviewed by one since.
 
     A person who sends alone could compare the counts of two alerts, and so find out where a person lives.
     """

@@ -1,4 +1,4 @@
-"""Resolves jurisdictions to geometry, and finds the part of an area that lies outside."""
+"""Resolves jurisdictions to geometry, and finds the part of an area that lies outside a jurisdiction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from geofences.targets import Target, resolve
 
 #: Maximum number of outside regions that a refusal names.
 MOST_NAMED = 5
-#: Resolved jurisdictions in memory, and areas compared with one. A country's outline takes a megabyte.
+#: Maximum number of resolved jurisdictions in memory, and of areas compared with one. A country's outline takes a
+#: megabyte.
 KEPT = 64
 #: The owner of the jurisdiction that an area leaves.
 OWN, KEYS, ANYBODYS = "your organisation", "this key", "your organisation and of all others"
@@ -101,7 +102,9 @@ class Jurisdictions:
         return divided
 
     async def _of_each(self, jurisdictions: Mapping[str, Jurisdiction]) -> dict[str, BaseGeometry]:
-        """Resolves each jurisdiction. Skips one that names a removed region, so that it blocks no other organisation."""
+        """Returns the geometry of each jurisdiction. Skips one that names a removed region, so that it blocks no other
+        organisation.
+        """
         found = dict[str, BaseGeometry]()
         for org, jurisdiction in jurisdictions.items():
             try:
@@ -112,8 +115,8 @@ class Jurisdictions:
 
 
 def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
-    """Returns the problem of a document that names an area, with a fault for each error. Their pointers begin with
-    `pointer`.
+    """Returns the Problem of a document with an area that cannot be resolved, with a fault for each error. Their
+    pointers begin with `pointer`. `what` is the noun for the area.
     """
     faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
     unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
@@ -122,8 +125,8 @@ def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
 
 
 def refused(beyond: Beyond, pointer: str = "/target", what: str = "target") -> Problem:
-    """Returns the problem of an area that leaves a jurisdiction. `pointer` and `what` say where in the document the
-    area is.
+    """Returns the Problem of an area that leaves a jurisdiction. `pointer` is the place of the area in the document,
+    `what` the noun for it.
     """
     found = beyond.outside
     names = ", ".join(dict.fromkeys(name for _, name, _ in beyond.regions)) or "open water"
@@ -135,7 +138,7 @@ def refused(beyond: Beyond, pointer: str = "/target", what: str = "target") -> P
 
 
 def facts(beyond: Beyond) -> dict[str, object]:
-    """Returns the facts as the API shows them."""
+    """Returns the part outside a jurisdiction as the API shows it."""
     return {
         "whose": beyond.whose,
         "share": round(beyond.outside.share, 4),
@@ -149,8 +152,8 @@ def _digest(jurisdiction: Jurisdiction) -> bytes:
 
 
 def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
-    """Returns the geometry as WKB, with the strip of sea along the coasts of its regions. Raises Problem for drawn and
-    unknown regions and for faulty polygons.
+    """Returns the geometry of a jurisdiction as WKB, with the strip of sea along the coasts of its regions. Raises
+    Problem for drawn and unknown regions and for faulty polygons.
     """
     drawn = tuple(
         Fault(f"{POINTER}/regions/{i}", "A drawn region can change: give its outline as a polygon instead.")
@@ -167,14 +170,16 @@ def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
 
 
 def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
-    """Returns the part of an area (WKB) outside, with a tolerance at the border. Returns None if nothing lies outside."""
+    """Returns the part of an area (WKB) outside the geometry `within`, with a tolerance at the border. Returns None if
+    nothing lies outside.
+    """
     area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
     found = outside(area, within, library, most_share=most_share)
     return _named(found, library, whose) if found else None
 
 
 def _named(found: Outside, library: Library, whose: str) -> Beyond:
-    """Adds the regions that the outside part lies in."""
+    """Returns the outside part with the regions that it lies in, and the owner of the jurisdiction (`whose`)."""
     touched = library.overlapping(copy_of(found.geometry))
     # Largest part first, and of nested regions the wider first: Spain, then Sevilla.
     named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]

@@ -1,4 +1,4 @@
-"""Limits how often a key may ask for the reach of an area, and enters the question in the audit."""
+"""Limits how often a key may ask how many people an area holds, and enters each question in the audit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
 
 ACT = "target.preview"
-#: Seconds in which a repeated question of one key is entered only once. A screen repeats it while an operator draws.
+#: Seconds in which the same question of one key is entered in the audit only once. A screen repeats the question while
+#: an operator draws.
 ONCE_IN_S = 86_400
-#: Questions of one organisation that are computed at once. A target may take a processor for many seconds; other
-#: organisations must not wait for it.
+#: Maximum number of an organisation's questions that are computed at the same time. A target may take a processor for
+#: many seconds; other organisations must not wait for it.
 AT_ONCE = 2
 
 
@@ -36,8 +37,8 @@ class ReachAudit:
 
     @asynccontextmanager
     async def turn(self, who: Credential) -> AsyncIterator[None]:
-        """Counts one question, and waits until fewer than `AT_ONCE` of the organisation are computed. Raises Problem
-        `rate-limited` if the key asked too often.
+        """Counts one question. Waits until fewer than `AT_ONCE` questions of the organisation are computed, and counts
+        as one of them inside the block. Raises Problem `rate-limited` if the key asked too often.
         """
         await self._meter(who)
         async with self.one_of_few(who):

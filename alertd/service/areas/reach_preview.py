@@ -1,4 +1,4 @@
-"""Previews reach: the area of a target and an estimate of the people in it, for the author of an alert.
+"""Previews reach: returns the area of a target and an estimate of the people in it, for the author of an alert.
 
 A case system sends the same few targets again and again. So callers who ask for the same target within a few seconds
 share a preview. A preview does not select recipients: the approval finds them.
@@ -40,7 +40,9 @@ ANSWERS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """An area and the facts that follow from it alone. Callers share it, so none may prepare the geometry."""
+    """The area of a target and the facts that follow from the area alone. Callers share this object, so none may
+    prepare the geometry.
+    """
 
     area: Area
     shares: Sequence[Share]
@@ -61,7 +63,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaReach:
-    """The area of a target and its estimated reach. Callers share it, so none may prepare the geometry."""
+    """The area of a target and its estimated reach. Callers share this object, so none may prepare the geometry."""
 
     area: Area
     shares: Sequence[Share]
@@ -74,7 +76,7 @@ class AreaReach:
 
     @property
     def people(self) -> int:
-        """The estimate, as a record stores it."""
+        """Returns the estimated number of people, as a record stores it: rounded, 0 if below 100 or unknown."""
         return stored_estimate(self.reach.whole.people) if self.reach else 0
 
 
@@ -148,13 +150,13 @@ class ReachPreview:
         )
 
     async def of(self, area: Area, target: Target, kind: str) -> AreaReach:
-        """Returns the preview of a target within `area`, for everybody who consented to a kind of alert."""
+        """Returns the preview of a target within `area`. Counts everybody who consented to this kind of alert."""
         shares = await self.targeting.shares(area.geometry)
         reach = await self.reach(area.geometry, shares, (kind, False))
         return AreaReach(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
-        """Returns the preview of an alert within `area`."""
+        """Returns the preview of an alert within `area`, with the values for the alert's record."""
         return await self._sight(alert, self._of(area, await self.targeting.shares(area.geometry), countries))
 
     async def reach(
@@ -164,10 +166,10 @@ class ReachPreview:
         population: Population,
         told: Sequence[int] | None = None,
     ) -> Reach:
-        """Estimates the reach of an area. `shares` are the regions it touches.
+        """Estimates the reach of an area. `shares` are the regions that it touches.
 
-        `told` are the numbers of the regions that are notified as a whole; by default those with enough of their area
-        inside.
+        `told` are the numbers of the regions in which everybody who chose the region instead of a point is notified; by
+        default those with enough of their area inside.
         """
         if told is None:
             told = self.targeting.told_regions(shares)
@@ -217,12 +219,12 @@ class ReachPreview:
 
 
 def population_of(alert: Alert) -> Population:
-    """Returns which people an alert may reach: Test and Exercise reach only testers."""
+    """Returns which people an alert may reach: those who want its kind; for a Test or Exercise, only testers."""
     return alert.kind, alert.status is not Status.ACTUAL
 
 
 def check_contacts(alert: Alert, countries: Sequence[str]) -> None:
-    """Raises Problem if no contact works in all of these countries."""
+    """Raises Problem if no contact of the alert works in all of these countries."""
     if faults := tuple(rules.unreachable(alert, countries)):
         raise Problem(
             "contact-unreachable-from-area", "No contact works in all countries of the target.", faults=faults

@@ -34,8 +34,8 @@ from geofences.shapes import Repair
 #: Seconds within which an import is found. A check costs a directory listing and one command to the store.
 LOOK_S = 2.0
 
-#: Maximum number of an organisation's drawings, and of positions in all of them. Each process holds all drawings in
-#: memory and reads all after each change: this many take 15 MB and 0.2 s.
+#: Maximum number of an organisation's drawn regions, and of positions in all of them. Each process holds all drawn
+#: regions in memory and reads all after each change: this many take 15 MB and 0.2 s.
 MOST_DRAWINGS, MOST_POSITIONS = 200, 500_000
 
 #: The reason for refusing an outline that `Library.is_tangled` finds.
@@ -77,7 +77,7 @@ def check_live(who: Credential) -> None:
 
 
 class Regions:
-    """Holds the library. `library` is complete at every moment."""
+    """Holds the region library of this process. `library` is complete at every moment."""
 
     def __init__(self, library: Library | None, drawings: CustomRegions, folder: Path, clock: Clock) -> None:
         """`library` has the regions that are in the folder now. None: it is loaded at its first use."""
@@ -116,8 +116,8 @@ class Regions:
             yield
 
     async def refresh(self) -> None:
-        """Loads changes. If files are damaged, the log says so once, and the imported regions stay as before. Drawn
-        regions are updated all the same.
+        """Loads the library again if regions have changed. If files are damaged, the log says so once, and the imported
+        regions stay as before. Drawn regions are updated all the same.
         """
         async with self._changing:
             stamp, edition = await asyncio.to_thread(_stamp, self._folder), await self._drawings.edition()
@@ -139,8 +139,8 @@ class Regions:
         return code not in self._base and code in self._drawn and self._drawn[code].org != org
 
     async def agree(self) -> None:
-        """Raises LibraryError if a region in the folder has a number that another region has in the store. Subscribers
-        who named that other region would then get this one's alerts.
+        """Raises LibraryError if the folder and the store give one number to different regions. Subscribers who named
+        the one region would then get the other region's alerts.
         """
         numbers = await asyncio.to_thread(files.read_numbers, self._folder)
         if clash := await self._drawings.clash(numbers):
@@ -151,7 +151,9 @@ class Regions:
             )
 
     async def _load(self) -> bool:
-        """Loads the folder's files as the base. Returns False if they are damaged or contradict the store."""
+        """Loads the folder's files as the library without drawn regions. Returns False if they are damaged or
+        contradict the store.
+        """
         try:
             library = await asyncio.to_thread(partial(Library.load, added=self._folder))
             await self.agree()
@@ -174,10 +176,8 @@ class Regions:
     async def draw(
         self, code: str, name: str, names: Mapping[str, str], outline: Outline, *, org: str, seen: int | None
     ) -> Drawn:
-        """Stores a drawn region under its code, new or in place of the old one. `seen` is the revision that must be
-        there (`NOTHING` for none).
-
-        Raises Problem.
+        """Stores a drawn region under its code, new or in place of the old one, and returns it. `seen` is the revision
+        that must be there (`NOTHING` for none). Raises Problem.
         """
         if code in self._base:
             raise Problem("not-allowed", f"{code} is {self._base.get(code).name}. Give the drawn region another code.")
@@ -208,9 +208,7 @@ class Regions:
 
     async def delete(self, code: str, *, org: str | None, seen: int | None) -> None:
         """Deletes a drawn region of an organisation (None: of any). `seen` is the revision that must be there. Alerts
-        that name it keep their area.
-
-        Raises Problem.
+        that name the region keep their area. Raises Problem.
         """
         word = await self._drawings.delete(code, org, seen=seen)
         if word == "unknown":
@@ -251,7 +249,7 @@ def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[s
 
 
 def _outlined(geometry: Any, base: Library) -> Outline:
-    """Raises InvalidGeometry."""
+    """Returns the outline that a GeoJSON geometry draws, with its repairs. Raises InvalidGeometry."""
     shape, repairs = drawn.outline(geometry, "/geometry")
     if base.is_tangled(copy_of(shape)):
         raise InvalidGeometry("/geometry", TANGLED)

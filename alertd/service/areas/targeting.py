@@ -44,7 +44,7 @@ from geofences.regions import Library
 #: Minimum share of a drawn area that must lie in a country for the country to count, because outlines of two sources
 #: differ by some hundred metres. A small country counts if this share of it lies inside.
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
-#: Areas in memory with their regions and names, and searches that several callers may share.
+#: Maximum number of areas in memory with their regions and names, and of searches that several callers may share.
 KEPT = 64
 
 
@@ -127,8 +127,8 @@ class Targeting:
         return [await self._audience.find(alike[-1])] * len(alike)
 
     async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
-        """Returns the ring of each person found in an alert's area: the innermost one in which any of their places
-        lies.
+        """Returns the ring number of each person found in an alert's area: the innermost ring in which any of their
+        places lies.
         """
         target = alert.target
         base = base_ring(target)
@@ -167,7 +167,7 @@ class Targeting:
         return tuple(sorted(found - {""}))
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
-        """Returns the parts of an area's name. `shares` are the area's own."""
+        """Returns the parts from which an area's name is made. `shares` are the regions that the area touches."""
         library, name = self.regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
         found = ((library.get(share.code), share.share) for share in shares if share.code in library)
         return await self._names.once(
@@ -181,8 +181,8 @@ class Targeting:
         return [share.number for share in shares if share.share >= self.settings.region_share]
 
     async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
-        """Does the same for a `part` next to the organisation's `own` area. Includes regions across both that have
-        enough inside only together.
+        """Returns the numbers of the regions to be notified as a whole in a `part` next to the organisation's `own`
+        area. Includes regions that lie in both and have enough of their area inside only together.
         """
         both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
         whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
@@ -205,7 +205,7 @@ def _resolved(target: targets.Target, library: Library) -> targets.Area:
 
 
 def asked_for(target: Target) -> targets.Target:
-    """Returns the document's target in the form of `geofences`."""
+    """Converts the target of a document to the form of `geofences`."""
     selections: list[dict[str, Any]] = [
         {
             "regions": one.regions,
@@ -230,7 +230,9 @@ _LOUDEST_FIRST = (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT)
 
 
 def rings_outwards(target: Target) -> list[int]:
-    """Returns the rings from the innermost to the outermost; of equal ones the first comes first."""
+    """Returns the ring numbers from the innermost to the outermost; of rings with the same radius the first comes
+    first.
+    """
     return sorted(range(1, len(target.rings) + 1), key=lambda ring: (target.rings[ring - 1].radius_km, ring))
 
 
@@ -243,8 +245,8 @@ def base_ring(target: Target) -> int:
 def own_ring_grounds(
     target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
 ) -> dict[int, shapely.MultiPolygon]:
-    """Returns by ring the part that lies in no smaller ring, and the rest of the area. `grounds` are in the target's
-    order.
+    """Returns, by ring number, the part of each ring that lies in no smaller ring. Under `REST` it returns the rest of
+    the area, if the target has one. `grounds` are the discs in the target's order.
     """
     taken: shapely.Geometry = shapely.MultiPolygon()
     found: dict[int, shapely.MultiPolygon] = {}
@@ -262,8 +264,8 @@ def ring_delays_ms(target: Target) -> dict[int, int]:
 
 
 def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
-    """Returns the delays and paces of the rings, `since_ms` after the approval. The rings have waited for `waited_ms`
-    before.
+    """Returns the delays (ms) and paces of the rings for a plan. `since_ms` is the time since the approval; the rings
+    have already waited `waited_ms`.
     """
     paced = ring_paces(alert.target, alert.policy)
     delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in ring_delays_ms(alert.target).items()}
@@ -271,8 +273,8 @@ def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
 
 
 def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
-    """Returns the pace of each ring. Rings without their own pace, and the rest, share the policy's. Empty if nothing
-    is slowed.
+    """Returns the pace of each ring that has one. Rings without their own pace, and the rest, share the policy's pace.
+    Empty if there is none.
     """
     own = {REST: None} | {number: ring.pace_per_min for number, ring in enumerate(target.rings, 1)}
     shared = Pace("all", policy.pace_per_min) if policy.pace_per_min else None
@@ -281,8 +283,8 @@ def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
 
 
 def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[int, float]:
-    """Returns the seconds that each ring's pace takes for this number of messages in each ring. Leaves out rings that
-    are not slowed.
+    """Returns the seconds that each ring's pace takes for this number of messages in each ring. Leaves out rings
+    without a pace.
     """
     totals = Counter[Pace]()
     for ring, count in messages.items():
@@ -292,8 +294,8 @@ def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[i
 
 
 def ring_order(alert: Alert, rings: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Returns the order in which to plan people, given the ring of each: short delays first, then loud rings, then from
-    the inside out.
+    """Returns the order in which to plan people, as indices; `rings` has the ring of each. Short delays come first,
+    then loud rings, then inner rings.
     """
     delays, inner = ring_delays_ms(alert.target), [*rings_outwards(alert.target), REST]
     numbers = range(len(alert.target.rings) + 1)

@@ -1,4 +1,4 @@
-"""Builds a message of an alert, and checks that every message a reader may get can be built."""
+"""Builds a message of an alert, and checks that every message of an alert can be built."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def impossible(
     alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
     countries: Sequence[str] = (), telling: Telling = THE_ALERT,
 ) -> list[Fault]:  # fmt: skip
-    """Returns a fault for each channel on which a message fails in a language that a reader may get: it cannot be made,
-    or the channel cannot prepare it for a carrier.
+    """Returns a fault for each channel on which a message cannot be made in a language of the alert, or cannot be
+    prepared for a carrier.
     """
     faults = []
     for i, channel in enumerate(alert.channels):

@@ -26,8 +26,8 @@ class Specimen:
 
 
 def telling_of(occasion: Occasion, reason: CancelReason | None, *, alerted: datetime) -> Telling:
-    """Returns the occasion of an alert that was sent at `alerted`. Raises Problem if a cancel has no reason, or if any
-    other occasion has one.
+    """Returns the occasion to preview messages for, of an alert that was sent at `alerted`. Raises Problem if a cancel
+    has no reason, or if any other occasion has one.
     """
     if (occasion is Occasion.CANCEL) != (reason is not None):
         sentence = (
@@ -43,7 +43,7 @@ def previews(
     alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
     own: OwnTexts, now_ms: int, countries: Sequence[str] = (),
 ) -> list[Specimen]:  # fmt: skip
-    """Returns the message of each channel in each language, in that order. `languages` are some of
+    """Returns the message of each channel in each language, ordered by channel, then language. `languages` are some of
     `renderer.languages(alert)`; `countries` are those that the area lies in.
     """
     version = new_id(now_ms)
@@ -73,8 +73,8 @@ def chosen_languages(alert: Alert, renderer: Renderer, wanted: Sequence[str]) ->
 
 
 def untold(alert: Alert, renderer: Renderer) -> list[str]:
-    """Returns the sender's languages in which no message is sent, because there is no catalogue or a required text is
-    missing.
+    """Returns the languages of the sender's texts in which no message is sent, because alertd has no catalogue or a
+    required text is missing.
     """
     return [tag for tag in alert.info if tag not in renderer.languages(alert)]
 

@@ -1,4 +1,4 @@
-"""An organisation's own texts. A text is stored only after a trial with the renderer."""
+"""Reads and writes an organisation's own texts for messages. A text is stored only if messages with it can be made."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Texts:
     async def put(
         self, org: str, place: TextPlace, source: str, *, rev: int | None = None, dry_run: bool = False
     ) -> int:
-        """Stores a text that passes its trial, if the texts are still at revision `rev` (None: any).
+        """Stores a text if messages with it can be made and the texts are still at revision `rev` (None: any).
 
-        Returns the revision that they have then; an unchanged text makes no new one. A dry run returns the same and
-        stores nothing. Raises Problem.
+        Returns the new revision; an unchanged text makes no new one. A dry run returns the same and stores nothing.
+        Raises Problem.
         """
         self._check(place)
         try:
@@ -79,7 +79,9 @@ class Texts:
         return await self._changed(org, change, rev, dry_run=dry_run)
 
     async def drop(self, org: str, place: TextPlace, *, rev: int | None = None) -> int:
-        """Removes an own text, so that the standard one is used again. Raises Problem if there is no own text."""
+        """Removes an own text, so that the standard one is used again. Returns the new revision. Raises Problem if
+        there is no own text.
+        """
         self._check(place)
 
         async def change(texts: dict[TextPlace, str]) -> None:
@@ -102,7 +104,9 @@ class Texts:
         raise _changed_since()
 
     async def _try_out(self, place: TextPlace, texts: Mapping[TextPlace, str]) -> None:
-        """Renders the text together with all others, because a title and a body share their space."""
+        """Makes messages with all texts, because a title and a body share their space. Raises Problem if one cannot be
+        made.
+        """
         wrong = await asyncio.to_thread(rehearse, self._renderer, _ready(texts), place)
         if wrong:
             faults = tuple(Fault("/template", sentence) for sentence in wrong)
@@ -117,7 +121,7 @@ class Texts:
 
 
 def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts:
-    """Returns the texts that can be read."""
+    """Returns the texts that can be parsed, and logs the others."""
     found = {}
     for place, source in ((TextPlace(*stored), source) for stored, source in sources.items()):
         try:

@@ -1,8 +1,8 @@
 """Pages one person on call, at the first of their addresses for which a carrier accepts the page.
 
-Pages use the same carriers, limits and rests as alerts, but no ledger. If a carrier refuses or does not answer, the pager tries the next
-carrier and then the next address at once. So a person may get a page twice, rather than never. The pager stops as soon as the page is no
-longer needed.
+Pages use the same carriers, limits and pauses as alerts, but no ledger. If a carrier refuses or does not answer, the
+pager tries the next carrier and then the next address at once. So a person may get a page twice, rather than never. The
+pager stops as soon as the page is no longer needed.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ class Pager:
     metrics: Metrics
 
     async def tell(self, person: OnCallPerson, make: Make, tag: str, alert_id: str, needed: Needed) -> Reached | None:
-        """Pages one person and returns the result; None if the page was not needed before the first try.
+        """Pages one person and returns the result. Returns None if the page was not needed before the first try.
 
-        `tag` identifies the page for the person who receives it. Carriers may be slow, so `needed` is called before each try.
+        `tag` identifies the page for the person who receives it. Carriers may be slow, so `needed` is called before
+        each try.
         """
         reached, is_sick = None, False
         for address, carrier in self._ways(person):
@@ -91,7 +92,9 @@ class Pager:
         return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True, is_alone=True), alert_id)
 
     async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:
-        """Sends one message by one carrier once its limits permit, and returns the outcome. `about` is the id of its subject."""
+        """Sends one message through one carrier once its limits permit, and returns the outcome. `about` is the id of
+        the alert or test.
+        """
         block = await self._permit(carrier, prepared, to.address, about)
         if block is None:
             return _NO_PERMIT
@@ -100,7 +103,9 @@ class Pager:
         return outcome
 
     async def _permit(self, carrier: Carrier, prepared: Prepared, address: str, alert_id: str) -> Block | None:
-        """Waits up to PERMIT_S for a permit to send; returns None if there is none. The permit may be the trial of a resting carrier."""
+        """Waits up to `PERMIT_S` seconds for a permit to send. Returns None if there is none. The permit may be for the
+        probe of a paused carrier.
+        """
         until_s = self.clock.monotonic() + PERMIT_S
         while True:
             [wait_s] = (await self.domains.admit(carrier, alert_id, [address], [True], loud=True)).waits_s
@@ -128,7 +133,9 @@ class Pager:
         return outcome
 
     async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
-        """Applies an outcome about the carrier itself to its limits, which alerts share. Ignores failures that may be due to the one address."""
+        """Pauses or resumes the carrier by an outcome about the carrier itself; alerts share its limits. Ignores
+        failures that may be due to the one address.
+        """
         signs = signs_of([outcome], [1], believed=False)
         if outcome.subject is not Subject.CARRIER:
             if block.wait_s and signs.works:
@@ -141,10 +148,11 @@ class Pager:
             await self.limits.failed(carrier.name, 1)
 
 
-#: For this time a page covers the alerts that waited when it was sent. A person reads no second page sooner, and a step lasts at least a minute.
+#: Ms for which a page covers the alerts that waited when it was sent. A person reads no second page sooner, and a step
+#: of the rota lasts at least a minute.
 PACE_MS = 60_000
 
-#: Organisation, group of alerts, addresses of the person.
+#: Identifies a person: organisation, group of alerts, addresses of the person.
 _Who = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
@@ -164,7 +172,7 @@ class Shared:
 
 @dataclass(slots=True)
 class PageClaim:
-    """The people to page about an alert now."""
+    """The people to page about an alert now, and those whom a recent page about another alert covers."""
 
     wait_ms: int = 0  # wait first: a recent page to one of them covered other alerts; ms
     shared: dict[int, Shared] = field(
@@ -180,8 +188,9 @@ class PageClaim:
 
 
 class PagePace:
-    """Sends each person on call at most one page a minute. It names the alert that came first, and how many others wait. Each process counts for
-    itself: after another process takes over, a person may get one page more, and never one too few.
+    """Sends each person on call at most one page a minute. The page names the alert that came first, and how many
+    others wait. Each process counts for itself: after another process takes over, a person may get one page more, and
+    never one too few.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -189,8 +198,9 @@ class PagePace:
         self._last: dict[_Who, asyncio.Future[Shared]] = {}
 
     async def claim(self, org: str, group: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
-        """Claims the people to page about an alert. The caller pages them and settles the claim; meanwhile another caller waits. A page covers alerts
-        of one `group` only, so a page about a test or about a request delays no other page.
+        """Claims the people to page about an alert. The caller pages them and settles the claim; meanwhile another
+        caller waits. A page covers alerts of one `group` only, so a page about a test or about a request delays no
+        other page.
         """
         names: list[_Who] = [(org, group, tuple((one.channel, one.value) for one in each.addresses)) for each in people]
         while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:

@@ -42,13 +42,14 @@ from channels.base import Loudness, Stamp
 
 #: Seconds between two searches for due alerts.
 LOOK_S = 1.0
-#: An alert that is stopped, or has no rota or no person on duty, is checked again after this time.
+#: Ms after which an alert is checked again if it is stopped or has no rota or no person on duty.
 AGAIN_MS = 60_000
-#: An alert that needs no further pages is checked after this time, in case it still waits.
+#: Ms after which an alert that needs no further pages is checked again, in case it still waits.
 OVER_MS = HOUR_MS
-#: Delay of the first page. An alert under an approval policy is approved within its own request, so that no one is woken for it.
+#: Delay of the first page in ms. An alert that a policy approves unattended is approved within its own request, so that
+#: no one is woken for it.
 UNATTENDED_MS = 10_000
-#: A round of pages that no carrier accepted is repeated after this time, and does not count.
+#: Ms after which a round of pages that no carrier accepted is repeated. Such a round does not count.
 DARK_MS = 60_000
 #: Number of alerts paged about at the same time.
 AT_ONCE = 16
@@ -56,11 +57,12 @@ AT_ONCE = 16
 SURVEY_S = 600.0
 #: Number of the newest alerts that such a search reads in each organisation.
 SURVEYED = 1_000
-#: Lifetime of a page. A phone that is off for longer need not ring: others were paged several times by then.
+#: Lifetime of a page in seconds. A phone that is off for longer need not ring: others were paged several times by then.
 FRESH_S = 3600
-#: Least seconds between two attempts to hand over after no page was accepted. Without another process, events wait during a handover.
+#: Minimum seconds between two attempts to hand paging over to another process after no page was accepted. If there is
+#: no other process, events wait during a handover.
 ASIDE_EVERY_S = 60.0
-#: A process that ends waits this long for pages being sent, so that they need not be sent again.
+#: Seconds that a process that ends waits for pages being sent, so that they need not be sent again.
 LINGER_S = 5.0
 ACT = "alert.page"
 #: The actor in the audit.
@@ -69,7 +71,7 @@ BY = "alertd"
 
 @dataclass(kw_only=True)
 class Paging:
-    """Pages people for all waiting alerts. Only one process at a time does so."""
+    """Pages people about all waiting alerts. Only one process at a time does so."""
 
     alerts: Alerts
     waiting: Waiting
@@ -111,7 +113,9 @@ class Paging:
             self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
 
     def _make_way(self, now: float) -> None:
-        """Hands over once all running pages are recorded, so that another process repeats none. Starts no page meanwhile."""
+        """Hands paging over to another process once all running pages are recorded, so that the other repeats none.
+        Starts no page meanwhile.
+        """
         if not self._tasks:
             self._is_sick, self._made_way = False, now
             self.step_aside()
@@ -140,7 +144,7 @@ class Paging:
             await self.waiting.add(dict.fromkeys(waiting, self.clock.steady_ms()), rule="NX")
 
     async def _causes(self, alert_ids: Sequence[str]) -> dict[str, Cause | None]:
-        """Returns the causes for paging about these alerts. It decrypts nothing, so that a damaged alert hides no
+        """Returns the cause for paging about each alert, or None. Decrypts nothing, so that a damaged alert hides no
         other.
         """
         found = await self.alerts.fields(alert_ids, "state", "stand_down_asked")
@@ -150,8 +154,10 @@ class Paging:
         }
 
     async def _called_for(self, due: Sequence[str]) -> list[str]:
-        """Returns the waiting alerts of organisations with people on call. Alerts that no longer wait leave the set.
-        The rest is deferred all at once and unread, because a thousand may come in a second. If a rota is unreadable,
+        """Returns which of the due alerts to page about: those that wait and whose organisations have people on call.
+        Removes alerts that no longer wait from the set.
+
+        All others are deferred at once and unread, because a thousand may come in a second. If a rota is unreadable,
         the check of each alert reports it.
         """
         causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
@@ -181,7 +187,7 @@ class Paging:
                 await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
     async def look(self, alert_id: str) -> None:
-        """Pages the people on turn for one alert, and schedules the next turn."""
+        """Pages the people of the alert's current rota step, and schedules the next step."""
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or not (why := cause(record)):
             return  # the next round removes it
@@ -203,7 +209,7 @@ class Paging:
             await self._take_turn(record, stood, (paged, seen), whose)
 
     async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
-        """Returns for how many ms to send no page; 0 to page now."""
+        """Returns the ms for which no page about the alert may be sent; 0 to page now."""
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.chain.ahead - paged.since
@@ -219,7 +225,9 @@ class Paging:
     async def _take_turn(
         self, record: AlertRecord, stood: KnownRota, known: tuple[Paged, bytes], whose: Turn | None
     ) -> None:
-        """Pages the current step. A round in which no carrier accepted a page does not count, and the next starts after a delay."""
+        """Pages the people of the current step. A round in which no carrier accepted a page does not count, and the
+        next starts after a delay.
+        """
         (paged, seen), now, rota = known, self.clock.steady_ms(), stood.rota
         if whose is None or rota is None:
             await self._unanswered(record, paged, seen, alone=True)
@@ -244,8 +252,8 @@ class Paging:
         await self._note(record, fresh, seen, told)
 
     async def _unanswered(self, record: AlertRecord, paged: Paged, seen: bytes, *, alone: bool) -> None:
-        """Reports once that an alert stays unanswered: no person is on duty, or all were paged as often as allowed. A
-        person who comes on duty later is still paged.
+        """Reports once, by an event and in the log, that an alert stays unanswered: no person is on duty, or all were
+        paged as often as allowed. A person who comes on duty later is still paged.
         """
         now = self.clock.steady_ms()
         if alone and paged.alone:
@@ -258,14 +266,12 @@ class Paging:
             structlog.get_logger().error("alert waits unanswered", alert=record.id, reason=reason)
 
     async def page_step(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
-        """Pages all people of a step at the same time, while the alert's page record still is `seen`. Returns the
-        pages.
+        """Pages all people of a step at the same time, if the alert's page record still is `seen`. Returns the pages.
 
-        The audit has an entry before the first page. A person who was paged a moment ago is not paged again. If those
-        people do not know of this alert yet, no page is sent, and the alert is checked again once they may be paged.
-
-        Each page has a `number`, counted up from this one. A mail program drops a page with the number of an earlier
-        one, which is right only for a repetition of the same page.
+        The audit has an entry before the first page. A person who was paged a moment ago is not paged again. If that
+        page did not cover this alert, this call sends no page, and the alert is checked again once the person may be
+        paged. Each page has a number, counted up from `number`. A mail program drops a page with the number of an
+        earlier one, which is right only for a repetition of the same page.
         """
         claim = await self.pace.claim(record.org, f"{record.status} {cause(record)}", whose.people, record.id)
         if claim.wait_ms:
@@ -326,8 +332,8 @@ class Paging:
         return frozenset({record.id, *same})
 
     async def _needed(self, alert_id: str, why: Cause | None, seen: bytes) -> bool:
-        """Returns whether people are still paged for the same cause and no person took the alert. True if the store
-        does not answer: a page too many is better than none.
+        """Returns whether the page is still needed: people are still paged for the same cause and no person took the
+        alert. True if the store does not answer: a page too many is better than none.
         """
         try:
             causes, [(_, stands)] = await asyncio.gather(self._causes([alert_id]), self.waiting.paged([alert_id]))
@@ -352,8 +358,8 @@ class Paging:
         return lambda channel, language: page(self.renderer, channel, language or first, stamp, facts)
 
     async def _note(self, record: AlertRecord, paged: Paged, seen: bytes, told: list[Page]) -> None:
-        """Records the pages. If none was accepted, the next step is due at once. A person who took the alert meanwhile
-        keeps it.
+        """Records the pages. If no carrier accepted one, the next step is due at once. If a person took the alert
+        meanwhile, that is kept.
         """
         reached, now = any(one.taken for one in told), self.clock.steady_ms()
         fresh = msgspec.structs.replace(

@@ -1,8 +1,9 @@
 """Keeps the rotas of organisations, and records which person took an alert that people are paged about.
 
-A person who takes an alert decides nothing about it. If it waits for its second person, alertd calls no one else for a while, and then the next
-people. If another organisation asks to stand it down, alertd calls no one else for that request, because the person may keep the alert running. Reading
-an alert ends no call: a screen on a wall reads it all night.
+A person who takes an alert decides nothing about it. If it waits for its second person, alertd pages no one else for a
+while, and then the next people. If another organisation asks to stand it down, alertd pages no one else for that
+request, because the person may keep the alert running. Reading an alert ends no paging: a screen on a wall reads it all
+night.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRota:
-    """The current rota. `rev` is 0 until the first write."""
+    """An organisation's current rota. `rev` is 0 until the first write."""
 
     rev: int
     rota: OnCall | None
@@ -43,7 +44,9 @@ class KnownRota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An alert that people are paged about, and its pages. `due` and `until` of `paged` are wall-clock times, not those of the steady clock."""
+    """An alert that people are paged about, and its pages. `due` and `until` of `paged` are wall-clock times (UNIX ms),
+    not those of the steady clock.
+    """
 
     record: AlertRecord
     paged: Paged | None
@@ -133,8 +136,11 @@ class OnCallRota:
         return (await self.alerts.heads([alert_id]))[0]
 
     async def take(self, alert_id: str, who: Credential) -> Call:
-        """Notes that the caller took the alert. alertd calls no one for `hold_min` minutes; for a request to stand it down it calls no one else at all.
-        Raises Problem: not-found, not-allowed, precondition-failed, and same-person if the caller could not approve the alert.
+        """Records that the caller took the alert, and returns it. alertd pages no one for `hold_min` minutes; about a
+        request to stand it down it pages no one else at all.
+
+        Raises Problem: not-found, not-allowed, precondition-failed, and same-person if the caller could not approve the
+        alert.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
@@ -161,8 +167,8 @@ def cause(record: AlertRecord) -> Cause | None:
 
 
 def begun(paged: Paged | None, record: AlertRecord) -> Paged:
-    """The calls for the present cause. Calls for an earlier cause do not count, nor calls before a further organisation asked. The numbers of pages
-    go on, because a mail's id contains its number.
+    """Returns the pages for the present cause. Pages for an earlier cause do not count, nor pages before a further
+    organisation asked. The numbers of pages continue, because a mail's id contains its number.
     """
     asked = [one.at for one in parse_requests(record.neighbours.stand_down_asked)]
     since = max(asked) if cause(record) is Cause.STAND_DOWN else record.last_step.since or record.times.created
@@ -172,7 +178,9 @@ def begun(paged: Paged | None, record: AlertRecord) -> Paged:
 
 
 def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
-    """The calls after a person took the alert: a new round begins after `hold_min` minutes; with 0 the calls end."""
+    """Returns the page record after a person took the alert: a new round begins after `hold_min` minutes; 0 ends the
+    paging.
+    """
     now, due = clock.now_ms(), clock.steady_ms() + hold_min * 60_000
     return msgspec.structs.replace(
         paged, due=due, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now,

@@ -37,10 +37,10 @@ from alertd.store.master_key.state import SIGN_MS, Found, MasterKeys, Phase, Rot
 
 LOOK_S = 1.0
 LEADS_MS = 15_000
-#: The walk starts this many ms after a new key became the current one. Requests that were under way then still write
-#: values sealed with the old key.
+#: Ms after a new key became the current one until the walk (encrypting the old values again) starts. Requests that were
+#: under way then still write values sealed with the old key.
 SETTLE_MS = SIGN_MS
-#: Seconds that the walk works in one round. It then stores its place and continues in the next round.
+#: Seconds that the walk works in one round. Then it stores how far it got, and continues in the next round.
 BITE_S = 2.0
 WARN_EVERY_S = 3_600.0
 
@@ -117,7 +117,9 @@ class KeyRotation:
                 await self._step(rotation)
 
     async def _leads(self) -> bool:
-        """Returns whether this process takes the steps. Another process takes over after 15 seconds of silence."""
+        """Returns whether this process takes the steps. Takes or renews the lease; another process takes over 15
+        seconds after the last renewal.
+        """
         return bool(await self.connection.run("process_lease", [keys.ROTATOR], self._name, LEADS_MS))
 
     async def _begin(self, seen: Rotation) -> None:
@@ -152,7 +154,7 @@ class KeyRotation:
         return found
 
     async def _without(self, rotation: Rotation) -> list[tuple[str, ...]]:
-        """Returns the running processes that are not ready for the next step."""
+        """Returns the running processes that are not ready for the next step of the rotation."""
         return [said for said in await self._keys.processes() if not rotation.is_ready(said)]
 
     async def _step(self, rotation: Rotation) -> None:
@@ -172,8 +174,8 @@ class KeyRotation:
                 await self._finish(rotation)
 
     async def _walk_on(self, rotation: Rotation) -> None:
-        """Continues the pass for `BITE_S`. A pass that finds no value of the old key ends the walk; otherwise the next
-        pass follows.
+        """Encrypts or renames more old values, for `BITE_S` seconds. A pass over the store that finds no value of the
+        old key ends the walk; otherwise another pass follows.
         """
         if rotation.blocked and not rotation.give_up:
             return
@@ -189,7 +191,9 @@ class KeyRotation:
             await self._end_walk(rotation, found)
 
     async def _bite(self, place: Place, rotation: Rotation) -> tuple[Place, Found]:
-        """Walks some pages. After each page it rests as long as the page took, because sending has priority."""
+        """Handles some pages of the store. Returns where to continue and what was found. After each page it rests as
+        long as the page took, because sending has priority.
+        """
         found, ends = Found(), self.clock.monotonic() + BITE_S
         old = b"" if rotation.phase is Phase.NAMING else self._codec.master.mark(rotation.old)
         while not place.is_end and self.clock.monotonic() < ends:
@@ -200,8 +204,8 @@ class KeyRotation:
         return place, found
 
     async def _end_walk(self, rotation: Rotation, found: Found) -> None:
-        """Ends the walk and starts the next phase. While values are unreadable it stops, so that their key is not
-        destroyed, unless the operator gives them up.
+        """Ends the walk and starts the next phase. If values are unreadable, it does not, unless the operator gives
+        them up: their key must not be destroyed.
         """
         if rotation.phase is Phase.NAMING:
             await self._end_naming(rotation)

@@ -2,8 +2,8 @@
 7636).
 
 A browser that leaves for the provider carries a state. The state works once, within ten minutes, and only in that
-browser. Issuer and subject identify the person who comes back. A one-time code bound this identity to an operator
-before: a sign-in alone makes no operator, and no claim gives a role.
+browser. Issuer and subject identify the person who comes back. A one-time code must have bound this identity to an
+operator before: a sign-in alone makes no operator, and no claim gives a role.
 
 A decision needs a fresh sign-in (`prompt=login`). `auth_time` must show that it happened after the browser left. If the
 provider did not ask again, another round would not help, so the answer says so and offers the passkey instead.
@@ -98,8 +98,8 @@ class Oidc:
         proves: StoredOperator | None = None,
         session: str | None = None,
     ) -> tuple[str, str]:
-        """Returns the provider's URL for a browser, and a secret that the browser keeps until it is `back`. A valid
-        secret from another of its windows is reused.
+        """Starts a sign-in. Returns the provider's URL for a browser, and a secret that the browser keeps until it
+        returns to the URL `back`. A valid secret from another of its windows is reused.
 
         With a one-time `code`, the person who comes back becomes an identity of that code's operator. With `proves`,
         the provider must ask that operator to sign in again; `session` is the secret of their session. Raises Problem.
@@ -156,7 +156,9 @@ class Oidc:
         return await self.sessions.recognise(session) is not None
 
     async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
-        """Returns the state's record and the claims of the person who came back. Raises Refusal, Problem."""
+        """Returns the stored record of the browser that left, and the claims of the person who came back. Raises
+        Refusal, Problem.
+        """
         if sent is None or self.clock.now_ms() - sent.made >= SENT_MS:
             raise Refusal("state", "This was answered already, or took longer than ten minutes. Begin again.")
         if answer.browser is None or not hmac.compare_digest(digest_of(answer.browser), sent.browser):
@@ -170,7 +172,9 @@ class Oidc:
         )
 
     async def _whose(self, sent: Away, identity_id: str) -> tuple[StoredOperator, Identity]:
-        """Returns the operator of an identity, or of the one-time code that came with it. Raises Refusal, Problem."""
+        """Returns the operator of an identity and the identity. With a one-time code, the operator is the code's, and
+        the identity is new. Raises Refusal, Problem.
+        """
         known = await self.operators.of_identity(identity_id)
         found = known.way(identity_id) if known else None
         if sent.code:
@@ -190,7 +194,7 @@ class Oidc:
         """Returns whether the provider asked the person to sign in after they left (Core, 3.1.3.7: 12 and 13), as
         strictly as the settings require (`acr`).
 
-        Raises Refusal if a proof was wanted and this is not one, or if another person came back.
+        If an operator must prove who they are, raises Refusal if the sign-in is not fresh or another person came back.
         """
         if sent.operator and (sent.org, sent.operator) != (operator.org, operator.id):
             raise Refusal("person", "Another person than the signed-in operator came back from the provider.")
@@ -208,8 +212,8 @@ class Oidc:
         return since_s - AUTH_TIME_SKEW_S <= at_s <= self.clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
 
     async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
-        """Returns the operator with one more identity and without the code. Raises Problem if the code was used
-        meanwhile.
+        """Adds an identity to the operator and removes the one-time code. Returns the operator. Raises Problem if the
+        code was used meanwhile.
         """
         await self.operators.show_identity(operator, identity.id)  # the index first: only the record counts
 
@@ -241,8 +245,8 @@ class Oidc:
 
 
 def _stale(claim: str, operator: StoredOperator) -> Refusal:
-    """Returns the refusal for an answer that does not show a new sign-in. Another round gives the same answer; a
-    passkey does not need it.
+    """Returns the refusal for an answer that does not show a new sign-in. Another sign-in would give the same answer; a
+    passkey does not need the provider.
     """
     said = STALE[claim]
     has_passkey = bool(operator.passkeys)

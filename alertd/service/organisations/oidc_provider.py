@@ -1,4 +1,5 @@
-"""Asks the OpenID provider that operators may sign in at: its document, its keys, and its answer to a code.
+"""Calls the OpenID provider at which operators may sign in: reads its document and its keys, and exchanges a code for
+claims.
 
 OpenID Connect Discovery 1.0 (section 4), RFC 6749 (4.1), RFC 7636 and OpenID Connect Core 1.0 (3.1.2, 3.1.3). joserfc
 checks signatures and claims. The provider's answers reach neither the person who signs in nor a log: only the name of
@@ -35,7 +36,7 @@ from channels.posting import json_object
 ALGORITHMS = {"RS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
 #: Tolerated difference of clocks, in seconds.
 LEEWAY_S = 30
-#: Greatest age, in seconds, of the sign-in at the provider that a decision accepts. The provider asks again in any case
+#: Maximum age, in seconds, of the sign-in at the provider that a decision accepts. The provider asks again in any case
 #: (`prompt=login`); `max_age` makes it state when (`auth_time`, OpenID Connect Core 3.1.2.1). With `max_age=0` some
 #: providers find the sign-in that they just made too old, and ask without end.
 MAX_AGE_S = 300
@@ -54,7 +55,7 @@ _SIGNATURES = jws.JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=F
 
 
 class Asks(Protocol):
-    """Fetches URLs under a guard: `channels.fetching.Fetcher`."""
+    """Fetches URLs, only those that are allowed: `channels.fetching.Fetcher`."""
 
     async def fetch(self, url: str, most_bytes: int) -> bytes: ...
     async def exchange(
@@ -111,7 +112,7 @@ class Discovered:
 
 
 class OidcProvider:
-    """The issuer that the settings name."""
+    """The OpenID provider that the settings name as issuer."""
 
     def __init__(self, settings: OidcSection, asks: Asks, clock: Clock) -> None:
         self.issuer = settings.issuer
@@ -125,8 +126,8 @@ class OidcProvider:
         self._keys: tuple[float, list[Key]] | None = None
 
     async def meet(self) -> None:
-        """Tests the discovery document, the keys, and the token endpoint with a made-up code. Raises ProviderFault,
-        which names the endpoint at fault.
+        """Tests the provider: its discovery document, its keys and, with a made-up code, its token endpoint. Raises
+        ProviderFault, which names the endpoint at fault.
         """
         if not await self._known_keys(renewed=True):
             raise _unavailable(Endpoint.KEYS, (await self._discovered()).keys, "no key for RS256, ES256 or EdDSA")
@@ -210,8 +211,8 @@ class OidcProvider:
         return token
 
     async def _redeemed(self, code: str, verifier: str, back: str) -> tuple[str, int, dict[str, Any]]:
-        """Posts a code to the token endpoint. Returns its URL, the status, and the JSON object, which is empty if there
-        is none. Raises ProviderFault.
+        """Posts a code to the token endpoint. Returns the endpoint's URL, the status, and the JSON object of the
+        answer, which is empty if there is none. Raises ProviderFault.
         """
         discovered = await self._discovered()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back, "code_verifier": verifier}
@@ -230,7 +231,7 @@ class OidcProvider:
         return discovered.token, status, json_object(raw)
 
     async def _key(self, header: Mapping[str, Any]) -> Key:
-        """Returns the key that a token names. Raises Refusal, Problem."""
+        """Returns the provider's key that a token's header names. Raises Refusal, Problem."""
         if header["alg"] not in ALGORITHMS:
             raise refused("alg")
         for renewed in (False, True):
@@ -247,7 +248,7 @@ class OidcProvider:
         return self._keys[1]
 
     async def _discovered(self) -> Discovered:
-        """Raises Problem."""
+        """Returns the provider's discovery document, at most `KEPT_S` old. Raises Problem."""
         now = self._clock.monotonic()
         if self._found is None or now - self._found[0] >= KEPT_S:
             url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
@@ -255,7 +256,9 @@ class OidcProvider:
         return self._found[1]
 
     def _read(self, url: str, document: Mapping[str, Any]) -> Discovered:
-        """Reads the discovery document (Discovery, 3 and 4.3), which must be this issuer's own. Raises ProviderFault."""
+        """Returns the used members of the discovery document (Discovery, 3 and 4.3). Raises ProviderFault if the
+        document is not this issuer's own, or lacks a URL.
+        """
         if document.get("issuer") != self.issuer:
             raise _unavailable(
                 Endpoint.DISCOVERY, url, f"its issuer is not {self.issuer}, letter by letter (oidc.issuer)"
@@ -273,7 +276,7 @@ class OidcProvider:
         )  # fmt: skip
 
     async def _document(self, endpoint: Endpoint, url: str) -> dict[str, Any]:
-        """Raises ProviderFault."""
+        """Fetches a URL and returns its JSON object. Raises ProviderFault."""
         try:
             raw = await self._asks.fetch(url, _DOCUMENT_BYTES)
         except FetchError as error:
@@ -284,7 +287,7 @@ class OidcProvider:
 
 
 def _header(token: str) -> dict[str, Any]:
-    """Raises Refusal."""
+    """Returns the header of a token, without a check of its signature. Raises Refusal."""
     try:
         header = dict(jws.extract_compact(token.encode()).headers())
     except (JoseError, ValueError, TypeError, RecursionError):
@@ -309,7 +312,9 @@ def _keys_of(listed: Any) -> list[Key]:
 
 
 def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
-    """Returns the keys that fit a header: by its algorithm, and by the key's name if the header has one (Core, 10.1)."""
+    """Returns the keys that can have signed a token with this header: by its algorithm and, if it has one, by its key
+    id (Core, 10.1).
+    """
     kind, curve = ALGORITHMS[header["alg"]]
     return [
         one for one in keys

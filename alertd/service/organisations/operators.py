@@ -46,7 +46,9 @@ class Operators:
         return found
 
     async def add(self, *, subject: str, name: str, roles: tuple[Role, ...], who: Credential) -> Invited:
-        """Adds an operator to the caller's organisation, with a code for the first sign-in. Raises Problem."""
+        """Adds an operator to the caller's organisation. Returns the operator with a code for the first sign-in. Raises
+        Problem.
+        """
         _check_unbound(who)
         return await self._add(who.org, subject, name, roles, who)
 
@@ -58,7 +60,8 @@ class Operators:
         return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), None)).code
 
     async def invite(self, operator_id: str, who: Credential, *, replace: bool) -> Invited:
-        """Makes a new code in place of the previous one, to add a passkey or an identity.
+        """Makes a one-time code for the operator to add a passkey or an identity, in place of the previous code.
+        Returns both.
 
         With `replace`, the existing passkeys, identities and their sessions are invalid from now on. Raises Problem.
         """
@@ -84,7 +87,9 @@ class Operators:
         roles: tuple[Role, ...] | None,
         disabled: bool | None,
     ) -> StoredOperator:
-        """Changes an operator; None leaves a field unchanged. Disabling or enabling ends all sessions and the code. Raises Problem."""
+        """Changes an operator and returns it; None leaves a field unchanged. Disabling or enabling ends all sessions
+        and the code. Raises Problem.
+        """
         _check_live(who)
         if roles is not None or disabled is False:
             _check_unbound(who)
@@ -150,7 +155,7 @@ def _unknown() -> Problem:
 
 
 def _check_live(who: Credential) -> None:
-    """Raises Problem for a test key, because the loss of an approver would block Actual alerts."""
+    """Raises Problem for a test key: it could remove an approver, and so block Actual alerts."""
     if who.test:
         raise Problem("not-allowed", "A test key may not change who can send Actual alerts.")
 

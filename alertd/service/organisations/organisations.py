@@ -1,4 +1,4 @@
-"""Stores organisations, checks who may change which member, and where each may alert.
+"""Stores organisations, checks who may change which of their settings, and where each may alert.
 
 The service's own organisation always exists. Everything is permitted to it until a change restricts it.
 """
@@ -130,7 +130,7 @@ class Organisations:
         return [known for known in found if known.stored.rev or known.id == self._default]
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
-        """Creates an organisation, or changes it if its revision still is `rev`.
+        """Creates an organisation, or changes it if its revision still is `rev` (None: any), and returns it.
 
         The organisation that runs the service creates it and grants the members in `GRANTED`. The administrators of the
         organisation itself change all other members. A repeated call changes nothing, with one exception: if the person
@@ -157,8 +157,8 @@ class Organisations:
         return Known(id=org, organisation=new, stored=fresh)
 
     async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
-        """Returns whether the caller now answers for a table: it changes, or the person who answered for it is no
-        longer an administrator.
+        """Returns whether the caller becomes the person who answers for a policy (`table`): they change it, or the
+        person who answered for it is no longer an administrator.
         """
         if _differs(table, new, old.organisation):
             return True
@@ -213,8 +213,8 @@ class Organisations:
     async def _setter(
         self, record: AlertRecord, subject: str, hands: tuple[str, ...], key: tuple[str, str]
     ) -> Credential | None:
-        """Returns the person who gave a permission as the approver of an alert, or None if they are no longer an
-        administrator.
+        """Returns the person who gave a permission, as the credential that approves the alert. Returns None if they are
+        no longer an administrator.
         """
         if not await self._administers(*key):
             return None
@@ -223,16 +223,18 @@ class Organisations:
         )
 
     async def count(self, record: AlertRecord, unattended: GoesUnattended) -> bool:
-        """Counts the alert among those of the last hour. Returns False if the limit was reached already."""
+        """Counts the alert towards the organisation's unattended alerts of the last hour. Returns False if their limit
+        was reached already.
+        """
         return await self._store.allow(record.org, record.id, unattended.per_hour)
 
     async def check(
         self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None,
         known: Known | None = None,
     ) -> None:  # fmt: skip
-        """Raises Problem if an area leaves the jurisdiction of the caller's organisation or key, or if the languages
-        `told` lack one that the organisation promises. None skips a check. `known` is the caller's organisation, if
-        this request has read it already.
+        """Raises Problem if an area leaves the jurisdiction of the caller's organisation or key, or if `told` (the
+        languages in which the alert is sent) lacks one that the organisation promises. None skips a check. `known` is
+        the caller's organisation, if this request has read it already.
         """
         known = known or await self.get(who.org)
         languages = known.organisation.languages if told is not None else ()
@@ -257,8 +259,8 @@ class Organisations:
             raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
-        """Returns the part of an area outside the first of the caller's jurisdictions that it leaves, or None if it
-        lies inside all.
+        """Returns the part of an area outside the jurisdiction of the caller's organisation or, if there is none,
+        outside that of their key. Returns None if the area lies inside both.
         """
         own = (known or await self.get(who.org)).organisation.jurisdiction
         for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):

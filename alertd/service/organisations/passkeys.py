@@ -72,7 +72,7 @@ class RelyingParty:
 
 @dataclass(frozen=True, slots=True)
 class Passkeys:
-    """Runs the ceremonies of passkeys. `caller` is the caller's address; only its keyed hash is stored."""
+    """Registers and checks passkeys. `caller` is the caller's network address; only its keyed hash is stored."""
 
     operators: OperatorStore
     sessions: SessionStore
@@ -96,7 +96,9 @@ class Passkeys:
         return operator, options_to_json_dict(options)
 
     async def register(self, code: str, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
-        """Stores a passkey and uses up the code. Raises Problem."""
+        """Stores the passkey in a browser's answer and uses up the code. Returns the operator and the passkey. Raises
+        Problem.
+        """
         await self.entering.attempt(f"code {caller}", OF_CALLER)
         operator, digest = await self.entering.invited(code), digest_of(normal_code(code))
         asked, challenge = await self._asked(answer)
@@ -118,7 +120,9 @@ class Passkeys:
         return operator, passkey
 
     async def ask(self, caller: str, operator: StoredOperator | None) -> dict[str, Any]:
-        """Returns the options for a browser to sign with any passkey, or with one of this operator. Raises Problem."""
+        """Returns the options for a browser to sign a challenge with any passkey, or with one of `operator`. Raises
+        Problem.
+        """
         await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
         challenge = await self._challenge(Challenge(made=self.clock.now_ms()))
         options = webauthn.generate_authentication_options(
@@ -146,7 +150,9 @@ class Passkeys:
     async def _signed(
         self, operator: StoredOperator, passkey: Passkey, answer: dict[str, Any], challenge: bytes
     ) -> StoredOperator:
-        """Checks the passkey's answer, stores its count, and returns the operator. Raises Problem."""
+        """Checks the passkey's signature, stores the passkey's signature counter, and returns the operator. Raises
+        Problem.
+        """
         if operator.disabled:
             raise Problem("not-allowed", "This operator is disabled. An administrator can enable them.")
         handle = answer["response"].get("userHandle")
@@ -176,8 +182,8 @@ class Passkeys:
         return fresh
 
     async def _keep(self, operator: StoredOperator, passkey: Passkey, digest: str) -> StoredOperator:
-        """Returns the operator with one more passkey and without the code. Raises Problem if the code was used
-        meanwhile.
+        """Stores one more passkey for the operator and removes the code. Returns the operator. Raises Problem if the
+        code was used meanwhile.
         """
         other = await self.operators.of_passkey(passkey.id)
         if other is not None and any(one.id == passkey.id for one in other.passkeys):
@@ -199,7 +205,9 @@ class Passkeys:
         return challenge
 
     async def _asked(self, answer: dict[str, Any]) -> tuple[Challenge, bytes]:
-        """Takes the challenge of an answer, so that it accepts no other. Raises Problem."""
+        """Returns the challenge that an answer is for, and deletes it, so that it accepts no other answer. Raises
+        Problem.
+        """
         raw = self._verified(
             lambda: parse_client_data_json(base64url_to_bytes(answer["response"]["clientDataJSON"])).challenge
         )

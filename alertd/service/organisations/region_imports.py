@@ -38,17 +38,18 @@ from alertd.store.engine.connection import StoreUnavailableError
 from geofences import files
 from geofences.additions import Order
 
-#: The audit's act for the result of an import. The order to import is an act of its own.
+#: The name of the audit act that records the result of an import. The request for the import is another act.
 ACT = "region.imported"
 #: Largest upload, in bytes; the importer limits the unpacked size. All municipalities of Europe at a detail of one
 #: metre are smaller.
 MOST_BYTES = 512 * 1024 * 1024
-#: Seconds between two progress records and checks of the free disk space; and ms of silence after which an import
-#: counts as ended.
+#: `TELLS_S`: seconds between two progress records and checks of the free disk space. `SILENT_MS`: ms without a progress
+#: record after which an import counts as ended.
 TELLS_S, SILENT_MS = 1.0, 30_000
 #: Time limit of an import in seconds: 40,000 communes take minutes.
 PATIENCE_S = 3600.0
-#: Entries of each list in a report, and bytes of one line from the importer.
+#: `MOST_TOLD`: maximum number of entries of each list in a report. `LONGEST_LINE`: maximum bytes of one line from the
+#: importer.
 MOST_TOLD, LONGEST_LINE = 200, 64 * 1024 * 1024
 #: Bytes from the end of the importer's error output that are logged: Python names the error there.
 LAST_WORDS_BYTES = 2000
@@ -67,7 +68,7 @@ NOT_READ = (
 
 @dataclasses.dataclass(slots=True)
 class RegionImports:
-    """Runs one import at a time, and shows all."""
+    """Runs one import at a time, and shows the progress of all."""
 
     imports: ImportRecords
     regions: Regions
@@ -81,8 +82,8 @@ class RegionImports:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Serves imports while the context is open. At the end it aborts a running import and stores nothing of it. At
-        the start it removes the remains of an aborted import.
+        """Allows imports while the context is open. At the start it removes the remains of an aborted import. At the
+        end it aborts a running import and stores nothing of it.
         """
         await asyncio.to_thread(self._swept)
         try:
@@ -92,8 +93,8 @@ class RegionImports:
                 await ended(self._going)
 
     async def take(self, who: Credential, name: str, suffix: str, order: Order, pieces: AsyncIterable[bytes]) -> Import:
-        """Starts to import a file and stores its regions under `name`. `suffix` is the file's, and selects the format.
-        Raises Problem.
+        """Writes an uploaded file to disk and starts its import under `name`, in the background. Returns the record of
+        the import. `suffix` is the file's, and selects the format. Raises Problem.
         """
         self.check(who)
         self._check_turn()  # before the upload is read
@@ -118,7 +119,7 @@ class RegionImports:
             )
 
     async def _begun(self, who: Credential, name: str, order: Order) -> Import:
-        """Takes the turn, which is free, and records the import."""
+        """Takes the lock for the one running import, which is free, and records the import. Returns the record."""
         await self._turn.acquire()
         now = self.clock.now_ms()
         made = Import(id=new_id(now), org=who.org, name=name, dry_run=order.dry_run, state="running", seen=now)
@@ -188,8 +189,8 @@ class RegionImports:
         return told if self.regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
 
     async def _followed(self, one: Import, file: Path, order: Order) -> AsyncGenerator[Import]:
-        """Starts a process that imports the file, and yields the progress. The process may end early: the log has the
-        reason.
+        """Imports the file in a new process, and yields the import's record after each progress. If the process ends
+        early, the log has the reason.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "geofences.importing", file.name, self.folder.resolve(), one.name,
@@ -247,7 +248,7 @@ async def _line(stream: asyncio.StreamReader) -> bytes | None:
 
 
 def _said(line: dict[str, Any]) -> dict[str, Any]:
-    """Returns the members of an import that the importer's line changes."""
+    """Returns the fields of an import record that a line from the importer changes."""
     if "report" in line:
         report = line["report"]
         counts = {name: len(value) for name, value in report.items() if isinstance(value, list) and name != "codes"}

@@ -21,16 +21,16 @@ from alertd.store.organisations.api_keys import digest_of
 from alertd.store.organisations.operators import OperatorStore, StoredOperator, WayIn
 from alertd.store.organisations.sessions import Session, SessionStore
 
-#: Number of free attempts, and the longest wait after them (ms). A caller's address may serve a whole office or be a proxy, so its longest
-#: wait is a minute. A passkey identifies its operator, so a stranger cannot use up the operator's attempts.
+#: Number of attempts without a wait, and the longest wait after them (ms). A caller's address may serve a whole office
+#: or be a proxy, so its longest wait is a minute. A passkey identifies its operator, so a stranger cannot use up the
+#: operator's attempts.
 OF_CALLER = (20, 60_000)
 OF_OPERATOR = (5, 15 * 60_000)
 
 
 class Refusal(Problem):
-    """The sign-in was refused. `reason` is one word, for the audit only; the caller gets `sentence`, which does not reveal it.
-
-    The problem also has the members of `extra`.
+    """A refused sign-in. `reason` is one word, for the audit only; the caller gets `sentence`, which does not reveal
+    the reason. The Problem also has the members of `extra`.
     """
 
     def __init__(self, reason: str, sentence: str, **extra: Any) -> None:
@@ -49,7 +49,9 @@ class SignIn:
     administers: Administers
 
     async def attempt(self, who: str, bounds: tuple[int, int]) -> None:
-        """Counts an attempt. Raises Problem if the caller must wait."""
+        """Counts an attempt to sign in under the name `who`. Raises Problem if the caller must wait. `bounds` are the
+        free attempts and the longest wait in ms.
+        """
         wait_ms = await self.sessions.attempt(who, *bounds)
         if wait_ms:
             raise Problem(
@@ -57,7 +59,7 @@ class SignIn:
             )
 
     async def forgive(self, *names: str) -> None:
-        """Resets the counted attempts after a successful sign-in."""
+        """Resets the counted attempts of these names, after a successful sign-in."""
         for who in names:
             await self.sessions.forgive(who)
 
@@ -84,7 +86,7 @@ class SignIn:
     async def bind(
         self, operator: StoredOperator, digest: str, gain: Callable[[StoredOperator], StoredOperator]
     ) -> StoredOperator:
-        """Adds a way to sign in with `gain`, and removes the code. Returns the operator.
+        """Adds a passkey or an identity to an operator by `gain`, and removes the code. Returns the operator.
 
         Raises Problem if the code was used meanwhile, and any error of `gain`.
         """
@@ -106,7 +108,9 @@ class SignIn:
 
     @asynccontextmanager
     async def recorded(self, who: Credential, act: str) -> AsyncIterator[None]:
-        """Records an act in the audit under the operator, known only after the sign-in check."""
+        """Writes an audit entry before and after the block. The act is recorded under `who`, the operator, who is known
+        only after a check of the sign-in.
+        """
         number = await self.audit.begin(who, act, who.key_id)
         noted = Noted(object=who.key_id)
         try:
@@ -126,18 +130,20 @@ def no_code() -> Problem:
     )
 
 
-#: An approver must have proved their identity within this time. It is long enough to read an alert again, and too short for a stranger at an
-#: unattended desk.
+#: Ms within which an approver must have proved their identity. The time is long enough to read an alert again, and too
+#: short for a stranger at an unattended desk.
 FRESH_MS = 5 * 60_000
-#: Interval at which the use of a session is recorded, unless it ends soon. So an idle session may end earlier by at most this time.
+#: Interval in ms at which the use of a session is recorded, unless the session ends soon. So an idle session may end
+#: earlier by at most this time.
 SEEN_MS = 60_000
 _SECRET = 43  # characters of 32 random bytes
 
 
 def credential_of(operator: StoredOperator, way: WayIn, *, fresh: bool = True) -> Credential:
-    """Returns the credential of a signed-in operator.
+    """Returns the credential of a signed-in operator. `way` is the passkey or identity that they signed in with.
 
-    The maker of the code for a passkey or identity may have used the code personally, as the maker of a key may have kept the key.
+    Its makers are the makers of the one-time code: they may have used that code themselves, as the maker of a key may
+    have kept the key.
     """
     return Credential(
         key_id=operator.id, org=operator.org, subject=operator.subject, scopes=scopes_of(operator.roles),
@@ -166,7 +172,9 @@ class Sessions:
         return token
 
     async def recognise(self, token: str, *, renew: bool = True) -> Credential | None:
-        """Returns the current credential of a session's operator; None if the session has ended. Extends the session if it may be renewed."""
+        """Returns the current credential of a session's operator, or None if the session has ended. With `renew`,
+        extends the session.
+        """
         digest = digest_of(token)
         found = await self._store.get(digest) if len(token) == _SECRET else None
         if found is None:
@@ -187,9 +195,10 @@ class Sessions:
         return credential_of(operator, way, fresh=now - proven < FRESH_MS)
 
     async def began_with(self, token: str, way: WayIn) -> bool:
-        """Returns whether the session began with this way of signing in.
+        """Returns whether the session began with this passkey or identity.
 
-        Another passkey of the operator proves nothing about this session: the maker of its code may hold it and is not among the session's `hands`.
+        Another passkey of the operator proves nothing about this session: the maker of its code may hold it and is not
+        among the session's `hands`.
         """
         found = await self._store.get(digest_of(token))
         return found is not None and found[0].way == way.id
@@ -202,5 +211,5 @@ class Sessions:
         await self._store.drop(digest_of(token))
 
     def _life_ms(self, session: Session) -> int:
-        """From now on, unless it is renewed."""
+        """Returns the ms until a session ends, unless it is renewed."""
         return max(1, min(self._idle_ms, session.began + self._longest_ms - self._clock.now_ms()))
