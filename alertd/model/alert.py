@@ -44,16 +44,18 @@ from alertd.model.kinds import (
 )
 from channels.base import Loudness
 
-#: Enough for every municipality of the largest countries in the library. For a larger target, name the parent regions.
+#: Maximum number of regions in a target: enough for every municipality of the largest countries in the library. For a
+#: larger target, name the parent regions.
 MAX_REGIONS = 10_000
-#: As in GOV.UK Emergency Alerts: more polygons than a person draws, and few enough to check in one request. The target
-#: has its own limit for the vertices of all polygons together.
+#: Maximum number of polygons, as in GOV.UK Emergency Alerts: more than a person draws, and few enough to check in one
+#: request. The target has its own limit for the vertices of all polygons together.
 MAX_POLYGONS = 1_000
 MAX_CIRCLES = 1_000
 MAX_RINGS = 10
 #: Larger areas are drawn or named as regions; a larger radius is a wrong unit.
 MAX_RADIUS_KM = 2_000
-#: Hours. A position older than a month does not show where a person is now. Position times are stored for 170 days.
+#: Maximum age, in hours, of a `now` position that counts. A position older than a month does not show where a person is
+#: now. Position times are stored for 170 days.
 MAX_AGE_H = 24 * 30
 #: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
 MAX_HEADLINE = 160
@@ -116,8 +118,8 @@ class Circle(Document):
     radius_km: RadiusKm
 
 
-#: Description of `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the end at
-#: once.
+#: Description of the field `pace_per_min`. The pace does not limit follow-ups: existing recipients get a change or the
+#: end at once.
 _PACE = (
     "Messages a minute at most, of all channels together, in steps of ten seconds: as many calls as a hotline can take."
 )
@@ -271,7 +273,7 @@ GENERAL_NEEDS = "A general alert needs a headline and a description in at least 
 
 
 def _missing_words(texts: Mapping[str, Info]) -> list[tuple[Location, str]]:
-    """Returns the location of each missing headline and description, with a sentence that names it."""
+    """Returns the location of each headline and description that an info lacks, with a sentence that names it."""
     return [
         ((language, name), f"The {name} is missing. {GENERAL_NEEDS}")
         for language, text in texts.items()
@@ -300,10 +302,10 @@ EXAMPLE: JsonDict = {
 
 
 class _Request(Alert):
-    """An alert as posted, with the client's extra wish (`state` or `notify`)."""
+    """An alert as posted, with one extra member of the request (`state` or `notify`)."""
 
     def alert(self) -> Alert:
-        """Returns the alert without the wish."""
+        """Returns the alert without the extra member of the request."""
         fields, said = Alert.model_fields, Alert.__new__(Alert)
         said.__setstate__(
             {  # `model_construct` looks up other names of each field and takes three times as long
@@ -342,6 +344,6 @@ def loudness(alert: Alert, ring: int = 0) -> Loudness:
 
 
 def loudest(alert: Alert) -> Loudness:
-    """Returns the greatest loudness that the alert has in any ring."""
+    """Returns the loudest loudness that the alert has in any ring."""
     said = {loudness(alert, ring) for ring in range(len(alert.target.rings) + 1)}
     return next(one for one in (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT) if one in said)

@@ -37,7 +37,8 @@ from alertd.model.fields import (
 )
 from alertd.model.kinds import Eyes, Hair, Protection, Sex
 
-#: More children than any family that disappears together. A message cannot name more, so such a case must be split.
+#: Maximum number of children in a case: more than any family that disappears together. A message cannot name more, so
+#: such a case must be split.
 MAX_CHILDREN = 20
 #: A reader of a poster can check a handful of contacts; an SMS has room for one.
 MAX_CONTACTS = 10
@@ -187,7 +188,7 @@ class Vehicle(Document):
 
 
 def bare_plate(plate: str) -> str:
-    """Returns a plate as letters and digits only, in capitals, so that two people type the same."""
+    """Returns a plate as letters and digits only, in capitals, so that different spellings of one plate are equal."""
     return "".join(filter(str.isalnum, plate)).upper()
 
 
@@ -222,8 +223,8 @@ _HTTPS = (
 )
 
 
-#: The address is part of the safety line, which is never shortened: it must fit a push in any language and few SMS
-#: parts.
+#: Maximum length of a contact's address. It is part of the safety line, which is never shortened: it must fit a push in
+#: any language and few SMS parts.
 MAX_URL = 500
 _NO_URL = f"This must be an https address of at most {MAX_URL} characters."
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -239,10 +240,10 @@ def _uri(address: str) -> str:
 
 @lru_cache(maxsize=256)  # an organisation's alerts repeat a few numbers, and a lookup in the plans takes 50 us
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
-    """Checks a number that the public will call: a full one must be valid, a short one valid in every country named.
+    """Returns a number that the public will call: a full number in E.164, a short one unchanged. Refuses a full number
+    that is not valid, and a short one that is not valid in every country of `countries`.
 
-    Stricter than for subscribers, because a wrong digit here loses every witness's call. Returns a full number in
-    E.164.
+    Stricter than for subscribers, because a wrong digit here loses every witness's call.
     """
     if not _SHORT.fullmatch(number):
         number = to_e164(number)
@@ -267,7 +268,7 @@ _AT_HOME = (PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberT
 
 @lru_cache(maxsize=256)  # as `_reachable`
 def _home(number: str) -> tuple[str, ...]:
-    """Returns the only countries in which a full number works, or () if it works everywhere."""
+    """Returns the only countries in which a full number can be dialled, or () if it works everywhere."""
     parsed = phonenumbers.parse(number)
     if phonenumbers.number_type(parsed) not in _AT_HOME or not phonenumbers.is_possible_number(parsed):
         return ()
@@ -296,8 +297,8 @@ class Contact(Document):
 
     @property
     def is_voiceless(self) -> bool:
-        """Returns whether a deaf or mute person can use it: an SMS, a page, or a number for deaf people (such as a
-        relay).
+        """Returns whether a deaf or mute person can use this contact: an SMS, a page, or a number for deaf people (such
+        as a relay).
         """
         return self.dial is None or self.role is ContactRole.DEAF
 

@@ -1,7 +1,8 @@
-"""What one distributor holds of one alert, and the next message to send to it. Pure: no I/O, no clock.
+"""Decides which message to send next to one distributor about one alert, from what the distributor has. Pure: no I/O,
+no clock.
 
-A message is one CAP document with its own name. A distributor that may hold a shown message gets every later message,
-in order. A distributor that certainly holds none gets no Cancel. A newer message replaces an older unsent one.
+A message is one CAP document with its own identifier. A distributor that may have a shown message gets every later
+message, in order. A distributor that certainly has none gets no Cancel. A newer message replaces an older unsent one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import msgspec
 
 from alertd.model.cap.messages import MsgType
 
-#: Messages kept per alert. An alert changes a few times, and a person approves each change.
+#: Maximum number of messages kept for an alert at a distributor. An alert changes a few times, and a person approves
+#: each change.
 MOST_ENTRIES = 200
 
 
@@ -30,8 +32,8 @@ class MessageState(enum.StrEnum):
 
 
 _S = MessageState
-#: Allowed state changes. A late Ack or Error overrides an earlier assumption. Only a person resends a failed message
-#: (`again`): an Error counts for more than an earlier try without an answer.
+#: By state of a message: the states that it may change to. A late Ack or Error overrides an earlier assumption. Only a
+#: person resends a failed message (`again`): an Error counts for more than an earlier try without an answer.
 MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.QUEUED: frozenset(_S) - {_S.QUEUED},
     _S.ACCEPTED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
@@ -44,7 +46,7 @@ MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
 FAILED = frozenset({_S.REFUSED, _S.GIVEN_UP})
 #: States in which a Cancel is taken as effective.
 _EFFECTIVE = frozenset({_S.ACCEPTED, _S.ACKNOWLEDGED})
-#: Milliseconds in which a request without an answer may still take effect. Exceeds every wait for an answer
+#: Ms after a request without an answer in which it may still take effect. Exceeds every wait for an answer
 #: (`webhooks.timeout_s`, 30 s at most, and a gateway's own proxies, a minute by default).
 DOUBT_MS = 90_000
 
@@ -72,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
-    """What one distributor holds of one alert."""
+    """The messages about one alert to one distributor, and what the distributor has confirmed."""
 
     name: str = ""  # last known name of the distributor
     entries: tuple[Entry, ...] = ()  # oldest first
@@ -93,29 +95,25 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refused(self) -> bool:
-        """Returns whether it owes a take-down and the last Cancel was refused or given up.
-
-        There are no more tries then.
-        """
+        """Returns whether the distributor owes a take-down and the last Cancel failed. Then there are no more tries."""
         ends = _cancels(self)
         return bool(self.owed and ends and ends[-1].state in FAILED)
 
     @property
     def has(self) -> bool:
-        """Returns whether it may show a message that was not cancelled."""
+        """Returns whether the distributor may show a message that was not cancelled."""
         return bool(self.arrived)
 
     @property
     def arrived(self) -> tuple[Entry, ...]:
-        """Returns the messages that it may show and that were not cancelled."""
+        """Returns the messages that the distributor may show and that were not cancelled."""
         return tuple(one for one in self.live if one.maybe and one.type is not MsgType.CANCEL)
 
     @property
     def shown_until(self) -> int:
-        """Returns the latest expiry of the messages it may show, UNIX ms, or 0 if there is none.
-
-        Counts the last message it certainly accepted, all later ones, and earlier ones that may have taken effect after
-        it.
+        """Returns the latest expiry of the messages that the distributor may show, UNIX ms, or 0 if there is none.
+        Counts the last message that it certainly accepted, all later ones, and earlier ones that may have taken effect
+        after that one.
         """
         arrived = self.arrived
         sure = max((place for place, one in enumerate(arrived) if one.state in _EFFECTIVE), default=0)
@@ -150,9 +148,8 @@ class Verdict:
 
 
 def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
-    """Returns the new track and the message to send, if any.
-
-    `fits`: whether the distributor may receive such an alert.
+    """Returns the new track and the message to send next, if any. `fits`: whether the distributor may receive such an
+    alert.
     """
     if now.down or (now.shown and still_names(track, now)):
         return _down(track, now)
@@ -163,9 +160,8 @@ def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]
 
 
 def still_names(track: Track, now: Now) -> bool:
-    """Returns whether it may still show removed facts and failed to accept the Update without them.
-
-    A Cancel must follow.
+    """Returns whether the distributor may still show facts that were removed from the alert, and the Update without
+    them failed. A Cancel must follow.
     """
     told = [one for one in track.live if one.type is not MsgType.CANCEL]
     if not now.restricted or not any(one.maybe and _changed(one) < now.restricted for one in told):
@@ -216,12 +212,14 @@ def _down(track: Track, now: Now) -> tuple[Track, Entry | None]:
 
 
 def _after(entries: Sequence[Entry], ends: Callable[[Entry], bool]) -> int:
-    """Returns the index behind the last entry for which `ends` holds, 0 if there is none."""
+    """Returns the index after the last entry for which `ends` holds, 0 if there is none."""
     return max((place for place, one in enumerate(entries, start=1) if ends(one)), default=0)
 
 
 def _with(track: Track, now: Now, type_: MsgType) -> tuple[Track, Entry]:
-    """Adds one message. An identifier is used once: an alert that returns gets a new one."""
+    """Returns the track with one more message, and that message. An identifier is used once: an alert that is shown
+    again gets a new one.
+    """
     is_used = track.entry(now.identifier) is not None
     made = Entry(
         identifier=_unused(track, now.identifier, now.at) if is_used else now.identifier,
@@ -238,9 +236,8 @@ def _unused(track: Track, of: str, now_ms: int) -> str:
 
 
 def _appended(track: Track, entry: Entry) -> Track:
-    """Adds a message. At the limit, drops the oldest that never arrived, or else the oldest.
-
-    One that may have arrived is kept if possible, because it may still need a Cancel.
+    """Returns the track with one more message. At the limit, drops the oldest message that never arrived, or else the
+    oldest. A message that may have arrived is kept if possible, because it may still need a Cancel.
     """
     entries = track.entries
     if len(entries) >= MOST_ENTRIES:
@@ -250,7 +247,9 @@ def _appended(track: Track, entry: Entry) -> Track:
 
 
 def _without_queued(track: Track, but: str = "") -> Track:
-    """Supersedes the queued messages, except one that announces the alert under the identifier `but`."""
+    """Returns the track with its queued messages superseded, except one that announces the alert under the identifier
+    `but`.
+    """
     return msgspec.structs.replace(
         track,
         entries=tuple(
@@ -263,7 +262,9 @@ def _without_queued(track: Track, but: str = "") -> Track:
 
 
 def begun(track: Track, identifier: str, now_ms: int) -> Track:
-    """Notes a try before the message is posted. From then on it may arrive."""
+    """Returns the track with one more try of a message. Call it before the message is posted: from then on it may
+    arrive.
+    """
     entry = track.entry(identifier)
     assert entry is not None
     tried = msgspec.structs.replace(entry, maybe=True, tries=entry.tries + 1, first=entry.first or now_ms, last=now_ms)
@@ -271,10 +272,9 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
 
 
 def put_back(track: Track) -> Track:
-    """Marks the queued messages of a track as possibly posted, after the store was restored from a backup.
-
-    They may have been posted after the backup, and more than once. So a late Error about one try does not mean that
-    every try failed.
+    """Returns the track with its queued messages marked as possibly posted, after the store was restored from a backup.
+    They may have been posted since, and more than once. So a late Error about one try does not mean that every try
+    failed.
     """
     entries = tuple(
         msgspec.structs.replace(one, maybe=True, tries=max(one.tries, 2)) if one.state is MessageState.QUEUED else one
@@ -287,10 +287,9 @@ def settled(
     track: Track, identifier: str, verdict: Verdict, now_ms: int,
     *, acknowledges: bool, restricted: int, back_ms: int = 0,
 ) -> Track:  # fmt: skip
-    """Applies a verdict to the track.
-
-    If the distributor `acknowledges`, only its Ack confirms a take-down; otherwise its 2xx does. `restricted`: when
-    facts of a child were removed from the alert, UNIX ms, 0 for never. `back_ms`: as in `Clock`.
+    """Returns the track after a verdict on one of its messages. If the distributor `acknowledges`, only its Ack
+    confirms a take-down; otherwise its 2xx does. `restricted`: when facts of a child were removed from the alert, UNIX
+    ms, 0 for never. `back_ms`: as in `Clock`.
     """
     entry = track.entry(identifier)
     if entry is None:
@@ -314,8 +313,8 @@ def settled(
 
 
 def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
-    """Returns until when an older message may still take effect after this one, which cancels it or leaves out facts
-    of it, UNIX ms, or 0 for not at all.
+    """Returns until when (UNIX ms) an older message may still take effect after `entry`, if `entry` cancels it or
+    leaves out facts of it. Returns 0 if none may.
     """
     if not says_less(track, entry, restricted):
         return 0
@@ -324,9 +323,8 @@ def _overtaken_until(track: Track, entry: Entry, restricted: int) -> int:
 
 
 def _in_doubt_until(one: Entry) -> int:
-    """Returns until when a message may take effect, UNIX ms, or 0 if its answer settled that.
-
-    A later Ack gives no time.
+    """Returns until when (UNIX ms) a message may still take effect, or 0 if its answer shows whether it did. A later
+    Ack gives no time.
     """
     was_taken = one.state in _EFFECTIVE and 200 <= one.answered < 300
     is_refused = one.state is MessageState.REFUSED and one.tries == 1
@@ -334,7 +332,9 @@ def _in_doubt_until(one: Entry) -> int:
 
 
 def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
-    """Queues the message again for `due`, with a new identifier: a gateway ignores an identifier that it knows."""
+    """Returns the track with the message queued again for the time `due` (ms of the steady clock), with a new
+    identifier: a gateway ignores an identifier that it knows.
+    """
     track = _replaced(track, msgspec.structs.replace(entry, repeated=True))
     name = _unused(track, entry.of, now_ms)
     fresh = Entry(
@@ -356,7 +356,9 @@ def _is_taken_down(track: Track, *, acknowledges: bool) -> bool:
 
 
 def confirmed(track: Track, now_ms: int, by: str) -> Track:
-    """Marks the take-down as confirmed, by the distributor or by a person who asked it."""
+    """Returns the track with the take-down confirmed, by the distributor or by the person `by`, who asked the
+    distributor.
+    """
     if ends := _cancels(track):
         track = _replaced(track, msgspec.structs.replace(ends[-1], down=True))
     return msgspec.structs.replace(track, owed=0, confirmed=now_ms, by=by)
@@ -372,7 +374,9 @@ def _cancels(track: Track) -> list[Entry]:
 
 
 def again(track: Track) -> Track | None:
-    """Queues the last message again, as if never tried. Returns None if it was not refused or given up."""
+    """Returns the track with its last message queued again, as if never tried. Returns None if that message was not
+    refused or given up.
+    """
     last = track.entries[-1] if track.entries else None
     if last is None or last.state not in FAILED:
         return None
@@ -380,7 +384,9 @@ def again(track: Track) -> Track | None:
 
 
 def _changed(one: Entry) -> int:
-    """Returns when the alert got the content that a message announces (from its identifier), UNIX ms, 0 for never."""
+    """Returns when the alert got the content that a message announces (UNIX ms, from its identifier); 0 for the first
+    content.
+    """
     return int(one.of.partition(".")[2] or 0)
 
 

@@ -22,22 +22,26 @@ OWN = "refused"
 #: Faults reported at most; more would not be read.
 MAX_FAULTS = 100
 
-#: Errors listed at most. Listing a million only to shorten the list takes ten seconds; this many take a tenth.
+#: Maximum number of errors that alertd lists. Listing a million only to shorten the list takes ten seconds; this many
+#: take a tenth.
 MAX_LISTED = 10_000
 
-#: Members of all objects of a document. A full alert has some thousands. Refusing a million unknown members one by one
-#: takes four seconds, during which the process serves no other request.
+#: Maximum number of members in all objects of a document. A full alert has some thousands. Refusing a million unknown
+#: members one by one takes four seconds, during which the process serves no other request.
 MAX_MEMBERS = 20_000
-#: Items of arrays. The 100,000 positions of an area have 200,000 numbers, or more with heights.
+#: Maximum number of array items in a document. The 100,000 positions of an area have 200,000 numbers, or more with
+#: heights.
 MAX_ITEMS = 400_000
 
-#: Characters. A pointer contains the client's own keys, and a key can be as long as the body.
+#: Maximum characters of a key in a pointer. A pointer contains the client's own keys, and a key can be as long as the
+#: body.
 MAX_KEY_LENGTH = 64
 
-#: Names of alternatives (an address by its channel, a shape by its GeoJSON type) that pydantic puts into locations.
+#: Names of alternatives (an address by its channel, a shape by its GeoJSON type) that pydantic puts into locations. A
+#: pointer leaves them out.
 TAGS = frozenset({"push", "webpush", "sms", "mail", "Polygon", "MultiPolygon"})
 
-#: For an error without a sentence in the table below; pydantic's own text may quote the value.
+#: The sentence for an error that the table below lacks; pydantic's own text may quote the value.
 FALLBACK = "This is not valid here."
 
 SENTENCES = {
@@ -134,7 +138,9 @@ def _location(detail: ErrorDetails) -> Location:
 
 
 def _is_tag(before: int | str, step: int | str) -> bool:
-    """Returns whether a step is an alternative's name: after an array index, or first if the whole body is a union."""
+    """Returns whether a step of a location is the name of an alternative: `step` follows an array index (`before`), or
+    comes first because the whole body is a union.
+    """
     return isinstance(before, int) and step in TAGS
 
 

@@ -64,8 +64,9 @@ class Form:
         return {**handler(schema), **shown}
 
 
-#: Control characters (a line break in a header, a bell), and the two overrides that make a phone number read backwards.
-#: The isolates and marks that right-to-left text needs are fine, and so are line breaks and tabs.
+#: Matches characters that no text may have: control characters (a line break in a header, a bell), and the two
+#: overrides that make a phone number read backwards. The isolates and marks that right-to-left text needs are allowed,
+#: and so are line breaks and tabs.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 
 #: A line end as Windows or an old Mac writes it.
@@ -85,9 +86,8 @@ def _is_seen(character: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    r"""Text for people, in any script: an annotation.
-
-    Counts its length in characters (code points) and writes every line end as `\\n`.
+    r"""Annotation of a text for people, in any script. Limits its length in characters (code points) and writes every
+    line end as `\\n`.
     """
 
     max_length: int
@@ -109,8 +109,8 @@ class Words:
         return value
 
 
-#: BCP 47 by its shape, in the usual letter case: language, script, region, variants. Private use is left out: no
-#: template and no reader would know it.
+#: A BCP 47 language tag, checked by its form in the usual letter case: language, script, region, variants. Private use
+#: is not accepted: no template and no reader would know it.
 LANGUAGE = Form(
     r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*",
     "A language is a BCP 47 tag such as es, ar, pt-BR or zh-Hans.",
@@ -130,7 +130,8 @@ RegionCode = Annotated[
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-#: Two languages more than the official ones of the European Union; every language is rendered for every channel.
+#: Maximum number of languages: two more than the official ones of the European Union. Every language is rendered for
+#: every channel.
 MAX_LANGUAGES = 26
 
 #: Clothing, a place or a person's looks, in a sentence or two.
@@ -143,7 +144,7 @@ Line = Annotated[str, Words(200)]
 
 
 def to_subject(value: str) -> str:
-    """Returns a person's name, as used in keys and authors, in one spelling of letters and spaces (NFKC).
+    """Returns a person's name as keys and authors use it, with equal letters and spaces in one spelling (NFKC).
 
     Raises `PydanticCustomError` if the name is empty, too long, or contains an invisible or control character.
     """
@@ -164,9 +165,8 @@ def folded_subject(subject: str) -> str:
 
 
 def folded_number(number: str) -> str:
-    """Returns a case number without differences of case, spacing and invisible characters.
-
-    Compare cases by this only.
+    """Returns a case number without differences of case, spacing and invisible characters. Two case numbers are the
+    same if these forms are equal.
     """
     folded = folded_subject(number)
     if folded.isascii() and folded.isprintable():
@@ -191,7 +191,8 @@ def _rfc_3339(value: object) -> object:
     raise refusal("This must be a time with its offset, as in 2026-11-26T08:00:00+01:00.")
 
 
-#: An RFC 3339 time with its offset. Not strict, because its form has been checked and a strict time refuses a string.
+#: An RFC 3339 time with its offset. Not strict in pydantic's sense: its form is checked before, and a strict time would
+#: refuse a string.
 Instant = Annotated[
     AwareDatetime,
     Field(strict=False, examples=["2026-11-26T08:00:00+01:00"]),
@@ -204,7 +205,9 @@ _FILES = ("Factory", "localtime", "posix", "right/")
 
 
 def _time_zone(value: str) -> str:
-    """Checks the name of a time zone. Refuses names that exist on some machines only, since processes may differ."""
+    """Returns the name of a time zone if it is valid. Refuses names that exist on some machines only, since processes
+    may differ.
+    """
     refused = refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
     if value.startswith(_FILES):
         raise refused

@@ -1,4 +1,4 @@
-"""Decides whom alertd calls on duty for an alert: the cause, the rota and the next step. No I/O and no clock."""
+"""Decides which people on call alertd pages about an alert: the cause, the rota and the next step. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from alertd.model.quiet_hours import minutes
 from alertd.model.registration import LocalTime, MailAddress, PushAddress, SmsAddress
 from alertd.model.states import ASKABLE, AlertState
 
-#: Steps of a rota: a duty office has a desk, a deputy and a chief. Further steps would not be reached in time.
+#: Maximum number of steps of a rota: a duty office has a desk, a deputy and a chief. Further steps would not be reached
+#: in time.
 MOST_STEPS = 10
-#: People per step, who are notified together. For more, use a mailing list, which has one address.
+#: Maximum number of people in a step, who are paged together. For more, use a mailing list, which has one address.
 MOST_PEOPLE = 20
 MOST_ADDRESSES = 5
 #: Shifts in a week, different on each day.
@@ -34,9 +35,9 @@ class Cause(enum.StrEnum):
 
 
 def cause_of(state: AlertState, *, is_asked: bool) -> Cause | None:
-    """Returns why alertd calls people about an alert, or None.
+    """Returns why alertd pages people about an alert, or None if it pages no one.
 
-    `is_asked`: another organisation asks to stand it down.
+    `is_asked`: another organisation asks to stand the alert down.
     """
     if state is AlertState.PENDING:
         return Cause.APPROVAL
@@ -80,7 +81,7 @@ class Hours(Document):
         return self
 
     def hold(self, day: int, minute: int) -> bool:
-        """Returns whether they cover a minute of a day (0 is Monday)."""
+        """Returns whether these hours cover a minute of a weekday (0 is Monday)."""
         start, end = minutes(self.start), minutes(self.end)
         today, yesterday = _DAYS[day] in self.days, _DAYS[day - 1] in self.days
         if start < end:
@@ -156,7 +157,7 @@ class OnCall(Document):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The step to notify next."""
+    """The step of the rota to page next."""
 
     step: int  # index
     people: tuple[OnCallPerson, ...]
@@ -172,7 +173,8 @@ def on_duty(rota: OnCall, step: int, now_ms: int) -> tuple[OnCallPerson, ...]:
 
 
 def turn(rota: OnCall, step: int, now_ms: int, hands: frozenset[str] = frozenset()) -> Turn | None:
-    """Returns the first step with people on duty, from this index on and then from the start, or None if there is none.
+    """Returns the first step with people on duty at `now_ms` (UNIX ms), from index `step` on and then from the start.
+    Returns None if there is none.
 
     `hands`: folded subjects of people who cannot approve; they are skipped.
     """
@@ -188,12 +190,12 @@ def _is_of(person: OnCallPerson, hands: frozenset[str]) -> bool:
 
 
 def anybody(rota: OnCall | None, now_ms: int) -> bool:
-    """Returns whether a person is on duty."""
+    """Returns whether a person of the rota is on duty at `now_ms` (UNIX ms)."""
     return rota is not None and turn(rota, 0, now_ms) is not None
 
 
 def _twice(steps: Iterable[OnCallStep]) -> Iterator[tuple[int | str, ...]]:
-    """Yields the place in the document of each address that is repeated in one step."""
+    """Yields the location in the document of each address that is repeated in one step."""
     for i, step in enumerate(steps):
         seen: set[tuple[str, str]] = set()
         for j, person in enumerate(step.people):

@@ -32,14 +32,15 @@ SCOPES: dict[Role, frozenset[str]] = {
     Role.VIEWER: _SEES,
 }
 
-#: A one-time code to read aloud: four groups of Crockford's base 32, 80 random bits.
+#: The groups of a one-time code, and the letters of each: four groups of Crockford's base 32, 80 random bits, to read
+#: aloud.
 CODE_GROUPS, CODE_GROUP = 4, 4
 _READ_AS = str.maketrans("OIL", "011")  # as in Crockford's decoding
 
 
 def network_of(address: str) -> str:
-    """Returns the key for counting tries from an address: the /64 network for IPv6 (one customer), the address for
-    IPv4.
+    """Returns the key under which tries from an address are counted: the /64 network for IPv6 (one customer), the
+    address for IPv4.
     """
     try:
         found = ipaddress.ip_address(address)
@@ -55,5 +56,5 @@ def scopes_of(roles: Iterable[str]) -> frozenset[str]:
 
 
 def normal_code(text: str) -> str:
-    """Returns a one-time code in its original form, without differences of letter case and separators."""
+    """Returns a one-time code as it was made, without the letter case and separators that a person typed."""
     return "".join(letter for letter in text.upper().translate(_READ_AS) if letter in CROCKFORD)

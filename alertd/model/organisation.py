@@ -57,7 +57,7 @@ CapSender = Annotated[
     Form(r"[^\s,<&]+", "A CAP sender has no space, comma, < or & in it.", 200, "alerts@police.example"),
     Field(min_length=1),
 ]
-#: Upper limits: no alert has more recipients, and no service more subscribers.
+#: Maximum values of `unattended`: no alert has more recipients, and no service more subscribers.
 MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
 #: Minutes. An alert that can wait for a day can wait for an approver.
 MOST_WAIT_MIN = 24 * 60
@@ -170,5 +170,6 @@ class Organisation(Document):
         return rules
 
 
-#: Fields that only the operator of the service sets. Otherwise an organisation could alert anywhere, under any name.
+#: Fields that only the organisation that runs the service sets. Otherwise an organisation could alert anywhere, under
+#: any name.
 GRANTED = ("cap_sender", "jurisdiction")

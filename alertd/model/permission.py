@@ -1,8 +1,9 @@
 """Permissions and stand-down requests of other organisations for one alert. Pure: no I/O, no clock.
 
-An alert that reaches beyond its organisation's jurisdiction needs their permission. The alert's own record holds each
-permission with its answer. Whether an answer is still needed follows from the alert's state, so that a crash cannot
-separate the two. The record also holds stand-down requests: one for each organisation that knows the child was found.
+An alert that reaches beyond its organisation's jurisdiction needs the permission of the neighbours there. The alert's
+record holds each permission with its answer. Whether an answer is still needed follows from the alert's state, so that
+a crash cannot separate the two. The record also holds stand-down requests: one for each organisation that knows that
+the child was found.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from alertd.model.states import SHOWN, UNTOLD, AlertState
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One organisation's permission for its part of the target.
+    """The permission of one neighbouring organisation for its part of the target.
 
-    This part lies in its jurisdiction, but not in the jurisdiction of the alert's own organisation.
+    This part lies in the neighbour's jurisdiction, but not in the jurisdiction of the alert's own organisation.
     """
 
     org: str
@@ -34,7 +35,9 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str = ""  # ids of the keys that permitted it, or a part of this organisation's area asked for earlier
 
     def with_key(self, key: str) -> str:
-        """Returns its keys plus one that permits it now. Earlier keys stay, because their permission still applies."""
+        """Returns the permission's keys plus `key`, which permits it now. Earlier keys stay, because their permission
+        still applies.
+        """
         return " ".join(dict.fromkeys([*self.key.split(), key]))
 
     def state(self, alert: AlertState) -> PermissionState:
@@ -72,17 +75,21 @@ def parse_permissions(text: str) -> tuple[Permission, ...]:
 
 
 def permitting(text: str) -> list[str]:
-    """Returns `organisation:key` of each permitting key. Stopping such a key stops the part that it permitted."""
+    """Returns `organisation:key` of each key that permitted a part of the alert. Stopping such a key stops the part
+    that it permitted.
+    """
     return [f"{one.org}:{key}" for one in parse_permissions(text) for key in one.key.split()]
 
 
 def words_of(text: str) -> dict[str, str]:
-    """Returns the text of each answer by organisation: the person who answered, or the reason."""
+    """Returns, by organisation, the text that a record stores about each answer: the person who answered, or the
+    reason.
+    """
     return _decode_words(text) if text else {}
 
 
 def with_words(text: str, org: str, words: str) -> str:
-    """Returns the texts with a new one for this organisation; '' removes it."""
+    """Returns the stored texts with `words` for this organisation; '' removes its text."""
     said = words_of(text) | {org: words}
     return _encode({name: one for name, one in said.items() if one}).decode()
 

@@ -24,16 +24,16 @@ from PIL import Image, ImageCms, ImageOps
 #: Maximum decoded pixels by format. A JPEG is scaled down while decoding, so a phone's 50 million pixels take no more
 #: memory than a camera's PNG of 24 million.
 MOST_PIXELS = {"JPEG": 80_000_000, "PNG": 25_000_000, "WEBP": 25_000_000}
-#: Formats that may be animated. Of a JPEG with several pictures (a phone adds a depth or brightness map) the first
-#: counts.
+#: Formats in which an animated picture is refused. Of a JPEG with several pictures (a phone adds a depth or brightness
+#: map) the first counts.
 MOVING = frozenset({"PNG", "WEBP"})
-#: Modes that 8 bits represent without loss. Grey of 16 bits would turn white.
+#: Pillow's colour modes that 8 bits represent without loss; others are refused. Grey of 16 bits would turn white.
 MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"})
-#: Pixels of the shorter side. Below this, a face cannot be recognised.
+#: Minimum pixels of the shorter side. Below this, a face cannot be recognised.
 LEAST_SIDE = 100
 
-#: Memory limit of the decoding process. Fits the pixels, their rotated and scaled copies and a progressive JPEG's
-#: coefficients.
+#: Memory limit of the decoding process in bytes. It holds the pixels, their rotated and scaled copies and a progressive
+#: JPEG's coefficients.
 MEMORY_BYTES = 1024**3
 #: Niceness of the decoding process, so that it yields to the senders.
 NICENESS = 10
@@ -47,8 +47,9 @@ class Size:
     most_bytes: int
 
 
-#: Phones load a push's picture while they wake: Firebase takes 1 MB and recommends 300 kB. A mail shows it 360 pixels
-#: wide, on screens with up to twice the density; a page shows it as large as the screen.
+#: The limits of each copy, by name. Phones load a push's picture while they wake: Firebase takes 1 MB and recommends
+#: 300 kB. A mail shows the picture 360 pixels wide, on screens with up to twice the density; a page shows it as large
+#: as the screen.
 SIZES = {"push": Size(1024, 300_000), "mail": Size(960, 300_000), "page": Size(1600, 500_000)}
 _WIDEST = max(size.side for size in SIZES.values())
 _QUALITIES = (85, 75, 60)  # lower quality breaks faces into blocks, so shrink the picture instead
@@ -129,7 +130,7 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _copy(pixels: Image.Image, size: Size) -> Copy:
-    """Returns the largest and best copy within the size."""
+    """Returns the largest copy of the best quality that keeps within the size and its bytes."""
     return next(copy for copy in _tries(pixels, size.side) if len(copy.data) <= size.most_bytes)
 
 
@@ -146,13 +147,15 @@ def _tries(pixels: Image.Image, side: int) -> Iterator[Copy]:
 
 
 def write(copies: Mapping[str, Copy], to: IO[bytes]) -> None:
-    """Writes the copies as the output of the decoding process."""
+    """Writes the copies to `to`, as the output of the decoding process: one line of JSON, then the JPEGs."""
     head = {name: (copy.width, copy.height, len(copy.data)) for name, copy in copies.items()}
     to.write(json.dumps(head).encode() + b"\n" + b"".join(copy.data for copy in copies.values()))
 
 
 def parse_copies(answer: bytes) -> dict[str, Copy]:
-    """Parses the output of `write`. Raises UnreadablePhotoError if the process reported one."""
+    """Returns the copies from the output of `write`. Raises UnreadablePhotoError if the process reported that it
+    refused the photo.
+    """
     head, _, rest = answer.partition(b"\n")
     copies, start = {}, 0
     for name, told in json.loads(head).items():
@@ -165,7 +168,7 @@ def parse_copies(answer: bytes) -> dict[str, Copy]:
 
 
 def main() -> None:
-    """Reads a photo and writes its copies or the reason for refusing it.
+    """Reads a photo from standard input, and writes its copies or the reason for refusing it to standard output.
 
     The argument is the CPU time limit in seconds.
     """

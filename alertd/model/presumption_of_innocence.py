@@ -1,7 +1,8 @@
 """Rules for persons sought with a child: neutral descriptions, and early deletion.
 
-They are not convicted, and the holder of a vehicle may be innocent. So their description names no deed (Directive (EU)
-2016/343, articles 3 and 4: presumed innocent, and not referred to as guilty). It is deleted before the case.
+The persons are not convicted, and the holder of a vehicle may be innocent. So a description must not name a deed
+(Directive (EU) 2016/343, articles 3 and 4: presumed innocent, and not referred to as guilty). The persons are deleted
+earlier than the case.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ GUILT: dict[str, tuple[str, ...]] = {
     "hi": ("अपहरणकर्ता", "अपराधी", "हत्यारा", "बलात्कारी"),
     "zh": ("绑匪", "人贩子", "罪犯", "凶手", "强奸犯"),
 }
-#: Languages without spaces, or with prefixes, in which such a word may begin anywhere.
+#: Languages without spaces, or with prefixes. In their texts, a word of `GUILT` may begin within another word.
 _ANYWHERE = ("ar", "zh")
 
 
@@ -70,7 +71,9 @@ def has_sought(alert: Alert) -> bool:
 
 
 def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
-    """Returns a pattern for names and plates sought by these alerts, or None. Finds plates with any spacing."""
+    """Returns a pattern that finds the names of persons sought and the plates of vehicles of these alerts, with any
+    spacing in plates. Returns None if there are none.
+    """
     cases = [alert.case for alert in alerts]
     return pattern_of(
         (one.name for case in cases for one in case.persons_sought if one.name),
@@ -79,10 +82,8 @@ def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
 
 
 def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
-    """Returns the alert without persons sought and vehicles, and with a dash for each match of `theirs` in its own
-    texts.
-
-    Keeps the child's name, even if a person sought has the same name.
+    """Returns the alert without persons sought and vehicles, and with a dash for each match of `theirs` (from
+    `sought_in`) in its texts. Keeps the child's name, even if a person sought has the same name.
     """
     case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
     told = {

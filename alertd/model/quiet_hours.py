@@ -1,4 +1,4 @@
-"""Quiet hours in a place's local time, correct on nights when clocks change. Pure."""
+"""Finds the end of quiet hours in a place's local time, also on nights when clocks change. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def clock(minute: int) -> str:
 def ends_ms(now_ms: int, time_zone: str, start: int, end: int) -> int | None:
     """Returns when the quiet hours around `now_ms` end (both UNIX ms), or None outside of them.
 
-    `start` and `end` are minutes of the day. A skipped local hour ends at once. An hour that occurs twice begins with
-    the first and ends with the second.
+    `start` and `end` are minutes of the local day. Quiet hours within a local hour that the clocks skip have no length.
+    An hour that occurs twice counts from its first beginning to its second end.
     """
     return _ends_ms(now_ms // 60_000, time_zone, start, end)
 
@@ -41,7 +41,7 @@ def _ends_ms(now_min: int, time_zone: str, start: int, end: int) -> int | None:
 
 
 def _instant(zone: ZoneInfo, day: date, minute: int, *, fold: int) -> datetime:
-    """Returns the UTC time at which the zone's clocks show that time, or skip it (PEP 495)."""
+    """Returns the UTC time at which the zone's clocks show this minute of the day, or skip it (PEP 495)."""
     shown = datetime.combine(day, time(minute // 60, minute % 60, fold=fold), zone)
     first, last = (shown.replace(fold=one).astimezone(UTC) for one in (1, 0))
     if first >= last:  # the time exists once or twice

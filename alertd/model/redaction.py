@@ -1,9 +1,9 @@
 """Finds names of people in texts and replaces them with a dash, and restricts an alert.
 
 A name matches as whole words, regardless of accents and capitals. A restricted missing-child alert no longer identifies
-the child: it keeps "girl, 13", where and when, and the contacts. A restriction removes every field not listed here, so
-that a field added later is removed too. The place stays, without the child's name, because the search needs it.
-Internal data stays with the case for its staff.
+the child: it keeps "girl, 13", where and when, and the contacts. A restriction removes every field that this module
+does not list as kept, so that a field added later is removed too. The place stays, without the child's name, because
+the search needs it. Internal data stays with the case for its staff.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from geofences.names import PLAIN_LETTERS
 #: The fields of a case and of an info that are texts for people. Programs read all other fields.
 TEXTS = frozenset({"headline", "description", "instruction", "clothing", "marks", "alt", "place"})
 
-#: Shorter words of a name occur in too many other words: initials, "de", "al".
+#: Minimum letters of a word of a name to be searched for alone. Shorter words occur in too many other words: initials,
+#: "de", "al".
 LEAST_LETTERS = 3
 
 #: Scripts without spaces, or with suffixes (Korean): a word may begin and end anywhere in them.
@@ -40,7 +41,7 @@ _BEGINS_ANYWHERE, _ENDS_ANYWHERE = re.compile(f"[{_RUNNING}{_PREFIXED}]"), re.co
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060"
 
 
-#: A lookbehind, the pattern of a word (empty if there is none), and a lookahead.
+#: The parts of a pattern: a lookbehind, the pattern of the words (empty if there are none), and a lookahead.
 _Found = tuple[str, str, str]
 
 
@@ -54,7 +55,7 @@ def pattern_of(names: Iterable[Name], plates: Iterable[str] = ()) -> re.Pattern[
 
 
 def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
-    """Returns the pattern that also matches any single word of the names.
+    """Returns a pattern that matches the names and also any single word of them, or None if there are none.
 
     A neighbour may recognise a child by a first name and a street. Leaves out joining words, as in María del Mar.
     """
@@ -78,7 +79,7 @@ def names_any(text: str, names: re.Pattern[str] | None) -> bool:
 
 
 def dashed(text: str, names: re.Pattern[str] | None) -> str:
-    """Returns a text with a dash for each name."""
+    """Returns a text with a dash in place of each name."""
     if names is None:
         return text
     plain, places = _plain(text)
@@ -92,9 +93,8 @@ def dashed(text: str, names: re.Pattern[str] | None) -> str:
 
 
 def without(said: Any, names: re.Pattern[str] | None) -> Any:
-    """Returns part of a case or info with a dash for each name in its `TEXTS`. The result is valid.
-
-    Removes a text that would be invalid after the replacement.
+    """Returns a part of a case or info with a dash for each name in its texts (`TEXTS`). The result is valid: a text
+    that would be invalid with the dash is removed.
     """
     if isinstance(said, tuple):
         return tuple(without(part, names) for part in said)
@@ -119,7 +119,7 @@ def without(said: Any, names: re.Pattern[str] | None) -> Any:
 
 
 def _dashed_all(said: Any, names: re.Pattern[str] | None) -> Any:
-    """Replaces the names in a text, or in each text by language."""
+    """Returns a text, or texts by language, with a dash for each name."""
     if isinstance(said, Mapping):
         return {language: dashed(text, names) for language, text in said.items()}
     return said and dashed(said, names)
@@ -150,7 +150,9 @@ def _bounded(words: Sequence[str], between: str, end: str = "") -> _Found:
 
 
 def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
-    """Combines the patterns, longest first. Writes each bound only once, because compiling takes milliseconds."""
+    """Returns one pattern that matches any of these, longest first. Writes each lookaround only once, because compiling
+    takes milliseconds. Returns None if there are none.
+    """
     bodies: dict[tuple[str, str], set[str]] = {}
     for before, body, after in found:
         if body:
@@ -168,7 +170,7 @@ def _compared(text: str) -> str:
 
 
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """Returns the form used for comparison, the index in the text of each of its letters, and the text's end."""
+    """Returns the form of a text used for comparison; and for each of its letters, and its end, the index in the text."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     found = [(letter, at) for at, written in enumerate(text) for letter in _bare_letter(written)]
@@ -178,7 +180,7 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 def _bare(text: str) -> str:
     """Returns the text without case, accents and invisible characters.
 
-    The result is the same letter by letter and for the whole text: normalisation reorders only combining marks, and
+    The result is the same for the whole text and letter by letter: normalisation reorders only combining marks, and
     these are dropped.
     """
     apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
@@ -188,7 +190,7 @@ def _bare(text: str) -> str:
 _bare_letter = lru_cache(maxsize=4_096)(_bare)
 
 
-#: Fields of a child and of a case that remain after a restriction, or that were never published.
+#: Fields of a child and of a case that a restriction keeps: they identify no child, or were never published.
 OF_CHILD = ("id", "age", "sex")
 OF_CASE = ("number", "verification", "best_interests", "protection", "last_seen", "contact")
 
@@ -221,5 +223,5 @@ def restricted(alert: Alert) -> Alert:
 
 
 def called(case: Case) -> re.Pattern[str] | None:
-    """Returns the pattern that finds its children by any word of their names, or None if it has no names."""
+    """Returns the pattern that finds the children of a case by any word of their names, or None if no child has a name."""
     return pattern_of_words(child.name for child in case.children if child.name)

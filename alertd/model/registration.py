@@ -32,7 +32,8 @@ from alertd.model.kinds import Kind
 from alertd.model.states import folded_address
 from channels.webpush_message import Subscription
 
-#: Enough for a household with two homes, schools, workplaces and several phones. More is a list, not a person.
+#: Maximum number of places and of addresses of a subscriber: enough for a household with two homes, schools, workplaces
+#: and several phones. More is a list, not a person.
 MAX_PLACES = 20
 MAX_ADDRESSES = 20
 #: A message is rendered in one of these, so a longer list has no use.
@@ -48,7 +49,7 @@ SubscriberId = Annotated[
     ),
 ]
 PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
-#: The parts that a line of an import may list as the only ones it sets.
+#: The parts of a registration that a line of an import may name, if it sets only these.
 Part = Annotated[
     str,
     Form(
@@ -63,8 +64,8 @@ Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
 ]
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-#: One spelling only. Parts that are not sent (a fragment, the default port, an empty query) would turn one browser into
-#: several addresses, which get duplicates and bypass a suppression.
+#: A browser's push endpoint in its only accepted spelling. Parts that are not sent (a fragment, the default port, an
+#: empty query) would turn one browser into several addresses, which get duplicates and bypass a suppression.
 Endpoint = Annotated[
     str,
     Form(
@@ -291,7 +292,8 @@ class Registration(Document):
 def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
     """Returns the registration `before`, with the parts in `only` taken from `said`.
 
-    Keeps fields of a known consent and the language of an address if `said` leaves them out. Raises ValidationError.
+    If `said` leaves them out, keeps the fields of a consent of the same time and the language of an address. Raises
+    ValidationError.
     """
     members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
     if members["quiet"]:  # the browser may have set them, and they need a time zone
@@ -323,7 +325,7 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
 
 
 def not_honoured(registration: Registration) -> list[Fault]:
-    """Returns a fault for each request in the registration that is not supported yet."""
+    """Returns a fault for each value in the registration that alertd does not support yet."""
     return [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
 
 

@@ -52,7 +52,7 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
 #: Criteria for the level that wakes everyone.
 CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
 
-#: Times of past events.
+#: Fields with times that must be in the past.
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
 
 
@@ -99,7 +99,9 @@ def _unmet(alert: Alert) -> list[Fault]:
 
 
 def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
-    """Returns a fault for each unmet requirement of the alert's organisation (ops/docs/decisions/0042)."""
+    """Returns a fault for each requirement of the alert's organisation (`rule`) that the case does not meet
+    (ops/docs/decisions/0042). Leaves out what `_unmet` reports.
+    """
     said = alert.case.verification or Verification()
     told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # `_unmet` reports these
     unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]
@@ -159,7 +161,7 @@ def not_neutral(alert: Alert) -> list[Fault]:
 
 
 def plates(alert: Alert) -> frozenset[str]:
-    """Returns the plates that the approver must retype, because one wrong digit can make people stop a stranger."""
+    """Returns the number plates that the approver must retype, because one wrong digit can make people stop a stranger."""
     return frozenset(bare_plate(vehicle.plate) for vehicle in alert.case.vehicles if vehicle.plate)
 
 
@@ -187,7 +189,7 @@ def voice_only(alert: Alert) -> list[Fault]:
 
 
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
-    """Returns a fault unless one contact works in all these countries, and each country has a contact that needs no
+    """Returns a fault if no single contact works in all these countries, or if a country has no contact that needs no
     voice.
 
     The safety line names only one contact, so one must work everywhere: a contact for deaf people can be this one only
@@ -223,10 +225,11 @@ def start_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> list[Fault]:
-    """Returns a fault for each message due after the alert's end: rings, and the SMS of an escalation.
+    """Returns a fault for each ring, and for the SMS of an escalation, that would be sent only after the alert's end.
+    Assumes approval at `now` (aware).
 
-    Assumes approval at `now` (aware). `rings_from`: for an update, the start of the ring delays in UNIX ms, or 0 for
-    its approval. An update is not refused because its SMS would come too late, since that must not block a correction.
+    `rings_from`: for an update, the time in UNIX ms from which the ring delays count, or 0 for its approval. An update
+    is not refused because its SMS would come too late, since that must not block a correction.
     """
     told = max(now, alert.starts or now)
     since = time_of(rings_from) if rings_from else told
@@ -260,7 +263,7 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
-    """Returns every (place, value) for a path of fields; `*` means each member.
+    """Returns the location and the value of every field that a path of field names leads to; `*` means each member.
 
     Below an absent value, the value is None.
     """
@@ -278,7 +281,7 @@ def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
 
 
 def _pointer(document: Document, place: Location) -> str:
-    """Returns the JSON pointer of a place, with the JSON names of fields. Called for faults only, which are rare."""
+    """Returns the JSON pointer of a location, with the JSON names of fields. Called for faults only, which are rare."""
     node: Any = document
     names: list[int | str] = []
     for step in place:

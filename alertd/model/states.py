@@ -56,14 +56,13 @@ AMENDABLE = (_S.DRAFT, _S.RETURNED)
 #: States in which the gate lets ledger rows pass.
 OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
 
-#: States in which nothing more is sent, so that a watcher may stop.
+#: States in which nothing more is sent, so that a command that follows the progress may end.
 UNWATCHED = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 
 #: The public sees an alert's photos in `SHOWN`, no longer in `NO_LONGER_SHOWN`, and not yet in other states.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
-#: States in which an alert has taken its photos away. Staff no longer see them, even if another alert that is still to
-#: come has them, too.
+#: States of an alert whose photos even staff no longer see, also if another coming alert has the same photos.
 TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
 
 #: States in which people know the alert or may be notified again.
@@ -79,7 +78,8 @@ ASKABLE = SHOWN | WAITING
 #: States in which no work continues.
 ENDED = frozenset({_S.REJECTED, _S.PURGED, *_ENDS})
 
-#: The alert states in which a version of this occasion is still true. It is resent in no other state.
+#: By occasion of a version: the alert states in which that version is still true. The version is resent in no other
+#: state.
 TRUE_IN = {
     Occasion.ALERT: SHOWN,
     Occasion.UPDATE: SHOWN,
@@ -88,7 +88,7 @@ TRUE_IN = {
     Occasion.CANCEL: frozenset({_S.CANCELLED}),
 }
 
-#: New state of queued rows when the gate closes. In any other closed state they stay queued.
+#: By alert state: the new state of queued rows when the gate closes. In any other closed state they stay queued.
 QUEUED_BECOMES = {
     _S.CANCELLED: "cancelled",
     _S.CLOSED: "cancelled",
@@ -136,7 +136,7 @@ STEPS: dict[State, frozenset[State]] = {
 #: States of a message that a carrier accepted; only a receipt makes it delivered.
 HANDED_OVER = (State.ACCEPTED, State.DELIVERED)
 
-#: States in which nothing is left to do for a row. With queued and in flight they make up all states of the identity.
+#: States in which nothing is left to do for a row. Together with queued and in flight they are all states of a row.
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 
@@ -164,29 +164,30 @@ class LedgerReason(enum.IntEnum):
     QUIET_HOURS = 46  # deferred to the end of quiet hours, or expired before it
 
 
-#: Carriers' reasons are below.
+#: The lowest of these reasons. All carriers' reasons are lower numbers.
 OWN_REASONS = min(LedgerReason)
 
 #: Rows deferred for these reasons are deferred on purpose and do not count as stalled.
 HELD_FOR = frozenset({LedgerReason.QUIET_HOURS})
 
 
-#: Ledger byte 3: five bits of attempts and these flags.
+#: The third byte of a ledger row: five bits count the attempts, and three bits are these flags.
 ATTEMPTS_MASK = 0x1F
 FLAG_UNSENT = 0x20  # of an outcome, never of a row: nothing was written, so the attempt does not count
 FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch
 FLAG_DOUBT = 0x80  # an earlier attempt has an intent but no settlement: it may have been sent twice
 
-#: The words of the wire: the index is the number in records and ledgers, everywhere. So the enums only ever grow.
+#: The words of the enumerations in wire order. The index of a word is its number in records and ledgers, everywhere. So
+#: the enumerations only ever grow.
 CHANNELS = tuple(channel.value for channel in Channel)
 
 
 def folded_address(channel: str, value: str) -> str:
     """Returns an address in the form used for comparison.
 
-    Mailboxes compare in lower case, because people and suppression lists write them in either case. A server may
-    distinguish cases (RFC 5321, section 2.4), so mails go to the address as written. A browser is identified by its
-    endpoint, regardless of its keys.
+    Mailboxes are compared in lower case, because people and suppression lists write them in either case. A server may
+    distinguish cases (RFC 5321, section 2.4), so mails go to the address as written. A browser's address is reduced to
+    its endpoint, without the keys.
     """
     if channel == Channel.WEBPUSH:
         return value.partition(" ")[0]

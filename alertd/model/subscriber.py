@@ -24,7 +24,7 @@ from geofences import records, tiles
 #: A ledger row has one byte for the number of an address, and numbers are not reused.
 MAX_ADDRESS_NUMBER = 255
 
-#: The slot of a place that is not in a tile or region yet.
+#: The value of `slot` for a place that is not stored in a tile or region yet.
 NO_SLOT = -1
 
 #: The member of a document that holds an address, by channel in the order of the wire numbers.
@@ -49,7 +49,8 @@ class AddressesUsedUpError(ValueError):
 class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0.
 
-    `slot` is a hint: the record found there is authoritative. The owner of the region library sets `leaf`.
+    `slot` is the expected position of the place's record in its tile or region; it may be out of date. The process that
+    has the region library sets `leaf`.
     """
 
     name: str
@@ -77,8 +78,8 @@ def key_of(channel: int, value: str) -> Key:
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One address.
 
-    Its number is never given to another channel. It is reused only for a replacement on the same channel, for which the
-    number of a dead address is kept.
+    The number of an address is never given to another channel. It is reused only for a replacement on the same channel,
+    for which the number of a dead address is kept.
     """
 
     number: int
@@ -103,7 +104,7 @@ class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
 
 
 class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One subscriber with all data that belongs to it."""
+    """One subscriber with all of the subscriber's data."""
 
     number: int
     id: str
@@ -126,12 +127,12 @@ _decoder = msgspec.msgpack.Decoder(Subscriber)
 
 
 def encode(subscriber: Subscriber) -> bytes:
-    """Encodes a record as MessagePack. It contains addresses in clear: encrypt it before storing."""
+    """Returns a record as MessagePack. It contains addresses in clear: encrypt it before storing."""
     return _encoder.encode(subscriber)
 
 
 def decode(record: bytes) -> Subscriber:
-    """Decodes a record of `encode`. Raises `msgspec.DecodeError` for anything else."""
+    """Returns the record that `encode` made these bytes of. Raises `msgspec.DecodeError` for anything else."""
     return _decoder.decode(record)
 
 
@@ -166,7 +167,7 @@ def from_document(
 
 
 def to_document(subscriber: Subscriber) -> dict[str, Any]:
-    """Returns the registration as JSON values, times in UTC. Each address includes its number as `n`."""
+    """Returns the subscriber's registration as JSON values, times in UTC. Each address includes its number as `n`."""
     consent, kinds = subscriber.consent, subscriber.kinds or subscriber.left
     return {
         "languages": list(subscriber.languages),
@@ -230,7 +231,7 @@ def place_flags(subscriber: Subscriber, place: Place) -> int:
 
 
 def place_kind(name: str) -> int:
-    """Returns the number of a place's kind by its name; a subscriber's own name counts as `other`."""
+    """Returns the number of the kind of a place with this name. A name that is no kind counts as `other`."""
     return PLACE_KINDS.index(name if name in PLACE_KINDS else "other")
 
 
@@ -272,7 +273,8 @@ def _addresses(
 
 
 def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Returns the places in order. A place that has not moved keeps its leaf and slot, even under a new name.
+    """Returns the places of a registration in order. A place that has not moved keeps its leaf and slot, even under a
+    new name.
 
     For `now` the latest observation counts: an older one that arrives late changes nothing.
     """
@@ -314,7 +316,7 @@ def _place(name: str, document: PlaceDocument) -> Place:
 
 
 def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
-    """Returns the latest consent and the latest withdrawal, in any order of arrival.
+    """Returns the latest consent with the latest withdrawal, whatever the order in which they arrived.
 
     An older list changes neither. If both have the same time, the withdrawal counts.
     """
@@ -350,7 +352,7 @@ def _address_document(address: Address) -> dict[str, Any]:
 
 
 def _shown(address: Address) -> str | dict[str, Any]:
-    """Returns a value in the form of a registration."""
+    """Returns the value of an address in the form of a registration."""
     if CHANNELS[address.channel] != Channel.WEBPUSH:
         return address.value
     endpoint, p256dh, auth = address.value.split(" ")

@@ -28,7 +28,7 @@ class Notes:
 
 
 class Children:
-    """The children of an element. Ignores children in foreign namespaces, such as a signature."""
+    """The children of an element, by name. Ignores children in foreign namespaces, such as a signature."""
 
     def __init__(
         self, element: etree._Element, pointer: str, once: Iterable[str], many: Iterable[str], notes: Notes
@@ -70,7 +70,9 @@ class Children:
         return found
 
     def values(self, name: str, read: Callable[[str], Value | None], *, required: bool = False) -> tuple[Value, ...]:
-        """Reads the children that are not empty and returns their values. Treats empty ones as absent."""
+        """Returns the values of the children of this name that are not empty, as `read` converts them. Treats empty
+        ones as absent. Notes the fault of a child that cannot be read, and of a missing `required` one.
+        """
         found, said = [], False
         for child, pointer in self.nodes(name):
             if len(child):
@@ -95,10 +97,10 @@ class Children:
         return self.value(name, str, required=required)
 
     def named(self, name: str) -> tuple[Named, ...]:
-        """Reads pairs of valueName and value.
+        """Returns the pairs of valueName and value in the children of this name.
 
-        CAP 1.0 writes a pair as one text: `name=value`, or only a value. The element's own name then stands for the
-        name. Skips a pair with neither name nor value; notes a fault for a value without a name.
+        CAP 1.0 writes a pair as one text: `name=value`, or only a value. Then the element's name is the valueName.
+        Skips a pair with neither name nor value; notes a fault for a value without a name.
         """
         found = []
         for child, pointer in self.nodes(name):

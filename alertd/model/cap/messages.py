@@ -16,7 +16,7 @@ from alertd.model.kinds import Category, Certainty, ResponseType, Severity, Urge
 
 Position = tuple[float, float]
 
-#: The default of an info without a language (CAP 1.2, section 3.2.2, language).
+#: The language of an info that names none (CAP 1.2, section 3.2.2, language).
 DEFAULT_LANGUAGE = "en-US"
 
 

@@ -16,15 +16,18 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from alertd.model.cap.messages import Position
 from geofences.simplifying import simplified
 
-#: Positions per polygon. Broadcast gateways recommend this; many accept no more.
+#: Maximum number of positions in a polygon. Broadcast gateways recommend this; many accept no more.
 MOST_POSITIONS = 100
-#: Polygons per message. A coast with more islands is covered by fewer, wider polygons.
+#: Maximum number of polygons in a message. A coast with more islands is covered by fewer, wider polygons.
 MOST_POLYGONS = 100
-#: Average positions per part below which simplifying gains nothing; only widening, which merges parts, still helps.
+#: If the parts of an area have fewer positions on average, simplifying gains nothing; only widening, which merges
+#: parts, still helps.
 AS_THIN_AS_CAN_BE = 6
-#: Islands of one area; no country in the library has 500. With more, merging them takes minutes.
+#: Maximum number of parts (islands) of an area; no country in the library has 500. With more, merging them takes
+#: minutes.
 MOST_PARTS = 3_000
-#: Degrees: the first step is 11 m; it doubles until the area is simple enough.
+#: The first and the last step of simplifying, in degrees: the first is 11 m. The step doubles until the area is simple
+#: enough.
 LEAST, MOST = 1e-4, 16.0
 #: Decimals of a degree: about a centimetre. Snapping to this grid before rounding keeps a ring from crossing itself.
 DIGITS = 7
@@ -71,7 +74,9 @@ def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | N
 
 
 def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
-    """Yields the polygons of a geometry. Cuts one with a hole or too many corners in two, across its longer side."""
+    """Yields the polygons of a geometry. A polygon with a hole or too many corners is cut in two across its longer
+    side, as often as necessary.
+    """
     waiting = list(_polygons(shapely.set_precision(geometry, _GRID)))
     while waiting:
         part = waiting.pop()

@@ -15,11 +15,11 @@ from lxml import etree
 from alertd.common.errors import Fault
 from alertd.model.cap.messages import CapError
 
-#: Enough for the 100,000 positions that a target may have, at about 20 bytes each.
+#: Maximum bytes of a document: enough for the 100,000 positions that a target may have, at about 20 bytes each.
 MAX_BYTES = 2 * 1024 * 1024
-#: A bulletin for 180 municipalities in two languages has about 1,200.
+#: Maximum number of elements. A bulletin for 180 municipalities in two languages has about 1,200.
 MAX_ELEMENTS = 20_000
-#: CAP's own elements are 5 deep, those of a signature 10.
+#: Maximum depth of elements. CAP's own elements are 5 deep, those of a signature 10.
 MAX_DEPTH = 32
 
 NAMESPACES = {
@@ -28,7 +28,7 @@ NAMESPACES = {
     "http://www.incident.com/cap/1.0": "1.0",
 }
 
-#: Byte order marks, the longer first: that of UTF-32 begins as that of UTF-16 does.
+#: Byte order marks with their encodings. The UTF-32 marks come first, because they begin as the UTF-16 marks do.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -41,10 +41,10 @@ _DECLARED = re.compile(rb"\s*<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0
 _ENCODING = re.compile(
     r"utf-?(8|16|16le|16be)|us-ascii|ascii|iso-?8859-\d{1,2}|(windows-|cp)125\d|latin-?1", re.IGNORECASE
 )
-#: What may precede the root, and a DOCTYPE. Possessive and atomic groups prevent backtracking.
+#: Matches a DOCTYPE with everything that may precede it. Possessive and atomic groups prevent backtracking.
 _DOCTYPE = re.compile(r"(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
-#: Written by some programs before the first element: white space and byte order marks, also one encoded twice.
+#: Matches what some programs write before the first element: white space and byte order marks, also one encoded twice.
 _BEFORE = re.compile("(?:\\s|\ufeff|\u00ef\u00bb\u00bf)*")
 
 #: Plain reasons for XML errors that people can fix. The parser's own message may quote the document, so it is not used.
@@ -61,7 +61,7 @@ _WHY: dict[Any, str] = {
 
 
 def parsed(raw: bytes) -> etree._Element:
-    """Returns the root, an `alert` element of one of `NAMESPACES`. Raises CapError."""
+    """Returns the root of the document, an `alert` element of one of `NAMESPACES`. Raises CapError."""
     if len(raw) > MAX_BYTES:
         raise refusal(f"A CAP document has at most {MAX_BYTES:,} bytes here.")
     text = _decoded(raw).lstrip("\ufeff")

@@ -16,7 +16,7 @@ from alertd.model.cap.messages import CapError, Info, Message, Named
 from alertd.model.kinds import Level
 from channels.text import GSM_BASIC, GSM_EXTENSION
 
-#: Septets of GSM-7 in the short and the long text on a phone.
+#: Maximum septets of GSM-7 in the short and in the long text on a phone.
 SHORT, LONG = 90, 360
 #: Maximum life of a wireless alert; a longer alert needs a new message.
 IPAWS_LIFE = timedelta(hours=24)
@@ -100,7 +100,7 @@ def cap_cp(message: Message, facts: Facts) -> Message:
 
 
 def _placed(info: Info, scheme: str, places: Sequence[str]) -> Info:
-    """Returns an info with the codes of these places added to each of its areas."""
+    """Returns an info with the codes of these places as geocodes of each of its areas. `scheme` names the code system."""
     codes = tuple(Named(name=scheme, value=place) for place in places)
     return replace(info, areas=tuple(replace(area, geocodes=(*area.geocodes, *codes)) for area in info.areas))
 

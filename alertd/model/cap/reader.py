@@ -18,11 +18,12 @@ from alertd.model.cap.parsing import NAMESPACES, line_of, parsed
 from alertd.model.faults import MAX_FAULTS
 from alertd.model.kinds import Category, ResponseType, Severity, Urgency
 
-#: One for each language; the largest document seen so far has 20, in two languages.
+#: Maximum number of infos, one for each language; the largest document seen so far has 20, in two languages.
 MAX_INFOS = 100
 
 SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
-#: The type for unknown content (RFC 2046, section 4.5.1). CAP 1.2 requires a type; CAP 1.1 and 1.0 did not.
+#: The MIME type of a resource that names none (RFC 2046, section 4.5.1). CAP 1.2 requires a type; CAP 1.1 and 1.0 did
+#: not.
 _UNTOLD = "application/octet-stream"
 
 #: Types that refer to another message and so need references (section 3.2.1, msgType).
@@ -51,7 +52,7 @@ def parse_message(raw: bytes) -> Message:
 
 
 def _message(root: etree._Element, notes: Notes) -> Message:
-    """Returns the message. Parts of it are missing if there are faults."""
+    """Returns the message. If there are faults, parts of the message are missing."""
     of = Children(root, "", _ALERT, ("code", "info"), notes)
     infos = of.nodes("info")
     if len(infos) > MAX_INFOS:

@@ -24,7 +24,7 @@ from alertd.model.cap.messages import CapError, Message
 from alertd.model.cap.parsing import line_of, parsed
 from alertd.model.cap.reader import SIGNATURE, parse_message
 
-#: Only public-key methods, and none with SHA-1, for which forgeries exist.
+#: The accepted signature methods: only public-key methods, and none with SHA-1, for which forgeries exist.
 METHODS = frozenset(
     SignatureMethod[name]
     for name in (
@@ -96,7 +96,9 @@ def check_signature(raw: bytes, message: Message, issuers: Sequence[Issuer], at:
 
 
 def _is_signed(root: etree._Element, message: Message, certificate: x509.Certificate, at: datetime) -> bool:
-    """Returns whether the signature covers this message. Parses the signed part again: it may be another element."""
+    """Returns whether the certificate's signature covers exactly this message. Parses the signed part again, because
+    the signature may cover another element.
+    """
     expected = dataclasses.replace(_EXPECTED, verification_time=at)  # the default is the machine's time
     try:
         result = XMLVerifier().verify(copy.deepcopy(root), x509_cert=certificate, expect_config=expected)

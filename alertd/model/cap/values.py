@@ -1,6 +1,6 @@
 """Converts texts of CAP elements to values and back.
 
-A reader raises ValueError with a sentence that quotes no input.
+A function that reads a text raises ValueError with a sentence that quotes no input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Code = TypeVar("Code", bound=StrEnum)
 #: White space in XML; other spaces belong to the text.
 SPACE = " \t\r\n"
 
-#: Characters. Some senders use urn:oid names that contain a hash; a longer name is not needed.
+#: Maximum characters of an identifier or sender. Some senders use urn:oid names that contain a hash; a longer name is
+#: not needed.
 MAX_NAME = 300
 #: Section 3.2.1: no spaces, commas or restricted characters (< and &).
 _NAME = re.compile(r"[^\s,<&]+")
@@ -38,7 +39,8 @@ _SEVERAL = re.compile(r"\([^(),]*,[^(),]*,[^()]*\)")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: RFC 3986, without the brackets of numeric hosts and without `#`, which may occur once.
 _IN_URIS = "%:/?@!$&'()*+,;=~-._"
-#: A scheme, if there is a colon before the first slash; and after //, a host and perhaps a user and a port.
+#: Matches an optional scheme (required if there is a colon before the first slash). After //, there is a host and
+#: perhaps a user and a port.
 _URI = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?://(?:[^/?#@]*@)?[^/?#@:]*(?::\d{0,5})?(?=[/?#]|$)|(?!//)).*", re.ASCII
 )
@@ -114,7 +116,7 @@ def number_text(value: float) -> str:
 
 
 def code_of(codes: type[Code]) -> Callable[[str], Code]:
-    """Returns a reader that accepts the values of this enumeration."""
+    """Returns a function that converts a text to a member of this enumeration. It raises ValueError for any other text."""
 
     def parse(text: str) -> Code:
         try:
@@ -149,7 +151,9 @@ def position_text(at: Position) -> str:
 
 
 def polygon(text: str) -> tuple[Position, ...] | None:
-    """Reads a polygon as a closed ring, or returns None if it is empty. Closes an open ring and ignores brackets."""
+    """Reads a polygon and returns it as a closed ring, or None if it is empty. Closes an open ring and ignores
+    brackets.
+    """
     if text.count(",") > MAX_POSITIONS:
         raise ValueError(f"A polygon has at most {MAX_POSITIONS:,} positions.")
     found: list[Position] = []

@@ -1,4 +1,4 @@
-"""From a message to CAP 1.2, as its schema wants it: elements in order, times without `Z`, positions as latitude,longitude."""
+"""Writes a message as CAP 1.2 by its schema: elements in order, times without `Z`, positions as latitude,longitude."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ MEDIA_TYPE = "application/cap+xml"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An element, the attribute its value is, and how it is written: as text, or by the rows of its children."""
+    """How one attribute of a value becomes an element: by a function that makes its text, or by the rows of its
+    children.
+    """
 
     element: str
     attribute: str
@@ -90,7 +92,7 @@ _ALERT = (
 
 
 def write(message: Message) -> bytes:
-    """The document. Raises CapError for a message that no reader could have made of a document: it is read again to tell."""
+    """Returns the document. Reads it again, and raises CapError if the result differs from the message."""
     root = etree.Element(f"{{{NAMESPACE}}}alert", nsmap={None: NAMESPACE})
     try:
         _fill(root, _ALERT, message)
@@ -121,7 +123,7 @@ def _fill(element: etree._Element, rows: tuple[_Row, ...], value: Any) -> None:
 
 
 def _members(value: Any) -> tuple[Any, ...]:
-    """The values that become an element each: many, one or none. References share theirs."""
+    """Returns the values that become one element each: many, one or none. All references share one element."""
     if not isinstance(value, tuple):
         return () if value is None else (value,)
     if value and isinstance(value[0], Reference):
