@@ -1,4 +1,4 @@
-"""`python -m alertd`."""
+"""Runs the command line as `python -m alertd`."""
 
 from alertd.cli import main
 

@@ -17,7 +17,8 @@ from alertd.commands.base.output import remark, tell
 from alertd.common.errors import ConfigError
 from alertd.common.logs import places_of
 
-#: Objects created at start-up live on: collecting garbage every 700 objects takes a fifth of the start-up time.
+#: Thresholds of the garbage collector: objects created at start-up live on, and collecting garbage every 700 objects
+#: takes a fifth of the start-up time.
 COLLECTED_AT = (50_000, 10, 10)
 
 
@@ -113,7 +114,9 @@ def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert had no one to notify."""
+    """Runs the command line and exits: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert
+    had no one to notify.
+    """
     gc.set_threshold(*COLLECTED_AT)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,7 +1,8 @@
-"""All metrics in one table: base units, closed label sets, and every series present from the start. Never contains an id or an address.
+"""All metrics in one table: base units, closed label sets, and every series present from the start. No metric contains
+an id or an address.
 
-Each process has its own `Metrics`; `alertd serve` merges those of all its processes. Metrics of the whole fleet come from the
-store (including the identity of references). They are computed at each scrape of `/metrics/fleet`.
+Each process has its own `Metrics`; `alertd serve` merges those of all its processes. Metrics of the whole fleet come
+from the store (including the sum of references over all states). They are computed at each scrape of `/metrics/fleet`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Metrics:
         self._show()
 
     def _show(self) -> None:
-        """Make visible, before anything happens to them, the series whose labels are known."""
+        """Creates the series whose labels are known, so that they are visible before they count anything."""
         for outcome in ("told", "again", "never", "off"):
             self.webhooks.labels(outcome)
         for reason in ("nobody", "in_vain"):
@@ -105,7 +106,9 @@ class Metrics:
         return Histogram(f"alertd_{name}", says, labels.split(), buckets=buckets, registry=self.registry)
 
     def show_carrier(self, channel: str, carrier: str, rate: float | None, domains: Iterable[str] = ()) -> None:
-        """Make a carrier's series visible before anything happens to them."""
+        """Creates a carrier's series, so that they are visible before they count anything. Sets its rate (permits a
+        second).
+        """
         self.limit_rate.labels(channel, carrier).set(rate or 0)
         self.send_seconds.labels(channel, carrier)
         self.limit_wait_seconds.labels(channel, carrier)
@@ -117,7 +120,7 @@ class Metrics:
             self.receipts.labels(channel, carrier, state.word)
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """Returns the series in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
@@ -149,8 +152,8 @@ class _Merged(Collector):
 
 
 def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
-    """Returns the text formats of several processes as one, with the series of `own`. `own` is not serialised and parsed again: an API has a
-    series for each status of each route, which took most of a second.
+    """Returns the text formats of several processes as one, together with the series of `own`. `own` is not serialised
+    and parsed again: an API has a series for each status of each route, which took most of a second.
     """
     read = chain.from_iterable(text_string_to_metric_families(text.decode()) for text in texts)
     registry = CollectorRegistry()
@@ -159,8 +162,9 @@ def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
 
 
 class Succession:
-    """Joins the series of successive processes. Counters continue from the last value of the previous process, and stand still while
-    no process answers. Prometheus reads a lower counter as a reset, and would count its value again.
+    """Joins the series of processes that follow one another. Counters continue from the last value of the previous
+    process, and stand still while no process answers. Prometheus reads a lower counter as a reset, and would count its
+    value again.
     """
 
     def __init__(self) -> None:
@@ -168,19 +172,21 @@ class Succession:
         self._before = self._last = b""
 
     def take(self, process: str, text: bytes) -> None:
-        """Takes the series of the current process."""
+        """Stores the series `text` of the process that runs now. A new `process` name means that the previous process
+        has ended.
+        """
         if process != self._process:
             self._before, self._process = merged_text([self._before, self._last]), process
         self._last = text
 
     @property
     def texts(self) -> tuple[bytes, bytes]:
-        """Returns the text formats, to be merged with others."""
+        """Returns the text formats of the earlier processes and of the present one, to be merged with others."""
         return self._before, self._last
 
 
 class CarrierStanding(Protocol):
-    """The state of a carrier."""
+    """The state of a carrier, as the metrics need it."""
 
     @property
     def channel(self) -> str: ...
@@ -201,7 +207,7 @@ class FleetText:
 
     @property
     def whole(self) -> bytes:
-        """Returns both."""
+        """Returns the series of both fields."""
         return self.work + self.counts
 
 

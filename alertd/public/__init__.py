@@ -23,7 +23,8 @@ from alertd.service.sharing.feeds import Feeds
 #: Maximum age of a page, and cache time for clients. Together they stay below the five seconds within which a child must be hidden.
 FRESH_S = 1.0
 KEEP_S = 2
-#: Cached pages, pages made at the same time, and requests that may wait. Further requests get 429.
+#: Maximum numbers: of cached pages, of pages made at the same time, and of requests that may wait. Further requests get
+#: 429.
 MOST, AT_ONCE, WAITING = 256, 2, 200
 _HEADERS = {
     hdrs.CACHE_CONTROL: f"public, max-age={KEEP_S}, must-revalidate",
@@ -43,7 +44,7 @@ Make = Callable[[], Awaitable[_Answer]]
 
 
 class _Answers:
-    """Pages by name, each made at most once in `FRESH_S` and shared by concurrent requests."""
+    """Makes pages by name, each at most once in `FRESH_S`, and shares each among concurrent requests."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,7 +53,9 @@ class _Answers:
         self._waiting = 0
 
     async def of(self, name: str, make: Make) -> _Answer:
-        """Returns the page. Raises Problem if too many requests wait, and any exception of `make`."""
+        """Returns the page of this name, made by `make` if it is older than `FRESH_S`. Raises Problem if too many
+        requests wait, and any exception of `make`.
+        """
         began, task = self._made.get(name, (0.0, None))
         if task is None or (task.done() and self._clock.monotonic() - began > FRESH_S):
             if self._waiting >= WAITING:
@@ -77,7 +80,7 @@ class _Answers:
 
 
 def public_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
-    """Routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
+    """Returns the routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
     # Separate queues: requests for missing documents cannot block the feed.
     feed_answers, documents = _Answers(clock), _Answers(clock)
 
@@ -105,8 +108,8 @@ def _answer(body: bytes, content_type: str, *, location: str | None = None) -> _
 
 
 def _told(request: web.Request, answer: _Answer) -> web.Response:
-    """Returns the page, or 304 if the client's ETag matches. Does not support If-Modified-Since: with two changes in one second, or after
-    a purge, a client would keep a child that must be hidden.
+    """Returns the response with the page, or 304 if the client's ETag matches. Does not support If-Modified-Since: with
+    two changes in one second, or after a purge, a client would keep a child that must be hidden.
     """
     response = web.Response(headers=_HEADERS)
     response.etag = answer.etag

@@ -1,8 +1,8 @@
-"""From an alert to the message of one channel in one language.
+"""Makes the message of an alert for one channel in one language.
 
 `catalogue` holds the words. `facts` selects the facts that an occasion may show and puts them into words. `plaintext`
-makes text fit, and `renderer` builds the message. No internal data of a case passes `facts`, and none at all for its
-end.
+makes text fit, and `renderer` builds the message. `facts` lets no internal data of a case through. For the end of an
+alert it lets no data of a case through at all.
 """
 
 from __future__ import annotations

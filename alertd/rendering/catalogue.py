@@ -1,7 +1,7 @@
-"""The words of one language, read from `templates/catalogue/<lang>.toml`: adding a language begins there.
+"""Reads the words of each language from `templates/catalogue/<lang>.toml`. A new language begins with such a file.
 
-Also which language a reader gets, and what an area is called in it: "Sevilla, Dos Hermanas and 12 other municipalities
-of Sevilla province". Language tags are BCP 47.
+Also chooses the language for a reader, and makes the name of an area in it: "Sevilla, Dos Hermanas and 12 other
+municipalities of Sevilla province". Language tags are BCP 47.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from geofences.regions import Kind
 
 
 def base_language(tag: str) -> str:
-    """`pt` of `pt-BR`."""
+    """Returns the base language of a tag: `pt` for `pt-BR`."""
     return tag.split("-", 1)[0].lower()
 
 
 def matching(tag: str, available: Iterable[str]) -> str | None:
-    """Returns the available tag that serves `tag`: the same one, else the first with the same base language."""
+    """Returns the available tag to use for `tag`: the same tag, else the first with the same base language, else None."""
     tags = list(available)
     if tag in tags:
         return tag
@@ -44,7 +44,7 @@ def matching(tag: str, available: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=4_096)  # called for every recipient, who share a few lists of languages
 def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
-    """The language for someone who reads `wanted`, best first.
+    """Returns the available language for a reader of the languages `wanted`, best first.
 
     Takes for each wanted tag the same one, else the first with the same base language (pt-PT for pt-BR). If none is
     available, takes the first available one: the alert's own first language, or English for an alert without languages
@@ -76,7 +76,9 @@ def spoken_at(time_zone: str) -> tuple[str, ...]:
 
 
 def told_in(texts: Mapping[str, str], language: str) -> str:
-    """Returns the text in this language, or "": text in another language would confuse the reader."""
+    """Returns the text in this language (or another variant of its base language), or "" if there is none: text in
+    another language would confuse the reader.
+    """
     found = matching(language, texts)
     return "" if found is None else texts[found]
 
@@ -84,12 +86,13 @@ def told_in(texts: Mapping[str, str], language: str) -> str:
 #: The language against which all catalogues are checked.
 REFERENCE = "en"
 
-#: Counted units, and the number up to which plural forms are checked; no age and no number of children is higher.
+#: The units that are counted in a catalogue. Their plural forms are checked up to `MAX_COUNT`; no age and no number of
+#: children is higher.
 COUNTED = ("more", "years", "months", "cities", "regions", "countries")
 #: Units whose number can be zero.
 NONE_OF = ("years", "months")
-#: Abbreviations that zones with different times share: CST is Chicago's, Havana's and Shanghai's. They are used only in
-#: the languages for which CLDR has them.
+#: Abbreviations of time zones that zones with different times share: CST is Chicago's, Havana's and Shanghai's. They
+#: are used only in the languages for which CLDR has them.
 SHARED = ("CDT", "CST", "IST", "PST")
 MAX_COUNT = 100
 
@@ -104,8 +107,8 @@ class Catalogue:
     locale: Locale  # for plurals and dates
 
     def isolate(self, text: str) -> str:
-        """`text` wrapped so that it cannot disturb the order of a line of this language; unchanged if it does not run
-        the other way.
+        """Returns `text` between direction isolates, so that it cannot disturb the order of a line of this language.
+        Returns it unchanged if none of its characters run the other way.
 
         In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
         """
@@ -113,15 +116,17 @@ class Catalogue:
         return f"{FSI}{text}{PDI}" if any(unicodedata.bidirectional(char) in foreign for char in text) else text
 
     def coded(self, field: str, code: str | None) -> str:
-        """A coded fact in words; nothing for none. Raises `KeyError` for a code the catalogue does not know."""
+        """Returns the word for a code of a field such as `hair`; "" for None. Raises `KeyError` for a code that the
+        catalogue lacks.
+        """
         return "" if code is None else str(self.words[field][code])
 
     def codes(self, field: str) -> Mapping[str, str]:
-        """All codes of `sex`, `hair`, `eyes` or `role`, with their words."""
+        """Returns all codes of `sex`, `hair`, `eyes` or `role`, with their words."""
         return dict(self.words[field])
 
     def counted(self, unit: str, number: int, **values: str) -> str:
-        """Returns a number of one of `COUNTED` in this language's plural form (Unicode CLDR).
+        """Returns a number with its unit (one of `COUNTED`) in this language's plural form (Unicode CLDR).
 
         `values` are further values for the words.
         """
@@ -130,23 +135,24 @@ class Catalogue:
         return text.format(n=number, **values)
 
     def listed(self, parts: Sequence[str]) -> str:
-        """A, B and C, as this language lists them (Unicode CLDR)."""
+        """Returns "A, B and C", as this language lists parts (Unicode CLDR)."""
         return format_list(list(parts), locale=self.locale)
 
     def countries(self, codes: Sequence[str]) -> str:
-        """The names of countries (ISO 3166-1), as this language has them (Unicode CLDR)."""
+        """Returns the names of countries (ISO 3166-1) as a list in this language (Unicode CLDR)."""
         return self.listed([str(self.locale.territories.get(code, code)) for code in codes])
 
     def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
-        """The parts that say something, with this language's `comma`, `dash` or `colon` between them."""
+        """Returns the parts that are not empty, with this language's `comma`, `dash` or `colon` between them."""
         return str(self.words["punctuation"][mark]).join(filter(None, parts))
 
     def moment(self, at: datetime, time_zone: str | None, *, form: str) -> str:
         """Returns a time (`form`: `long`, `short`, or `short-with-year`) in `time_zone`, always with the zone's name or
         offset.
 
-        The zone is `CET`. It is `UTC-03:00` if the zone has only a number for a name, or if readers of this language
-        could mistake its name for another zone's. Never "two hours ago": the time of reading is unknown.
+        The zone is written as a name such as `CET`. It is written as `UTC-03:00` if the zone has only a number for a
+        name, or if readers of this language could mistake its name for another zone's. The text is never "two hours
+        ago": the time of reading is unknown.
         """
         local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
         zone = local.tzname() or ""
@@ -163,7 +169,7 @@ class Catalogue:
 
 
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:
-    """Every catalogue by its language.
+    """Returns every catalogue by its language.
 
     Raises `ValueError` for one that lacks words or a plural form, or has more words than English has.
     """
@@ -196,7 +202,7 @@ def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
 
 @cache
 def _forms(locale: str) -> frozenset[str]:
-    """The plural forms of the numbers that are counted, as Babel names locales."""
+    """Returns the plural forms that a locale uses for the numbers from 1 to `MAX_COUNT`, as Babel names them."""
     plural_form = Locale.parse(locale).plural_form
     return frozenset(plural_form(number) for number in range(1, MAX_COUNT + 1))
 
@@ -209,7 +215,8 @@ def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
-#: The words for provinces in countries with another word, used only to distinguish a province from its town.
+#: By country: the word for its provinces, if it is another word. Used only to distinguish a province from the town of
+#: the same name.
 PROVINCES: Mapping[str, str] = {
     "CH": "canton", "US": "state", "DE": "state", "AT": "state", "BR": "state", "MX": "state", "AU": "state", "IN": "state",
     "FR": "department", "CO": "department", "AR": "province",
@@ -218,7 +225,7 @@ UNITS: Mapping[Kind, str] = {Kind.CITY: "cities", Kind.COUNTRY: "countries"}
 
 
 def area_name(words: Catalogue, parts: Sequence[Part]) -> str:
-    """The name of an area from what `area_names.parts_of` found in it; empty for the high sea."""
+    """Returns the name of an area from its parts (found by `area_names.parts_of`); "" for the high sea."""
     phrases = [_phrase(words, part) for part in parts]
     if any(len(part.named) + bool(part.others) > 1 for part in parts):
         return words.joined(phrases, "people")

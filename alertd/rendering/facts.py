@@ -19,7 +19,7 @@ from alertd.rendering.catalogue import Catalogue, base_language, choose_language
 from alertd.rendering.plaintext import clip, line, paragraphs
 from channels.base import OWN_LEAVE, Loudness
 
-#: The folder of messages that say an alert has ended; the others are named after its kind.
+#: The folder of the templates of messages that say an alert has ended. Other folders are named after the alert's kind.
 ENDED = "ended"
 MESSAGES = (*Kind, ENDED)
 
@@ -72,7 +72,7 @@ def message_of(kind: Kind, telling: Telling) -> str:
 #: The usual occasion: the alert itself.
 THE_ALERT = Telling()
 
-#: Characters; longer than any document.
+#: A number of characters or people that no document reaches.
 _ENDLESS = 1_000_000
 
 
@@ -91,19 +91,19 @@ class Room:
     photo: str = ""  # size of photos; "" for none
 
     def boundless(self) -> Room:
-        """Returns the same without any limit."""
+        """Returns the same room without any limit."""
         endless: Any = dict.fromkeys(("named", "people", "name", "place", "headline", "contacts"), _ENDLESS)
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Returns smaller rooms, which describe fewer children and count the rest. The last also halves long names."""
+        """Returns smaller and smaller rooms, which name fewer children and count the rest. The last also halves names."""
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownPhoto:
-    """One photo: where it is, and what it shows in words: "Lucía smiling", else "Photo: Lucía P."."""
+    """One photo: its URL, and a description in words: "Lucía smiling", else "Photo: Lucía P."."""
 
     url: str
     alt: str
@@ -112,7 +112,7 @@ class ShownPhoto:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildFacts:
-    """One child. Nothing known is an empty string."""
+    """The facts of one child. An unknown fact is an empty string."""
 
     name: str
     age: str
@@ -143,7 +143,7 @@ SAME_YEAR = timedelta(days=180)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """All a template may use. Nothing known is an empty string or tuple."""
+    """All facts that a template may use. An unknown fact is an empty string or tuple."""
 
     language: str
     direction: str
@@ -176,14 +176,14 @@ class Facts:
         return (*(child.name for child in self.children), *(self.sought if self.companions else ()))
 
     def without(self, name: str) -> Facts:
-        """Returns the facts without one fact of the alert or of each child."""
+        """Returns the facts with the fact `name` of the alert, or of each child, left empty."""
         if name in {field.name for field in fields(ChildFacts)}:
             return replace(self, children=tuple(_blank(child, name) for child in self.children))
         blank: Facts = _blank(self, name)
         return blank
 
     def values(self, name: str) -> tuple[Any, ...]:
-        """Returns one fact of the alert, or that of each child."""
+        """Returns the fact `name` of the alert, or that of each child."""
         if name in {field.name for field in fields(ChildFacts)}:
             return tuple(getattr(child, name) for child in self.children)
         return (getattr(self, name),)
@@ -237,7 +237,7 @@ def facts_of(
 
 
 def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, telling: Telling, headline: str) -> Facts:
-    """Returns the end and the time of the alert, without any fact of a child. A general alert keeps its headline."""
+    """Returns the facts for an alert's end, without any fact of a child. A general alert keeps its headline."""
     assert telling.alerted_at is not None
     return replace(
         common,
@@ -280,7 +280,7 @@ def _heading(alert: Alert, words: Catalogue, loudness: Loudness, telling: Tellin
 
 
 def _short(text: str, words: Catalogue, limit: int) -> str:
-    """One clean line of at most `limit` characters (0: all of it), safe in a line of this language."""
+    """Returns a text as one clean line of at most `limit` characters (0: all of it), isolated for this language."""
     text = line(text)
     return words.isolate(clip(text, limit or len(text)))
 
@@ -346,7 +346,7 @@ def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
-#: Years. From this age on many languages use another word: nobody looks for a "little girl" of sixteen.
+#: Years of age. From this age on many languages use another word: nobody looks for a "little girl" of sixteen.
 TEENAGER_YEARS = 13
 
 
@@ -359,7 +359,7 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns the place in the reader's language, else the place's, the alert's, English or any other."""
+    """Returns the place last seen in the reader's language, else in one of the place, the alert, English or any other."""
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
@@ -367,7 +367,7 @@ def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) ->
     return _short(seen.place[language], words, room.place)
 
 
-#: Most people call; an address on the web serves everyone else; a number for texts often serves some only.
+#: Ways to answer: most people call; an address on the web serves everyone else; a number for texts often serves some.
 _WAYS = ("dial", "url", "text")
 
 

@@ -11,7 +11,8 @@ import re
 
 from alertd.rendering.plaintext import tidy
 
-#: Stand for a line break, the edge of a block and that of a paragraph until the white space around them is known. XML has none of them.
+#: Placeholders for a line break, the edge of a block and that of a paragraph until the white space around them is
+#: known. XML allows none of these characters.
 _BREAK, _BLOCK, _PARAGRAPH = "\x0b", "\x1c", "\x0c"
 _EDGES = dict.fromkeys(
     ("a", "b", "big", "body", "center", "em", "font", "head", "html", "i", "img", "small", "span", "strike", "strong", "sub", "sup", "tbody",
@@ -20,7 +21,8 @@ _EDGES = dict.fromkeys(
     ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "p", "pre"), _PARAGRAPH,
 )  # fmt: skip
 _BEGINNINGS = {"li": f"{_BLOCK}- ", "td": " ", "th": " "}
-#: What follows the name of a tag is nothing or an attribute: `a <b and c> d` is no tag.
+#: Matches a tag, comment or entity of HTML. Only an attribute or nothing may follow the name of a tag: `a <b and c> d`
+#: is no tag.
 _MARKUP = re.compile(
     rf"<(?P<close>/?)(?P<name>{'|'.join(_EDGES)})(?P<rest>\s+[a-z-]+\s*=[^<>]*|\s*/?)>|<!--[^<>]*-->"
     r"|&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,31});",
@@ -31,14 +33,16 @@ _SPACE = re.compile(r"\s+")
 
 
 def as_text(text: str) -> str:
-    """The text without its HTML: a line for each block, `- ` before each item, and the address of a link behind its words."""
+    """Returns the text without its HTML: a line for each block, `- ` before each item, and the address of a link after
+    its words.
+    """
     if not _MARKUP.search(text):
         return text
     return tidy(_SPACE.sub(_spaced, _MARKUP.sub(_Plain(), text)))
 
 
 class _Plain:
-    """Replaces one tag or entity after the other, and remembers where the last link began."""
+    """Replaces one tag or entity after the other by plain text. Remembers where the last link began."""
 
     def __init__(self) -> None:
         self._began, self._address = 0, ""

@@ -1,8 +1,8 @@
-"""An organisation's own texts: a little of Jinja's language, read as data and never run as a program.
+"""Reads an organisation's own texts: a little of Jinja's language, read as data and never run as a program.
 
 A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops,
 calls, attributes or numbers. So it cannot run for ever, access anything or fail: it only chooses among strings. Reading
-refuses everything else that Jinja knows.
+refuses everything else that Jinja has.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ from alertd.model.kinds import Kind
 from alertd.rendering.facts import ENDED
 from alertd.rendering.plaintext import tidy
 
-#: Characters: four times what fits any push; a longer mail would not be read.
+#: Maximum characters of a text: four times what fits any push; a longer mail would not be read.
 MAX_LENGTH = 4_000
-#: Depth of nested ifs and of words joined by `or` that people can still follow. Python's stack limit is far higher.
+#: Maximum depth of nested ifs and of words joined by `or`, which people can still follow. Python's stack limit is far
+#: higher.
 MAX_DEPTH = 12
 
 _EVERYWHERE = ("mark", "heading")
 _TELLING = (*_EVERYWHERE, "description", "instruction", "valid_until", "url", "replaces")
 
-#: The facts each message may name: those of `facts.Facts` and what `renderer` makes of them.
+#: By message: the facts that its texts may name. They are those of `facts.Facts` and those that `renderer` makes of
+#: them.
 NAMES: dict[str, tuple[str, ...]] = {
     Kind.MISSING_CHILD: (*_TELLING, "who", "people", "beside", "place", "seen_at", "last_seen"),
     Kind.GENERAL: (*_TELLING, "headline"),
     ENDED: (*_EVERYWHERE, "headline", "happened", "wish"),
 }
 
-#: The parts of each channel.
+#: By channel: the parts of a message for which there may be a text.
 PARTS: dict[str, tuple[str, ...]] = {"push": ("title", "body"), "sms": ("text",), "mail": ("subject", "body")}
 
-#: Facts that a part must contain outside of every `if`, so that the message always identifies its subject.
+#: By message and part: the fact that the part must contain outside of every `if`, so that the message always identifies
+#: its subject.
 NEEDED: dict[str, dict[str, str]] = {
     Kind.MISSING_CHILD: {"title": "who", "subject": "who", "text": "who"},
     Kind.GENERAL: {"title": "headline", "subject": "headline", "text": "headline"},
@@ -52,12 +55,13 @@ FILTERS: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.low
 
 _ONLY_TO_CHOOSE = "`not` only chooses: it stands in an if."
 _BEYOND = "This is beyond what a text may do: it has words, facts by their names, if, elif, else, and, or, not and the filters " + ", ".join(FILTERS) + "."  # fmt: skip
-#: Isolates, embeddings and overrides. The renderer isolates directions, and an unclosed one would reverse later text.
+#: Matches direction characters: isolates, embeddings and overrides. The renderer sets directions, and an unclosed one
+#: would reverse later text.
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class TextPlace(NamedTuple):
-    """The message, channel and part for which a text is written. `language` is one of the catalogues."""
+    """The place of a text: message, channel, language and part. `language` is one of the catalogues."""
 
     message: str
     channel: str
@@ -97,7 +101,7 @@ NONE: OwnTexts = {}
 
 
 def read_text(source: str, place: TextPlace) -> OwnText:
-    """Reads a text for its place. Raises `RefusedTextError` if it contains anything that is not allowed there."""
+    """Returns the parsed text for a place. Raises `RefusedTextError` if it contains anything that is not allowed there."""
     if len(source) > MAX_LENGTH:
         raise RefusedTextError([TextFault(1, f"A text may have at most {MAX_LENGTH} characters.")])
     try:
@@ -152,7 +156,7 @@ def _has_arguments(node: nodes.Filter) -> bool:
 
 
 def _always(body: Sequence[nodes.Node]) -> set[str]:
-    """Returns the facts that are shown unconditionally."""
+    """Returns the names of the facts that a text shows unconditionally."""
     shown = (child for node in body if isinstance(node, nodes.Output) for child in node.nodes)
     return {child.name for child in shown if isinstance(child, nodes.Name)}
 
@@ -168,7 +172,7 @@ def _told(body: Sequence[nodes.Node], facts: Mapping[str, str]) -> Iterator[str]
 
 
 def _value(node: nodes.Node, facts: Mapping[str, str]) -> str:
-    """Returns a fact or an expression of facts; "" means false."""
+    """Returns the value of a node: a fact, or an expression of facts; "" means false."""
     match node:
         case nodes.Name():
             return facts[node.name]

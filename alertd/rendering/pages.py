@@ -1,7 +1,8 @@
-"""A page to the people on call: an alert awaits its approver, or another organisation asks to stand it down.
+"""Makes the page to the people on call: an alert awaits its approver, or another organisation asks to stand it down.
 
-It passes over other people's networks to phones that lie about. So it contains only the organisation's name and a link
-with the alert's id, and no word of a case. The link has a line of its own, so that no direction mark gets into it.
+A page passes over other people's networks to phones that others may read. So it contains only the organisation's name
+and a link with the alert's id, and no word of a case. The link has a line of its own, so that no direction mark gets
+into it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from alertd.rendering.plaintext import clip, line
 from alertd.rendering.renderer import Renderer
 from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
 
-#: With the sentence around it and a link of 80 letters, an SMS is one or two segments.
+#: Maximum characters of the organisation's name in a page. With the sentence around it and a link of 80 letters, an SMS
+#: is one or two segments.
 NAME_ROOM = 40
 _COLONS = " :：\u00a0\u202f"  # before a link, which a push has beside its text
 
@@ -33,7 +35,7 @@ class PageFacts:
 
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
-    """The message of a channel, in this language or else in English.
+    """Returns the page as a message of a channel, in this language or else in English.
 
     A test is marked in front. Raises `KeyError` for an unknown channel.
     """

@@ -1,4 +1,4 @@
-"""Text as phones take it: one clean line, directions kept apart, cut at a word."""
+"""Makes text fit for phones: one clean line, directions kept apart, cut at a word."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from channels.text import LINK, whole_until
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
-#: Embeddings and overrides: obsolete, because isolates replace them.
+#: Matches direction embeddings and overrides, which are removed: they are obsolete, because isolates replace them.
 _EMBEDDINGS = re.compile("[\u202a-\u202e]")
 _ISOLATES = re.compile("[\u2066-\u2069]")
 
-#: Removed before an ellipsis: a full stop would make four dots of three, and suggest that nothing is missing.
+#: Characters that are removed before an ellipsis: a full stop would make four dots of three, and suggest that nothing
+#: is missing.
 _BEFORE_ELLIPSIS = " ,.;:،。，…"
-#: Length of articles and prepositions. A short word at the end of a cut text belongs to the removed part.
+#: Matches words of up to three letters (articles, prepositions) at the end of a cut text: they belong to the removed
+#: part.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
-#: A link or a written number: half of one leads nowhere, or to another person.
+#: Matches a link or a written number, which is never cut: half of one leads nowhere, or to another person.
 _WHOLE = re.compile(rf"{LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
 
 _NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
@@ -39,8 +41,8 @@ def line(text: str) -> str:
 
 
 def paragraphs(text: str, limit: int) -> tuple[str, ...]:
-    """Returns the lines of a longer text, clean and not empty; with a `limit` above 0, one line of at most `limit`
-    characters.
+    """Returns the lines of a longer text, clean and not empty. With a `limit` above 0, returns all as one line of at
+    most `limit` characters.
     """
     found = tuple(clean for raw in text.splitlines() if (clean := line(raw)))
     return (clip(" ".join(found), limit),) if found and limit else found
@@ -67,7 +69,7 @@ def _before_whole(text: str, end: int) -> int:
 
 
 def tidy(text: str) -> str:
-    """Removes spaces at both ends of lines, empty lines at both ends of the text, and repeated empty lines."""
+    """Returns the text without spaces at the ends of lines, empty lines at its ends, and repeated empty lines."""
     kept: list[str] = []
     for raw in text.splitlines():
         stripped = raw.strip()
@@ -77,12 +79,14 @@ def tidy(text: str) -> str:
 
 
 def packed(text: str) -> str:
-    """`tidy` without any empty line: on a phone each line counts."""
+    """Returns the text like `tidy`, but without any empty line: on a phone each line counts."""
     return "\n".join(filter(None, tidy(text).split("\n")))
 
 
 def rows(text: str, columns: int) -> int:
-    """Returns how many rows a phone needs for a line: breaks at spaces, wide characters count two, marks none."""
+    """Returns how many rows of `columns` letters a phone needs for a line. It breaks at spaces; wide characters count
+    two, combining marks none.
+    """
     count, used = 1, 0
     for word in text.split(" "):
         width = sum(

@@ -32,7 +32,7 @@ _URL = "https://alerts.example.org/a/k3v9q2"
 _AT = datetime(2026, 11, 24, 18, 5, tzinfo=UTC)
 _STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="en")
 
-#: A letter outside of the GSM alphabet in a name, which is not transliterated: the whole SMS becomes UCS-2.
+#: A long name with a letter outside of the GSM alphabet, which is not transliterated: the whole SMS becomes UCS-2.
 _LONG_NAME = "Nguyễn Thị Maximiliana " * 3
 _CONTACT = {"dial": "116000", "countries": ["ES"]}
 
@@ -79,7 +79,9 @@ def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
 
 
 def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
-    """Returns the faults of the message at a place, as sentences, each once."""
+    """Returns the faults of the message in which the text at `place` is used, as sentences, each once. `own` are all
+    texts.
+    """
     found: dict[str, None] = {}
     for alert, telling in _trials(place):
         message = partial(
@@ -109,7 +111,8 @@ def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
 def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) -> str:
     """Returns why a message is too long, or "".
 
-    An own text need not be shorter than the usual one, because long names and places are never dropped.
+    An SMS with an own text may be as long as the `usual` one (without it), because long names and places are never
+    dropped.
     """
     match message:
         case PushMessage() if len((message.title + message.body).encode()) > MAX_PUSH_BYTES:
@@ -120,6 +123,6 @@ def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) 
 
 
 def _over(message: Message, sms: SmsSettings) -> int:
-    """Returns by how many segments an SMS exceeds its budget."""
+    """Returns by how many segments an SMS exceeds the maximum; 0 or less if it does not."""
     assert isinstance(message, SmsMessage)
     return segments_over(message, sms)

@@ -1,7 +1,7 @@
 """The renderer: compiles every template once and makes the message of one channel in one language.
 
-The renderer itself inserts the safety line, independent of templates, and refuses a message that lacks the one it
-needs.
+The renderer itself inserts the safety line, independent of templates. It refuses a message that lacks the safety line
+that it needs.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PARTS = {
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
-#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is
-#: opened. The safety line is in the first four.
+#: `CLOSED_ROWS`: a locked phone shows about four rows of a push below its title, and ten when the push is opened. The
+#: safety line must be in the first four. `ROW`: letters of a row, about.
 CLOSED_ROWS, ROW = 4, 42
 #: Letters of a row beside the small picture of a child.
 ROW_BESIDE_PHOTO = 36
@@ -47,19 +47,19 @@ ROOM = {
 }
 ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"]}
 
-#: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
-#: six: 1,000 bytes of title and body are at most 3,000 there.
+#: Maximum bytes of title and body of a push. FCM takes 4,096 bytes and web push about as much, with links and stamp,
+#: and JSON may write a letter of two bytes as six: 1,000 bytes of title and body are at most 3,000 there.
 MAX_PUSH_BYTES = 1_000
 
-#: Every segment is paid and counts against the carrier's rate, so a longer text reaches people later. Three of GSM-7
-#: hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark, name,
-#: age, place, safety line, link) needs up to five (335).
+#: Maximum segments of an SMS in GSM-7 and in UCS-2. Every segment is paid and counts against the carrier's rate, so a
+#: longer text reaches people later. Three of GSM-7 hold 459 characters, all facts of a usual case. UCS-2 holds 67 a
+#: segment: what must never be dropped (mark, name, age, place, safety line, link) needs up to five (335).
 MAX_SEGMENTS_GSM = 3
 MAX_SEGMENTS_UCS2 = 5
 
-#: What a short message drops when it is too long, least important first. Never listed, so never dropped: the heading
-#: with its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays,
-#: and in the end the message gives only the number of the others.
+#: By message: the facts that a short message drops when it is too long, least important first. Never listed, so never
+#: dropped: the heading with its mark, name, age, place, the safety line with the contact, and the link. Of several
+#: children the first stays, and in the end the message gives only the number of the others.
 LEFT_OUT = {
     Kind.MISSING_CHILD: (
         "valid_until",
@@ -85,7 +85,7 @@ NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headlin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """A message, and the facts for which its channel had no room (`clothing`, `valid_until`).
+    """A message, with the names of the facts for which its channel had no room (`clothing`, `valid_until`).
 
     Lists each omitted contact separately (`contact https://centre.example/tell`).
     """
@@ -100,9 +100,9 @@ class UnsafeMessageError(ValueError):
 
 
 class Renderer:
-    """Built once, by the composition root.
+    """Makes messages from templates and catalogues. Built once, by the composition root.
 
-    Raises at construction for a catalogue or template that is missing or broken.
+    The constructor raises if a catalogue or template is missing or broken.
     """
 
     def __init__(self, templates_dir: Path, site: str = "", sms: SmsSettings | None = None) -> None:
@@ -138,15 +138,17 @@ class Renderer:
         }
 
     def words(self, language: str) -> Catalogue:
-        """The catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""
+        """Returns the catalogue for a language tag, or that of its base language. Raises `KeyError` if there is
+        neither.
+        """
         found = matching(language, self._catalogues)
         if found is None:
             raise KeyError(f"There is no catalogue for the language {language}.")
         return self._catalogues[found]
 
     def languages(self, document: Alert) -> tuple[str, ...]:
-        """Returns the languages in which this alert can be sent: the author's first, in the author's order, then
-        English.
+        """Returns the languages in which this alert can be sent: those of the author's texts first, in the author's
+        order, then all others with English first.
 
         A missing-child alert is available in every language of the catalogue, because its facts are coded; free text in
         other languages is left out. A general alert consists of its text: only languages with headline and description
@@ -176,7 +178,7 @@ class Renderer:
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Preview:  # fmt: skip
-        """Renders like `render`, and returns also what was left out or cut."""
+        """Makes a message like `render`. Returns it with the facts that were left out or cut."""
         room = ROOM[channel]
         known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
@@ -204,7 +206,7 @@ class Renderer:
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
     ) -> tuple[Message, Facts]:
-        """Returns the message, and the facts in it."""
+        """Returns the message, and the facts that it shows."""
         stamp = replace(
             stamp,
             language=facts.language,
@@ -240,7 +242,7 @@ class _Rendering:
     own: OwnTexts
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
-        """Returns one template, or the organisation's own text, filled in."""
+        """Returns a part of the message: its template, or the organisation's own text, filled in with `facts`."""
         if own := self._own_text(channel, part, facts):
             return (
                 self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
@@ -273,7 +275,9 @@ class _Rendering:
         }
 
     def title(self, channel: str, part: str) -> str:
-        """One line, which begins with the mark of a test if it is one."""
+        """Returns one line, which begins with the mark of a test if the alert is one. Raises `UnsafeMessageError` if it
+        does not.
+        """
         title = packed(self.part(channel, part, self.facts)).replace("\n", " ")
         if not title.startswith(self.facts.mark):
             raise UnsafeMessageError("A test came out without its mark in front.")
@@ -293,7 +297,7 @@ class _Rendering:
         return f"{first}\n\n{facts.safety}\n{rest}"
 
     def html(self) -> str:
-        """A page with the safety line right below its header."""
+        """Returns the HTML of a mail, with the safety line right below its header."""
         own = self._own_text("mail", "body.txt", self.facts)
         page = (
             self._filled("messages/_own.html", self.facts, own=own)
@@ -306,9 +310,9 @@ class _Rendering:
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
-        """Yields the facts, then ever fewer.
+        """Yields the facts, then fewer and fewer of them.
 
-        If none fit, the caller sends the last, since some facts must not be dropped.
+        If no message fits, the caller sends the last, since some facts must not be dropped.
         """
         facts = self.facts
         yield facts
@@ -358,7 +362,9 @@ def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
 
 
 def segments_over(message: SmsMessage, sms: SmsSettings) -> int:
-    """Returns by how many segments an SMS exceeds its budget, with a coding that suits every carrier."""
+    """Returns by how many segments an SMS exceeds the maximum, with a coding that suits every carrier; 0 or less if it
+    does not.
+    """
     coding = best_coding(message.text, sms, message.names)
     return len(coding.parts) - (MAX_SEGMENTS_GSM if coding.encoding == "gsm7" else MAX_SEGMENTS_UCS2)
 
