@@ -1,4 +1,4 @@
-"""The command line: the table of commands, and the output of every refusal."""
+"""The command line: the table of commands, and how a refused command reports its reason."""
 
 from __future__ import annotations
 

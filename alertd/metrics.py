@@ -2,7 +2,8 @@
 an id or an address.
 
 Each process has its own `Metrics`; `alertd serve` merges those of all its processes. Metrics of the whole fleet come
-from the store (including the sum of references over all states). They are computed at each scrape of `/metrics/fleet`.
+from the store (among them the references in each state, which add up to the planned ones). They are computed at each
+scrape of `/metrics/fleet`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PEOPLE = (0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7)
 
 
 class Metrics:
-    """The series of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         # A `_created` twin of every series would only repeat the start time of the process.
@@ -200,7 +201,7 @@ class CarrierStanding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FleetText:
-    """The fleet's series in Prometheus' text format."""
+    """The metrics of the whole fleet in Prometheus' text format."""
 
     work: bytes  # of what is being sent
     counts: bytes  # subscribers, and alerts by state: only for readers with a key

@@ -52,12 +52,12 @@ MAX_REGIONS = 10_000
 MAX_POLYGONS = 1_000
 MAX_CIRCLES = 1_000
 MAX_RINGS = 10
-#: Larger areas are drawn or named as regions; a larger radius is a wrong unit.
+#: Maximum radius of a circle. Larger areas are drawn or named as regions; a larger radius is a wrong unit.
 MAX_RADIUS_KM = 2_000
 #: Maximum age, in hours, of a `now` position that counts. A position older than a month does not show where a person is
 #: now. Position times are stored for 170 days.
 MAX_AGE_H = 24 * 30
-#: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
+#: Maximum characters of a headline: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
 MAX_HEADLINE = 160
 MAX_DESCRIPTION = 4_000
 MAX_INSTRUCTION = 2_000
@@ -87,7 +87,8 @@ class Info(Document):
     source: Literal["human", "reviewed", "machine"] = "human"
 
 
-#: Validation of a shape stops at its first fault, because listing a million broken vertices takes half a minute.
+#: The types of GeoJSON coordinates. Validation of a shape stops at its first fault, because listing a million broken
+#: vertices takes half a minute.
 Position = Annotated[tuple[Finite, ...], Field(min_length=2, max_length=3), FailFast()]
 LinearRing = Annotated[tuple[Position, ...], FailFast()]
 Rings = Annotated[tuple[LinearRing, ...], FailFast()]

@@ -40,12 +40,13 @@ from alertd.model.kinds import Eyes, Hair, Protection, Sex
 #: Maximum number of children in a case: more than any family that disappears together. A message cannot name more, so
 #: such a case must be split.
 MAX_CHILDREN = 20
-#: A reader of a poster can check a handful of contacts; an SMS has room for one.
+#: Maximum number of contacts. A reader of a poster can check a handful of contacts; an SMS has room for one.
 MAX_CONTACTS = 10
 MAX_PHOTOS = 5
-#: The United Nations' Convention on the Rights of the Child, article 1: a child is below 18.
+#: Maximum age of a child in years. A child is below 18 (United Nations' Convention on the Rights of the Child, article
+#: 1).
 MAX_AGE_YEARS = 17
-#: Up to this age people count in months.
+#: Maximum age in months. Up to this age people count in months.
 MAX_AGE_MONTHS = 35
 
 

@@ -42,7 +42,7 @@ MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.GIVEN_UP: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
     _S.SUPERSEDED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),
 }
-#: No more tries in these states, unless a person asks for one.
+#: States of a message that failed: there are no more tries, unless a person asks for one.
 FAILED = frozenset({_S.REFUSED, _S.GIVEN_UP})
 #: States in which a Cancel is taken as effective.
 _EFFECTIVE = frozenset({_S.ACCEPTED, _S.ACKNOWLEDGED})
@@ -111,9 +111,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_until(self) -> int:
-        """Returns the latest expiry of the messages that the distributor may show, UNIX ms, or 0 if there is none.
-        Counts the last message that it certainly accepted, all later ones, and earlier ones that may have taken effect
-        after that one.
+        """Returns the latest expiry of the messages that the distributor may show, UNIX ms, or 0 for none. Counts the
+        last message that it certainly accepted, all later ones, and earlier ones that may have taken effect after that
+        one.
         """
         arrived = self.arrived
         sure = max((place for place, one in enumerate(arrived) if one.state in _EFFECTIVE), default=0)
@@ -123,7 +123,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """The current state of an alert. Times are UNIX ms."""
+    """The current state of the alert that distributors may show. Times are UNIX ms."""
 
     identifier: str  # of its CAP document
     sender: str
@@ -229,7 +229,7 @@ def _with(track: Track, now: Now, type_: MsgType) -> tuple[Track, Entry]:
 
 
 def _unused(track: Track, of: str, now_ms: int) -> str:
-    """Returns an identifier that none of the track's messages has."""
+    """Returns an identifier that no message of the track has, made of the alert's id and a time from `now_ms` on."""
     while track.entry(name := f"{of.partition('.')[0]}.{now_ms}"):
         now_ms += 1
     return name
@@ -344,10 +344,7 @@ def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
 
 
 def _is_taken_down(track: Track, *, acknowledges: bool) -> bool:
-    """Returns whether the last Cancel took effect.
-
-    After an accepted Cancel, an Error for its repetition confirms it too.
-    """
+    """Returns whether the last Cancel took effect. An Error for the repetition of an accepted Cancel confirms it too."""
     does = {MessageState.ACKNOWLEDGED} if acknowledges else _EFFECTIVE
     *earlier, last = _cancels(track)
     if last.state is MessageState.REFUSED and last.ack and earlier:

@@ -16,10 +16,10 @@ from alertd.common.errors import Fault
 
 Location = tuple[int | str, ...]
 
-#: Error type of sentences written in this project; they are passed on unchanged.
+#: The pydantic error type of sentences written in this project; they reach the client unchanged.
 OWN = "refused"
 
-#: Faults reported at most; more would not be read.
+#: Maximum number of faults that an answer reports; more would not be read.
 MAX_FAULTS = 100
 
 #: Maximum number of errors that alertd lists. Listing a million only to shorten the list takes ten seconds; this many

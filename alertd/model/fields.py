@@ -69,10 +69,10 @@ class Form:
 #: and so are line breaks and tabs.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 
-#: A line end as Windows or an old Mac writes it.
+#: Matches a line end as Windows or an old Mac writes it.
 _LINE_END = re.compile("\r\n?")
 
-#: Invisible letters, marks and symbols (Unicode: Default_Ignorable_Code_Point, and the blank braille pattern).
+#: Matches invisible letters, marks and symbols (Unicode: Default_Ignorable_Code_Point, and the blank braille pattern).
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -134,7 +134,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 #: every channel.
 MAX_LANGUAGES = 26
 
-#: Clothing, a place or a person's looks, in a sentence or two.
+#: A text of a sentence or two: clothing, a place or a person's looks.
 ShortText = Annotated[str, Words(500)]
 TextByLanguage = Annotated[
     dict[Language, ShortText], Field(max_length=MAX_LANGUAGES, examples=[{"es": "abrigo rojo", "en": "red coat"}])
@@ -179,7 +179,7 @@ Subject = Annotated[
     str, AfterValidator(to_subject), Field(min_length=1, max_length=MAX_SUBJECT, examples=["a.garcia@centre.example"])
 ]
 
-#: Clocks of clients may be ahead of alertd's clock by this much.
+#: How far clocks of clients may be ahead of alertd's clock.
 CLOCK_SKEW = timedelta(minutes=5)
 
 _RFC_3339 = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -200,7 +200,7 @@ Instant = Annotated[
 ]
 
 
-#: Files beside the zones on some machines, and aliases for a zone.
+#: Beginnings of names that are refused as time zones: files beside the zones on some machines, and aliases for a zone.
 _FILES = ("Factory", "localtime", "posix", "right/")
 
 
@@ -238,7 +238,8 @@ Point = Annotated[
 ]
 
 
-#: A leading + and digits; people write spaces, dots, hyphens and brackets between them.
+#: Matches a phone number in international form: a leading + and digits, with spaces, dots, hyphens and brackets between
+#: them.
 _INTERNATIONAL = re.compile(r"\+[0-9][0-9 .()/-]{3,30}")
 
 

@@ -254,8 +254,8 @@ class LevelFacts:
     event: str  # in English, at most 35 characters: what CAP consumers show
 
 
-#: Only the gravest level of a kind overrides a silenced phone. Waking people for less makes them opt out, and then
-#: they miss the alert about the next child.
+#: The levels of each kind, with their defaults. Only the gravest level of a kind overrides a silenced phone. Waking
+#: people for less makes them opt out, and then they miss the alert about the next child.
 KINDS: dict[Kind, dict[Level, LevelFacts]] = {
     Kind.MISSING_CHILD: {
         Level.CHILD_ALERT: LevelFacts(

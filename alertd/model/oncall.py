@@ -23,7 +23,7 @@ MOST_STEPS = 10
 #: Maximum number of people in a step, who are paged together. For more, use a mailing list, which has one address.
 MOST_PEOPLE = 20
 MOST_ADDRESSES = 5
-#: Shifts in a week, different on each day.
+#: Maximum number of duty hours (`Hours`) of a person: three shifts on each day of a week.
 MOST_HOURS = 21
 
 
@@ -57,7 +57,7 @@ class Day(enum.StrEnum):
 
 
 _DAYS = tuple(Day)
-#: Address types by channel.
+#: The document types of the addresses of people on call, by channel.
 CONTACTS: dict[str, type[PushAddress | SmsAddress | MailAddress]] = {
     "sms": SmsAddress, "push": PushAddress, "mail": MailAddress,
 }  # fmt: skip

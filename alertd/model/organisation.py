@@ -12,7 +12,7 @@ from alertd.model.faults import refusal, refuse
 from alertd.model.fields import MAX_LANGUAGES, Document, Form, Language, Line, RegionCode
 from alertd.model.kinds import KINDS, Criterion, Kind, Level
 
-#: Far more authorities than verify cases of one organisation.
+#: Maximum number of authorities in a rule: far more than verify cases of one organisation.
 MOST_AUTHORITIES = 50
 
 
@@ -59,7 +59,8 @@ CapSender = Annotated[
 ]
 #: Maximum values of `unattended`: no alert has more recipients, and no service more subscribers.
 MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
-#: Minutes. An alert that can wait for a day can wait for an approver.
+#: Maximum minutes that an alert must wait before break-glass. An alert that can wait for a day can wait for an
+#: approver.
 MOST_WAIT_MIN = 24 * 60
 
 

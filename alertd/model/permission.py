@@ -35,8 +35,8 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str = ""  # ids of the keys that permitted it, or a part of this organisation's area asked for earlier
 
     def with_key(self, key: str) -> str:
-        """Returns the permission's keys plus `key`, which permits it now. Earlier keys stay, because their permission
-        still applies.
+        """Returns the permission's keys plus `key`, which permits it now. Earlier keys stay: their permission still
+        applies.
         """
         return " ".join(dict.fromkeys([*self.key.split(), key]))
 
@@ -66,7 +66,7 @@ _decode_words = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def written(asked: Sequence[Permission | StandDownRequest]) -> str:
-    """Encodes permissions or requests for a record; '' for none."""
+    """Returns permissions or requests in the form that a record stores; '' for none."""
     return _encode(asked).decode() if asked else ""
 
 

@@ -61,7 +61,7 @@ class UnreadablePhotoError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A photo in one size: a JPEG."""
+    """A JPEG of a photo in one size."""
 
     width: int
     height: int
@@ -92,7 +92,9 @@ def copies_of(raw: bytes) -> dict[str, Copy]:
 
 
 def _pixels(raw: bytes) -> Image.Image:
-    """Returns the first picture: upright, at most as large as the largest copy, on white, in sRGB."""
+    """Returns the (first) picture in the bytes: upright, at most as large as the largest copy, on white, in sRGB.
+    Raises UnreadablePhotoError.
+    """
     picture: Image.Image = Image.open(io.BytesIO(raw), formats=tuple(MOST_PIXELS))
     _check(picture)
     picture.draft("RGB", (_WIDEST, _WIDEST))
@@ -122,7 +124,7 @@ def _check(picture: Image.Image) -> None:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """Converts to sRGB. Phones use wider colour spaces: without its profile, a red coat would look brown."""
+    """Returns the picture in sRGB. Phones use wider colour spaces: without its profile, a red coat would look brown."""
     with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):  # an invalid profile counts as none
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or picture

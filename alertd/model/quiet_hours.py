@@ -21,8 +21,8 @@ def clock(minute: int) -> str:
 def ends_ms(now_ms: int, time_zone: str, start: int, end: int) -> int | None:
     """Returns when the quiet hours around `now_ms` end (both UNIX ms), or None outside of them.
 
-    `start` and `end` are minutes of the local day. Quiet hours within a local hour that the clocks skip have no length.
-    An hour that occurs twice counts from its first beginning to its second end.
+    `start` and `end` are minutes of the local day. If the clocks skip one of these times, the moment of the skip
+    counts. If one occurs twice in a night, the quiet hours begin at the first and end at the second.
     """
     return _ends_ms(now_ms // 60_000, time_zone, start, end)
 

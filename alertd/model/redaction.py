@@ -27,17 +27,17 @@ TEXTS = frozenset({"headline", "description", "instruction", "clothing", "marks"
 #: "de", "al".
 LEAST_LETTERS = 3
 
-#: Scripts without spaces, or with suffixes (Korean): a word may begin and end anywhere in them.
+#: Character ranges of scripts without spaces, or with suffixes (Korean): a word may begin and end anywhere in them.
 _RUNNING = "\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\U00020000-\U0003ffff"
-#: Scripts with prefixes (Hebrew, Arabic).
+#: Character range of scripts with prefixes (Hebrew, Arabic): a word may begin anywhere in them.
 _PREFIXED = "\u0590-\u08ff"
 #: Vowel signs of the scripts of India, which Python does not count as letters.
 _SIGNS = "\u0900-\u0963\u0966-\u0dff"
-#: A letter or digit. A whole word has none directly before or after it.
+#: Matches a letter or digit. A whole word has none directly before or after it.
 _LETTER = f"(?:[^\\W_{_RUNNING}]|[{_SIGNS}])"
 _WORDS = re.compile(f"(?:[^\\W_]|[{_SIGNS}])+")
 _BEGINS_ANYWHERE, _ENDS_ANYWHERE = re.compile(f"[{_RUNNING}{_PREFIXED}]"), re.compile(f"[{_RUNNING}]")
-#: Invisible inside a word: the soft hyphen and joiners.
+#: Characters that are invisible inside a word: the soft hyphen and joiners.
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060"
 
 
@@ -64,7 +64,7 @@ def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
 
 
 def words_of(names: Iterable[Name]) -> frozenset[str]:
-    """Returns the words of the names, in the form of `words_in`."""
+    """Returns the words of the names, without joining words, in the form used for comparison (as `words_in`)."""
     return frozenset(_compared(word) for name in names for text in _written(name) for word in _telling_words(text))
 
 
@@ -74,7 +74,7 @@ def words_in(text: str) -> frozenset[str]:
 
 
 def names_any(text: str, names: re.Pattern[str] | None) -> bool:
-    """Returns whether a text contains one of the names."""
+    """Returns whether a text contains a name that the pattern `names` finds."""
     return names is not None and names.search(_compared(text)) is not None
 
 
@@ -136,7 +136,7 @@ def _telling_words(name: str) -> list[str]:
 
 
 def _spoken(name: str) -> _Found:
-    """Returns the pattern of a name, with any separators between its words, a final full stop or a genitive s."""
+    """Returns the pattern of a name. It allows any separators between the words, and a final full stop or a genitive s."""
     plain = _compared(name)
     return _bounded(_WORDS.findall(plain), r"[\W_]+", r"\.?" if plain.endswith(".") else "s?")
 
@@ -194,7 +194,7 @@ _bare_letter = lru_cache(maxsize=4_096)(_bare)
 OF_CHILD = ("id", "age", "sex")
 OF_CASE = ("number", "verification", "best_interests", "protection", "last_seen", "contact")
 
-#: Removed fields, as paths.
+#: The fields that a restriction removes, as paths.
 RESTRICTED = (
     *(f"case/children/*/{name}" for name in Child.model_fields if name not in OF_CHILD),
     *(f"case/{name}" for name in Case.model_fields if name not in (*OF_CASE, "children")),

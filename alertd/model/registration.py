@@ -36,7 +36,7 @@ from channels.webpush_message import Subscription
 #: and several phones. More is a list, not a person.
 MAX_PLACES = 20
 MAX_ADDRESSES = 20
-#: A message is rendered in one of these, so a longer list has no use.
+#: Maximum number of a subscriber's languages. A message is rendered in one of these, so a longer list has no use.
 MAX_SUBSCRIBER_LANGUAGES = 10
 
 SubscriberId = Annotated[
@@ -59,7 +59,7 @@ Part = Annotated[
         "places/home",
     ),
 ]
-#: FCM tokens have 140 to 200 characters today; Google warns that they may get longer.
+#: An FCM registration token. These have 140 to 200 characters today; Google warns that they may get longer.
 Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
 ]

@@ -21,7 +21,8 @@ from alertd.model.organisation import VerificationRule
 from alertd.model.presumption_of_innocence import calls_guilty
 from alertd.model.redaction import RESTRICTED, called, names_any, words_in, words_of
 
-#: The ledger counts milliseconds since the start in 32 bits (49 days). For a longer search, a person extends the alert.
+#: Maximum life of an alert when it is submitted. The ledger counts milliseconds since the start in 32 bits (49 days).
+#: For a longer search, a person extends the alert.
 MAX_LIFE = timedelta(days=30)
 
 #: Fields that are parsed but have no effect yet, each with its only accepted value and the sentence that refuses other
@@ -49,7 +50,7 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/vehicles/*/legal_basis", f"{_VERIFIED} a legal basis for each vehicle it names."),
 )
 
-#: Criteria for the level that wakes everyone.
+#: The criteria that a child-alert, the level that wakes everyone, must meet.
 CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
 
 #: Fields with times that must be in the past.
@@ -89,7 +90,9 @@ def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> 
 
 
 def _unmet(alert: Alert) -> list[Fault]:
-    """Returns the unmet criteria of the level that wakes everyone (ops/docs/decisions/0008)."""
+    """Returns a fault if a child-alert does not meet all `CRITERIA`. That level wakes everyone
+    (ops/docs/decisions/0008).
+    """
     verification = alert.case.verification
     if alert.level is not Level.CHILD_ALERT or verification is None or not verification.criteria:
         return []
@@ -122,7 +125,7 @@ def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
 
 
 def overtold(alert: Alert) -> list[Fault]:
-    """Returns a fault for each fact about a protected child that a restricted alert would not contain."""
+    """Returns a fault for each fact in an alert about a protected child that a restricted alert would not contain."""
     if not alert.case.protection:
         return []
     told = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
@@ -134,7 +137,7 @@ def overtold(alert: Alert) -> list[Fault]:
 
 
 def naming_contacts(alert: Alert) -> list[Fault]:
-    """Returns a fault for each contact URL with a word of a child's name behind the host.
+    """Returns a fault for each contact URL that has a word of a child's name after the host.
 
     Such an address would still be published after the name is removed and after the alert's end.
     """

@@ -67,7 +67,7 @@ TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
 
 #: States in which people know the alert or may be notified again.
 KNOWN = SHOWN | {_S.STOOD_DOWN}
-#: States before a decision.
+#: States in which nobody has decided about the alert yet.
 UNDECIDED = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED})
 #: States in which nothing was sent, and nothing is sent until a later state.
 UNTOLD = UNDECIDED | {_S.REJECTED}
@@ -171,7 +171,7 @@ OWN_REASONS = min(LedgerReason)
 HELD_FOR = frozenset({LedgerReason.QUIET_HOURS})
 
 
-#: The third byte of a ledger row: five bits count the attempts, and three bits are these flags.
+#: The fourth byte of a ledger row (index 3): five bits count the attempts, and three bits are these flags.
 ATTEMPTS_MASK = 0x1F
 FLAG_UNSENT = 0x20  # of an outcome, never of a row: nothing was written, so the attempt does not count
 FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch

@@ -21,7 +21,7 @@ from alertd.model.registration import AddressDocument, ConsentDocument, PlaceDoc
 from alertd.model.states import CHANNELS, KINDS, PLACE_KINDS, folded_address
 from geofences import records, tiles
 
-#: A ledger row has one byte for the number of an address, and numbers are not reused.
+#: The highest number of an address. A ledger row has one byte for the number, and numbers are not reused.
 MAX_ADDRESS_NUMBER = 255
 
 #: The value of `slot` for a place that is not stored in a tile or region yet.
@@ -195,7 +195,7 @@ def wants_kind(person: Subscriber, kind: str) -> bool:
 
 
 def kind_bits(kinds: Iterable[str]) -> int:
-    """Returns the kinds of alert as bits, as in records and tiles."""
+    """Returns the kinds of alert as bits, as records and tiles store them."""
     return sum(1 << KINDS.index(kind) for kind in kinds)
 
 
@@ -218,7 +218,7 @@ def without_past(subscriber: Subscriber, since_s: int) -> Subscriber:
 
 
 def place_flags(subscriber: Subscriber, place: Place) -> int:
-    """Returns the 32 flag bits of the place's record in its tile or region."""
+    """Returns the 32 flag bits that the record of a place has in its tile or region."""
     at_s = seen_s(place)
     return records.make_flags(
         address_counts(subscriber),
@@ -245,7 +245,9 @@ def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscribe
 def _addresses(
     documents: Iterable[AddressDocument], previous: Subscriber | None
 ) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
-    """Returns the addresses, the next unused number, and the vacancies that remain."""
+    """Returns the addresses of a registration with their numbers, the next unused number, and the vacancies that
+    remain.
+    """
     documents, old = list(documents), previous.addresses if previous else ()
     wanted = [key_of(CHANNELS.index(one.channel), one.value) for one in documents]
     known = {

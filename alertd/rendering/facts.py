@@ -65,7 +65,7 @@ class Telling:
 
 
 def message_of(kind: Kind, telling: Telling) -> str:
-    """Returns which of `MESSAGES` to use."""
+    """Returns which of `MESSAGES` (the template folders) to use."""
     return ENDED if telling.is_end else kind.value
 
 
@@ -96,7 +96,7 @@ class Room:
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Returns smaller and smaller rooms, which name fewer children and count the rest. The last also halves names."""
+        """Returns smaller rooms: each names fewer children and counts the others. The last also halves long names."""
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
@@ -137,7 +137,7 @@ class ContactFacts:
     countries: str  # where it works, if not in every country of the area
 
 
-#: A date without a year is understood as the one nearest to the alert.
+#: How far a date without a year may be from the alert: it is understood as the one nearest to the alert.
 SAME_YEAR = timedelta(days=180)
 
 

@@ -34,7 +34,7 @@ PARTS = {
 #: `CLOSED_ROWS`: a locked phone shows about four rows of a push below its title, and ten when the push is opened. The
 #: safety line must be in the first four. `ROW`: letters of a row, about.
 CLOSED_ROWS, ROW = 4, 42
-#: Letters of a row beside the small picture of a child.
+#: Letters of a row of a push beside the small picture of a child.
 ROW_BESIDE_PHOTO = 36
 
 #: The space of each channel; a mail shows everything.

@@ -64,8 +64,8 @@ Scope = Literal[
     "delegate",
     "admin",
 ]
-#: `delegate` lets a key submit alerts in the name of other authors. Such a key cannot approve, and `admin` does not
-#: include `delegate`.
+#: The scopes of delegates and approvers. `delegate` lets a key submit alerts in the name of other authors. Such a key
+#: cannot approve, and `admin` does not include `delegate`.
 DELEGATE, APPROVE = "delegate", "alerts:approve"
 #: The scope that lets an alert exceed its organisation's budget.
 OVERSPEND: Scope = "alerts:overspend"
@@ -74,7 +74,7 @@ LEDGER: Scope = "ledger:read"
 #: Scopes that only the organisation that runs the service can use: all subscribers belong to it. `admin` of another
 #: organisation does not include them.
 OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write", "metrics:read"})
-#: Minimum time in ms between two notes of a key's last use.
+#: Minimum time in ms between two records of a key's last use.
 USED_MS = 60_000
 #: Number of key jurisdictions that are cached after parsing: one with polygons may have a megabyte, and each call needs
 #: it.

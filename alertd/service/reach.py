@@ -64,7 +64,7 @@ class Count:
 
     @classmethod
     def of(cls, row: NDArray[np.float64]) -> Count:
-        """Makes a count from a row of the map."""
+        """Returns the count that a row of the map holds: people, then addresses by channel."""
         people, *addresses = np.maximum(row, 0).tolist()
         return cls(people=people, addresses=dict(zip(CHANNELS, addresses, strict=True)))
 
@@ -78,7 +78,7 @@ class Ground:
     """An area and the regions it touches."""
 
     area: shapely.MultiPolygon
-    told: Sequence[int]  # numbers of the regions that are notified as a whole
+    told: Sequence[int]  # numbers of the regions whose people are notified if they chose the region, not a point
     touched: Mapping[int, float]  # by number of each touched region: the share of its area that lies in `area`
 
 

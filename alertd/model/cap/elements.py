@@ -1,4 +1,4 @@
-"""Takes the children of one CAP element by name and reads them. Notes each fault of form with its line."""
+"""Reads the children of one CAP element by their names. Notes each fault of form with its line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Children:
         self._notes.fault(pointer, sentence, line_of(at))
 
     def nodes(self, name: str) -> list[tuple[etree._Element, str]]:
-        """Returns all children of this name with their pointers, and notes their lines."""
+        """Returns all children of this name with their pointers, and stores their lines in the notes."""
         found = []
         for i, child in enumerate(self._found[name]):
             pointer = f"{self._pointer}/{name}/{i}" if name in self._many else f"{self._pointer}/{name}"

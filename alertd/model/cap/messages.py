@@ -21,7 +21,7 @@ DEFAULT_LANGUAGE = "en-US"
 
 
 class Status(enum.StrEnum):
-    """Section 3.2.1, status."""
+    """The CAP status of a message (section 3.2.1, status)."""
 
     ACTUAL = "Actual"
     EXERCISE = "Exercise"
@@ -31,7 +31,7 @@ class Status(enum.StrEnum):
 
 
 class MsgType(enum.StrEnum):
-    """Section 3.2.1, msgType."""
+    """The type of a CAP message (section 3.2.1, msgType)."""
 
     ALERT = "Alert"
     UPDATE = "Update"
@@ -41,7 +41,7 @@ class MsgType(enum.StrEnum):
 
 
 class Scope(enum.StrEnum):
-    """Section 3.2.1, scope."""
+    """The CAP scope of a message (section 3.2.1, scope)."""
 
     PUBLIC = "Public"
     RESTRICTED = "Restricted"
@@ -59,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A value in a code system: valueName and value."""
+    """A name in a code system and a value for it: valueName and value."""
 
     name: str
     value: str
@@ -67,7 +67,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """Section 3.2.3."""
+    """A file that belongs to an info (section 3.2.3)."""
 
     description: str
     mime_type: str

@@ -29,10 +29,12 @@ MOST_PARTS = 3_000
 #: The first and the last step of simplifying, in degrees: the first is 11 m. The step doubles until the area is simple
 #: enough.
 LEAST, MOST = 1e-4, 16.0
-#: Decimals of a degree: about a centimetre. Snapping to this grid before rounding keeps a ring from crossing itself.
+#: Decimals of a degree to which positions are rounded: about a centimetre. Snapping to this grid before rounding keeps
+#: a ring from crossing itself.
 DIGITS = 7
 _GRID = 10.0**-DIGITS
-#: Simplifying moves a line by up to one step, so the buffer is slightly wider than the step.
+#: The buffer around a simplified area, in steps. Simplifying moves a line by up to one step, so the buffer is slightly
+#: wider.
 _OVER = 1.05
 
 _WORLD = box(-180, -90, 180, 90)
@@ -54,8 +56,8 @@ def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Posit
 
 
 def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
-    """Returns a cover of the area with corners at least `step` degrees apart, or None if it has too many corners or
-    parts.
+    """Returns a cover of the area that is simplified by `step` degrees (0: not at all), or None if it has too many
+    corners or parts.
     """
     thin = simplified(area, step) if step else area
     corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)

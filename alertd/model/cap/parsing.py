@@ -37,7 +37,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECLARED = re.compile(rb"\s*<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-#: Encodings that cover Unicode or only ASCII and its extensions. Others, which can be read in two ways, are refused.
+#: The accepted encodings: those that cover Unicode or only ASCII and its extensions. Others, which can be read in two
+#: ways, are refused.
 _ENCODING = re.compile(
     r"utf-?(8|16|16le|16be)|us-ascii|ascii|iso-?8859-\d{1,2}|(windows-|cp)125\d|latin-?1", re.IGNORECASE
 )
@@ -92,7 +93,9 @@ def line_of(element: etree._Element) -> int:
 
 
 def _decoded(raw: bytes) -> str:
-    """Decodes the document by its byte order mark, or else its XML declaration, or else as UTF-8. Raises CapError."""
+    """Returns the document as text. Decodes it by its byte order mark, or else its XML declaration, or else as UTF-8.
+    Raises CapError.
+    """
     declared = _DECLARED.match(raw)
     encoding = next((named for mark, named in _MARKS if raw.startswith(mark)), None)
     if encoding is None:
@@ -114,7 +117,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _check_beginning(text: str) -> None:
-    """Raises CapError if text stands before the XML.
+    """Raises CapError if something stands before the first `<` of the document.
 
     Allows white space before the root if there is no XML declaration.
     """

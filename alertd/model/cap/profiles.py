@@ -21,9 +21,9 @@ SHORT, LONG = 90, 360
 #: Maximum life of a wireless alert; a longer alert needs a new message.
 IPAWS_LIFE = timedelta(hours=24)
 
-#: Event codes by level: child abduction emergency, missing and endangered persons, civil emergency message.
+#: IPAWS event codes by level: child abduction emergency, missing and endangered persons, civil emergency message.
 IPAWS_EVENTS = {Level.CHILD_ALERT: "CAE", Level.ENDANGERED: "MEP", Level.WARNING: "CEM"}
-#: From CAP-CP's list of events.
+#: CAP-CP's event codes by level, from its list of events.
 CAP_CP_EVENTS = {Level.CHILD_ALERT: "amber", Level.ENDANGERED: "missingPer", Level.APPEAL: "missingPer"}
 #: The code that marks each profile's messages. A Cancel has no other mark of its profile.
 CODES = {"ipaws": "IPAWSv1.0", "cap-cp": "profile:CAP-CP:0.4"}

@@ -42,7 +42,7 @@ _RESOURCE = ("resourceDesc", "mimeType", "size", "uri", "derefUri", "digest")
 
 
 def parse_message(raw: bytes) -> Message:
-    """Returns the message. Raises CapError with the faults in line order, at most `MAX_FAULTS`."""
+    """Returns the message in a CAP document. Raises CapError with the faults in line order, at most `MAX_FAULTS`."""
     root, notes = parsed(raw), Notes()
     message = _message(root, notes)
     faults = [*notes.faults, *_contradictions(message, notes, line_of(root))]
@@ -136,7 +136,9 @@ def _area(node: etree._Element, pointer: str, notes: Notes) -> Area:
 
 
 def _contradictions(message: Message, notes: Notes, line: int) -> list[Fault]:
-    """Returns the faults between elements: missing references, too many positions, an expiry before `sent`."""
+    """Returns the faults that concern several elements: missing references, too many positions, an expiry before
+    `sent`.
+    """
     faults = []
     if message.msg_type in ABOUT_OTHERS and not message.references and not _at(notes, "/references"):
         sentence = f"A message of type {message.msg_type} must name in references what it is about."

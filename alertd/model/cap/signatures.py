@@ -50,7 +50,7 @@ class Signer:
     """Signs documents with one key."""
 
     def __init__(self, key: bytes, certificate: bytes) -> None:
-        """Both are PEM.
+        """`key` and `certificate` are PEM.
 
         Raises ValueError if the key is neither RSA nor elliptic-curve, or does not match the certificate.
         """

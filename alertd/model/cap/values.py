@@ -24,20 +24,21 @@ SPACE = " \t\r\n"
 #: Maximum characters of an identifier or sender. Some senders use urn:oid names that contain a hash; a longer name is
 #: not needed.
 MAX_NAME = 300
-#: Section 3.2.1: no spaces, commas or restricted characters (< and &).
+#: Matches an identifier or a sender (section 3.2.1): no spaces, commas or restricted characters (< and &).
 _NAME = re.compile(r"[^\s,<&]+")
 _TIME = re.compile(
     r"((?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-](?:0\d|1[0-4]):[0-5]\d)?", re.ASCII
 )
 _NUMBER = re.compile(r"[+-]?(?:\d{1,9}(?:\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _WHOLE = re.compile(r"\d{1,15}", re.ASCII)
-#: xs:language
+#: Matches a language tag (xs:language).
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,8}", re.ASCII)
-#: Brackets around more than one position.
+#: Matches brackets around more than one position.
 _SEVERAL = re.compile(r"\([^(),]*,[^(),]*,[^()]*\)")
 
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-#: RFC 3986, without the brackets of numeric hosts and without `#`, which may occur once.
+#: The characters of a URI that stay as they are (RFC 3986), without the brackets of numeric hosts and without `#`,
+#: which may occur once.
 _IN_URIS = "%:/?@!$&'()*+,;=~-._"
 #: Matches an optional scheme (required if there is a colon before the first slash). After //, there is a host and
 #: perhaps a user and a port.
@@ -47,14 +48,16 @@ _URI = re.compile(
 
 #: Limit for all polygons of a document together; a target has the same limit (geofences.shapes).
 MAX_POSITIONS = 100_000
-#: Enough in practice: a year of hourly updates, each naming all earlier ones, does not occur.
+#: Maximum number of references: enough in practice, since a year of hourly updates, each naming all earlier ones, does
+#: not occur.
 MAX_REFERENCES = 1_000
-#: Degrees. A shape may run past 180 up to this longitude to cross the antimeridian (geofences.shapes).
+#: Maximum longitude in degrees. A shape may run past 180 up to this longitude to cross the antimeridian
+#: (geofences.shapes).
 MAX_LONGITUDE = 540
 
 
 def name(text: str) -> str:
-    """Reads an identifier or a sender."""
+    """Returns an identifier or a sender, read from this text."""
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"This is one word of at most {MAX_NAME} characters, without commas, < and &.")
     return text
@@ -90,7 +93,9 @@ def language(text: str) -> str:
 
 
 def uri(text: str) -> str:
-    """Reads an address. Percent-encodes characters that a URI does not allow, as XML Schema does for xs:anyURI."""
+    """Returns an address as a URI: characters that a URI does not allow are percent-encoded, as XML Schema does for
+    xs:anyURI.
+    """
     before, mark, fragment = _LONE_PERCENT.sub("%25", text).partition("#")
     found = quote(before, safe=_IN_URIS) + mark + quote(fragment, safe=_IN_URIS)
     if not _URI.fullmatch(found):

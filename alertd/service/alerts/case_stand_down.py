@@ -28,8 +28,9 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: Requests to other organisations per hour, for one organisation with all its keys: enough for the cases of a night,
-#: too few to guess numbers. Every request counts, so that the count does not reveal which numbers exist.
+#: Maximum number of requests to other organisations per hour, for one organisation with all its keys: enough for the
+#: cases of a night, too few to guess numbers. Every request counts, so that the count does not reveal which numbers
+#: exist.
 ASKS_PER_HOUR = 30
 #: The name of the event that notifies an organisation of a request, and the name of the request in its audit.
 ASKED, ACT = "stand_down_asked", "alert.stand-down-asked"

@@ -15,8 +15,8 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.records import AlertRecord
 
-#: How often, and at which interval in seconds, a request that lost the race for an external id looks for the winner's
-#: alert. The winner writes it within milliseconds.
+#: `LOOKS`: how often a request that lost the race for an external id looks for the winner's alert. `LOOK_S`: seconds in
+#: between. The winner writes the alert within milliseconds.
 LOOKS, LOOK_S = 40, 0.05
 #: Members that may differ between two submissions of one alert: its author, and a start that has passed meanwhile.
 _OF_ONE_SUBMISSION = ("author", "starts")

@@ -201,7 +201,7 @@ class JurisdictionSplit:
     @staticmethod
     def _asked(part: Part, people: int, regions: str) -> Permission:
         """Returns the permission to ask for a part. `people` is the estimate to store. `regions` are the numbers of the
-        regions in which every person who lives in the region is notified.
+        regions in which people are notified who chose the region instead of a point.
         """
         return Permission(
             org=part.org,

@@ -118,16 +118,17 @@ class Permissions:
         return await self._request(record, permission)
 
     async def regions(self, asked: Request) -> list[int]:
-        """Returns the numbers of the regions all of whose people are notified with the requested area: the regions
-        counted at submission, and regions that lie partly in it and partly in the alert's present area. The present
-        area may have grown, because another neighbour permitted its part.
+        """Returns the numbers of the regions in which people are notified who chose the region instead of a point, if
+        the request is granted. These are the regions counted at submission, and regions that lie partly in the
+        requested area and partly in the alert's present area. The present area may have grown, because another
+        neighbour permitted its part.
         """
         across = await self.targeting.told_across(await self.alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
-        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions all of whose
-        people are notified there.
+        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions in which people
+        are notified who chose the region instead of a point.
         """
         shares = await self.targeting.shares(ground)
         return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)

@@ -28,7 +28,7 @@ _REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
 #: Number of alerts read at once, and maximum number of such reads for one page: 5,000 alerts take 0.5 s.
 LOOK = 200
 LOOKS = 25
-#: Lines of a ledger that are written at once.
+#: Number of ledger lines in one piece of NDJSON.
 LINES = 1_000
 #: Time in ms for which messages with the removed facts may still be sent after a restriction. The replacement is sent
 #: 1 s after that at the earliest (0023).

@@ -204,7 +204,7 @@ class StopControl:
 
     async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
         """Writes the state of a scope. Returns False if it was changed since it was read. If the state is the same
-        already, writes all the same: an earlier write may not be on disk.
+        already, writes all the same: an earlier caller may have got no confirmation of the write.
         """
         if stop == seen.stops.get(scope):
             await self._stops.renew()

@@ -27,14 +27,14 @@ from alertd.store.people.people_map import Population
 from geofences.polygons import area_km2, ground
 from geofences.targets import Area
 
-#: Resolved targets in memory. A country's outline takes a megabyte.
+#: Maximum number of resolved targets in memory. A country's outline takes a megabyte.
 RESOLVED = 64
 #: Seconds for which a preview is shared, and for at most as long again while the next is made. So 1,000 alerts a second
 #: to few targets cost few searches.
 FRESH_S = 2.0
-#: Previews in memory: those of four seconds.
+#: Maximum number of previews in memory: those of four seconds.
 KEPT = 64
-#: Answers made from one preview. It is shown in few languages, for few channels.
+#: Maximum number of API answers that are kept with one preview. A preview is shown in few languages, for few channels.
 ANSWERS = 16
 
 
@@ -168,7 +168,7 @@ class ReachPreview:
     ) -> Reach:
         """Estimates the reach of an area. `shares` are the regions that it touches.
 
-        `told` are the numbers of the regions in which everybody who chose the region instead of a point is notified; by
+        `told` are the numbers of the regions in which people are notified who chose the region instead of a point; by
         default those with enough of their area inside.
         """
         if told is None:

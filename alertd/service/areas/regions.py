@@ -31,7 +31,7 @@ from geofences.polygons import copy_of
 from geofences.regions import Library, Region, revision_of
 from geofences.shapes import Repair
 
-#: Seconds within which an import is found. A check costs a directory listing and one command to the store.
+#: Seconds between two checks for changed regions. A check costs a directory listing and one command to the store.
 LOOK_S = 2.0
 
 #: Maximum number of an organisation's drawn regions, and of positions in all of them. Each process holds all drawn

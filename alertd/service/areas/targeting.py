@@ -99,8 +99,8 @@ class Targeting:
         started = self._clock.monotonic()
         found = await self._search(geometry, alert, regions)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        # Metrics can be read and added up by many people. So this one shows only the order of magnitude, and 0 for few
-        # people.
+        # Metrics can be read and added up by many people. So this metric shows only the order of magnitude, and 0 for
+        # few people.
         magnitude = 10 ** (len(str(len(found))) - 1) if len(found) >= SMALL_COUNT else 0
         self._metrics.audience_people.observe(magnitude)
         return found
@@ -175,14 +175,15 @@ class Targeting:
         )
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
-        """Returns the numbers of the regions that have enough of their area inside. People who named such a region
+        """Returns the numbers of the regions that have enough of their area inside. People who chose such a region
         instead of a point are notified.
         """
         return [share.number for share in shares if share.share >= self.settings.region_share]
 
     async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
-        """Returns the numbers of the regions to be notified as a whole in a `part` next to the organisation's `own`
-        area. Includes regions that lie in both and have enough of their area inside only together.
+        """Returns the numbers of the regions in which people are notified who chose the region instead of a point, if
+        the alert is sent in `part` next to the organisation's `own` area. Includes regions in both that have enough of
+        their area inside only together.
         """
         both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
         whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]

@@ -63,8 +63,8 @@ class Carrier:
         return max(cost, min(rows * cost, int(self.rate / 10) // cost * cost))
 
     def seconds_for(self, permits: int, *, loud: bool) -> float:
-        """Returns the seconds that `permits` take after an idle time: `p = f t + (r - f) t^2 / 2T` on the ramp, then
-        the full rate `r`.
+        """Returns the seconds in which the carrier takes `permits` after an idle time. On the ramp, of length T =
+        `ramp_s`, the rate grows from f to the full rate r: `p = f t + (r - f) t^2 / 2T`. Loud messages have no ramp.
         """
         ramp_s, floor = (0 if loud else self.ramp_s), min(self.rate, max(1, self.rate * RAMP_FLOOR))
         on_the_ramp = ramp_s * (floor + self.rate) / 2
@@ -91,8 +91,8 @@ class Carriers:
         return self._by_channel[channel]
 
     def turn(self, channel: str) -> list[Carrier]:
-        """Returns all carriers of a channel in the order to ask them. The order is random; each comes first as often as
-        its weight says.
+        """Returns all carriers of a channel in the order to ask them. The order is random: each carrier comes first as
+        often as its weight says.
         """
         # A weighted draw without replacement: Efraimidis and Spirakis, 2006.
         drawn = {c.name: _CHANCE.random() ** (1 / c.weight) if c.weight else 0 for c in self.of(channel)}
@@ -224,8 +224,8 @@ class Domains:
         return found
 
     def _due(self, domain: Domain, alert_id: str, wait_s: float, count: int) -> list[float]:
-        """Returns the seconds after which each waiting mail asks again: one after the other at the domain's rate, so
-        that few ask in vain.
+        """Returns the seconds after which each of `count` waiting mails asks again: one after the other at the domain's
+        rate, so that few ask in vain.
 
         Each alert has its own order, so that a cancelled alert leaves no gap for the others to wait out.
         """

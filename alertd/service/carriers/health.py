@@ -48,9 +48,9 @@ NOBODY = 4
 #: Shortest and longest time in s for which this process takes no leases of a channel if its carriers have no permits
 #: here. Processes that are bound to the others take its messages.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
-#: `TAKEN_S`: a process that has sent nothing through a carrier for this long (s) believes other processes that announce
-#: that the carrier takes messages: its own mark has expired. `LEFT_S`: for so long (s) it leaves the carrier to the
-#: others, or until the carrier takes nothing from any process.
+#: `TAKEN_S`: if the carrier accepted nothing of a process for this long (s), the process's own mark has expired. Then
+#: it believes other processes that announce that the carrier takes messages. `LEFT_S`: for so long (s) it leaves the
+#: carrier to the others, or until the carrier takes nothing from any process.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
 #: Seconds after a carrier took nothing of this process. In this time the other processes get connections to it first.
@@ -334,8 +334,8 @@ class CarrierHealth:
         return doubts
 
     async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
-        """Acts on a chunk's report: counts failures, pauses a carrier or domain that asks for it, ends a pause after a
-        good probe. `probed`: the permit of that probe, if any.
+        """Acts on a chunk's report: counts failures, pauses a carrier or domain that asks for it, or ends a pause after
+        a good probe. `probed`: the permit of that probe, if any.
         """
         signs, refused = report.signs, report.refused
         if report.accepted:
@@ -396,6 +396,6 @@ class CarrierHealth:
 
 
 def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:
-    """Returns the usable carriers of a channel, without reserves if other processes may use more carriers."""
+    """Returns the usable carriers of a channel, without reserves if other carriers of the channel are not usable here."""
     stands_by = any(one.weight for one in every) and len(usable) < len(every)
     return [one for one in usable if one.weight] if stands_by else usable

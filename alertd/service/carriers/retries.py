@@ -11,7 +11,8 @@ from typing import NamedTuple
 from alertd.model.states import LedgerReason, State
 from channels.base import Answer, Outcome, Reason, Subject
 
-#: Seconds. FCM asks for at least 10 s before the first retry of a 5xx; other carriers ask for less, and none for more.
+#: Minimum seconds before the first retry. FCM asks for at least 10 s after a 5xx; other carriers ask for less, and none
+#: for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
 #: Maximum seconds between attempts of an urgent message: one that rings, or that removes a child's name from a screen.
@@ -170,12 +171,12 @@ def wait_s(attempt: int, *, urgent: bool = False) -> float:
     return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))
 
 
-#: Reasons of an unbound channel, which has written nothing.
+#: The reasons that a channel gives if it is not connected (bound) to its carrier, and so has written nothing.
 _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 
 
 def was_not_bound(answer: Outcome) -> bool:
-    """Returns whether the channel was not bound to its carrier, and wrote nothing."""
+    """Returns whether the answer says that the channel was not connected (bound) to its carrier, and wrote nothing."""
     return answer.answer is Answer.RETRY and answer.reason in _NOT_BOUND and not answer.partly
 
 

@@ -70,7 +70,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sender": ("sender",),
     },
 }  # fmt: skip
-#: The same settings for every kind.
+#: By group of faults: the settings that are the same for every kind of carrier.
 COMMON_SETTINGS: Mapping[str, tuple[str, ...]] = {"rate": ("rate",), "": ()}
 
 #: By code: the sentence, and the group of settings that can cause the fault. {server} is host:port, {said} the
@@ -233,7 +233,7 @@ class CarrierStates:
     clock: Clock
 
     async def all(self) -> dict[str, CarrierState]:
-        """Returns the states by name of the carrier."""
+        """Returns the state of every carrier, by the carrier's name."""
         names = [carrier.name for carrier in self.carriers.all()]
         at_work, resting = await self.channel_coverage.channels(), await self.limits.open_breakers(names)
         found, taking = await self.logins.get(names), await self.taking.find(names)

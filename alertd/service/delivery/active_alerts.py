@@ -109,7 +109,7 @@ class FairQueue:
 
 
 class ActiveAlerts:
-    """The live chains and their versions, as this process last read them."""
+    """The live chains (alerts with their versions) that this process last read from the store."""
 
     def __init__(self, channels: Iterable[str], settings: WorkerSection, clock: Clock) -> None:
         self._clock = clock

@@ -56,7 +56,8 @@ TAKEN_S = 5.0
 #: Seconds that the caller waits at most. After a failure the worker logs in once, to find the cause.
 PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LONGEST_S
 LIFE_S = 3600
-#: Tests at once in one process, over all carriers. Further tests go to another worker, or wait.
+#: Maximum number of tests that run at the same time in one process, over all carriers. Further tests go to another
+#: worker, or wait.
 AT_ONCE = 16
 #: Seconds that a stopping process waits for running tests. Then it gives up, and their callers hear that no worker
 #: answered.

@@ -206,7 +206,7 @@ def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
 
 
 def among(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Returns which of the `wanted` values are among the `known` ones, which are sorted."""
+    """Returns, for each of the `wanted` values, whether it is in `known`, which is sorted."""
     at = np.searchsorted(known, wanted)
     found = at < len(known)
     found[found] = known[at[found]] == wanted[found]

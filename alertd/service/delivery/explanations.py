@@ -21,7 +21,7 @@ from alertd.store.people.name_index import NameIndex
 
 Told = Literal["yes", "no", "maybe"]
 
-#: Why there is no message. Checked in this order; the first that holds counts.
+#: Why a person got a message or not. The reasons are checked in this order; the first that holds counts.
 Why = Literal[
     "has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"
 ]

@@ -17,7 +17,7 @@ from alertd.store.delivery.work import Work
 from alertd.store.people.subscribers import People
 from alertd.store.sharing.webhooks import Hook, Hooks, Tracks
 
-#: The newest alerts of each organisation that are read for their states.
+#: Number of the newest alerts of each organisation that are read for their states.
 RECENT = 1_000
 
 

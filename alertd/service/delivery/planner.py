@@ -35,11 +35,12 @@ from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, BatchKey, When, pack_ref
 from alertd.store.people.subscribers import Absence, People
 
-#: People of a chunk. The first chunk is small, so that the first phone rings while the rest is planned. Each later
-#: chunk blocks the process for some 25 ms.
+#: Number of people in the first chunk of a plan and in each later one. The first chunk is small, so that the first
+#: phone rings while the rest is planned. Each later chunk blocks the process for some 25 ms.
 FIRST_CHUNK = 500
 CHUNK = 1_000
-#: References of a batch in the first chunk, so that several lanes share it. An alert to few people has no other chunk.
+#: Maximum number of references in a batch of the first chunk, so that several lanes share it. An alert to few people
+#: has no other chunk.
 FIRST_BATCH = 100
 
 
@@ -212,7 +213,7 @@ class Planner:
         return [*groups, (BatchKey(channel=alert.channels[0], language=languages[0]), refs)] if refs else groups
 
 
-#: Ready batches of a channel that are enough to send for most of a second.
+#: Number of ready batches that are enough to send for most of a second.
 ENOUGH = 16
 
 

@@ -74,22 +74,22 @@ class Receipts:
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
         """Stores a carrier's report about one reference. `of` is the carrier's channel.
 
-        Returns False if that channel has no such row, or the row's state does not change. A report of an intermediate
-        state stores nothing, and returns True.
+        Returns False if that channel has no such row, or the ledger is compressed. A report of an intermediate state
+        stores nothing, and returns True.
         """
         state = REPORTED.get(said)
         return state is None or await self.report(reference, state, reason.value, carrier, of=of)
 
     async def opted_out(self, reference: Reference, number: str) -> None:
-        """Reports an opt-out of `number`, if the reference has a row in the ledger. Some carriers keep their own
-        suppression list and report such an opt-out after they accepted the message.
+        """Adds the phone number to the suppression list, if it still is the address that the message went to. Some
+        carriers keep their own list and report such an opt-out after they accepted the message.
         """
         if ref := await self.work.ref(reference.alert_id, reference.row):
             await self.dead_addresses.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
         """Stores an app's acknowledgement that a message arrived or that a person saw it (which outranks arrival).
-        Returns False if there is no such row, or its state does not change.
+        Returns False if there is no such row, or the ledger is compressed.
         """
         seen = said is ReportState.SEEN
         channel = await self.work.channel_of(reference.alert_id, reference.row)
@@ -107,9 +107,10 @@ class Receipts:
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
     ) -> bool:
-        """Moves the row of one reference to `state`. `of` is the carrier's channel; None skips that check.
+        """Moves the row of one reference to `state`, if `SOURCES` allows that. `of` is the carrier's channel; None
+        skips that check.
 
-        Returns False if that channel has no such row, or the row's state does not allow the move.
+        Returns False if that channel has no such row, or the ledger is compressed.
         """
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:

@@ -15,13 +15,13 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, listed
 from alertd.store.delivery.work import Work
 
-#: Batches of one script call: 10,000 rows block the store no longer than a planning chunk does.
+#: Number of batches in one call to the store: 10,000 rows block the store no longer than a planning chunk does.
 BATCHES = 20
 
 
 @dataclass(slots=True)
 class Resending:
-    """Queues references of an alert again."""
+    """Queues references of an alert again, on an operator's request."""
 
     alerts: Alerts
     work: Work

@@ -86,11 +86,12 @@ class Schedule:
             await self.audit.end(who, ACT, REFUSED, Noted(record=waits, facts={"problem": problem.slug}), of=0)
 
 
-#: Batches of one call: at most 4,000 rows, so that it blocks the store for only a few milliseconds.
+#: Number of batches settled in one call: at most 4,000 rows, so that it blocks the store for only a few milliseconds.
 SWEEP_BATCHES = 8
-#: Seconds. If an alert was announced as live and is not approved by then, its approval was interrupted or refused.
+#: Seconds for which an alert may be announced as live and not be approved. After that, its approval was interrupted or
+#: refused, and the alert is retired.
 EARLY_S = 60.0
-#: Nothing more is sent: all messages were sent, or the rest expired with the alert.
+#: States in which nothing more is sent: all messages were sent, or the rest expired with the alert.
 _OVER = (AlertState.SENT, AlertState.EXPIRED)
 
 

@@ -145,7 +145,7 @@ ASK_AGAIN_S = SEND_WITHIN_S / 2
 
 
 class SendDeadline:
-    """The time until which the worker may write messages. Create it right before the question to the gate."""
+    """The time until which the worker may write messages. Create it right before the gate is asked."""
 
     def __init__(self, clock: Clock, goes_on: GoesOn) -> None:
         self._clock = clock

@@ -38,8 +38,8 @@ class Texts:
         return await self.of(org, await self.revision(org))
 
     async def of(self, org: str, revision: int) -> OwnTexts:
-        """Returns the texts of one revision. If texts cannot be read, the standard ones replace them, so that people
-        are still notified.
+        """Returns the texts of one revision. If they cannot be read, returns none, so that the standard texts are used
+        and people are still notified.
         """
         try:
             return await self._kept.once(None, (org, revision), lambda: self._read(org, revision))

@@ -30,7 +30,7 @@ _NO_PERMIT = Outcome(Answer.RETRY, Reason.THROTTLED)
 _SILENT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
 
-#: Makes the message of a channel in a language. None means the organisation's language.
+#: Makes the page as a message of a channel in a language. None means the organisation's language.
 Make = Callable[[str, str | None], Message]
 #: Returns whether the page is still needed.
 Needed = Callable[[], Awaitable[bool]]

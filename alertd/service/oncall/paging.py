@@ -51,7 +51,7 @@ OVER_MS = HOUR_MS
 UNATTENDED_MS = 10_000
 #: Ms after which a round of pages that no carrier accepted is repeated. Such a round does not count.
 DARK_MS = 60_000
-#: Number of alerts paged about at the same time.
+#: Maximum number of alerts about which people are paged at the same time.
 AT_ONCE = 16
 #: Seconds between two searches for all waiting alerts, in case their data is older or the due set was lost.
 SURVEY_S = 600.0
@@ -157,8 +157,8 @@ class Paging:
         """Returns which of the due alerts to page about: those that wait and whose organisations have people on call.
         Removes alerts that no longer wait from the set.
 
-        All others are deferred at once and unread, because a thousand may come in a second. If a rota is unreadable,
-        the check of each alert reports it.
+        Waiting alerts of organisations without people on call are deferred all at once and unread, because a thousand
+        may come in a second. If a rota is unreadable, the check of each alert reports it.
         """
         causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
         pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
@@ -324,7 +324,7 @@ class Paging:
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
-        """Returns the waiting alerts of its organisation with the same cause and status."""
+        """Returns the ids of the waiting alerts of the record's organisation that have the same cause and status."""
         waiting = await self.waiting.all()
         causes, facts = await asyncio.gather(self._causes(waiting), self.alerts.fields(waiting, "org", "status"))
         why, wanted = cause(record), [record.org.encode(), record.status.encode()]

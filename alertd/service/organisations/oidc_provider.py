@@ -40,7 +40,7 @@ LEEWAY_S = 30
 #: (`prompt=login`); `max_age` makes it state when (`auth_time`, OpenID Connect Core 3.1.2.1). With `max_age=0` some
 #: providers find the sign-in that they just made too old, and ask without end.
 MAX_AGE_S = 300
-#: The provider's document and keys are read again after this many seconds. The keys are read sooner if a token names an
+#: Seconds after which the provider's document and keys are read again. The keys are read sooner if a token names an
 #: unknown key.
 KEPT_S = 3_600.0
 #: Errors of a token endpoint that does not know this client (RFC 6749, 5.2).
@@ -49,8 +49,8 @@ _DOCUMENT_BYTES, _TOKEN_BYTES = 256 * 1024, 64 * 1024
 _NOT_ACCEPTED = "The answer of the sign-in provider is not accepted here. Begin again."
 
 Key = RSAKey | ECKey | OKPKey
-#: Other members of a header are ignored, except those that the header lists as critical (RFC 7515, sections 4 and
-#: 4.1.11).
+#: Checks signatures by `ALGORITHMS`. Other members of a header are ignored, except those that the header lists as
+#: critical (RFC 7515, sections 4 and 4.1.11).
 _SIGNATURES = jws.JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
 
 
@@ -102,7 +102,7 @@ class ProviderFault(Problem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
-    """The used members of the provider's document."""
+    """The members of the provider's discovery document that alertd uses."""
 
     authorization: str
     token: str

@@ -259,8 +259,8 @@ class Organisations:
             raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
-        """Returns the part of an area outside the jurisdiction of the caller's organisation or, if there is none,
-        outside that of their key. Returns None if the area lies inside both.
+        """Returns the part of an area outside the jurisdiction of the caller's organisation. If the area lies inside
+        that, returns the part outside the jurisdiction of the caller's key, or None if it lies inside both.
         """
         own = (known or await self.get(who.org)).organisation.jurisdiction
         for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):

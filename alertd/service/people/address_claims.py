@@ -46,7 +46,7 @@ class _Contest:
 
 @dataclass(frozen=True, slots=True)
 class AddressClaims:
-    """Claims the addresses of changes. Results go by the index of the change."""
+    """Claims the addresses of changes to subscribers. Results go by the index of the change."""
 
     people: People
     clock: Clock

@@ -21,7 +21,7 @@ from geofences.regions import Library
 
 #: Seconds between two checks for new regions.
 LOOK_S = 5.0
-#: Subscribers labelled at once: some 20 ms of this process. Requests are answered in between.
+#: Number of subscribers labelled at once: that takes some 20 ms of this process. Requests are answered in between.
 PAGE = 500
 #: The pause after each page, as a multiple of the page's time. Three quarters of the process's time stay free for
 #: alerts. Until all is done, counts are coarser.

@@ -87,7 +87,7 @@ class Registry:
         return person, person.version == 1
 
     async def put_entry(self, entry: Entry) -> Subscriber:
-        """Writes one subscriber, and tries again if another call changes it meanwhile. Raises Problem."""
+        """Writes one subscriber and returns it. Tries again if another call changes it meanwhile. Raises Problem."""
         for _ in range(TRIES):
             outcome = (await self.put_many([entry]))[0]
             if isinstance(outcome, Problem):

@@ -153,7 +153,7 @@ class Suppression:
 
 
 async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
-    """Returns the addresses that are on the list, and since when (UNIX s)."""
+    """Returns those of the addresses that are on the list, each with the time since when (UNIX s)."""
     names = _names(people, addresses)
     found = await people.suppressions.since([*names]) if names else []
     return {key: since for key, since in zip(names.values(), found, strict=True) if since is not None}

@@ -27,7 +27,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.organisations.paging import Waiting
 from alertd.store.records import events as store
 
-#: Another process takes over after this many ms without a renewal of the lease.
+#: Ms without a renewal of the lease after which another process takes over.
 LEADS_MS = 5_000
 #: Seconds for which a process that steps aside does not take the lease: until its lease has surely ended and another
 #: process had time to take it.
@@ -78,9 +78,9 @@ NO_STATES = frozenset(
 REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
     "distributor.refused", "distributor.takedown_open", "distributor.takedown_confirmed", "distributor.takedown_refused",
 )  # fmt: skip
-#: An administrator's key was made on the machine of the store, without any other key.
+#: The name of the event that an administrator's key was made on the machine of the store, without any other key.
 KEY_RECOVERED = "key.recovered"
-#: The event that also goes to the asked neighbour.
+#: The name of the event that also goes to the asked neighbour's stream.
 ASKED = "permission_asked"
 #: The people on call are paged for these events.
 CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})

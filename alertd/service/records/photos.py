@@ -271,7 +271,7 @@ def _id_of(key: bytes, name: str) -> str:
     return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"
 
 
-#: Decoders at the same time: each may take a gigabyte for a second.
+#: Maximum number of decoders at the same time: each may take a gigabyte for a second.
 AT_ONCE = 2
 #: Processor time of one decoder, in seconds; the largest photos take two.
 CPU_S = 10

@@ -3,12 +3,10 @@
 The copy lacks everything that was sent, stood down or closed after it was made. So no open alert continues by itself:
 
 * Unsent messages become unknown. A correction then reaches their possible recipients, and an operator can send them
-again.
-
+  again.
 * Shown alerts are stood down, because the child may have been found.
-
 * Alerts that wait for approval or for their start return to their author, because they may have been approved or
-cancelled.
+  cancelled.
 
 New alerts are accepted and sent at once.
 """

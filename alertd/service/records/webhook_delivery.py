@@ -40,7 +40,7 @@ OFF_AFTER_MS = 3 * DAY_MS
 #: Maximum seconds that alertd waits if a receiver asks for it (Retry-After): a day.
 LONGEST_WAIT_S = 86_400
 LEAST_WAIT_MS = 1_000  # an elapsed span, as after a night without any process, needs no hurry
-#: Ms until an attempt that raised an unexpected error is repeated.
+#: Ms after which an attempt that raised an unexpected error is repeated.
 FAULT_WAIT_MS = 10_000
 QUEUED_AT_ONCE = 500
 TOLD_AT_ONCE = 20

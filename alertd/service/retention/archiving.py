@@ -92,7 +92,8 @@ class Archiving:
 ACT = "alert.forget"
 #: The actor in the audit: neither a person nor a key.
 BY = "alertd retention"
-#: States in which alertd sends at most the end of the alert. A purged alert has no content left to remove.
+#: States in which the identity of the people sought may be removed: alertd sends at most the end of the alert. A purged
+#: alert has no content left to remove.
 FORGETS = ENDED - {AlertState.PURGED}
 
 

@@ -116,7 +116,9 @@ class Purging:
         )
 
     async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
-        """Returns the ids of the other alerts of the case. Raises Problem if one has not ended or is being written."""
+        """Returns the ids of the other alerts of the case. Raises Problem if one has not ended or is being stored right
+        now.
+        """
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
             touched = dict.fromkeys(await self.media.alerts(photo), held[photo]) | touched

@@ -41,8 +41,8 @@ from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.records import AlertRecord
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
-#: Greatest lead of a sender's clock over alertd's, in ms: an alert ends after it was sent, and at most `MAX_LIFE` after
-#: it was made. One day is added as a reserve.
+#: Maximum ms by which a sender's clock may be ahead of alertd's: an alert ends after it was sent, and at most
+#: `MAX_LIFE` after it was made. One day is added as a reserve.
 _MOST_AHEAD_MS = MAX_LIFE // timedelta(milliseconds=1) + DAY_MS
 
 

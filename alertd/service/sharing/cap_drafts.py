@@ -48,7 +48,8 @@ _CASE_MISSING = (
     '</valueName><value>{"number": "SE-2026-117", "children": […], "contact": […], "verification": {…}}</value></parameter>. Its members '
     'are those of "case" in POST /v1/alerts.'
 )
-#: The long text of a wireless alert (IPAWS profile). It becomes the description of a message without one.
+#: The CAP parameter with the long text of a wireless alert (IPAWS profile). It becomes the description of a message
+#: without one.
 _LONG_TEXT = "cmamlongtext"
 
 _GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
@@ -168,7 +169,7 @@ def _unfit(message: Message) -> list[Fault]:
 
 
 def _unfit_infos(message: Message) -> list[Fault]:
-    """Returns the faults of infos that contradict each other or lack the case."""
+    """Returns the faults of infos that contradict each other, or that are about a child and lack the case."""
     faults = []
     of_child = [i for i, info in enumerate(message.infos) if _is_of_child(info)]
     if of_child and not any(parameter.name == CASE for info in message.infos for parameter in info.parameters):
@@ -209,7 +210,9 @@ def _level(info: Info, *, child: bool) -> Level:
 
 
 def _end(message: Message) -> tuple[datetime, str]:
-    """Returns the earliest end of all infos, and the pointer to it. After that end a part of the alert would be untrue."""
+    """Returns the earliest end of all infos, and its JSON pointer. After that end a part of the alert would be untrue.
+    Without any end, it is `LIFE` after the message was sent.
+    """
     ends = [(info.expires, f"/info/{i}/expires") for i, info in enumerate(message.infos) if info.expires]
     return min(ends, default=(message.sent + LIFE, "/sent"))
 

@@ -162,7 +162,7 @@ class CapOut:
         return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
 
     def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
-        """Returns the languages to write, each with its tag in the document."""
+        """Returns the languages to write, each with its tag in the document: those that the profile's system has."""
         told = self._renderer.languages(alert)
         if profile is None:
             return {language: language for language in told}
@@ -199,8 +199,8 @@ class CapOut:
         self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
     ) -> shapely.MultiPolygon | None:
         """Returns the outline to publish, or None. A drawn area reveals where a child is searched for. So `regions`
-        publishes whole regions instead if a part is drawn: the smallest with enough of them in the area, else the
-        smallest that the area touches.
+        publishes whole regions if a part of the target is drawn: the smallest of those with at least `LEAST_SHARE` of
+        them in the area, else the smallest that the area touches.
         """
         library, target = self._regions.library, alert.target
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()

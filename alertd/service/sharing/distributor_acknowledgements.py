@@ -33,7 +33,7 @@ from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Tra
 from channels.fetching import Answered, Fetcher, MayPost
 
 RECEIPTS_HEADER = "Alertd-Receipts"
-#: Bytes to read of an answer: an Ack has a few hundred, an Error some more.
+#: Maximum bytes to read of an answer: an Ack has a few hundred, an Error some more.
 ANSWER_BYTES = 65_536
 MOST_NOTE = 500  # characters of a refusal's text
 _NAMED = re.compile(r"([0-9A-HJKMNP-TV-Z]{26})(?:\..*)?")

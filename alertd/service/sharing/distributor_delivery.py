@@ -61,7 +61,7 @@ WHEN = (
 WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
 #: Maximum seconds that alertd waits if a distributor asks for it (Retry-After): an alert is urgent.
 LONGEST_WAIT_S = 900
-#: A Cancel is retried for this many ms, an alert until its end.
+#: Ms for which a Cancel is retried. Other messages are retried until the alert's end.
 CANCEL_MS = 3 * DAY_MS
 #: Seconds between two checks while all sending is stopped or the alert is paused.
 HALTED_S = 5
@@ -125,7 +125,7 @@ class DistributorDelivery:
     acknowledgements: DistributorAcknowledgements
     clock: Clock
     metrics: Metrics
-    #: Messages on their way by distributor, except those that take an alert down.
+    #: Number of messages on their way to each distributor, except those that take an alert down.
     _busy: Counter[str] = field(default_factory=Counter)
 
     def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:

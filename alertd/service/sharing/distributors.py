@@ -84,9 +84,7 @@ class Distributors(Subscriptions[DistributorHook]):
         self._acknowledgements = acknowledgements
 
     async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
-        """Registers a distributor, which gets the alerts that start from now on. Returns it with its signing secret.
-        Raises Problem.
-        """
+        """Registers a distributor, which gets alerts from now on. Returns it with its signing secret. Raises Problem."""
         await self._check_new(new, authorization)
         secret = new_secret()
         hook = DistributorHook(
@@ -248,8 +246,8 @@ def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
 
 
 def not_taken(status: int) -> bool:
-    """Returns whether a status proves that a message was not accepted. A redirect may follow an accepted one (303 See
-    Other). A 408 may come from a gateway's proxy that waited too long, behind which the message arrived.
+    """Returns whether an HTTP status proves that a message was not accepted. A redirect may follow an accepted message
+    (303 See Other). A 408 may come from a gateway's proxy that waited too long, behind which the message arrived.
     """
     return 400 <= status < 500 and status != 408
 

@@ -23,7 +23,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.records import AlertRecord, unless_damaged
 
-#: The CAP identifier of an alert, of one of its changes, or of its end.
+#: Matches the CAP identifier of an alert, of one of its changes, or of its end.
 _IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")
 
 
