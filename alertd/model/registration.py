@@ -292,7 +292,7 @@ class Registration(Document):
 def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
     """Returns the registration `before`, with the parts in `only` taken from `said`.
 
-    If `said` leaves them out, keeps the fields of a consent of the same time and the language of an address. Raises
+    Keeps fields of a consent of the same time, and the language of an address, that `said` leaves out. Raises
     ValidationError.
     """
     members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}

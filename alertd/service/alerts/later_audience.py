@@ -210,8 +210,8 @@ def replaces(record: AlertRecord) -> bool:
 
 
 def hides(record: AlertRecord) -> bool:
-    """Returns whether a version removes content from screens that must no longer be shown, because the alert is over or
-    was restricted.
+    """Returns whether a version removes from screens the content that must no longer be shown, because the alert is
+    over or was restricted.
     """
     return telling_of(record).is_end or (bool(record.times.restricted) and replaces(record) and not record.update)
 
@@ -268,7 +268,7 @@ async def told_before(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
 ) -> FrozenAudience:
     """Returns all pairs on the given channels that may have received the alert by any version, except the version
-    `but`. The ring is 1 for pairs that a version was to notify of a change and has not notified yet, otherwise 0.
+    `but`. The ring of a pair is 1 if a version was to notify it of a change and has not done so yet, otherwise 0.
     `inside` are the numbers of the people in the area.
     """
     told = owed = NOBODY

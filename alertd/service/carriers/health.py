@@ -195,7 +195,7 @@ class CarrierHealth:
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
         """Returns the carriers of `every` (all of a channel) that this process may use. Leaves out reserves (weight 0)
-        if another process can use a carrier that this one cannot.
+        if it may not use all: other processes may use the rest.
         """
         return _beside(every, [one for one in every if self.may_use(one)])
 

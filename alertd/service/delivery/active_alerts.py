@@ -51,8 +51,8 @@ class FairQueue:
         self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows under way, by chain and lease
 
     def order(self, chains: Sequence[str]) -> list[str]:
-        """Returns the chains that have fewer rows under way than their share, the one whose turn is next first.
-        `chains` are all that exist; the queue forgets others.
+        """Returns the chains that have fewer rows under way than their share, ordered by their turns, the next one
+        first. `chains` are all that exist; the queue forgets others.
         """
         new = [chain for chain in chains if chain not in self._places]
         self._waits = (self._waits | set(new)).intersection(chains)
@@ -84,7 +84,7 @@ class FairQueue:
             del self._had[chain]
 
     def free(self, lease: Lease) -> None:
-        """No longer counts the rows of a lease as under way: it was drained or given back."""
+        """Stops counting the rows of a lease as under way: it was drained or given back."""
         chain = chain_of(lease.alert_id)
         self._held[chain].pop(lease.name, None)
         if not self._held[chain]:
@@ -237,7 +237,7 @@ class ActiveAlerts:
 
     def in_turn(self, channel: str, *, loud: bool) -> list[str]:
         """Returns the live chains of this loudness that may have messages for the channel and have fewer rows under way
-        than their share, the one whose turn is next first.
+        than their share, ordered by their turns, the next one first.
 
         A chain is as loud as its loudest version. Follow-ups are never loud.
         """

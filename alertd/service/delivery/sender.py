@@ -50,8 +50,8 @@ class CarrierSlot:
     carrier: Carrier
     ready: Ready | None  # None: the message cannot be made, or the rows wait for the carrier in the queue
     rows: list[int]
-    # Seconds. With rows and `ready`: above 0 if the rows probe a carrier whose sending is suspended. With rows alone:
-    # how long they wait in the queue.
+    # Seconds. With rows and `ready`: above 0 if the rows probe a paused carrier. With rows alone: how long they wait in
+    # the queue.
     wait_s: float
     block: Block | None = None  # the permits, if rows may be sent
 

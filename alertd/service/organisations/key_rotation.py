@@ -174,8 +174,8 @@ class KeyRotation:
                 await self._finish(rotation)
 
     async def _walk_on(self, rotation: Rotation) -> None:
-        """Encrypts or renames more old values, for `BITE_S` seconds. A pass over the store that finds no value of the
-        old key ends the walk; otherwise another pass follows.
+        """Encrypts values of the old key again, or renames old names, for `BITE_S` seconds. A pass over the store that
+        finds no value of the old key ends the walk; otherwise another pass follows.
         """
         if rotation.blocked and not rotation.give_up:
             return
@@ -204,8 +204,8 @@ class KeyRotation:
         return place, found
 
     async def _end_walk(self, rotation: Rotation, found: Found) -> None:
-        """Ends the walk and starts the next phase. If values are unreadable, it does not, unless the operator gives
-        them up: their key must not be destroyed.
+        """Ends the walk and starts the next phase. If values are unreadable, it stops the rotation instead, so that
+        their key is not destroyed, unless the operator gives these values up.
         """
         if rotation.phase is Phase.NAMING:
             await self._end_naming(rotation)

@@ -44,7 +44,8 @@ WAITS_LOOK_MS = 5_000  # while late reports wait to be summarised in one event
 BROUGHT_AT_ONCE = 128
 #: Seconds between two searches for expired events in streams without new ones.
 TRIM_S = 600.0
-#: The counts in an event: references by state, over all channels. Counts below 20 are left out.
+#: The counts in an event: references by state, over all channels. An event has them only if they are exact and at least
+#: 20 references are targeted.
 COUNTS = ("targeted", *(state.word for state in State))
 #: Members of an event besides its id, type and time; the scripts use the same names. Empty ones are left out.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", "step", "organisation", *COUNTS)
@@ -258,7 +259,7 @@ class Events:
 
 def event_of(said: Mapping[str, str]) -> bytes:
     """Returns an event of an alert as clients get it, from the values that the Lua scripts stored. It has counts only
-    if they are exact and the alert has at least 20 recipients.
+    if they are exact and at least 20 references are targeted.
     """
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
     is_exact = said.get("status") == Status.ACTUAL and said.get("sent_alone", "0") in {

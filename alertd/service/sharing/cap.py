@@ -194,8 +194,8 @@ def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]
 
 
 def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
-    """Raises Problem if this message made one of the records, except `but`, and that was approved and has ended. A
-    message that was rejected or not approved in time may come again.
+    """Raises Problem if this message has already made a record, other than `but`, that was approved and has ended. A
+    message whose record was rejected or not approved in time may come again.
     """
     for record in _same(message, records):
         if record.approval.by and record.state not in UNDER_WAY and record.id != but:

@@ -162,7 +162,9 @@ class CapOut:
         return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
 
     def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
-        """Returns the languages to write, each with its tag in the document: those that the profile's system has."""
+        """Returns the languages to write, each with its tag in the document. With a profile, these are only the
+        languages that the profile's system has.
+        """
         told = self._renderer.languages(alert)
         if profile is None:
             return {language: language for language in told}
