@@ -69,7 +69,7 @@ def words_of(names: Iterable[Name]) -> frozenset[str]:
 
 
 def words_in(text: str) -> frozenset[str]:
-    """Returns the words of a text in the form used for comparison."""
+    """Returns the words of a text without case, accents and invisible characters, for a comparison."""
     return frozenset(_WORDS.findall(_compared(text)))
 
 
@@ -165,7 +165,7 @@ def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
 
 
 def _compared(text: str) -> str:
-    """Returns a text in the form used for comparison."""
+    """Returns a text without case, accents and invisible characters, for a comparison."""
     return text.lower() if text.isascii() else _bare(text)
 
 

@@ -74,7 +74,9 @@ class _Answers:
             return await make()
 
     def _is_made(self, task: asyncio.Task[_Answer]) -> None:
-        """Retrieves the exception of a failed task, even if no request waits for it any more."""
+        """Counts one waiting request less. Retrieves the exception of a failed task, even if no request waits for it
+        any more.
+        """
         self._waiting -= 1
         _ = task.cancelled() or task.exception()
 

@@ -51,5 +51,5 @@ def _add(parent: etree._Element, name: str, text: str | None = None, **attribute
 
 
 def _time(ms: int) -> str:
-    """Formats a time by RFC 3339, as RFC 4287 section 3.3 requires."""
+    """Returns a time (UNIX ms) in the form of RFC 3339, as RFC 4287 section 3.3 requires."""
     return time_of(ms).strftime("%Y-%m-%dT%H:%M:%SZ")

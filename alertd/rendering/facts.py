@@ -359,7 +359,7 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns the place last seen in the reader's language, else in one of the place, the alert, English or any other."""
+    """Returns the place last seen in the reader's language, else in that of the place, the alert, English or any other."""
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))

@@ -356,7 +356,9 @@ def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
 
 
 def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
-    """Renders a mail's content for the public, without the reason for receiving it and the way to unsubscribe."""
+    """Returns a mail for the public, and the facts in it, without the reason for receiving it and the way to
+    unsubscribe.
+    """
     rendering.facts = rendering.facts.without("why").without("leave")
     return _mail(rendering, stamp)
 

@@ -180,7 +180,7 @@ class Reaches:
                 self._begin(library())
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
-        """Estimates how many people of a population are in an area."""
+        """Returns an estimate of the people of a population in an area."""
         part = (await self.current(library)).parts[population]
         shape = shapely.to_wkb(ground.area)
         outline = self._outlines.get(shape) or Outline(ground.area)

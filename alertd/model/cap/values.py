@@ -64,7 +64,9 @@ def name(text: str) -> str:
 
 
 def instant(text: str) -> datetime:
-    """Reads a time with its offset, to the second. Accepts `Z`, which CAP forbids (section 3.3.2)."""
+    """Returns a time with its offset, to the second, read from CAP text. Accepts `Z`, which CAP forbids (section
+    3.3.2).
+    """
     match = _TIME.fullmatch(text)
     if not match:
         raise ValueError("This must be a time with its offset, as in 2026-11-26T08:00:00-00:00.")
@@ -77,7 +79,7 @@ def instant(text: str) -> datetime:
 
 
 def instant_text(at: datetime) -> str:
-    """Writes a time as CAP requires: to the second, UTC as -00:00 and never as Z (section 3.3.2)."""
+    """Returns a time in text, as CAP requires: to the second, UTC as -00:00 and never as Z (section 3.3.2)."""
     offset = at.utcoffset()
     if not offset or offset % timedelta(minutes=1):  # CAP's offsets are of whole minutes
         return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S-00:00")
@@ -85,7 +87,7 @@ def instant_text(at: datetime) -> str:
 
 
 def language(text: str) -> str:
-    """Reads a language tag (xs:language). Accepts en_US for en-US."""
+    """Returns a language tag (xs:language), read from CAP text. Accepts en_US for en-US."""
     tag = text.replace("_", "-")
     if not _LANGUAGE.fullmatch(tag):
         raise ValueError("This must be the tag of a language, as en-US.")
@@ -116,7 +118,7 @@ def number(text: str) -> float:
 
 
 def number_text(value: float) -> str:
-    """Writes a number with all its digits, never with an exponent."""
+    """Returns a number in text, with all its digits, never with an exponent."""
     return format(Decimal(repr(value)), "f")
 
 
@@ -133,7 +135,7 @@ def code_of(codes: type[Code]) -> Callable[[str], Code]:
 
 
 def certainty(text: str) -> Certainty:
-    """Reads a certainty. CAP 1.0's `Very Likely` means Likely (section 3.2.2)."""
+    """Returns a certainty, read from CAP text. CAP 1.0's `Very Likely` means Likely (section 3.2.2)."""
     return Certainty.LIKELY if text == "Very Likely" else code_of(Certainty)(text)
 
 
@@ -182,7 +184,7 @@ def polygon(text: str) -> tuple[Position, ...] | None:
 
 
 def circle(text: str) -> Circle:
-    """Reads `latitude,longitude`, a space and the radius in kilometres."""
+    """Returns a circle, read from `latitude,longitude`, a space and the radius in kilometres."""
     parts = text.translate({ord("("): " ", ord(")"): " "}).split()
     if len(parts) != 2:
         raise ValueError("A circle is latitude,longitude, a space, and its radius in kilometres.")
@@ -193,7 +195,7 @@ def circle(text: str) -> Circle:
 
 
 def references(text: str) -> tuple[Reference, ...]:
-    """Reads references `sender,identifier,sent`, separated by white space."""
+    """Returns references, read from `sender,identifier,sent`, separated by white space."""
     found = []
     if text.count(",") > 3 * MAX_REFERENCES:
         raise ValueError(f"There may be at most {MAX_REFERENCES:,} references.")

@@ -61,8 +61,8 @@ class Amendment:
     clock: Clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """Removes the facts and the photos of a missing child from an alert for good. Of the child, only age and sex
-        remain.
+        """Removes the facts and the photos of a missing child from an alert for good, and returns the alert. Of the
+        child, only age and sex remain.
 
         Unsent messages contain no more than that. A silent message replaces the alert on each phone that shows it.
         While a legal hold keeps the case, only the evidence has the earlier content. Raises Problem.
@@ -123,9 +123,9 @@ class Amendment:
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
     ) -> Followed:
-        """Moves the end of an alert to a later time. A child's name is then shown for longer than the second person
-        approved. Therefore the caller must be a person who could approve the alert. Queued messages live longer and
-        photos are kept longer, but phones get no message about it. Raises Problem.
+        """Moves the end of an alert to a later time, and returns the alert. A child's name is then shown for longer
+        than the second person approved. Therefore the caller must be a person who could approve the alert. Queued
+        messages live longer and photos are kept longer, but phones get no message about it. Raises Problem.
         """
         return await self._revised(alert_id, who, reason, rev, partial(self._extension, who, expires))
 

@@ -131,16 +131,16 @@ class Approval:
         overspend: str = "",
         rev: int | None = None,
     ) -> AlertRecord:
-        """Freezes the audience and opens the gate. If the alert starts later, schedules it instead.
+        """Freezes the audience and opens the gate. If the alert starts later, schedules it instead. Returns the alert.
 
         `people` is the count that the approver saw, by default the estimate at submission. `plates` are the number
         plates of the alert's vehicles, typed again. `overspend` is the reason why the alert may exceed the budget.
         `rev` is the revision. The same person may repeat this for the revision that they approved, and for the current
         one. For any other revision it raises version-changed.
 
-        Raises Problem: same-person, protection-review-required, invalid-request for other plates,
-        outside-jurisdiction, audience-too-small, audience-changed (with both counts), over-budget, expired,
-        approval-stale, precondition-failed; not-allowed if the caller may not exceed the budget.
+        Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
+        audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale,
+        precondition-failed; not-allowed if the caller may not exceed the budget.
         """
         record = await self.get(alert_id, who)
         if overspend and not who.may(OVERSPEND):
@@ -167,10 +167,9 @@ class Approval:
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
     ) -> AlertRecord:
-        """Approves an alert by its own author, after `break_glass` found that this is allowed.
-
-        All checks of `approve` apply but the one for a second person, and an alert that starts later is refused. From
-        then on, neither the caller nor a maker of the caller's sign-in can be the second person. Raises as `approve`.
+        """Approves an alert by its own author, after `break_glass` found that this is allowed, and returns it. All
+        checks of `approve` apply but the one for a second person, and an alert that starts later is refused. From then
+        on, neither the caller nor a maker of the caller's sign-in can be the second person. Raises as `approve`.
         """
         if record.times.starts > self.clock.now_ms():
             raise Problem("precondition-failed", "The alert starts later: have a second person approve it before then.")
@@ -185,9 +184,8 @@ class Approval:
         return await self._open(alone, named, record.target.seen if people is None else people)
 
     async def start(self, record: AlertRecord) -> AlertRecord:
-        """Opens the gate of a scheduled alert at its start, with the present audience. Repeats all checks of an approval.
-
-        Raises Problem; then no person is notified.
+        """Opens the gate of a scheduled alert at its start, with the present audience, and returns it. Repeats all
+        checks of an approval. Raises Problem; then no person is notified.
         """
         scopes = await self.stop_control.scopes(record.org, record.approval.key)
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
@@ -208,7 +206,9 @@ class Approval:
         return await self.alerts.get(record.id) if done else None
 
     async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
-        """Stores the approval for later. When the alert starts, the audience is compared with the count `people`."""
+        """Stores the approval for later. When the alert starts, its audience is compared with `people`. Returns the
+        alert.
+        """
         await self.alerts.times.note_start(record)
         done, old = await self.alerts.step(
             record.id, AlertState.SCHEDULED, rev=record.rev, by=who.signature, approver=who.signature,
@@ -322,8 +322,8 @@ class Approval:
             )
 
     async def _said(self, alert_id: str) -> Alert | None:
-        """Returns the content of an alert, or None if it cannot be read. A damaged record must not keep another alert
-        from being sent.
+        """Returns the content of an alert, or None if it is damaged, so that a damaged record does not stop another
+        alert.
         """
         with suppress(SealError, ValidationError):
             record = await self.alerts.get(alert_id)
@@ -331,7 +331,7 @@ class Approval:
         return None
 
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """Rejects an alert, so that it is never sent. Raises Problem."""
+        """Rejects an alert, so that it is never sent, and returns it. Raises Problem."""
         return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
 
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
@@ -342,17 +342,15 @@ class Approval:
         )
 
     async def call_off(self, record: AlertRecord, who: Credential, reason: str, *, rev: int | None) -> AlertRecord:
-        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read, and returns it. No person was
-        notified. Raises Problem.
-        """
+        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read, and returns it. Raises Problem."""
         if record.state is AlertState.SCHEDULED:
             rev = record.rev if rev is None else rev  # it may start at this moment
             return await self._step(record.id, AlertState.CANCELLED, who, rev, reason=reason)
         return await self.reject(record.id, who, reason, rev=rev)
 
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the caller's key may not decide about every alert of the case. A Test may belong to the
-        same case as an Actual alert.
+        """Raises Problem if the caller's key may not decide about every alert of the case, which may have Tests and
+        Actuals.
         """
         for one in (record, *await self.alerts.in_case(record.case)):
             check_key(one, who)

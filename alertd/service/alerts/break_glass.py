@@ -50,7 +50,7 @@ class BreakGlass:
         plates: Sequence[str] = (),
         rev: int | None = None,
     ) -> AlertRecord:
-        """Approves the caller's own alert without a second person. Repeating the call changes nothing.
+        """Approves the caller's own alert without a second person, and returns it. Repeating the call changes nothing.
 
         Raises Problem: not-allowed, same-person, review-pending, precondition-failed, and all problems of an ordinary
         approval.
@@ -74,8 +74,8 @@ class BreakGlass:
             raise
 
     async def review(self, alert_id: str, who: Credential, verdict: Verdict, note: str) -> AlertRecord:
-        """Records the verdict of another operator on a break-glass approval, once and for good. Afterwards the author
-        may approve alone again. The same person may repeat the call with the same verdict.
+        """Records the verdict of another operator on a break-glass approval, once and for good. Returns the alert.
+        Afterwards the author may approve alone again. The same person may repeat the call with the same verdict.
 
         Raises Problem: not-allowed, same-person, precondition-failed.
         """

@@ -88,14 +88,14 @@ class FollowUps:
 
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Hides the alert everywhere and pauses its sending, until it is reopened, closed or cancelled, or reaches its
-        end. Raises Problem.
+        end. Returns the alert and the version that announces this. Raises Problem.
         """
         return await self._step(alert_id, STAND_DOWN, who, rev, reason=reason)
 
     async def reopen(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """Shows the alert again. Queued messages are sent, and recipients of the stand-down are notified that the
-        alert is active again. The caller must be a person who could approve the alert now: the stand-down may rest on
-        facts that were unknown at the first approval. Raises Problem.
+        """Shows the alert again, and returns it with the version that announces this. Queued messages are sent, and
+        recipients of the stand-down are notified that the alert is active again. The caller must be a person who could
+        approve the alert now: the stand-down may rest on facts that were unknown at the first approval. Raises Problem.
         """
         record = await self.approval.get(alert_id, who)
         await self.stop_control.check(record.org, record.author.key, who.key_id)
@@ -106,9 +106,9 @@ class FollowUps:
     async def close(
         self, alert_id: str, who: Credential, outcome: str, *, notify: bool = True, rev: int | None = None
     ) -> Followed:
-        """Closes the alert, because the case is over. The outcome is stored, but never sent. Without `notify` no
-        follow-up is sent yet. Closing the alert again with `notify` sends it, also after the alert's end. Raises
-        Problem.
+        """Closes the alert, because the case is over, and returns it with the version that announces this. The outcome
+        is stored, but never sent. Without `notify` no follow-up is sent yet. Closing the alert again with `notify`
+        sends it, also after the alert's end. Raises Problem.
         """
         return await self._step(alert_id, CLOSE, who, rev, notify=notify, reason=outcome)
 
@@ -122,9 +122,9 @@ class FollowUps:
         notify: bool = True,
         rev: int | None = None,
     ) -> Followed:
-        """Cancels an alert that should not have been sent. Nothing more of it is sent, and its recipients get a
-        message in prepared words. A scheduled alert is cancelled without a message, and an undecided one is rejected.
-        Raises Problem.
+        """Cancels an alert that should not have been sent, and returns it with the version that announces this. Nothing
+        more of it is sent, and its recipients get a message in prepared words. A scheduled alert is cancelled without a
+        message, and an undecided one is rejected. Raises Problem.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)

@@ -35,8 +35,8 @@ class Freezing:
     clock: Clock
 
     async def freeze(self, record: AlertRecord, frozen: FrozenAudience, who: Credential) -> tuple[bool, str]:
-        """Freezes the audience of an alert and opens its gate. Notes the requests to neighbours first, before the
-        alert is sent.
+        """Freezes the audience of an alert and opens its gate. Returns whether it succeeded, and the state that
+        prevented it. Notes the requests to neighbours first, before the alert is sent.
         """
         glass = record.approval.glass
         alone = {"why": glass.why, "hands": record.author.hands} if glass else {}

@@ -151,8 +151,8 @@ class Intake:
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
     ) -> Taken:
-        """Changes members of a draft or a returned alert by a JSON merge patch (RFC 7396). The alert must still be as
-        `record` says, and of revision `rev`.
+        """Changes members of a draft or a returned alert by a JSON merge patch (RFC 7396), and returns it with its
+        reach. The alert must still be as `record` says, and of revision `rev`.
 
         Only its author may change it: a person who changes an alert has written it, and could otherwise approve it as
         well. The case must stay the same, because legal holds, stand-downs and purges find the alerts of a case by it.

@@ -215,8 +215,8 @@ class JurisdictionSplit:
         )
 
     async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
-        """Resolves the target of a draft or a returned alert again on its submission, and stores the result. Regions
-        and jurisdictions may have changed since the draft. Raises Problem.
+        """Resolves the target of a draft or a returned alert again on its submission, stores the result, and returns
+        the alert. Regions and jurisdictions may have changed since the draft. Raises Problem.
         """
         alert = record.alert
         whole = await self.reach_previews.lately(alert)

@@ -178,7 +178,9 @@ def later_version(
     record: AlertRecord, nth: int, occasion: Occasion, follows: Iterable[Occasion], *, by: str, expires: int,
     loudness: str, code: CancelReason | None = None,
 ) -> AlertRecord:  # fmt: skip
-    """Makes a version of an alert that needs no second person: the person `by` decides it. `expires` is UNIX ms."""
+    """Returns version number `nth` of an alert. It needs no second person: the person `by` decides it. `expires` is
+    UNIX ms.
+    """
     return replace(
         record, id=record.version(nth), state=AlertState.APPROVED, external_id="", people=0, expires=expires,
         loudness=loudness,

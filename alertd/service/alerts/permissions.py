@@ -61,8 +61,8 @@ class Request:
 
     @property
     def ground(self) -> shapely.MultiPolygon:
-        """The part of the target that needs this permission. Empty if the alert was purged, or its record was not
-        fully read.
+        """Returns the part of the target that needs this permission. It is empty if the alert was purged, or its record
+        was not fully read.
         """
         raw = self.record.neighbours.grounds.get(f"{GROUND}{self.permission.org}")
         return unpack_area(raw) if raw else shapely.MultiPolygon()
@@ -127,19 +127,19 @@ class Permissions:
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
-        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions in which people
-        are notified who chose the region instead of a point.
+        """Returns an estimate of the people that an alert reaches in an area. `told` are the numbers of the regions in
+        which people are notified who chose the region instead of a point.
         """
         shares = await self.targeting.shares(ground)
         return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
-        """Permits that the alert is sent in the area that the approver saw. `ground` is the digest of that area, and
-        `people` the count that the approver saw.
+        """Permits that the alert is sent in the area that the approver saw, and returns the request. `ground` is the
+        digest of that area, and `people` the count that the approver saw.
 
-        Raises Problem as an approval does for the person, the audience and the budget; approval-stale for another
-        area; precondition-failed if the alert is over or withdrawn, or another person has granted the request. A
-        refused request can still be granted.
+        Raises Problem as an approval does for the person, the audience and the budget; approval-stale for another area;
+        precondition-failed if the alert is over or withdrawn, or another person has granted the request. A refused
+        request can still be granted.
         """
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 
@@ -148,8 +148,8 @@ class Permissions:
         return await self._answered(alert_id, who, _S.REFUSED, why)
 
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
-        """Asks a neighbour again after its refusal. Raises Problem, for instance permission-pending if the neighbour
-        has not answered yet.
+        """Asks a neighbour again after its refusal, and returns the alert. Raises Problem, for instance
+        permission-pending if the neighbour has not answered yet.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)

@@ -74,8 +74,8 @@ class StopControl:
         raise contested("the stops")
 
     async def resume(self, scope: str, who: Credential) -> Effect:
-        """Requests a resumption (first person) or lifts the stop (second person). Raises Problem if both are the same
-        human.
+        """Requests a resumption (first person) or lifts the stop (second person), and returns the scope's state. Raises
+        Problem if both are the same human.
         """
         _check_live(who)
         for _ in range(TRIES):

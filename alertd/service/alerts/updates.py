@@ -175,7 +175,8 @@ class UpdateProposals:
 
     async def _begun(self, update_id: str, who: Credential) -> AlertRecord:
         """Continues with a stored update, also after its first request was cut off: attaches its photos and lists it
-        for approvers. Repeating the call changes nothing. Rejects the update and raises Problem if a photo is gone.
+        for approvers. Returns it. Repeating the call changes nothing. Rejects the update and raises Problem if a photo
+        is gone.
         """
         record = await self.approval.get(update_id, who)
         try:

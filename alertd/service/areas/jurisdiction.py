@@ -87,8 +87,8 @@ class Jurisdictions:
     async def divided(
         self, area: shapely.MultiPolygon, own: Jurisdiction, others: Mapping[str, Jurisdiction]
     ) -> Division:
-        """Divides an area among the organisation's own jurisdiction and those of others, by organisation. Raises
-        Problem if a part lies in no jurisdiction.
+        """Returns the parts of an area in the organisation's own jurisdiction and in those of others, by organisation.
+        Raises Problem if a part lies in no jurisdiction.
         """
         grounds = await self._of_each(others)
         within, library = await self.of(own), self._regions.library

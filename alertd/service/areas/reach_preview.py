@@ -166,7 +166,7 @@ class ReachPreview:
         population: Population,
         told: Sequence[int] | None = None,
     ) -> Reach:
-        """Estimates the reach of an area. `shares` are the regions that it touches.
+        """Returns the estimated reach of an area. `shares` are the regions that it touches.
 
         `told` are the numbers of the regions in which people are notified who chose the region instead of a point; by
         default those with enough of their area inside.
@@ -177,7 +177,7 @@ class ReachPreview:
         return await self._reaches.of(population, ground, self.targeting.regions.library)
 
     async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
-        """Estimates the reach of a preview outside the area `before`."""
+        """Returns the estimated reach of that part of a preview's area that lies outside the area `before`."""
         told = set(self.targeting.told_regions(await self.targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
         shares = [] if new.is_empty else await self.targeting.shares(new)

@@ -106,8 +106,8 @@ class Targeting:
         return found
 
     async def _search(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
-        """Finds people. Callers with the same question share the next search, which begins after they asked. So it
-        finds everyone who was registered before.
+        """Returns the people that `people` describes. Callers with the same question share the next search, which
+        begins after they asked. So it finds everyone who was registered before.
         """
         wanted = MatchFilter(
             area=geometry,
@@ -206,7 +206,7 @@ def _resolved(target: targets.Target, library: Library) -> targets.Area:
 
 
 def asked_for(target: Target) -> targets.Target:
-    """Converts the target of a document to the form of `geofences`."""
+    """Returns the target of a document in the form of `geofences`."""
     selections: list[dict[str, Any]] = [
         {
             "regions": one.regions,

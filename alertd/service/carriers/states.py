@@ -188,7 +188,7 @@ class ChannelCoverage:
         return await self._at_work.find(sorted(self._carriers.channels))
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Calls `look` regularly inside the block."""
+        """Returns a context: inside it, `look` is called every `LOOK_S` seconds."""
         return repeated("attendance", self.look, LOOK_S, self._clock)
 
     async def look(self) -> None:

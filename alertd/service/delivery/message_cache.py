@@ -109,8 +109,8 @@ class MessageCache:
         return record, alert_of(record), await self._texts.of(record.org, record.texts)
 
     async def _make(self, alert_id: str, rev: int, alike: BatchKey, carrier: Carrier) -> Ready | None:
-        """Makes the message; see `ready`. Raises the error that prevents this process from reading the alert. Its
-        content is then not known, and another process may be able to read it.
+        """Makes the message and returns it, or None as `ready` does. Raises the error that prevents this process from
+        reading the alert. Its content is then not known, and another process may be able to read it.
         """
         read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
         if read is None:

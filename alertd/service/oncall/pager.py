@@ -198,9 +198,9 @@ class PagePace:
         self._last: dict[_Who, asyncio.Future[Shared]] = {}
 
     async def claim(self, org: str, group: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
-        """Claims the people to page about an alert. The caller pages them and settles the claim; meanwhile another
-        caller waits. A page covers alerts of one `group` only, so a page about a test or about a request delays no
-        other page.
+        """Claims the people to page about an alert, and returns the claim. The caller pages them and settles the claim;
+        meanwhile another caller waits. A page covers alerts of one `group` only, so a page about a test or about a
+        request delays no other page.
         """
         names: list[_Who] = [(org, group, tuple((one.channel, one.value) for one in each.addresses)) for each in people]
         while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:

@@ -288,7 +288,9 @@ class Paging:
         self, record: AlertRecord, whose: Turn, claim: PageClaim, about: tuple[frozenset[str], dict[int, Reached | None]],
         seen: bytes, number: int,
     ) -> list[Page]:  # fmt: skip
-        """Pages the claimed people with the number of waiting alerts, and records each result in `found`."""
+        """Pages the claimed people with the number of waiting alerts, records each result in `found`, and returns the
+        pages.
+        """
         waiting, found = about
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, record.id)

@@ -104,7 +104,7 @@ class KeyRotation:
         return await self._keys.seals(self._codec.check_value)
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Takes the steps of a rotation while the context is open."""
+        """Returns a context: while it is open, this process takes the steps of a rotation."""
         return repeated("rotation of the master key", self.round, LOOK_S, self.clock)
 
     async def round(self) -> None:

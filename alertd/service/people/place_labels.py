@@ -41,7 +41,7 @@ class PlaceLabels:
     clock: Clock
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Calls `bring_up` regularly inside the block."""
+        """Returns a context: inside it, `bring_up` is called every `LOOK_S` seconds."""
         return repeated("labels", self.bring_up, LOOK_S, self.clock)
 
     async def bring_up(self) -> int:

@@ -58,37 +58,39 @@ class Suppression:
     clock: Clock
 
     async def stop(self, addresses: Sequence[Given]) -> Done:
-        """Puts addresses on the list, for their present and future owners. Raises StoreUnavailableError."""
+        """Puts addresses on the list, for their present and future owners. Returns what changed. Raises
+        StoreUnavailableError.
+        """
         return await self.stop_named([*_names(self.people, addresses)])
 
     async def stop_named(self, names: Sequence[str]) -> Done:
-        """Puts addresses on the list that are known only by their hashed names (`address_hash`). Raises
-        StoreUnavailableError.
+        """Puts addresses on the list that are known only by their hashed names (`address_hash`). Returns what changed.
+        Raises StoreUnavailableError.
         """
         return await self._change(names, partial(self.people.suppressions.put, since_s=self.clock.now_ms() // 1000))
 
     async def hold(self, addresses: Sequence[Given]) -> Done:
         """Puts addresses on the list for the keeper of an external list, such as a court's or another provider's. A
-        START does not take them off. Raises StoreUnavailableError.
+        START does not take them off. Returns what changed. Raises StoreUnavailableError.
         """
         put = partial(self.people.suppressions.hold, since_s=self.clock.now_ms() // 1000)
         return await self._change([*_names(self.people, addresses)], put)
 
     async def start(self, addresses: Sequence[Given]) -> Done:
-        """Takes addresses off the list for owners who stopped messages themselves and now want them again. Raises
-        StoreUnavailableError.
+        """Takes addresses off the list for owners who stopped messages themselves and now want them again. Returns what
+        changed. Raises StoreUnavailableError.
         """
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.release)
 
     async def lift(self, addresses: Sequence[Given]) -> Done:
-        """Takes addresses off the list, regardless of the reason for which they were on it. Raises
-        StoreUnavailableError.
+        """Takes addresses off the list, regardless of the reason for which they were on it. Returns what changed.
+        Raises StoreUnavailableError.
         """
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.drop)
 
     async def _change(self, names: Sequence[str], write: Callable[[Sequence[str]], Awaitable[int]]) -> Done:
         """Changes the list with `write` and the records that follow it: steps 1 to 5 of the left column above. `names`
-        are hashed addresses.
+        are hashed addresses. Returns what changed.
         """
         done = Done(0, 0)
         for some in _slices(names):

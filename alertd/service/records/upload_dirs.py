@@ -49,7 +49,7 @@ class UploadDirs:
     silence_s: float = SILENCE_S
 
     def make(self) -> UploadDir:
-        """Makes and locks a new folder. Removes those left by processes that ended during an upload."""
+        """Makes, locks and returns a new folder. Removes those left by processes that ended during an upload."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.alone(self.folder):  # between making a folder and holding it
             self._sweep()

@@ -109,8 +109,8 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _update(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """Submits an update of the one alert that the message names. It notifies every recipient, on the alert's
-        channels, because CAP has no silent update.
+        """Submits an update of the one alert that the message names. Returns the update and its content. The update
+        notifies every recipient, on the alert's channels, because CAP has no silent update.
         """
         draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
         chains = {chain_of(record.id) for record in await self._named(message, who)}
@@ -145,9 +145,9 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """Ends every alert that the message names and that has not ended. Raises Problem and ends none if one of them
-        is unknown. `again`: the first request ended them; this one ends none, because newer alerts may have come under
-        the same names.
+        """Ends every alert that the message names and that has not ended. Returns the first of them and its content.
+        Raises Problem and ends none if one of them is unknown. `again`: the first request ended them; this one ends
+        none, because newer alerts may have come under the same names.
         """
         records = await self._named(message, who, ended=again)
         if not (dry_run or again):

@@ -95,7 +95,9 @@ class Distributors(Subscriptions[DistributorHook]):
         return await self.get(who.org, hook.id), secret
 
     async def change(self, org: str, distributor: str, new: Distributor, authorization: str | None) -> Registered:
-        """Replaces a distributor's registration. Its Authorization stays if `authorization` is None. Raises Problem."""
+        """Replaces a distributor's registration, and returns the distributor. Its Authorization stays if
+        `authorization` is None. Raises Problem.
+        """
         await self._check_new(new, authorization or "")
         try:
             await self._change(org, distributor, lambda hook: _changed(hook, new, authorization))
