@@ -379,10 +379,8 @@ class CarrierHealth:
 
     async def leave(self, carrier: Carrier, times: int) -> bool:
         """Counts `times` messages that the carrier did not take. Returns whether this process leaves the carrier to
-        others for a while.
-
-        It does so after as many failures as open the breaker. The carrier must take messages of others, and have taken
-        none of this process for `TAKEN_S`.
+        others for a while: after as many failures as open the breaker, if the carrier takes messages of others and took
+        none of this process for `TAKEN_S` seconds.
         """
         known, now_s = self._known[carrier.name], self.clock.monotonic()
         known.failed += times
