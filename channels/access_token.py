@@ -136,7 +136,8 @@ class AccessToken:
         except exceptions.TransportError as error:
             self._fail(UNREACHABLE, fault_of(error, self._server, FETCH_TIMEOUT_S, tls=True))
         except exceptions.GoogleAuthError as error:
-            said = clean(str(error.args[0] if error.args else error))
+            # google-auth writes None where the server gives no description.
+            said = clean(str(error.args[0] if error.args else error).removesuffix(": None"))
             self._fail(REFUSED, Login(LoginState.LOGIN_REFUSED, self._server, said))
         except Exception as fault:  # noqa: BLE001 google-auth raises other errors for a page or a number
             _log.error("access token unreadable", exc_info=fault)

@@ -106,13 +106,16 @@ class Vapid:
         self._made.pop(origin, None)
 
 
+_MAKE_KEY = "Make one: openssl ecparam -name prime256v1 -genkey -noout -out vapid.pem"
+
+
 def _p256(pem: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("private_key_file is no PEM, or it is encrypted") from None
+        raise ValueError(f"private_key_file is no PEM, or it is encrypted. {_MAKE_KEY}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ValueError("private_key_file holds no private key of the curve P-256")
+        raise ValueError(f"private_key_file holds no private key of the curve P-256. {_MAKE_KEY}")
     return key
 
 

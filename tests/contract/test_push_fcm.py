@@ -129,6 +129,10 @@ async def test_a_service_account_that_google_refuses_is_for_later(sandbox):
     sandbox.push.account = replace(sandbox.push.account, public_pem=OTHER_KEY)
     token = AccessToken(content, str(sandbox.authority.ca_file))
     assert await token.get() == Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
+    assert token.fault is not None
+    assert (
+        token.fault.said == "invalid_grant"
+    )  # the server's words, and no "None" for a description that it does not give
     await token.close()
 
 

@@ -40,7 +40,13 @@ def list_carriers() -> None:
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     cause = one["cause"]["sentence"] if one["cause"] else ""
-    return one["name"], one["channel"], str(one["rate"] or "no limit"), one["state"].replace("_", " "), cause
+    return (
+        one["name"],
+        one["channel"],
+        f"{one['rate']:g}" if one["rate"] else "no limit",
+        one["state"].replace("_", " "),
+        cause,
+    )
 
 
 @app.command("test")

@@ -116,3 +116,6 @@ def test_what_push_services_would_refuse_is_refused_at_the_start(key, contact):
     with pytest.raises(ValueError, match=r"key|contact") as told:
         Vapid(key, contact, Clock())
     assert "BEGIN" not in str(told.value)
+    assert ("prime256v1" in str(told.value)) == (
+        key != pem(KEY)
+    )  # a wrong key comes with the command that makes a right one
