@@ -140,7 +140,7 @@ class AccessToken:
             said = clean(str(error.args[0] if error.args else error).removesuffix(": None"))
             self._fail(REFUSED, Login(LoginState.LOGIN_REFUSED, self._server, said))
         except Exception as fault:  # noqa: BLE001 google-auth raises other errors for a page or a number
-            _log.error("access token unreadable", exc_info=fault)
+            _log.error("access_token.read_failed", exc_info=fault)
             said = "its answer is not an access token"
             self._fail(NOT_A_TOKEN, Login(LoginState.WRONG_PROTOCOL, self._server, said))
 

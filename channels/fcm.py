@@ -367,6 +367,6 @@ class FcmChannel:
             if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
                 self._token.refuse(token)
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("a chunk could not be sent", exc_info=fault)
+            _log.error("chunk.send_failed", exc_info=fault)
             return [FAULT] * len(recipients)
         return answers

@@ -245,7 +245,7 @@ class HttpsTransport:
         places = self._opening.pop(opening)
         fault = None if opening.cancelled() else opening.exception()
         if fault is not None:
-            _log.error("a connection could not be tried", exc_info=fault)
+            _log.error("connection.open_failed", exc_info=fault)
         connection = None if fault is not None or opening.cancelled() else opening.result()
         if connection is not None:
             self.on_event(connection)

@@ -38,7 +38,7 @@ async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
     try:
         return await send_one(recipient)
     except Exception as fault:  # noqa: BLE001 any fault is logged, and the other sends continue
-        _log.error("a send failed", exc_info=fault)
+        _log.error("message.send_failed", exc_info=fault)
         return FAULT
 
 

@@ -83,7 +83,7 @@ async def post_each(
             made.append(body_for(recipient))
         except Exception as fault:  # noqa: BLE001 any fault is logged
             # The exception may hold an address: a log formatter must only show its class and place.
-            _log.error("a message could not be made", exc_info=fault)
+            _log.error("message.build_failed", exc_info=fault)
             made.append(UNMADE)
     bodies = [body for body in made if isinstance(body, bytes)]
     answers = iter(await transport.post(bodies, headers, may_write, hear=hear))
@@ -212,7 +212,7 @@ class Posts:
         try:
             return not self.done.done() and self._may_write()
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("may_write failed", exc_info=fault)
+            _log.error("gate.check_failed", exc_info=fault)
             return False
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:

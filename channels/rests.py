@@ -95,4 +95,5 @@ class Rests:
         trouble.rest_s = min(LONGEST_S, 2 * trouble.rest_s or SHORTEST_S)
         seconds = max(min(asked_s, LONGEST_ASKED_S), trouble.rest_s)
         trouble.reason, trouble.until_s = failed[-1].reason, self._clock() + seconds
-        _log.warning("%s is left alone for %.0f s: %s", server, seconds, trouble.reason.name.lower())
+        reason = trouble.reason.name.lower()
+        _log.warning("server.paused", extra={"server": server, "seconds": round(seconds), "reason": reason})

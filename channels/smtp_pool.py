@@ -300,8 +300,10 @@ class SmtpPool:
         self._asks_after_s = min(self._relay.ask_again_s, max(FIRST_ASK_S, 2 * self._asks_after_s))
         self._asks_again_s = time.monotonic() + self._asks_after_s
         _log.warning(
-            "%s refuses a connection beside %d open ones (%s); asking for one more in %g s",
-            self._relay.host, self._taken, found.cause, self._asks_after_s,
+            "relay.connection_refused",
+            extra={
+                "server": self._relay.host, "open": self._taken, "cause": found.cause, "again_in_s": self._asks_after_s
+            },
         )  # fmt: skip
 
     def _fail(self, found: _Failed) -> None:

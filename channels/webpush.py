@@ -229,7 +229,7 @@ class WebPushChannel:
         except ValueError:
             return NO_SUBSCRIPTION
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("a message could not be made", exc_info=fault)
+            _log.error("message.build_failed", exc_info=fault)
             return UNMADE
 
     async def _post(
@@ -248,13 +248,13 @@ class WebPushChannel:
             bodies, paths = [one.body for one in requests], [one.path for one in requests]
             answers = await server.post(bodies, headers, may_write, paths)
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("a chunk could not be sent", exc_info=fault)
+            _log.error("chunk.send_failed", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome_of(answer, outcome) for answer in answers]
         self._rests.note_outcomes(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             # Logged here only, because the channel still works for other push services.
-            _log.error("%s does not take our token", origin)
+            _log.error("server.token_refused", extra={"server": origin})
             self._vapid.forget(origin)
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 

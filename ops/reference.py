@@ -24,6 +24,7 @@ from alertd import cli
 from alertd.api.application import OPERATIONS
 from alertd.api.docs.openapi import groups
 from alertd.common.errors import CATALOGUE
+from alertd.common.log_events import EVENTS_BY_SUBJECT, LIBRARY_LOGGED
 from alertd.metrics import Metrics, fleet_text
 from alertd.model.states import ALERT_STEPS, STEPS, AlertState, LedgerReason, State
 from alertd.service.carriers.states import CarrierState
@@ -295,8 +296,8 @@ def metrics() -> str:
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
-def log_calls(tree: ast.AST) -> Iterator[tuple[str, str, list[str]]]:
-    """Event, level and members of each call of a log."""
+def log_calls(tree: ast.AST) -> Iterator[tuple[str | None, str, list[str]]]:
+    """Event, level and members of each call of a log. The event is None if it is no literal."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in LEVELS:
             continue
@@ -305,27 +306,52 @@ def log_calls(tree: ast.AST) -> Iterator[tuple[str, str, list[str]]]:
         first = node.args[0] if node.args else None
         options = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
         level = {"exception": "error"}.get(node.func.attr, node.func.attr)
+        members = list[str]()
+        for word in node.keywords:
+            if word.arg == "extra" and isinstance(word.value, ast.Dict):
+                members += [str(key.value) for key in word.value.keys if isinstance(key, ast.Constant)]
+            elif word.arg == "exc_info":
+                members += ["error", "places"]
+            elif word.arg:
+                members.append(word.arg)
+        if node.func.attr == "exception":
+            members += ["error", "places"]
         for option in options:
-            if isinstance(option, ast.Constant) and isinstance(option.value, str):
-                yield option.value, level, [word.arg for word in node.keywords if word.arg and word.arg != "exc_info"]
+            event = option.value if isinstance(option, ast.Constant) else None
+            yield event if isinstance(event, str) else None, level, members
+
+
+def log_sources() -> Iterator[Path]:
+    """The modules whose log calls name events of the table."""
+    for folder in ("alertd", "channels", "geofences"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
 
 
 def log_events() -> str:
     levels, members = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
-    for folder in ("alertd", "channels", "geofences"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for event, level, words in log_calls(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in log_sources():
+        for event, level, words in log_calls(ast.parse(path.read_text(encoding="utf-8"))):
+            if event is not None:
                 levels[event].add(level)
                 members[event] |= set(words)
-    rows = [(f"`{one}`", ", ".join(sorted(levels[one])), names(sorted(members[one]))) for one in sorted(levels)]
-    return "\n".join(
-        [
-            "# Log events\n",
-            NOTE,
-            "alertd writes one JSON object a line to stderr. Each has `event`, `level` and `at`. The members below may be missing if they do not apply. No line holds a name, number, token or mailbox.\n",
-            table(["event", "level", "members"], rows),
+    levels[LIBRARY_LOGGED], members[LIBRARY_LOGGED] = {"warning", "error"}, {"logger", "error", "places"}
+    parts = [
+        "# Log events\n",
+        NOTE,
+        (
+            "alertd writes one JSON object a line to stderr. Each has `event`, `level` and `at`, and `message` with the meaning below."
+            ' Filter and raise alarms by `event`: names do not change, and sentences may. The part before the dot is the subject: `"event": "carrier.` finds the lines about carriers.'
+            " The members below may be missing if they do not apply; a line of a request also has `request_id`."
+            " No line holds a name, number, token or mailbox.\n"
+        ),
+    ]
+    for subject, events in EVENTS_BY_SUBJECT.items():
+        rows = [
+            (f"`{one}`", ", ".join(sorted(levels[one])), text, names(sorted(members[one])))
+            for one, text in events.items()
         ]
-    )
+        parts += [f"## {subject}\n", table(["event", "level", "meaning", "members"], rows)]
+    return "\n".join(parts)
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -1,4 +1,5 @@
-"""Logs: one JSON object per line on stderr, events with ids. Never a person: no name, number, token, mailbox or text.
+"""Logs: one JSON object per line on stderr: an event of `log_events`, its sentence as `message`, and its members.
+Never a person: no name, number, token, mailbox or text.
 
 So an exception is logged as its class and its stack locations, in alertd and libraries alike: its text may hold input.
 """
@@ -23,13 +24,17 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-import channels
+from alertd.common.log_events import EVENTS, LIBRARY_LOGGED, STORE_UNAVAILABLE
 
 #: Stack locations logged per exception, innermost last.
 PLACES = 6
-#: Signs that the store is unavailable: the event of a step, and the problem of a request.
-STORE_AWAY, STORE_AWAY_PROBLEM = "store unavailable", "store-unavailable"
+#: Packages whose loggers of the standard library log events of `log_events`, with their members as `extra`.
+OWN = frozenset({"alertd", "channels", "geofences"})
+#: The problem of a request that met an unavailable store.
+STORE_AWAY_PROBLEM = "store-unavailable"
 STORE_AWAY_EVERY_S = 1.0
+#: What a log record has without `extra`, with the attributes that formatters and newer versions of Python add.
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 #: In a message of asyncio, details begin here: a task with its exception's text, a callback with its arguments.
 _PUT_IN = re.compile(r"[\n(<]")
 
@@ -41,6 +46,7 @@ def set_up(level: str = "info") -> None:
         processors=[
             Throttle(),
             structlog.contextvars.merge_contextvars,
+            add_message,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _tell_fault,
@@ -70,7 +76,7 @@ class Throttle:
         self._dropped = 0
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        if event.get("event") != STORE_AWAY and event.get("problem") != STORE_AWAY_PROBLEM:
+        if event.get("event") != STORE_UNAVAILABLE and event.get("problem") != STORE_AWAY_PROBLEM:
             return event
         now = self._monotonic()
         if now < self._next:
@@ -128,36 +134,52 @@ def places_of(error: BaseException) -> list[str]:
     return places[-PLACES:]
 
 
-class OneLine(logging.Formatter):
-    """Formats log records of libraries in the same form.
+def add_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Adds the sentence of a known event as `message`. Leaves an unknown event unchanged, because a log must not fail."""
+    event.update(_message_of(event.get("event")))
+    return event
 
-    Keeps the library's text without its arguments, whose content is unknown. The arguments of alertd's own channels
-    stay: they are server names or numbers.
+
+def _message_of(event: object) -> dict[str, str]:
+    return {"message": EVENTS[event]} if isinstance(event, str) and event in EVENTS else {}
+
+
+class OneLine(logging.Formatter):
+    """Formats log records of the standard library in the same form.
+
+    A record of alertd's own packages has an event of `log_events`, and its `extra` are the members: server names or
+    numbers. A record of another library is `library.logged`, with its text as `message`. Its arguments and its `extra`
+    are omitted, because their content is unknown.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
-        words = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
-        if record.name.partition(".")[0] == channels.__name__:
-            words = record.getMessage()
-        told = {
-            "event": _PUT_IN.split(words, 1)[0].rstrip() if record.name == "asyncio" else words,
+        text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        members: dict[str, Any]
+        if record.name.partition(".")[0] in OWN:
+            extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+            members = {"event": text} | _message_of(text) | extra
+        else:
+            shown = _PUT_IN.split(text, 1)[0].rstrip() if record.name == "asyncio" else text
+            members = {"event": LIBRARY_LOGGED, "message": shown}
+        line = {
+            **members,
             "logger": record.name,
             "level": record.levelname.lower(),
             "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
             **({} if error is None else {"error": type(error).__qualname__, "places": places_of(error)}),
         }
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__name__)
 
 
 def _tell_warning(_: Warning | str, category: type[Warning], filename: str, lineno: int, *_more: object) -> None:
     """Logs a library's warning without its text, which may quote a value, as pydantic's does."""
-    structlog.get_logger().warning("a library warns", warning=category.__qualname__, place=f"{filename}:{lineno}")
+    structlog.get_logger().warning("library.warned", warning=category.__qualname__, place=f"{filename}:{lineno}")
 
 
 def _tell_unhandled(what: Any) -> None:
     """Logs an exception that no code could catch, in a thread or a finaliser. Python would print its text."""
-    structlog.get_logger().error("nobody could catch an exception", exc_info=what.exc_value)
+    structlog.get_logger().error("exception.escaped", exc_info=what.exc_value)
 
 
 def _tell_fault(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -97,7 +97,7 @@ async def repeated(
         try:
             await step()
         except Exception:  # noqa: BLE001  any failure is logged, and the step is tried again
-            structlog.get_logger().exception("background work failed", work=name)
+            structlog.get_logger().exception("background_work.failed", work=name)
 
     task = asyncio.create_task(repeat(try_step, every_s, clock), name=name)
     try:
@@ -178,7 +178,7 @@ class ErrorGuard:
     def away(self, **where: str) -> None:
         """Calls `lost` and logs that the store is unavailable."""
         self._lost()
-        structlog.get_logger().warning("store unavailable", **where)
+        structlog.get_logger().warning("store.found_unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
         """Logs a failure at most every ten minutes per step, alert and kind of error.
@@ -189,7 +189,7 @@ class ErrorGuard:
         self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
         if fault not in self._told:
             self._told[fault] = now
-            structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
+            structlog.get_logger().error("step.failed", step=step, alert=alert_id, error=fault[2])
 
 
 #: Pauses before a restart, doubled each time. The first looks immediate to a person. The longest keeps a child that
@@ -215,7 +215,7 @@ async def keep_running(
         code = await wait()
         if clock.monotonic() - since >= HEALTHY_S:
             pause_s = FIRST_PAUSE_S
-        structlog.get_logger().error("child ended", what=what, code=code)
+        structlog.get_logger().error("child_process.ended", what=what, code=code)
         pause_s = await _started(what, start, clock, pause_s, faults)
 
 
@@ -227,6 +227,6 @@ async def _started(what: str, start: Start, clock: Clock, pause_s: float, faults
         try:
             await start()
         except faults as error:
-            structlog.get_logger().error("child does not start", what=what, error=str(error), again_in_s=pause_s)
+            structlog.get_logger().error("child_process.start_failed", what=what, error=str(error), again_in_s=pause_s)
         else:
             return pause_s

@@ -303,14 +303,14 @@ class Server(web.Server):
         self._unreadable += 1
         if self._loop.time() - self._unreadable_reported >= REPORT_EVERY_S:
             self._unreadable_reported = self._loop.time()
-            structlog.get_logger().warning("request not readable", requests=self._unreadable, **facts)
+            structlog.get_logger().warning("request.parse_failed", requests=self._unreadable, **facts)
             self._unreadable = 0
 
     def _report(self) -> None:
         if self._loop.time() - self._reported >= REPORT_EVERY_S:
             self._reported = self._loop.time()
             structlog.get_logger().warning(
-                "too many connections",
+                "connection.limit_reached",
                 dropped=self._dropped,
                 refused=self._refused,
                 connections=self._open(),
@@ -368,7 +368,7 @@ def connections_within(wanted: int) -> int:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = wanted if files == resource.RLIM_INFINITY else min(wanted, max(LEAST_CONNECTIONS, files - FILES_KEPT))
     if most < wanted:
-        structlog.get_logger().warning("file limit below api.connections", files=files, connections=most)
+        structlog.get_logger().warning("connection.limit_lowered", files=files, connections=most)
     return most
 
 

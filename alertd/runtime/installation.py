@@ -68,12 +68,12 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
         except StoreUnavailableError as error:
             raise StartError(f"{error.in_full} See store.url.") from None
         for sentence in weaker:
-            structlog.get_logger().warning("weaker store", why=sentence)
+            structlog.get_logger().warning("store.settings_found_weak", why=sentence)
         yield parts
 
 
 def _tell_loading() -> None:
-    structlog.get_logger().info("the store is loading its data; alertd goes on when it has")
+    structlog.get_logger().info("store.load_awaited")
 
 
 def shared_store(section: StoreSection) -> Store:

@@ -65,7 +65,7 @@ async def load_sample_people(parts: Container, count: int) -> None:
         await parts.registry.put_many(batch)
         heed_cancelling()
         if loaded % (10 * SAMPLE_BATCH) == 0:
-            structlog.get_logger().info("loading sample people", loaded=loaded, of=count)
+            structlog.get_logger().info("sample_people.load_advanced", loaded=loaded, of=count)
         loaded += len(batch)
 
 

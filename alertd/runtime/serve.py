@@ -122,7 +122,7 @@ async def _serve(
     ):
         first = await _first_ways_in(parts)
         if not parts.carriers.channels:
-            structlog.get_logger().warning("no carrier is in the settings: no alert can be sent")
+            structlog.get_logger().warning("carrier.none_configured")
         announce(parts.settings.api.own_url, url_of(addresses[1]), first, parts.settings.store.directory.resolve())
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled

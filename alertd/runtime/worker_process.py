@@ -30,5 +30,5 @@ async def _worker(life: Life, settings: Settings, store: Store) -> None:
         if settings.worker.metrics:
             await stack.enter_async_context(metrics_site(parts, settings.worker.metrics))
         life.ready(worker.stop)
-        structlog.get_logger().info("worker started", pid=os.getpid())
+        structlog.get_logger().info("worker.started", pid=os.getpid())
         await worker.run()

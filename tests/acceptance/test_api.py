@@ -209,7 +209,7 @@ def test_who_closes_a_stream_is_no_failure(served: Served, alert: dict[str, Any]
     assert served.call("POST", f"{path}/approve", {}, bea)[0] == 200
     served.wait_for(lambda: "499" in statuses(served, "GET", "/v1/alerts/{id}/progress"))
     assert "500" not in statuses(served, "GET", "/v1/alerts/{id}/progress")
-    assert '"request failed"' not in served.log.read_text()
+    assert '"request.failed"' not in served.log.read_text()
 
 
 def test_who_leaves_in_mid_body_is_no_failure(served: Served, ana: str):
@@ -220,7 +220,7 @@ def test_who_leaves_in_mid_body_is_no_failure(served: Served, ana: str):
         line.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n".encode() + b'{"kind": ')
     served.wait_for(lambda: "499" in statuses(served, "POST", "/v1/alerts"))
     assert "500" not in statuses(served, "POST", "/v1/alerts")
-    assert '"request failed"' not in served.log.read_text()
+    assert '"request.failed"' not in served.log.read_text()
 
 
 def statuses(served: Served, method: str, route: str) -> set[str]:

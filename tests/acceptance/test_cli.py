@@ -96,9 +96,7 @@ def test_a_test_that_had_nobody_to_notify_says_so_and_how_to_register_a_tester(
     assert (ran.returncode, "There was no one to notify." in told) == (3, True), told
     (listed,) = done(served, "alerts", "list", "--external-id", "nobody-1")["alerts"]
     assert (listed["state"], listed["nobody"], served.progress(listed["id"])["nobody"]) == ("sent", True, True)
-    assert (
-        f'"alert": "{listed["id"]}", "status": "Test", "event": "alert had nobody to notify"' in served.log.read_text()
-    )
+    assert f'"alert": "{listed["id"]}", "status": "Test", "event": "alert.sent_to_nobody"' in served.log.read_text()
     (line,) = re.findall(r"echo '(.*)' >tester.ndjson", told)
     tester = line.replace("LONGITUDE, LATITUDE", "-9.5, 43.5").replace("YOU@EXAMPLE.ORG", "tester@centre.example")
     assert done(served, "subscribers", "import", "-", given=tester.encode())
@@ -426,4 +424,4 @@ def test_installation_is_looked_at_without_being_started(served: Served, tmp_pat
     silent = {"ALERTD_OIDC__ISSUER": f"http://127.0.0.1:{free_port()}", "ALERTD_OIDC__CLIENT_ID": "alertd"}
     told = alertd(served, "check", "--json", **silent)
     assert json.loads(told.stdout)["findings"]  # what is logged meanwhile goes elsewhere
-    assert b"sign-in provider unavailable" in told.stderr
+    assert b"sign_in_provider.failed" in told.stderr

@@ -230,7 +230,7 @@ def _public(served: Served, path: str) -> str:
 
 def _rewritten(served: Served, times: int) -> None:
     """The append-only file was rewritten so often because of a purge, and that has ended."""
-    served.wait_for(lambda: served.log.read_bytes().count(b"rewrite asked for") >= times)
+    served.wait_for(lambda: served.log.read_bytes().count(b"store.rewrite_requested") >= times)
     served.wait_for(lambda: not any(served.directory.rglob("temp-*")))
 
 

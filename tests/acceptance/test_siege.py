@@ -226,7 +226,7 @@ def test_a_newcomer_takes_the_place_of_a_silent_connection(few: Served):
         assert shown(few.url, "/healthz") == (200, "ok\n")
         assert few.call("GET", "/v1/me")[0] == 200
         assert sum(is_closed(one, 0.01) for one in silent) >= 80
-    few.wait_for(lambda: '"event": "too many connections"' in few.log.read_text())
+    few.wait_for(lambda: '"event": "connection.limit_reached"' in few.log.read_text())
 
 
 def test_a_newcomer_takes_the_place_of_a_keyless_body_that_does_not_come(few: Served):

@@ -244,7 +244,7 @@ def test_a_store_that_is_away_is_logged_once_a_second(valkey: str, tmp_path: Pat
 
     def said() -> list[dict[str, Any]]:
         lines = [json.loads(one) for one in (tmp_path / "worker").read_text().splitlines()]
-        return [one for one in lines if one["event"] == "store unavailable"]
+        return [one for one in lines if one["event"] == "store.found_unavailable"]
 
     with Blocking.from_url(valkey) as store:
         store.shutdown(nosave=True)

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from alertd import cli
 from alertd.api.application import OPERATIONS
+from alertd.common.log_events import EVENTS
 from alertd.config import settings
 from alertd.model import registration, rules
 
@@ -95,9 +96,9 @@ def test_calls_exist(page: Path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_exist(page: Path):
-    """Each `section.option` that a page names, where it is no file and no act of the audit."""
+    """Each `section.option` that a page names, where it is no file, no act of the audit and no log event."""
     named = {tuple(name.split(".")) for name in re.findall(r"`(\w+\.\w+)`", page.read_text(encoding="utf-8"))}
-    others = {("store", "restore"), ("alerts", "py")}
+    others = {("store", "restore"), ("alerts", "py"), *(tuple(name.split(".")) for name in EVENTS)}
     fields = settings.Settings.model_fields
     assert [
         name for name in sorted(named - others) if name[0] in fields and not is_option(f"ALERTD_{'__'.join(name)}")

@@ -88,7 +88,7 @@ async def test_a_token_that_is_refused_is_made_anew(open_party, caplog):
     recipients = push.recipients(5)
     push.tell("apple-token", times=5)
     assert set(without_words(await push.send(recipients))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
-    assert caplog.messages == ["https://push.example does not take our token"]
+    assert [(one.message, one.server) for one in caplog.records] == [("server.token_refused", "https://push.example")]
     assert {outcome.answer for outcome in await push.send(recipients)} == {Answer.ACCEPTED}
 
 

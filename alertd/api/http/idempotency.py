@@ -167,7 +167,7 @@ async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
         await claim.settle(request[PREPARED_ID], status)
     except Exception as error:  # noqa: BLE001  whatever the store raises
         log = structlog.get_logger()
-        log.warning("idempotency key not settled", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
+        log.warning("idempotency_key.settle_failed", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
 
 
 async def _again(request: web.Request, handler: Handler, prepared_id: str, status: int) -> web.StreamResponse:

@@ -307,7 +307,7 @@ async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, 
         await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
     except Exception as error:  # noqa: BLE001  whatever the store raises
         log = structlog.get_logger()
-        log.warning("refusal not in the audit", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
+        log.warning("audit.write_failed", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
 
 
 def still_let_in(admission: Admission) -> Middleware:

@@ -68,7 +68,7 @@ def log_failure(error: Exception, problem: Problem, request: web.Request) -> Non
     """
     if problem.status >= 500:
         structlog.get_logger().error(
-            "request failed",
+            "request.failed",
             request_id=request.get(REQUEST_ID),
             method=request.method,
             route=route_of(request),

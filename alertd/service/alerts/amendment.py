@@ -104,9 +104,7 @@ class Amendment:
         ]
         for record in [one for alert_id in risen if (one := await self._readable(alert_id))]:
             await self._restricted_anew(record, found[record.id].at)
-            structlog.get_logger().warning(
-                "a restored alert had its facts again, so it was restricted again", alert=record.id
-            )
+            structlog.get_logger().warning("alert.restricted_again", alert=record.id)
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
         await self.published_history.words.keep(record)

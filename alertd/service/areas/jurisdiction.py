@@ -110,7 +110,7 @@ class Jurisdictions:
             try:
                 found[org] = await self.of(jurisdiction)
             except Problem:
-                structlog.get_logger().warning("jurisdiction cannot be resolved", organisation=org)
+                structlog.get_logger().warning("jurisdiction.resolve_failed", organisation=org)
         return found
 
 

@@ -129,8 +129,10 @@ class Regions:
             self.library, self._drawn = await asyncio.to_thread(_with_drawn, self._base, drawings)
             self._stamp = stamp
             self._edition = edition
-            told = "regions taken in" if self.is_whole else "drawn regions taken in, imported ones as before"
-            structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
+            structlog.get_logger().info(
+                "region_library.loaded" if self.is_whole else "region_library.drawn_loaded",
+                regions=len(self.library), drawings=edition,
+            )  # fmt: skip
 
     def is_anothers(self, code: str, org: str) -> bool:
         """Returns whether another organisation drew this region. Then its name and outline are secret, because they may
@@ -158,7 +160,7 @@ class Regions:
             library = await asyncio.to_thread(partial(Library.load, added=self._folder))
             await self.agree()
         except LibraryError as error:
-            structlog.get_logger().error("regions not taken in", folder=str(self._folder), why=str(error))
+            structlog.get_logger().error("region_library.load_failed", folder=str(self._folder), why=str(error))
             return False
         self._base = library
         return True

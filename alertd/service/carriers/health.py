@@ -149,7 +149,7 @@ class CarrierHealth:
             if known.unbound == 1:
                 binding[name].bind_soon()
             elif known.unbound == NOBODY:
-                structlog.get_logger().warning("nobody is bound", carrier=name)
+                structlog.get_logger().warning("carrier.found_unbound", carrier=name)
 
     async def _claim_shares(self) -> None:
         """Claims this process's shares of connections. A process that reaches all other channels goes first, because at
@@ -297,7 +297,7 @@ class CarrierHealth:
             if now_s - known.refused_s > REFUSED_S:
                 return False
         known.crowded_s = now_s + LEFT_S
-        structlog.get_logger().warning("carrier refuses connections from here", carrier=carrier.name)
+        structlog.get_logger().warning("carrier.refused_connections", carrier=carrier.name)
         return True
 
     def believed(
@@ -313,7 +313,7 @@ class CarrierHealth:
             self._refused[one] = 0
             self._doubted.discard(one)
             if refused[one] > max(IN_A_ROW, whose.count(one) // MANY):
-                structlog.get_logger().warning("carrier refuses many recipients", carrier=one, recipients=refused[one])
+                structlog.get_logger().warning("carrier.refused_many_recipients", carrier=one, recipients=refused[one])
         doubted = {one for one in set(whose) - works if self._doubts(one, refused[one], resting=resting)}
         if not doubted:
             return list(answers), 0
@@ -330,7 +330,7 @@ class CarrierHealth:
         doubts = resting or self._refused[one] > IN_A_ROW
         if doubts and refused and one not in self._doubted:
             self._doubted.add(one)
-            structlog.get_logger().error("carrier refuses every recipient", carrier=one, in_a_row=self._refused[one])
+            structlog.get_logger().error("carrier.refused_every_recipient", carrier=one, in_a_row=self._refused[one])
         return doubts
 
     async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
@@ -354,10 +354,10 @@ class CarrierHealth:
             await self.limits.works(carrier.name)
         for one in (Heard(carrier.name, signs.wait_s, works, probed), *report.domains):
             if one.wait_s:
-                structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
+                structlog.get_logger().warning("carrier.paused", carrier=one.limiter, seconds=one.wait_s)
                 await self.limits.pause(one.limiter, one.wait_s)
             elif one.probed and one.works and await self.limits.resume(one.limiter, one.probed):
-                structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
+                structlog.get_logger().info("carrier.resumed", carrier=one.limiter)
         if probed and not (signs.failed or refused or works or signs.wait_s):
             await self.limits.undecided(carrier.name, probed)
 
@@ -365,12 +365,12 @@ class CarrierHealth:
         """Counts failures. After enough, pauses the carrier, or leaves it to other processes that can use it."""
         reason = why.name.lower()
         if why in OF_A_MACHINE and await self.leave(carrier, times):
-            structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=reason)
+            structlog.get_logger().warning("carrier.failed_here", carrier=carrier.name, reason=reason)
             return
         self.failing.add(carrier.name)
         rest_s = await self.limits.failed(carrier.name, times)
         if rest_s:
-            structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=reason, rests_s=rest_s)
+            structlog.get_logger().warning("carrier.failed", carrier=carrier.name, reason=reason, rests_s=rest_s)
 
     def took(self, carrier: Carrier) -> None:
         """Notes that the carrier took a message of this process, now."""

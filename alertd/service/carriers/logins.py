@@ -111,9 +111,9 @@ class LoginWatch:
         try:
             await self._attempt(carrier, known, rests=rests)
         except StoreUnavailableError:
-            log.warning("store unavailable", step="log in", carrier=carrier.name)
+            log.warning("store.found_unavailable", step="log in", carrier=carrier.name)
         except Exception as error:  # noqa: BLE001  the next attempt comes; its text may hold a secret
-            log.error("step failed", step="log in", carrier=carrier.name, error=type(error).__name__)  # noqa: TRY400
+            log.error("step.failed", step="log in", carrier=carrier.name, error=type(error).__name__)  # noqa: TRY400
 
     async def _attempt(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
         login = await self._log_in(carrier, known)
@@ -156,6 +156,6 @@ class LoginWatch:
 def _log_change(carrier: Carrier, before: Login | None, login: Login) -> None:
     log = structlog.get_logger()
     if cause := cause_of_login(carrier, login):
-        log.warning("carrier cannot log in", carrier=carrier.name, state=cause.code, cause=cause.sentence)
+        log.warning("carrier.login_failed", carrier=carrier.name, state=cause.code, cause=cause.sentence)
     elif before is not None and before.fails:
-        log.info("carrier can log in again", carrier=carrier.name)
+        log.info("carrier.login_restored", carrier=carrier.name)

@@ -197,9 +197,9 @@ class ChannelCoverage:
         """
         missed = {channel for channel, is_so in (await self.channels()).items() if not is_so}
         for channel in sorted((missed & self._missed) - self._told):
-            structlog.get_logger().error("no worker sends", channel=channel)
+            structlog.get_logger().error("channel.left_without_worker", channel=channel)
         for channel in sorted(self._told - missed):
-            structlog.get_logger().info("a worker sends again", channel=channel)
+            structlog.get_logger().info("channel.worker_returned", channel=channel)
         self._missed, self._told = missed, missed & (self._missed | self._told)
 
 

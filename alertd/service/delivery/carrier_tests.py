@@ -191,9 +191,9 @@ class CarrierTests:
         try:
             await self._answer(test, carrier, log_in)
         except StoreUnavailableError:
-            log.warning("store unavailable", step="carrier test", test=test.id)
+            log.warning("store.found_unavailable", step="carrier test", test=test.id)
         except Exception as error:  # noqa: BLE001  the caller hears that no worker answered
-            log.error("step failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
+            log.error("step.failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
 
     async def _answer(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
         began = self.clock.monotonic()
@@ -202,7 +202,7 @@ class CarrierTests:
         answered = Answered(answer=outcome.answer.value, reason=outcome.reason.name.lower(), took_ms=took_ms)
         answered = _with(answered, await _cause(carrier, outcome, test.to, log_in))
         structlog.get_logger().info(
-            "carrier tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason,
+            "carrier.tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason,
             cause=answered.code,
         )  # fmt: skip
         await self.queue.answer(test.id, answered)

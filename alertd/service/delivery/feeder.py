@@ -68,7 +68,9 @@ class Dispatch:
         try:
             await self._chunks(lease, way, lambda: is_stopping() or gives_way())
         except StoreUnavailableError:
-            structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+            structlog.get_logger().warning(
+                "store.found_unavailable", step="drain", alert=lease.alert_id, batch=lease.batch
+            )
         except Exception:
             # No carrier has these rows: retry them later and apart, or a faulty row stops the same others again.
             if not way.sending and (way.asked or way.settled):

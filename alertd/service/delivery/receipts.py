@@ -219,7 +219,7 @@ class Receipts:
 
 
 def _told(alert_id: str, error: Exception) -> None:
-    structlog.get_logger().error("report cannot be taken", alert=alert_id, error=type(error).__name__)
+    structlog.get_logger().error("receipt.processing_failed", alert=alert_id, error=type(error).__name__)
 
 
 _CHANNEL = Channel.SMS.value
@@ -260,16 +260,14 @@ class Inbound:
         last = [(number, word) for number, word in heard.items() if number.startswith("+")]
         if unplaced := len(heard) - len(last):
             self.metrics.unplaced.labels(self.carrier).inc(unplaced)
-            structlog.get_logger().error(
-                "answers from numbers without a country", carrier=self.carrier, answers=unplaced
-            )
+            structlog.get_logger().error("sms_answer.skipped", carrier=self.carrier, answers=unplaced)
         for start in range(0, len(last), AT_ONCE):
             heeded = (self._heed(number, word) for number, word in last[start : start + AT_ONCE])
             for fault in await asyncio.gather(*heeded, return_exceptions=True):
                 if isinstance(fault, StoreUnavailableError):
                     raise fault
                 if isinstance(fault, Exception):  # only this answer fails, and repeating it does not help
-                    structlog.get_logger().error("answer cannot be heeded", error=type(fault).__name__)
+                    structlog.get_logger().error("sms_answer.processing_failed", error=type(fault).__name__)
 
     async def _heed(self, number: str, word: Word | None) -> None:
         """Opts the number out (STOP) or in again (START), even if no subscriber has it: the next import may add it."""

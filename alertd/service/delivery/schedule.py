@@ -65,7 +65,7 @@ class Schedule:
             await self.regions.ready()  # a worker reads the regions when it first needs them
             started = await self.approval.start(record)
         except LibraryError as error:  # another worker may have the regions, and finds the alert due
-            structlog.get_logger().error("a scheduled alert waits for regions", alert=alert_id, why=str(error))
+            structlog.get_logger().error("alert.start_deferred", alert=alert_id, why=str(error))
             if self.clock.now_ms() >= record.times.starts + PATIENCE_MS:
                 unread = Problem("precondition-failed", "The region library could not be read.")
                 await self._stopped(record, who, unread)
@@ -82,7 +82,7 @@ class Schedule:
         waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
         await self.alerts.times.start_done(record.id)
         if waits:
-            structlog.get_logger().error("a scheduled alert did not start", alert=record.id, problem=problem.slug)
+            structlog.get_logger().error("alert.start_failed", alert=record.id, problem=problem.slug)
             await self.audit.end(who, ACT, REFUSED, Noted(record=waits, facts={"problem": problem.slug}), of=0)
 
 
@@ -140,7 +140,7 @@ class Expiry:
             return
         done, old = await self._alerts.step(alert_id, AlertState.EXPIRED, rev=head.rev if head else None)
         if done and head is not None and head.state in OPEN_STATES and telling_of(head).is_end:
-            structlog.get_logger().error("an end was not told to everybody", alert=alert_id, occasion=head.occasion)
+            structlog.get_logger().error("follow_up.expired_unfinished", alert=alert_id, occasion=head.occasion)
         if old != "changed":
             await self._alerts.times.end_done(alert_id)
 
@@ -153,17 +153,18 @@ class Expiry:
         if not (record.people or nobody) or not await self._alerts.sum_up(alert_id):
             return  # its chain got more to send since, or another worker was first
         if nobody:
-            structlog.get_logger().warning("alert had nobody to notify", alert=alert_id, status=record.status)
+            structlog.get_logger().warning("alert.sent_to_nobody", alert=alert_id, status=record.status)
             return
         if not record.times.last_send:  # no carrier accepted a message
-            structlog.get_logger().error("alert reached nobody", alert=alert_id, people=record.people)
+            structlog.get_logger().error("alert.reached_nobody", alert=alert_id, people=record.people)
             return
         first_s, last_s = ((at - record.times.start) / 1000 for at in (record.times.first_send, record.times.last_send))
         self._metrics.first_send_seconds.observe(first_s)
         self._metrics.last_send_seconds.observe(last_s)
         structlog.get_logger().info(
-            f"alert {record.state}", alert=alert_id, people=record.people, first_s=first_s, last_s=last_s
-        )
+            "alert.sent" if record.state is AlertState.SENT else "alert.expired",
+            alert=alert_id, people=record.people, first_s=first_s, last_s=last_s,
+        )  # fmt: skip
 
     async def _sweep(self, alert_id: str) -> None:
         record = await self._alerts.get(alert_id)

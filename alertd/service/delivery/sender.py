@@ -370,7 +370,7 @@ class Sender:
                 StoreUnavailableError, NAME_EVERY_S, self.clock, lambda: self.clock.monotonic() > give_up,
             )  # fmt: skip
         except StoreUnavailableError:
-            structlog.get_logger().error("reports will find no row", carrier=carrier.name, messages=len(sent))
+            structlog.get_logger().error("message_id.store_failed", carrier=carrier.name, messages=len(sent))
 
     def _count(self, answered: Sequence[tuple[_Try, Outcome]], carrier: Carrier) -> None:
         for (answer, reason), times in Counter((one.answer, one.reason) for _, one in answered).items():

@@ -91,6 +91,6 @@ def _failing(
 def tell(alert_id: str, alike: BatchKey, error: Exception) -> None:
     """Logs that a message cannot be made, without the error's text."""
     structlog.get_logger().error(
-        "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
+        "message.render_failed", alert=alert_id, channel=alike.channel, language=alike.language,
         error=type(error).__name__,
     )  # fmt: skip

@@ -44,7 +44,7 @@ class Texts:
         try:
             return await self._kept.once(None, (org, revision), lambda: self._read(org, revision))
         except (KeyError, SealError):
-            structlog.get_logger().error("own texts cannot be read", organisation=org, revision=revision)
+            structlog.get_logger().error("own_texts.read_failed", organisation=org, revision=revision)
             return NONE
 
     async def _read(self, org: str, revision: int) -> OwnTexts:
@@ -127,7 +127,7 @@ def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts
         try:
             found[place] = read_text(source, place)
         except RefusedTextError:  # it was accepted under earlier rules
-            structlog.get_logger().error("own text cannot be read", place="/".join(place))
+            structlog.get_logger().error("own_text.refused", place="/".join(place))
     return found
 
 

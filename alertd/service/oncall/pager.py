@@ -68,7 +68,7 @@ class Pager:
             outcome = await self._try(carrier, address, make, tag, alert_id)
             self.metrics.pages.labels(carrier.channel.name, outcome.answer.value).inc()
             structlog.get_logger().info(
-                "page tried", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
+                "page.tried", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
                 outcome=outcome.answer.value, reason=outcome.reason.name.lower(),
             )  # fmt: skip
             if outcome.answer is Answer.ACCEPTED:
@@ -128,7 +128,7 @@ class Pager:
         except TimeoutError:
             return _SILENT
         except Exception as error:  # noqa: BLE001  after any error the next address is tried; the error's text may contain this address
-            structlog.get_logger().error("page failed", carrier=carrier.name, error=type(error).__name__)
+            structlog.get_logger().error("page.failed", carrier=carrier.name, error=type(error).__name__)
             return FAULT
         return outcome
 

@@ -180,9 +180,9 @@ class Paging:
         try:
             await self.look(alert_id)
         except StoreUnavailableError:
-            log.warning("store unavailable", step="page", alert=alert_id)
+            log.warning("store.found_unavailable", step="page", alert=alert_id)
         except Exception as error:  # noqa: BLE001  an error in one alert must not stop the pages about others
-            log.error("step failed", step="page", alert=alert_id, error=type(error).__name__)  # noqa: TRY400  its text may name people
+            log.error("step.failed", step="page", alert=alert_id, error=type(error).__name__)  # noqa: TRY400  its text may name people
             with suppress(StoreUnavailableError):
                 await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
@@ -263,7 +263,7 @@ class Paging:
         fresh = msgspec.structs.replace(paged, alone=alone, over=not alone, due=now + (AGAIN_MS if alone else OVER_MS))
         if await self.waiting.put(record.id, fresh, seen=seen, word="unanswered") == "done":
             self.metrics.unanswered.labels(reason).inc()
-            structlog.get_logger().error("alert waits unanswered", alert=record.id, reason=reason)
+            structlog.get_logger().error("alert.left_unanswered", alert=record.id, reason=reason)
 
     async def page_step(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
         """Pages all people of a step at the same time, if the alert's page record still is `seen`. Returns the pages.
@@ -322,7 +322,7 @@ class Paging:
     def _look_at_health(self, found: Sequence[Reached]) -> None:
         """Prepares a handover if no page was accepted and this machine's clock, certificates or network may be the cause."""
         if any(one.is_sick for one in found) and not any(one.taken for one in found):
-            structlog.get_logger().warning("no page was accepted from here")
+            structlog.get_logger().warning("page.round_failed")
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:

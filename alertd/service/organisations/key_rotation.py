@@ -136,7 +136,7 @@ class KeyRotation:
             phase=Phase.SPREADING, old=old_name, new=new_name, started=now, named=seen.named, secrets=seen.secrets
         )
         if await self._keys.step(seen.phase, **msgspec.structs.asdict(fresh)):
-            structlog.get_logger().info("master key rotation started")
+            structlog.get_logger().info("master_key.rotation_started")
             await self.watch.beat()  # announces that this process holds the new key
 
     def _new_key(self) -> bytes:
@@ -213,7 +213,7 @@ class KeyRotation:
         if found.unreadable:
             log = structlog.get_logger()
             log.error(
-                "values unreadable under the old master key",
+                "master_key.values_found_unreadable",
                 values=found.unreadable,
                 first=found.named,
                 given_up=rotation.give_up,
@@ -239,7 +239,7 @@ class KeyRotation:
         await self._keys.forget(rotation.old)
         await self._keys.step(Phase.FINISHING, phase=Phase.DONE, finished=self.clock.now_ms())
         await self.watch.beat()
-        structlog.get_logger().info("master key rotated", values=rotation.resealed, names=rotation.renamed)
+        structlog.get_logger().info("master_key.rotated", values=rotation.resealed, names=rotation.renamed)
 
     async def _warn(self) -> None:
         """Logs a warning long before a key reaches its limit of seals, at most once an hour."""
@@ -250,4 +250,4 @@ class KeyRotation:
             if seals >= MOST_SEALS:
                 self._warned = now
                 log = structlog.get_logger()
-                log.warning("master key sealed too often", key=ring, seals=seals, run="alertd keys rotate-master")
+                log.warning("master_key.overused", key=ring, seals=seals, run="alertd keys rotate-master")

@@ -325,5 +325,5 @@ def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
 
 def _unavailable(endpoint: Endpoint, url: str, why: str) -> ProviderFault:
     """Logs which endpoint fails and why, and returns the fault. The log names no person."""
-    structlog.get_logger().warning("sign-in provider unavailable", endpoint=endpoint.value, url=url, why=why)
+    structlog.get_logger().warning("sign_in_provider.failed", endpoint=endpoint.value, url=url, why=why)
     return ProviderFault(endpoint, url, why)

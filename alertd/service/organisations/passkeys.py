@@ -223,7 +223,7 @@ class Passkeys:
         try:
             return check()
         except Exception as error:  # noqa: BLE001  data from strangers may raise any error
-            structlog.get_logger().warning("passkey refused", error=type(error).__qualname__)
+            structlog.get_logger().warning("passkey.refused", error=type(error).__qualname__)
             raise _refused() from None
 
 

@@ -165,7 +165,7 @@ class RegionImports:
             if told.state == "done" and not one.dry_run:
                 told = await self._taken_in(told)
         except Exception:  # noqa: BLE001  every failure is logged and recorded as a broken-off import
-            structlog.get_logger().exception("regions not imported", import_id=one.id)
+            structlog.get_logger().exception("region_import.failed", import_id=one.id)
         finally:
             self._turn.release()
             await asyncio.to_thread(room.clear)
@@ -184,7 +184,7 @@ class RegionImports:
         try:
             await self.regions.refresh()
         except StoreUnavailableError:
-            structlog.get_logger().warning("store unavailable", step="regions", import_id=told.id)
+            structlog.get_logger().warning("store.found_unavailable", step="regions", import_id=told.id)
             return msgspec.structs.replace(told, state="stored", why=TAKEN_IN_LATER)
         return told if self.regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
 
@@ -218,7 +218,7 @@ class RegionImports:
             code, words = await asyncio.gather(process.wait(), last_words)
             if one.state == "running":
                 structlog.get_logger().error(
-                    "importer ended", import_id=one.id, step=one.step, code=code, last_words=words
+                    "region_importer.ended", import_id=one.id, step=one.step, code=code, last_words=words
                 )
 
 

@@ -84,7 +84,7 @@ class DeadAddresses:
                 if not is_done
             }
         for number in left:
-            structlog.get_logger().warning("address not removed", subscriber=number)
+            structlog.get_logger().warning("address.remove_failed", subscriber=number)
         return removed
 
     async def _opted_out(self, numbers: Sequence[Given]) -> None:

@@ -60,10 +60,10 @@ class PlaceLabels:
             await self.clock.sleep(PAUSE * (self.clock.monotonic() - began))
         if complete and self.regions.library.fingerprint == wanted:
             await self.mark.set(wanted)
-        structlog.get_logger().info("places labelled", people=changed, complete=complete)
+        structlog.get_logger().info("place_labels.updated", people=changed, complete=complete)
         if gone := await regions_gone(self.people, self.regions.library.without_drawn):
             structlog.get_logger().warning(
-                "people named regions that are gone",
+                "region.found_missing",
                 people=len(set[int]().union(*gone.values())),
                 regions=len(gone),
                 codes=sorted(gone)[:MOST_TOLD],

@@ -208,7 +208,7 @@ class Events:
             return [_decode(raw) for raw in told.events]
         except msgspec.DecodeError:
             if chain not in self._unreadable:
-                structlog.get_logger().error("an event cannot be read", chain=chain)
+                structlog.get_logger().error("event.read_failed", chain=chain)
             self._unreadable.add(chain)
             return []
 

@@ -83,7 +83,7 @@ class Restoring:
             who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
             entry = await self.audit.begin(who, ACT, "")
             await self.audit.end(who, ACT, DONE, Noted(facts={"copy": made, **counts}), of=entry)
-        structlog.get_logger().warning("the store was put back from a copy", copy=made, **totals)
+        structlog.get_logger().warning("store.restored", copy=made, **totals)
         return totals
 
     async def _held_back(self, versions: list[str], batches: list[int]) -> Counter[str]:

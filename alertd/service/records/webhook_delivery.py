@@ -124,10 +124,10 @@ class WebhookDelivery:
         try:
             await work()
         except StoreUnavailableError:
-            log.warning("store unavailable", step="webhook", webhook=hook.id)
+            log.warning("store.found_unavailable", step="webhook", webhook=hook.id)
         except Exception as error:  # noqa: BLE001  an error must not stop the other webhooks; its text may contain the URL
             error_name = type(error).__name__
-            log.warning("step failed", step="webhook", webhook=hook.id, error=error_name)
+            log.warning("step.failed", step="webhook", webhook=hook.id, error=error_name)
 
     async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
         """Queues new events of a webhook, and starts each lane that has due items and is not running."""
@@ -154,7 +154,7 @@ class WebhookDelivery:
         page = await self._events.page(hook.org, seen, QUEUED_AT_ONCE)
         waiting = [name for one in page.events if (name := self._waiting(to, hook, one)) is not None]
         if page.first > seen + 1:
-            structlog.get_logger().error("events were dropped before they were queued", webhook=hook.id, after=seen)
+            structlog.get_logger().error("event.dropped", webhook=hook.id, after=seen)
             waiting = [*await to.missed(hook), *waiting]
         upto = page.events[-1].number if page.events else page.first - 1
         if upto > seen:
@@ -167,7 +167,7 @@ class WebhookDelivery:
         try:
             return to.waiting(hook, one)
         except msgspec.DecodeError:
-            structlog.get_logger().error("an event cannot be read", webhook=hook.id, number=one.number)
+            structlog.get_logger().error("event.read_failed", webhook=hook.id, number=one.number)
             return None
 
     async def _try(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> bool:
@@ -176,7 +176,7 @@ class WebhookDelivery:
         outcome = await self._attempt(to, hook, standing, due)
         is_off = await to.hooks.settle(hook, due, outcome, self._clock.now_ms())
         if is_off:
-            structlog.get_logger().error("webhook turned off", webhook=hook.id, why=outcome.off)
+            structlog.get_logger().error("webhook.turned_off", webhook=hook.id, why=outcome.off)
         return is_off
 
     async def _attempt(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> Tried:
@@ -189,7 +189,7 @@ class WebhookDelivery:
             raise
         except Exception as error:  # noqa: BLE001  an error must not stop the other webhooks; its text may contain the URL
             name = type(error).__name__
-            structlog.get_logger().warning("step failed", step="webhook", webhook=hook.id, error=name)
+            structlog.get_logger().warning("step.failed", step="webhook", webhook=hook.id, error=name)
             return Tried(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
 
 

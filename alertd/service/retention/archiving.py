@@ -85,7 +85,7 @@ class Archiving:
             )  # the end of the alert is also sent to recipients of a single version
             done += await archive.archive(self.db, one.id, ends + keep_ms if keep_ms else 0)
         if done:
-            structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)
+            structlog.get_logger().info("ledger.compressed", alert=alert_id, versions=done)
         return done
 
 
@@ -121,7 +121,7 @@ class Forgetting:
             return False  # an update is handled together with its alert
         record = await self.alerts.get(alert_id)
         if record is not None and await self.published_history.settle(record):
-            structlog.get_logger().info("history before a restriction removed", alert=alert_id)
+            structlog.get_logger().info("published_history.removed", alert=alert_id)
         last_ms = self.clock.now_ms() - self.settings.sought_days * DAY_MS
         if (
             record is None
@@ -150,5 +150,5 @@ class Forgetting:
         if done:  # last: a person named only in earlier words can be found only through them
             await self.published_history.words.rewrite(record, forget)
             await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
-            structlog.get_logger().info("sought persons removed", alert=alert_id, versions=len(anew))
+            structlog.get_logger().info("sought_persons.removed", alert=alert_id, versions=len(anew))
         return done

@@ -72,7 +72,7 @@ class Purging:
         for one, state in zip(purged, await self.alerts.states(purged), strict=True):
             if state is not None and state is not _S.PURGED:
                 await self.alerts.purge(one, (), "", "")
-                structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
+                structlog.get_logger().warning("alert.purged_again", alert=one)
         stones = await asyncio.to_thread(self.tombstones.read_all)
         for stone in await self.cases.undone(stones):
             await self.cases.destroy(stone.case)
@@ -83,7 +83,7 @@ class Purging:
                     await self.alerts.purge(one, (), "", "")
             await self.cases.bury(stone.case)
             await self.cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
-            structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
+            structlog.get_logger().warning("case.purged_again", alerts=len(held))
 
     async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
         until_ms = await self.cases.begin_purge(record.case)

@@ -210,7 +210,7 @@ def say_loudly(words: Sequence[str], distributor: str, chain: str) -> None:
     shown.
     """
     if TAKEDOWN_REFUSED in words:
-        structlog.get_logger().error("a take-down was refused", distributor=distributor, alert=chain)
+        structlog.get_logger().error("take_down.refused", distributor=distributor, alert=chain)
 
 
 def event_of(word: str, distributor: str, chain: str, now_ms: int) -> bytes:

@@ -207,7 +207,7 @@ class DistributorDelivery:
         try:
             return await lies_in(self.grounds, self.alerts, wants.jurisdiction, record)
         except Problem:
-            structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
+            structlog.get_logger().error("jurisdiction.resolve_failed", distributor=case.hook.id, alert=record.id)
             raise  # it is checked again, until the distributor has another jurisdiction or the alert has ended
 
     async def _has_to_wait(self, record: AlertRecord) -> bool:

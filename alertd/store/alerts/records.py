@@ -257,5 +257,5 @@ async def unless_damaged(alert_id: str, reading: Awaitable[_T]) -> _T | None:
     try:
         return await reading
     except (SealError, ValueError) as error:
-        structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
+        structlog.get_logger().error("alert.read_failed", alert=alert_id, error=type(error).__name__)
         return None

@@ -178,9 +178,9 @@ class RewritePolicy:
         except ResponseError:  # one is under way
             return False
         except (RedisError, OSError):
-            structlog.get_logger().warning("the store could not be asked for a rewrite")
+            structlog.get_logger().warning("store.rewrite_request_failed")
             return False
-        structlog.get_logger().info("rewrite asked for")
+        structlog.get_logger().info("store.rewrite_requested")
         if self._guard.takes_writes:  # else alerts wait for it
             with suppress(RedisError, OSError):
                 give_way((await self._client.info("server"))["process_id"])

@@ -259,7 +259,7 @@ class EmbeddedServer:
             if lock is None and pid is not None:
                 # Where only a rewrite it had forked is left there is nothing to end in order: its file is thrown away.
                 ending = number if _is_alive(pid) else signal.SIGKILL
-                structlog.get_logger().warning("stopping a store that was left behind", pid=pid, signal=ending.name)
+                structlog.get_logger().warning("store.leftover_signalled", pid=pid, signal=ending.name)
                 _signal_group(pid, ending)
                 lock = await self._lock_within(STOP_TIMEOUT_S)
         if lock is None:
@@ -297,13 +297,13 @@ class EmbeddedServer:
         """The exit code of the server of the moment, once it has ended by itself."""
         assert self._process is not None
         code = await self._process.wait()
-        structlog.get_logger().error("the store's last words", log=self._directory.last_words())
+        structlog.get_logger().error("store.ended", log=self._directory.last_words())
         self._on_down(code)
         return code
 
     async def _again(self) -> None:
         await self._launch()
-        structlog.get_logger().info("the store is back", pid=self.pid)
+        structlog.get_logger().info("store.restarted", pid=self.pid)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -103,11 +103,11 @@ class DiskGuard:
         has_ballast = self._ballast.exists()
         decision = decide(self._settings, free, self.space, has_ballast)
         if decision.space is not self.space:
-            structlog.get_logger().warning("disk space", space=decision.space.value, free_mb=free // _MB)
+            structlog.get_logger().warning("disk.space_changed", space=decision.space.value, free_mb=free // _MB)
         self.space, self.takes_writes = decision.space, decision.space is Space.OK
         if has_ballast and not decision.ballast:
             self._ballast.unlink(missing_ok=True)
-            structlog.get_logger().warning("ballast given up", free_mb=free // _MB)
+            structlog.get_logger().warning("disk.ballast_released", free_mb=free // _MB)
         elif decision.ballast and not has_ballast:
             self._make_ballast()
         return self.space
@@ -161,5 +161,7 @@ class MemoryGuard:
         is_full = limit > 0 and used >= limit * (ROOM if was else FULL)
         if is_full is not was:
             space = "low" if is_full else "ok"
-            structlog.get_logger().warning("memory", space=space, used_mb=used >> 20, limit_mb=limit >> 20)
+            structlog.get_logger().warning(
+                "memory.space_changed", space=space, used_mb=used >> 20, limit_mb=limit >> 20
+            )
         return is_full

@@ -51,10 +51,10 @@ class StoreClock(SystemClock):
         shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
         latest_ms = shown_ms - asked_ms
         if (step_ms := self._began_ms - latest_ms) > TOLD_MS:
-            structlog.get_logger().error("the store's clock was set back", seconds=round(step_ms / 1000, 3))
+            structlog.get_logger().error("store_clock.set_back", seconds=round(step_ms / 1000, 3))
         ahead_ms = shown_ms - 1000 * self.monotonic() - self._began_ms
         if AHEAD_MS < ahead_ms < math.inf:
-            structlog.get_logger().error("the store's clock was set forward", seconds=round(ahead_ms / 1000, 3))
+            structlog.get_logger().error("store_clock.set_forward", seconds=round(ahead_ms / 1000, 3))
         # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
         self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), latest_ms)
         self.back_ms = int(back_ms)
@@ -80,11 +80,9 @@ class StoreClock(SystemClock):
             if (seconds > APART_S) is not self._is_apart:
                 self._is_apart = not self._is_apart
                 if self._is_apart:
-                    structlog.get_logger().error(
-                        "the clocks of the store's servers are apart", seconds=round(seconds, 3)
-                    )
+                    structlog.get_logger().error("store_clocks.diverged", seconds=round(seconds, 3))
                 else:
-                    structlog.get_logger().info("the clocks of the store's servers agree again")
+                    structlog.get_logger().info("store_clocks.converged")
 
 
 async def apart_s(connection: Connection) -> float:

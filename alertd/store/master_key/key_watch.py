@@ -88,7 +88,7 @@ class KeyWatch:
         except StoreRefusedError as error:  # it goes on with the keys it has; the log says so once
             if self._refused != str(error):
                 self._refused = str(error)
-                structlog.get_logger().error("keys of the store refused", why=self._refused)
+                structlog.get_logger().error("store_keys.refused", why=self._refused)
             return
         self._refused = ""
 
@@ -103,7 +103,7 @@ class KeyWatch:
         elif self._missing != name:
             self._missing = name
             structlog.get_logger().error(
-                "new master key missing", file=str(self._next_file), see="store.next_master_key_file"
+                "master_key.new_key_not_found", file=str(self._next_file), see="store.next_master_key_file"
             )
 
     def _taken(self) -> dict[str, int]:

@@ -182,7 +182,7 @@ class MasterKeys:
             try:
                 key = codec.master.open(sealed, _bound(field))
             except SealError:
-                structlog.get_logger().error("key in the store unreadable", key=field)
+                structlog.get_logger().error("store_key.read_failed", key=field)
                 continue
             if kind == "audit":
                 codec.hold_audit(name, key)

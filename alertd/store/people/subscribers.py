@@ -128,7 +128,7 @@ class People:
             if name not in self._told:
                 self._told.add(name)
                 number = int(name.rpartition(":")[2])
-                structlog.get_logger().error("subscriber's record cannot be read", subscriber=number)
+                structlog.get_logger().error("subscriber.read_failed", subscriber=number)
             return Absence.UNREADABLE
 
     async def give_up(self, number: int, *, unreadable: bool = False) -> bool:

@@ -96,7 +96,7 @@ class Tombstones:
             elif line and found is not None:
                 said.append(found)
         if torn:
-            structlog.get_logger().warning("lines of the tombstones are cut off, and passed over", lines=torn)
+            structlog.get_logger().warning("tombstone.lines_skipped", lines=torn)
         return said
 
 

@@ -222,7 +222,7 @@ class Hooks(Generic[Of]):
             return self._opened(name, hook_id, sealed)
         except (SealError, msgspec.DecodeError):
             if hook_id not in self._unreadable:
-                structlog.get_logger().error("a record cannot be read", webhook=hook_id)
+                structlog.get_logger().error("webhook.read_failed", webhook=hook_id)
             self._unreadable.add(hook_id)
             return None
 

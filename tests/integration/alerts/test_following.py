@@ -403,7 +403,7 @@ async def test_that_an_alert_reached_nobody_is_told_when_it_ends(
     assert await over(parts, await parts.alerts.get(record.id))
     with capture_logs() as lines:
         await worker_of(parts).ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
-    assert [(line["event"], line["people"]) for line in lines] == [("alert reached nobody", 20)]
+    assert [(line["event"], line["people"]) for line in lines] == [("alert.reached_nobody", 20)]
 
 
 async def test_that_an_alert_was_sent_is_told_once(parts: Container, sample: dict[str, Any]):

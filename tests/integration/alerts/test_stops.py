@@ -106,7 +106,7 @@ async def test_an_end_that_not_everybody_was_told_is_an_error_in_the_log(parts: 
     with structlog.testing.capture_logs() as logs:
         await later.expire(closed.told_by)
         await later.expire(record.id)
-    assert [(one["event"], one["alert"]) for one in logs] == [("an end was not told to everybody", closed.told_by)]
+    assert [(one["event"], one["alert"]) for one in logs] == [("follow_up.expired_unfinished", closed.told_by)]
 
 
 async def test_one_person_does_not_resume(parts: Container):

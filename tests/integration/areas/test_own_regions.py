@@ -128,7 +128,7 @@ async def test_who_named_a_region_that_is_gone_is_counted(
             await parts.regions.refresh()
             await parts.place_labels.bring_up()
         (told,) = (line for line in logs if line["log_level"] == "warning")
-        assert told["event"] == "people named regions that are gone"
+        assert told["event"] == "region.found_missing"
         assert (told["people"], told["regions"], told["codes"]) == (14, 1, ["PORT-1"])
         assert await checked() == ["14 people named regions that no longer exist, and get no alert for them: PORT-1"]
         await register(parts, 15, places={"home": {"region": "41091"}})
@@ -262,14 +262,14 @@ async def test_what_is_drawn_arrives_while_an_imported_file_is_damaged(
             assert (await drawn(parts, "PATROL-2")).code == "PATROL-2"
         assert {"PORT-1", "PATROL-1", "PATROL-2"} <= {region.code for region in parts.regions.library.regions}
         assert [line["event"] for line in told] == [
-            "regions not taken in",
-            *["drawn regions taken in, imported ones as before"] * 3,  # before the first drawing, and after each
+            "region_library.load_failed",
+            *["region_library.drawn_loaded"] * 3,  # before the first drawing, and after each
         ]
         assert damaged in told[0]["why"]
         path.write_bytes(whole)
         with capture_logs() as told:
             await parts.regions.refresh()
-        assert [line["event"] for line in told] == ["regions taken in"]
+        assert [line["event"] for line in told] == ["region_library.loaded"]
 
 
 async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec):

@@ -315,7 +315,7 @@ async def test_an_importer_that_is_killed_is_told_and_logged_with_how_it_ended(c
         os.kill(await importer_of_this(), signal.SIGKILL)  # it starts in a second, and is dead by then
         told = await over(client, named, taken.headers["Location"])
     assert (told["state"], told["why"]) == ("refused", "The importer failed. Nothing was imported.")
-    assert [(one["code"], one["step"]) for one in logs if one["event"] == "importer ended"] == [(-9, "reading")]
+    assert [(one["code"], one["step"]) for one in logs if one["event"] == "region_importer.ended"] == [(-9, "reading")]
     assert (await parts.audit.page("default", before=None, limit=1))[0].outcome == "failed"
 
 
@@ -327,7 +327,7 @@ async def test_what_an_importer_says_of_its_own_failure_is_logged(client: Any, p
     with capture_logs() as logs:
         told = await handed_in(client, parts, geojson(P1=HARBOUR))
     assert (told["state"], "importer failed" in told["why"]) == ("refused", True), told
-    [ended] = [one for one in logs if one["event"] == "importer ended"]
+    [ended] = [one for one in logs if one["event"] == "region_importer.ended"]
     assert (ended["code"] != 0, "is a named pipe" in ended["last_words"]) == (True, True), ended
 
 

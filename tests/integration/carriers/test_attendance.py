@@ -70,8 +70,8 @@ async def test_the_log_says_it_once_and_when_it_is_over(parts: Container, nobody
         await parts.channel_coverage.look()
     told = [(one["log_level"], one["event"], one["channel"]) for one in logs]
     assert told == [
-        *(("error", "no worker sends", channel) for channel in sorted(nobody.keys() - {"push", "mail"})),
-        ("info", "a worker sends again", "sms"),
+        *(("error", "channel.left_without_worker", channel) for channel in sorted(nobody.keys() - {"push", "mail"})),
+        ("info", "channel.worker_returned", "sms"),
     ]
 
 

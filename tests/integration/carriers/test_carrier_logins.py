@@ -186,7 +186,7 @@ async def test_a_carrier_with_a_wrong_password_is_not_shown_as_working(
     )
     assert f'alertd_carrier_works{{carrier="one",channel="{shown["channel"]}",state="login_refused"}} 0.0' in metrics
     assert (status, tested["answer"], tested["cause"]) == (200, "retry", cause)
-    told = [one for one in logs if one["event"] == "carrier cannot log in"]
+    told = [one for one in logs if one["event"] == "carrier.login_failed"]
     assert [(one["carrier"], one["state"]) for one in told] == [("one", "login_refused")]
     assert SECRET not in json.dumps([shown, tested, logs], default=str)
 
@@ -467,11 +467,11 @@ async def test_a_failed_login_is_logged_once_no_other_worker_can_log_in(
         await parts.logins.put("relay", "killed", WORKS)
         with capture_logs() as lines:
             await logins_after(watch, clock, sandbox, 0)
-            assert [line for line in lines if line["event"] == "carrier cannot log in"] == []
+            assert [line for line in lines if line["event"] == "carrier.login_failed"] == []
             parts.db.skew_ms += LIFE_MS + 1_000
             for _ in range(3):
                 await logins_after(watch, clock, sandbox, REPEAT_S)
-        assert [line["carrier"] for line in lines if line["event"] == "carrier cannot log in"] == ["relay"]
+        assert [line["carrier"] for line in lines if line["event"] == "carrier.login_failed"] == ["relay"]
         await watch.close()
 
 

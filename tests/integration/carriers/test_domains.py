@@ -219,7 +219,7 @@ async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
     await people(parts, "calm.example", "people.example")
     with structlog.testing.capture_logs() as logs:
         await send(parts, await planned(parts, sample, channels=["mail"]), "mail")
-    assert [log["carrier"] for log in logs if log["event"] == "carrier asks to wait"] == ["relay/calm.example"]
+    assert [log["carrier"] for log in logs if log["event"] == "carrier.paused"] == ["relay/calm.example"]
     assert taken(sandbox) == {"people.example": 20}
     assert rule.times == 980
     async with process_of() as second:

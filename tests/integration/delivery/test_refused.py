@@ -228,7 +228,7 @@ async def test_an_only_relay_that_refuses_everyone_is_named_in_the_log_and_tried
         with structlog.testing.capture_logs() as logs:
             record = await planned(parts, sample, channels=["mail"], level="child-alert")
             await send(parts, record, "mail")
-        assert {"event": "carrier refuses every recipient", "carrier": "relay"}.items() <= logs[0].items()
+        assert {"event": "carrier.refused_every_recipient", "carrier": "relay"}.items() <= logs[0].items()
         assert await counts(parts, record, "mail") == {"queued": PEOPLE}
         assert await is_free(parts, "relay")
         sandbox.mail.script.set()

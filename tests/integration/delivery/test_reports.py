@@ -167,4 +167,4 @@ async def test_one_that_is_damaged_hides_no_other(store: Connection, alerts: Ale
     with capture_logs() as logs:
         found, _ = await reports.list("default", Wanted(), before=None, limit=10)
     assert [record.id for record in found] == [last, first]
-    assert [(log["event"], log["alert"]) for log in logs] == [("alert cannot be read", damaged)]
+    assert [(log["event"], log["alert"]) for log in logs] == [("alert.read_failed", damaged)]

@@ -74,8 +74,8 @@ async def test_one_sick_machine_stops_nobody_else(
     assert [await counts(parts, record) for record in records] == [{"accepted": PEOPLE}] * ALERTS
     assert sandbox.push.recorded.total == ALERTS * PEOPLE
     assert await parts.limits.open_breakers(["fcm"]) == {"fcm": False}
-    assert "carrier takes nothing from here" in {one["event"] for one in logs}
-    assert "carrier fails" not in {one["event"] for one in logs}
+    assert "carrier.failed_here" in {one["event"] for one in logs}
+    assert "carrier.failed" not in {one["event"] for one in logs}
 
 
 async def _is_taking(parts: Container) -> bool:
@@ -181,7 +181,7 @@ async def test_a_sick_machine_leaves_it_to_another_to_tell_people_on_call(
             with capture_logs() as logs:
                 await submitted(parts, sample, channels=["push"])
                 await until(lambda: _is_paged(sandbox))
-    assert "no page was accepted from here" in {one["event"] for one in logs}
+    assert "page.round_failed" in {one["event"] for one in logs}
 
 
 async def _is_paged(sandbox: Sandbox) -> bool:

@@ -90,7 +90,7 @@ async def test_one_unreadable_record_keeps_nobody_else_from_being_told(
         await send(parts, record)
     assert await counts(parts, record) == {"accepted": 24, "suppressed": 1}
     assert await reasons(parts, record) == [LedgerReason.UNREADABLE]
-    told = [entry["subscriber"] for entry in logs if entry["event"] == "subscriber's record cannot be read"]
+    told = [entry["subscriber"] for entry in logs if entry["event"] == "subscriber.read_failed"]
     assert told == [number]
 
 

@@ -166,8 +166,8 @@ async def test_one_that_cannot_be_read_silences_nobody(parts: Container, gateway
         await told(parts)
         await told(parts)
     assert gateway.types("/radio") == ["Alert"]
-    assert [one["webhook"] for one in logs if one["event"] == "a record cannot be read"] == [broken]
-    assert [one["webhook"] for one in logs if one["event"] == "an event cannot be read"] == [radio]
+    assert [one["webhook"] for one in logs if one["event"] == "webhook.read_failed"] == [broken]
+    assert [one["webhook"] for one in logs if one["event"] == "event.read_failed"] == [radio]
     assert [one.hook.id for one in await parts.distributors.of_org("default")] == [radio]
     assert await states(parts, record, radio) == [("Alert", "accepted")]
     await parts.distributors.remove("default", broken)
@@ -266,7 +266,7 @@ async def test_a_take_down_that_is_refused_is_said_loudly(
     await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     with capture_logs() as logs:
         await told(parts)
-    [said] = [one for one in logs if one["event"] == "a take-down was refused"]
+    [said] = [one for one in logs if one["event"] == "take_down.refused"]
     assert (said["log_level"], said["distributor"], said["alert"]) == ("error", radio, record.id)
     assert sorted(await events(parts)) == [
         "distributor.refused", "distributor.takedown_open", "distributor.takedown_refused",

@@ -283,7 +283,7 @@ async def test_a_cancel_that_cannot_be_written_is_said_loudly(
         await told(parts)
     assert gateway.types("/radio") == ["Alert"]
     assert await states(parts, record, radio) == [("Alert", "accepted"), ("Cancel", "refused")]
-    assert [one["alert"] for one in logs if one["event"] == "a take-down was refused"] == [record.id]
+    assert [one["alert"] for one in logs if one["event"] == "take_down.refused"] == [record.id]
     assert sorted(await events(parts)) == [
         "distributor.refused", "distributor.takedown_open", "distributor.takedown_refused",
     ]  # fmt: skip

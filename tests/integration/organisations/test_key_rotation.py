@@ -341,7 +341,7 @@ async def test_a_value_that_does_not_open_keeps_the_old_key_until_the_operator_g
             assert (directory / NEXT_KEY).exists()
             await api.key_rotation.start(give_up=True)
             await rounds(api)
-        said = [one for one in logs if one["event"] == "values unreadable under the old master key"]
+        said = [one for one in logs if one["event"] == "master_key.values_found_unreadable"]
         assert [(one["values"], one["first"], one["given_up"]) for one in said] == [
             (1, (keys.subscriber(1),), given_up) for given_up in (False, True)
         ]

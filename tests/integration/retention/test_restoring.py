@@ -335,7 +335,7 @@ async def test_one_that_cannot_be_read_keeps_no_other_from_being_hidden(
             await parts.db.execute("HSET", name, field, b"\x01damaged")
     with capture_logs() as lines:
         done = await parts.restoring.settle(MADE, parts.clock.now_ms())
-    unread = [line["alert"] for line in lines if line["event"] == "alert cannot be read"]
+    unread = [line["alert"] for line in lines if line["event"] == "alert.read_failed"]
     assert (done["stood_down"], unread) == ((1, [damaged.id]) if what == "its case" else (2, []))
     assert (await parts.alerts.get(other.id)).state is AlertState.STOOD_DOWN
     assert await counts(parts, damaged) == {"unknown": 20}

@@ -36,7 +36,7 @@ async def test_new_things_are_refused_before_the_memory_is_full(tmp_path: Path):
             await guard.check()
             await guard.check()
         assert not guard.takes_writes
-        assert [(one["event"], one["space"]) for one in told] == [("memory", "low")]
+        assert [(one["event"], one["space"]) for one in told] == [("memory.space_changed", "low")]
         assert await db.takes_writes(), "what is under way goes on"
         await client.delete(*filled)
         await guard.check()

@@ -89,7 +89,7 @@ async def test_that_it_was_set_back_is_told(set_s: float, told: list[float]):
         server.shown_s += set_s
         await clock.hear()
         await clock.hear()
-    assert [one["seconds"] for one in logs if one["event"] == "the store's clock was set back"] == told
+    assert [one["seconds"] for one in logs if one["event"] == "store_clock.set_back"] == told
 
 
 @pytest.mark.parametrize(("set_s", "told"), [(3600.0, [3600.0]), (10.0, [])])
@@ -106,7 +106,7 @@ async def test_that_it_was_set_forward_is_told(set_s: float, told: list[float]):
         server.shown_s += set_s
         await clock.hear()
         await clock.hear()
-    assert [one["seconds"] for one in logs if one["event"] == "the store's clock was set forward"] == told
+    assert [one["seconds"] for one in logs if one["event"] == "store_clock.set_forward"] == told
 
 
 async def test_before_it_was_heard_it_shows_nothing(store: Connection):

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import structlog
 
-from alertd.common.logs import OneLine, Throttle
+from alertd.common.log_events import EVENTS
+from alertd.common.logs import OneLine, Throttle, add_message
 
 NUMBER = "+34600111222"
 
@@ -35,7 +36,8 @@ async def test_a_task_that_nobody_waited_for_tells_no_person(caplog: pytest.LogC
     line = OneLine().format(record)
     assert NUMBER not in line
     told = json.loads(line)
-    assert (told["event"], told["error"]) == ("Task exception was never retrieved", "ValueError")
+    assert (told["event"], told["message"]) == ("library.logged", "Task exception was never retrieved")
+    assert told["error"] == "ValueError"
     assert told["places"][-1].endswith(" fail")
 
 
@@ -50,14 +52,71 @@ async def test_a_callback_that_fails_tells_nothing_that_it_was_given(caplog: pyt
     (record,) = caplog.records
     line = OneLine().format(record)
     assert NUMBER not in line
-    assert json.loads(line)["event"] == "Exception in callback int"
+    assert json.loads(line)["message"] == "Exception in callback int"
 
 
-def test_what_a_channel_puts_into_its_words_is_told() -> None:
-    """Which server it is, for one; what a library puts into its own, nobody here knows."""
-    for name, event in (("channels.rests", "https://push.example rests"), ("hpack.hpack", "%s rests")):
-        record = logging.LogRecord(name, logging.ERROR, "", 0, "%s rests", ("https://push.example",), None)
-        assert json.loads(OneLine().format(record))["event"] == event
+def test_a_channels_event_has_its_sentence_and_its_members() -> None:
+    """Which server it is, for one, and nothing else of the record."""
+    record = logging.getLogger("channels.rests").makeRecord(
+        "channels.rests", logging.WARNING, "", 0, "server.paused", (), None,
+        extra={"server": "https://push.example", "seconds": 4},
+    )  # fmt: skip
+    line = json.loads(OneLine().format(record))
+    del line["at"]
+    assert line == {
+        "event": "server.paused", "message": EVENTS["server.paused"], "server": "https://push.example", "seconds": 4,
+        "logger": "channels.rests", "level": "warning",
+    }  # fmt: skip
+
+
+def test_a_member_that_json_cannot_hold_is_its_class_alone() -> None:
+    """Its text may hold an address, and the line is written all the same."""
+    record = logging.makeLogRecord({"name": "channels.x", "msg": "server.paused", "server": ValueError(NUMBER)})
+    assert json.loads(OneLine().format(record))["server"] == "ValueError"
+
+
+def test_another_librarys_line_keeps_its_text_without_what_it_was_given() -> None:
+    """Arguments and members of a library are unknown here, and may be a person's."""
+    record = logging.getLogger("hpack").makeRecord(
+        "hpack.hpack", logging.ERROR, "", 0, "%s rests", (NUMBER,), None, extra={"number": NUMBER}
+    )
+    line = OneLine().format(record)
+    assert NUMBER not in line
+    assert (json.loads(line)["event"], json.loads(line)["message"]) == ("library.logged", "%s rests")
+
+
+def test_every_known_event_gets_its_sentence_and_an_unknown_one_none() -> None:
+    """A name that is missing in the table costs the sentence, and never the line."""
+    known: dict[str, Any] = {"carrier": "relay", "event": "carrier.login_failed"}
+    assert add_message(None, "warning", dict(known)) == known | {"message": EVENTS["carrier.login_failed"]}
+    for unknown in ({"event": "carrier.vanished"}, {"event": 7}, {}):
+        assert add_message(None, "warning", dict(unknown)) == unknown
+
+
+#: One event of ours by each of the two logs, one of a library, and one that the table does not know.
+WRITTEN = """
+import logging
+import structlog
+from alertd.common.logs import set_up
+
+set_up()
+structlog.get_logger().warning("carrier.login_failed", carrier="relay")
+logging.getLogger("channels.webpush").error("server.token_refused", extra={"server": "https://push.example"})
+logging.getLogger("library").warning("it rests")
+structlog.get_logger().warning("carrier.vanished", carrier="relay")
+"""
+
+
+def test_every_line_has_a_name_and_ours_have_a_sentence() -> None:
+    """As an operator reads them on standard error."""
+    done = subprocess.run([sys.executable, "-c", WRITTEN], capture_output=True, check=True, timeout=60)
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(one["event"], one.get("message")) for one in told] == [
+        ("carrier.login_failed", EVENTS["carrier.login_failed"]),
+        ("server.token_refused", EVENTS["server.token_refused"]),
+        ("library.logged", "it rests"),
+        ("carrier.vanished", None),
+    ]
 
 
 #: A model that says more than it may, a thread that fails, and an object that cannot be let go.
@@ -141,10 +200,10 @@ def test_a_store_that_is_away_is_logged_once_a_second():
 
     for tenth in range(31):
         now = tenth / 10
-        log(event="store unavailable", step="obey")
-        log(event="request failed", problem="store-unavailable")
+        log(event="store.found_unavailable", step="obey")
+        log(event="request.failed", problem="store-unavailable")
     assert [one.get("more") for one in lines] == [None, 19, 19, 19]
     for _ in range(2):
-        log(event="request failed", problem="internal-error")
-        log(event="step failed", step="obey")
+        log(event="request.failed", problem="internal-error")
+        log(event="step.failed", step="obey")
     assert len(lines) == 8, "nothing else is left out"
