@@ -95,12 +95,12 @@ async def area_reply(s: Container, area: Area, shares: Sequence[Share], language
     )
 
 
-def audience_reply(look: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
+def audience_reply(preview: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
     """Returns the people of a target as replies show them; `loudness` maps a ring's number to its loudness."""
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
-        **_counted(look.reach.whole if look.reach else NOBODY),
-        regions=by_code(look.reach.regions, codes(look)) if look.reach else {},
+        **_counted(preview.reach.whole if preview.reach else NOBODY),
+        regions=by_code(preview.reach.regions, codes(preview)) if preview.reach else {},
         rings=[
             RingReply(
                 ring=number,
@@ -109,7 +109,7 @@ def audience_reply(look: AreaReach, target: Target, loudness: Callable[[int], Lo
                 km2=round(ring.km2, 3),
                 **_counted(ring.count),
             )
-            for number, ring in look.rings.items()
+            for number, ring in preview.rings.items()
         ],
     )
 
@@ -123,8 +123,8 @@ def _counted(count: Count) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def codes(look: AreaReach) -> dict[int, str]:
-    return {share.number: share.code for share in look.shares}
+def codes(preview: AreaReach) -> dict[int, str]:
+    return {share.number: share.code for share in preview.shares}
 
 
 def eta(

@@ -194,11 +194,11 @@ def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
     ]
 
 
-def untold_reply(look: AreaReach) -> dict[str, Estimate]:
+def untold_reply(preview: AreaReach) -> dict[str, Estimate]:
     """Returns, by region, the people who chose a region instead of a point and are not notified: too little of the region lies in
     the area.
     """
-    return by_code(look.reach.unnotified, codes(look)) if look.reach else {}
+    return by_code(preview.reach.unnotified, codes(preview)) if preview.reach else {}
 
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:

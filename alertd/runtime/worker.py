@@ -101,7 +101,7 @@ class Worker:
             async with asyncio.TaskGroup() as work:
                 poll_s = self.settings.poll_ms / 1000
                 for name, step, every_s in (
-                    ("look", self._look, poll_s),
+                    ("alerts", self._read_alerts, poll_s),
                     ("plan", self.plans.round, poll_s),
                     ("finish", self._finish, poll_s * 4),
                     ("expire", self._expire, EXPIRY_S),
@@ -123,8 +123,8 @@ class Worker:
             await ended(heart)
             await self.steps.tried("share", self.health.end)
 
-    async def _obey(self) -> None:
-        if not await self.stop_control.obey():
+    async def _apply_stops(self) -> None:
+        if not await self.stop_control.apply_to_live():
             raise AnsweredTooLateError
 
     async def _listen(self) -> None:
@@ -136,7 +136,7 @@ class Worker:
         async with asyncio.TaskGroup() as questions:
             while not self._stop.is_set():
                 if len(asking) < QUESTIONS:
-                    asking.add(one := questions.create_task(self.steps.tried("obey", self._obey)))
+                    asking.add(one := questions.create_task(self.steps.tried("stops", self._apply_stops)))
                     one.add_done_callback(asking.discard)
                 await pause(LISTEN_S, self.clock, self._stop)
 
@@ -145,9 +145,9 @@ class Worker:
         await self.clock.sleep(HEARTBEAT_S)
         await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 
-    async def _look(self) -> None:
+    async def _read_alerts(self) -> None:
         live = await self.alerts.live()
-        self.agenda.look(live, await self.alerts.versions(sorted(live)))
+        self.agenda.replace_alerts(live, await self.alerts.versions(sorted(live)))
 
     async def _finish(self) -> None:
         live, versions = self.agenda.live, self.agenda.to_follow()
@@ -206,7 +206,7 @@ def worker_of(parts: Container) -> Worker:
 
     def lost() -> None:
         agenda.forget_plans()
-        parts.stop_control.doubt()
+        parts.stop_control.reapply_next()
 
     steps = ErrorGuard(lost, parts.clock, StoreUnavailableError)
     health = CarrierHealth(

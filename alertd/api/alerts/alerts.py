@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
-from alertd.api.http.call import PREPARED_ID, STANCE, Conditions, credential, etag, is_replay, note, services
+from alertd.api.http.call import ORG_POLICY, PREPARED_ID, Conditions, credential, etag, is_replay, note, services
 from alertd.api.http.idempotency import REPLAYED
 from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import (
@@ -134,8 +134,8 @@ class Submitted(Outlook):
 
 async def _read_stance(request: web.Request) -> None:
     """Reads the organisation's rules for a submission together with its stops. Raises Problem if the caller's key is stopped."""
-    request[STANCE] = stance = await services(request).organisations.stance(credential(request).org)
-    check_key_in(stance.standing, credential(request))
+    request[ORG_POLICY] = org_policy = await services(request).organisations.get_policy(credential(request).org)
+    check_key_in(org_policy.standing, credential(request))
 
 
 class KindReply(BaseModel):
@@ -177,7 +177,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             taken = await submitted(s.intake, s.approval, request.get(PREPARED_ID) or "", alert, who)
         else:
             taken = await submit(
-                s.intake, s.approval, alert, who, request[STANCE],
+                s.intake, s.approval, alert, who, request[ORG_POLICY],
                 alert_id=request.get(PREPARED_ID), dry_run=query.dry_run, draft=body.state == "draft",
             )  # fmt: skip
     note_taken(request, taken, dry_run=query.dry_run)

@@ -78,17 +78,17 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         raise Problem("invalid-request", "The target uses a feature that is not supported yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, who.org)
     async with s.reach_audit.turn(who):
-        area, look, beyond, neighbours = await s.jurisdiction_split.previewed(body.target, body.kind, who)
+        area, preview, beyond, neighbours = await s.jurisdiction_split.previewed(body.target, body.kind, who)
         shown = await area_reply(s, area, await s.targeting.shares(area.geometry), body.language)
-    if look.reach:
-        await s.reach_audit.enter(who, look.area.geometry, body.kind)
+    if preview.reach:
+        await s.reach_audit.enter(who, preview.area.geometry, body.kind)
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
-    audience = audience_reply(look, body.target, loudness.__getitem__)
+    audience = audience_reply(preview, body.target, loudness.__getitem__)
     return PreviewReply(
         area=shown,
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
-        untold=untold_reply(look),
+        untold=untold_reply(preview),
         eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
         neighbours=[permission_reply(one).model_copy(update={"people": None}) for one in neighbours],

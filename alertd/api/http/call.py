@@ -60,7 +60,7 @@ MAY = web.RequestKey("may", Question)
 WATCHES = web.RequestKey("watches", bool)
 
 #: The organisation's rules for a submission, read when the call was admitted. Missing for other operations.
-STANCE = web.RequestKey("stance", OrganisationPolicy)
+ORG_POLICY = web.RequestKey("org_policy", OrganisationPolicy)
 
 #: The event loop's time when the caller was last checked. Missing if the operation needs no key.
 ASKED = web.RequestKey("asked", float)

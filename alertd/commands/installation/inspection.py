@@ -42,7 +42,7 @@ from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.clock import StoreClock
 from alertd.store.engine.codec import MOST_SEALS, Codec, SealError
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.master_key.schema import load_cell_key, load_secrets, look
+from alertd.store.master_key.schema import check_store, load_cell_key, load_secrets
 from alertd.store.master_key.state import MasterKeys
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Rotas
@@ -106,7 +106,7 @@ async def _asked(store: Store, section: StoreSection) -> list[str]:
     async with Redis.from_url(store.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, Codec(store.keys), replicas_required=section.replicas_required)
         await connection.meet()  # checks that the store answers, before its guarantees
-        if await look(connection, sandbox=section.sandbox):
+        if await check_store(connection, sandbox=section.sandbox):
             await StoreClock(
                 connection
             ).hear()  # the first step of every process: fails if this user may not run scripts

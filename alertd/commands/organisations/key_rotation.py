@@ -15,7 +15,7 @@ from alertd.commands.base.options import common, connect
 from alertd.commands.base.output import console, remark, tell, tell_json
 
 PATH = "/v1/master-key/rotation"
-LOOK_S = 0.5
+POLL_S = 0.5
 STEPS = {
     "spreading": "1/5 Every process loads the new master key (store.next_master_key_file); {waiting_for} still to do so",
     "sealing": "2/5 Sealing all values again under the new master key",
@@ -65,7 +65,7 @@ def _changes(client: Client, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield standing
         if standing["state"] in {"done", "none"} or standing["blocked"]:
             return
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
         standing = client.get(PATH)
 
 

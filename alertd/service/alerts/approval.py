@@ -230,7 +230,7 @@ class Approval:
         """
         if (record.state is AlertState.SCHEDULED and not starts) or not record.document:
             raise refused(record.state, AlertState.APPROVED)
-        await self.alerts.enliven(record.id)  # before the check for stops: a stop from now on finds this chain
+        await self.alerts.mark_live(record.id)  # before the check for stops: a stop from now on finds this chain
         area = await self.alerts.area(record.id)
         await self._check(record, who, area)
         people = await self._check_reach(record, area, seen=seen, most=most, overspends=overspends)
@@ -242,7 +242,7 @@ class Approval:
             done, old = await self.freezing.replace(record, record.alert, frozen, who)
         else:
             done, old = await self.freezing.freeze(record, frozen, who)
-        await self.stop_control.put_on(chain_of(record.id))
+        await self.stop_control.apply_stops(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
@@ -373,7 +373,7 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     approval: Approval,
     alert: Alert,
     who: Credential,
-    stance: OrganisationPolicy | None = None,
+    org_policy: OrganisationPolicy | None = None,
     *,
     alert_id: str | None = None,
     dry_run: bool = False,
@@ -381,20 +381,20 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     known: str = "",
 ) -> Taken:
     """Submits an alert, and approves it at once if it needs no second person. Returns it with its reach. A dry run
-    stores nothing. `stance` is the policy of the caller's organisation, if the caller read it for this very request.
+    stores nothing. `org_policy` is the policy of the caller's organisation, if the caller read it for this very request.
     `known` is the id of an earlier alert that this one repeats, if the caller found it already. Raises Problem.
     """
-    stance = stance or await intake.organisations.stance(who.org)
+    org_policy = org_policy or await intake.organisations.get_policy(who.org)
     # Check stops first: a stopped caller gets that answer before any other error.
-    check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
-    taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)
+    check_submission(org_policy.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
+    taken = await intake.submit(alert, who, org_policy, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)
     if dry_run or taken.is_repeat:
         return taken
-    record = await approval.begin(taken.record, who, stance.known)
+    record = await approval.begin(taken.record, who, org_policy.known)
     return taken if record is taken.record else replace(taken, record=record)
 
 
 async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:
     """Returns an alert that was submitted before, in its present state and with its present reach. Raises Problem."""
     record = await approval.get(alert_id, who)
-    return Taken.of(record, await intake.look(alert, who))
+    return Taken.of(record, await intake.preview(alert, who))

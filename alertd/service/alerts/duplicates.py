@@ -15,9 +15,9 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.records import AlertRecord
 
-#: `LOOKS`: how often a request that lost the race for an external id looks for the winner's alert. `LOOK_S`: seconds in
+#: `LOOKS`: how often a request that lost the race for an external id looks for the winner's alert. `POLL_S`: seconds in
 #: between. The winner writes the alert within milliseconds.
-LOOKS, LOOK_S = 40, 0.05
+LOOKS, POLL_S = 40, 0.05
 #: Members that may differ between two submissions of one alert: its author, and a start that has passed meanwhile.
 _OF_ONE_SUBMISSION = ("author", "starts")
 
@@ -44,7 +44,7 @@ async def find_first(
             return first
         if known:
             raise _duplicate(known, "This alert repeats another one that has ended meanwhile; `alert` is its id.")
-        await clock.sleep(LOOK_S)
+        await clock.sleep(POLL_S)
     raise Problem(
         "idempotency-in-progress",
         "Another request is submitting the alert with this external id.",

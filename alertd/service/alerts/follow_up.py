@@ -191,7 +191,7 @@ class FollowUps:
             fields={"by": who.signature, "reason": reason, "stand_down_asked": ""}, sent_by=(*again, who.sender),
         )  # fmt: skip
         if done:
-            await self.stop_control.put_on(chain_of(record.id))
+            await self.stop_control.apply_stops(chain_of(record.id))
         return done, old
 
     def _notice(

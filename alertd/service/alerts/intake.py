@@ -65,18 +65,18 @@ class Taken(AreaReach):
     similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if no external id distinguishes them
 
     @classmethod
-    def of(cls, record: AlertRecord, look: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
-        """Returns the alert together with the area and the reach that `look` (the reach preview) holds."""
+    def of(cls, record: AlertRecord, preview: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
+        """Returns the alert together with the area and the reach that `preview` (the reach preview) holds."""
         return cls(
             record=record,
             box=box,
             is_repeat=is_repeat,
-            area=look.area,
-            shares=look.shares,
-            reach=look.reach,
-            rings=look.rings,
-            permissions=look.permissions,
-            answers=look.answers,
+            area=preview.area,
+            shares=preview.shares,
+            reach=preview.reach,
+            rings=preview.rings,
+            permissions=preview.permissions,
+            answers=preview.answers,
         )
 
 
@@ -85,7 +85,7 @@ class _Checked(NamedTuple):
 
     alert: Alert  # as it will be stored
     document: bytes  # the alert as JSON
-    look: AlertReach  # the reach without the parts that neighbours must permit first
+    preview: AlertReach  # the reach without the parts that neighbours must permit first
     texts: int  # revision of the organisation's own texts that its messages would use
 
 
@@ -109,20 +109,20 @@ class Intake:
         self._unsayable: SingleFlightCache[list[Fault]] = SingleFlightCache(KEPT)
 
     async def submit(
-        self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
+        self, alert: Alert, who: Credential, org_policy: OrganisationPolicy | None = None, *,
         alert_id: str | None = None, dry_run: bool = False, draft: bool = False, known: str = "",
     ) -> Taken:  # fmt: skip
         """Checks the alert, estimates its reach, and stores it unless this is a dry run. Raises Problem.
 
         Returns the earlier alert, and stores nothing, if the organisation submitted the same alert before.
 
-        `stance` is the policy of the caller's organisation, if the caller read it for this very request. `known` is
+        `org_policy` is the policy of the caller's organisation, if the caller read it for this very request. `known` is
         the id of the alert that this one repeats, if the caller found it already.
         """
-        checked, box = await self._checked(alert, who, stance, draft=draft), None
+        checked, box = await self._checked(alert, who, org_policy, draft=draft), None
         record = self._record(checked, who, alert_id or new_id(self.clock.now_ms()), draft=draft)
         if not draft and (first := await find_first(self.alerts, self.clock, record, dry_run=dry_run, known=known)):
-            return Taken.of(first, checked.look, is_repeat=True)
+            return Taken.of(first, checked.preview, is_repeat=True)
         if not dry_run:
             try:
                 self._check_size(checked, who)
@@ -132,11 +132,11 @@ class Intake:
                 # A second try must not wait for the external id of this one.
                 await self.alerts.external_ids.release(record)
                 raise
-            box = await self.alerts.create(record, checked.look.packed)
+            box = await self.alerts.create(record, checked.preview.packed)
             # The id exists only if an earlier try of the same request was cut off after it stored the alert.
             if box is None:
                 record = await self.alerts.get(record.id) or record
-        taken = Taken.of(record, checked.look, box)
+        taken = Taken.of(record, checked.preview, box)
         return taken if record.external_id else replace(taken, similar=await similar(self.alerts, record))
 
     async def look_over(
@@ -146,7 +146,7 @@ class Intake:
         with its reach, but stores nothing. `upon` is the alert that it would replace. Raises Problem.
         """
         checked = await self._checked(alert, who, telling=telling, upon=upon)
-        return Taken.of(self._record(checked, who, alert_id, draft=False), checked.look)
+        return Taken.of(self._record(checked, who, alert_id, draft=False), checked.preview)
 
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
@@ -184,13 +184,13 @@ class Intake:
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
         self._check_size(checked, who)
         await self.photos.attach(checked.alert, new)
-        done, old = await self.alerts.amend(new, checked.look.packed)
+        done, old = await self.alerts.amend(new, checked.preview.packed)
         if not done:
             raise Problem(
                 "version-changed" if old == "changed" else "precondition-failed",
                 "The alert was changed meanwhile.",
             )
-        return Taken.of(replace(new, rev=record.rev + 1), checked.look)
+        return Taken.of(replace(new, rev=record.rev + 1), checked.preview)
 
     def _check_size(self, checked: _Checked, who: Credential) -> None:
         """Counts the bytes of an alert for its author. Raises Problem if the author's alerts take more than
@@ -198,7 +198,7 @@ class Intake:
         """
         if not (most := self.author_mb << 20):
             return
-        size = len(checked.document) + len(checked.look.packed)
+        size = len(checked.document) + len(checked.preview.packed)
         author = f"{who.own_org}/{folded_subject(who.subject)}"
         if wait_s := self._written.wait_s(author, size, per_s=most / DAY_S, most=most):
             detail = (
@@ -207,54 +207,56 @@ class Intake:
             raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
     async def _checked(
-        self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
+        self, alert: Alert, who: Credential, org_policy: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
         """Makes all checks of a submission. Returns the alert with its document, its reach and the revision of its
         organisation's texts. Raises Problem for the first check that fails.
         """
-        stance = stance or await self.organisations.stance(who.org)
-        alert = self._completed(alert, stance.known.organisation)
-        self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
+        org_policy = org_policy or await self.organisations.get_policy(who.org)
+        alert = self._completed(alert, org_policy.known.organisation)
+        self.check(alert, who, org_policy.known.organisation, draft=draft, upon=upon)
         # An update has the same start as its alert, and that time may have passed.
         starts = rules.start_faults(alert, time_of(self.clock.now_ms())) if telling is THE_ALERT else []
         if starts:
             raise Problem("invalid-request", "The alert cannot start at this time.", faults=tuple(starts))
         self.reach_previews.targeting.check_own(alert.target, who.org)
         alert = await self.photos.add_descriptions(alert, who)
-        look = await self.reach_previews.lately(alert)
-        check_contacts(alert, look.countries)
-        texts = stance.texts
-        await self.organisations.check(who, told=self.renderer.languages(alert), known=stance.known)
+        preview = await self.reach_previews.cached_preview(alert)
+        check_contacts(alert, preview.countries)
+        texts = org_policy.texts
+        await self.organisations.check(who, told=self.renderer.languages(alert), known=org_policy.known)
         if draft:
-            look = await self.jurisdiction_split.counted(alert, look, who, stance.known)
+            preview = await self.jurisdiction_split.counted(alert, preview, who, org_policy.known)
         else:
-            look = await self.jurisdiction_split.divided(alert, look, who, stance.known, upon)
+            preview = await self.jurisdiction_split.divided(alert, preview, who, org_policy.known, upon)
         own = await self.texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # 12 languages on 3 channels take 40 ms; in a thread, the store answers meanwhile
                 impossible, alert, self.carriers, self.renderer, own, now_ms=self.clock.now_ms(),
-                countries=look.countries, telling=telling,
+                countries=preview.countries, telling=telling,
             )  # fmt: skip
 
         document = alert.model_dump_json().encode()
         # A dry run and the submission after it often have the same document.
         says = digest(_unnamed(document, alert.external_id))
-        if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
+        if faults := await self._unsayable.once(
+            None, (says, who.org, texts, telling.code, *preview.countries), unsayable
+        ):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
-        self.reach_previews.check_size(alert, look)
-        return _Checked(alert, document, look, texts)
+        self.reach_previews.check_size(alert, preview)
+        return _Checked(alert, document, preview, texts)
 
-    async def look(self, alert: Alert, who: Credential) -> AreaReach:
+    async def preview(self, alert: Alert, who: Credential) -> AreaReach:
         """Returns the area of an alert's target and the estimated number of people in it. Where neighbours must permit
         a part, it counts only the area that is notified at once. If the target cannot be split, it counts only the
         caller's jurisdictions.
         """
-        look = await self.reach_previews.lately(alert)
+        preview = await self.reach_previews.cached_preview(alert)
         with suppress(Problem):
-            return await self.jurisdiction_split.divided(alert, look, who)
-        return await self.jurisdiction_split.counted(alert, look, who)
+            return await self.jurisdiction_split.divided(alert, preview, who)
+        return await self.jurisdiction_split.counted(alert, preview, who)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """Checks an alert for a preview, as `check` does, but allows any author. Returns the alert as it would be
@@ -334,7 +336,7 @@ class Intake:
         ]
 
     def _record(self, checked: _Checked, who: Credential, alert_id: str, *, draft: bool) -> AlertRecord:
-        alert, look = checked.alert, checked.look
+        alert, preview = checked.alert, checked.preview
         return AlertRecord(
             id=alert_id,
             state=AlertState.DRAFT if draft else AlertState.PENDING,
@@ -355,9 +357,12 @@ class Intake:
             ),
             times=Times(created=self.clock.now_ms(), starts=ms_of(alert.starts) if alert.starts else 0),
             target=TargetFacts(
-                seen=look.people, regions=look.regions, countries=" ".join(look.countries), outline=look.outline
+                seen=preview.people,
+                regions=preview.regions,
+                countries=" ".join(preview.countries),
+                outline=preview.outline,
             ),
-            neighbours=Neighbours(permissions=written(look.permissions), grounds=look.grounds),
+            neighbours=Neighbours(permissions=written(preview.permissions), grounds=preview.grounds),
             document=checked.document,
         )
 

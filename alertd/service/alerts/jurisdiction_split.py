@@ -139,16 +139,16 @@ class JurisdictionSplit:
         found = await self.split(whole.area, who, known, granted)
         if found is None:
             return whole
-        sight = await self.reach_previews.sight(alert, found.at_once, whole.countries)
+        preview = await self.reach_previews.preview_alert(alert, found.at_once, whole.countries)
         keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
         # An organisation that got this area into its jurisdiction later has permitted nothing. It is not asked either,
         # because the permission of another organisation covers the area.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(
-            sight,
+            preview,
             permissions=tuple(
-                [await self._permission(alert, part, sight.area, keys.get(part.org, "")) for part in parts]
+                [await self._permission(alert, part, preview.area, keys.get(part.org, "")) for part in parts]
             ),
             grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
             outline=whole.outline,
@@ -159,7 +159,7 @@ class JurisdictionSplit:
         if await self.organisations.beyond(whole.area.geometry, who, known) is None:
             return whole
         own = await self.organisations.within(whole.area, who, known)
-        counts = await self.reach_previews.sight(alert, own, whole.countries) if own else None
+        counts = await self.reach_previews.preview_alert(alert, own, whole.countries) if own else None
         return replace(
             whole,
             reach=counts.reach if counts else None,
@@ -183,12 +183,12 @@ class JurisdictionSplit:
             split = await self.split(area, who)
         own = await self.organisations.within(area, who)
         nothing = AreaReach(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
-        look = await self.reach_previews.of(own, target, kind) if own else nothing
+        preview = await self.reach_previews.of(own, target, kind) if own else nothing
         if split is None:
-            return area, look, beyond, []
+            return area, preview, beyond, []
         permissions = [self._asked(part, 0, "") for part in split.parts]
         asks = target.beyond == "ask"
-        return split.at_once if asks else area, look, None if asks else beyond, permissions
+        return split.at_once if asks else area, preview, None if asks else beyond, permissions
 
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
         regions = await self.targeting.told_across(at_once.geometry, part.geometry)
@@ -219,18 +219,18 @@ class JurisdictionSplit:
         the alert. Regions and jurisdictions may have changed since the draft. Raises Problem.
         """
         alert = record.alert
-        whole = await self.reach_previews.lately(alert)
+        whole = await self.reach_previews.cached_preview(alert)
         check_contacts(alert, whole.countries)
-        sight = await self.divided(alert, whole, who, upon=record)
-        self.reach_previews.check_size(alert, sight)
+        preview = await self.divided(alert, whole, who, upon=record)
+        self.reach_previews.check_size(alert, preview)
         new = replace(
             record,
             target=TargetFacts(
-                seen=sight.people, regions=sight.regions, countries=" ".join(whole.countries), outline=whole.outline
+                seen=preview.people, regions=preview.regions, countries=" ".join(whole.countries), outline=whole.outline
             ),
-            neighbours=replace(record.neighbours, permissions=written(sight.permissions), grounds=sight.grounds),
+            neighbours=replace(record.neighbours, permissions=written(preview.permissions), grounds=preview.grounds),
         )
-        done, _ = await self.alerts.amend(new, sight.packed)
+        done, _ = await self.alerts.amend(new, preview.packed)
         if not done:
             raise changed_since()
         return replace(new, rev=record.rev + 1)

@@ -231,7 +231,7 @@ class Permissions:
         alert, version = await self._widened(record, permission, who, ground, people=len(frozen.numbers), newly=newly)
         area = ground_of(shapely.union(await self.alerts.area(record.id), ground))
         done, old = await self.store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
-        await self.stop_control.put_on(record.id)
+        await self.stop_control.apply_stops(record.id)
         if done:
             await self.updates.list(replace(version, times=replace(version.times, created=self.clock.now_ms())))
         return done, old

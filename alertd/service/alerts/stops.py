@@ -52,7 +52,7 @@ class StopControl:
         self._operators = operators
         self._clock = clock
         self._host = host  # the organisation that runs the service
-        self._obeyed = -1  # the generation of stops that is applied to every live chain
+        self._applied = -1  # the generation of stops that is applied to every live chain
         self._heard = -inf  # start of the last successful reading of stops, in monotonic seconds
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
@@ -70,7 +70,7 @@ class StopControl:
                 else Stop(by=who.subject, org=who.org, at=self._clock.now_ms(), reason=reason)
             )
             if await self._kept(seen, scope, stop):
-                return await self._put_on(scope)
+                return await self._apply_to_scope(scope)
         raise contested("the stops")
 
     async def resume(self, scope: str, who: Credential) -> Effect:
@@ -83,7 +83,7 @@ class StopControl:
             check_key_in(seen, who)
             new = _resumed(seen.stops.get(scope), who)
             if await self._kept(seen, scope, new):
-                return await self._put_on(scope)
+                return await self._apply_to_scope(scope)
         raise contested("the stops")
 
     async def active(self, org: str) -> dict[str, Stop]:
@@ -148,13 +148,13 @@ class StopControl:
         """Raises Problem if the caller's key is stopped."""
         check_key_in(await self._stops.read_standing(), who)
 
-    async def put_on(self, chain: str) -> None:
+    async def apply_stops(self, chain: str) -> None:
         """Applies the active stops to a chain. Call it after its gate was opened."""
         standing = await self._stops.read_standing()
         if standing.generation:
-            checked(await self._stops.put_on(standing, [chain]))
+            checked(await self._stops.apply_stops(standing, [chain]))
 
-    async def obey(self) -> bool:
+    async def apply_to_live(self) -> bool:
         """Applies the active stops to all live chains. Several calls may run at the same time.
 
         Returns False if the stops that it read are too old already. Raises StoreUnavailableError. In both cases the
@@ -163,22 +163,22 @@ class StopControl:
         """
         asked, behind = self._clock.monotonic(), frozenset[str]()
         standing = await self._stops.read_standing()
-        if standing.stops or standing.generation != self._obeyed:
+        if standing.stops or standing.generation != self._applied:
             chains = list(await self._alerts.live())
-            answers = zip(chains, await self._stops.put_on(standing, chains), strict=True)
+            answers = zip(chains, await self._stops.apply_stops(standing, chains), strict=True)
             behind = frozenset(chain for chain, answer in answers if isinstance(answer, Exception))
         if asked >= self._heard:  # otherwise a later call has returned sooner
             self._heard, self._behind = asked, behind
-            self._obeyed = self._obeyed if behind else standing.generation
+            self._applied = self._applied if behind else standing.generation
         return self._clock.monotonic() - asked <= FRESH_S
 
-    def doubt(self) -> None:
-        """Makes the next `obey` apply all stops again. The store was away, and may have lost what earlier calls wrote
+    def reapply_next(self) -> None:
+        """Makes the next `apply_to_live` apply all stops again. The store was away, and may have lost what earlier calls wrote
         to the chains.
         """
-        self._obeyed = -1
+        self._applied = -1
 
-    def is_deaf(self, chain: str | None = None) -> bool:
+    def may_miss_stop(self, chain: str | None = None) -> bool:
         """Returns whether a stop may be active that this process has not read, or not applied to `chain`. Then nothing
         may be sent.
         """
@@ -211,9 +211,9 @@ class StopControl:
             return True
         return await self._stops.change(seen, scope, stop)
 
-    async def _put_on(self, scope: str) -> Effect:
+    async def _apply_to_scope(self, scope: str) -> Effect:
         standing = await self._stops.read_standing()
-        halted = sum(answer == 1 for answer in await self._stops.put_on(standing, await self._alerts.live()))
+        halted = sum(answer == 1 for answer in await self._stops.apply_stops(standing, await self._alerts.live()))
         return Effect(scope=scope, stop=standing.stops.get(scope), halted=halted)
 
 

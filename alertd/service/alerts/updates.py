@@ -131,8 +131,8 @@ class UpdateProposals:
             return None
         if record.state is AlertState.PENDING and not dry_run:
             record = await self._begun(record.id, who)
-        look = await self.intake.look(said, who)
-        return Taken.of(record, look)
+        preview = await self.intake.preview(said, who)
+        return Taken.of(record, preview)
 
     async def _same(
         self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential

@@ -108,7 +108,7 @@ class ReachPreview:
         check_contacts(alert, countries)
         return countries
 
-    async def lately(self, alert: Alert) -> AlertReach:
+    async def cached_preview(self, alert: Alert) -> AlertReach:
         """Returns a preview that was begun at most four seconds ago, from the latest map of people. Raises Problem if
         the target cannot be resolved.
         """
@@ -116,19 +116,19 @@ class ReachPreview:
         where = await self.resolved(alert.target)
         # The outline is part of the name, because a region that the target names may be redrawn.
         name = (where.outline, alert.target, population_of(alert))
-        return await self._kept.once(people, name, lambda: self._sight(alert, where))
+        return await self._kept.once(people, name, lambda: self._preview_alert(alert, where))
 
-    def check_size(self, alert: Alert, look: AreaReach) -> None:
+    def check_size(self, alert: Alert, preview: AreaReach) -> None:
         """Raises Problem if an Actual alert has too small an area, or too few people."""
         if alert.status is not Status.ACTUAL:
             return
         least = self.targeting.settings
-        if look.area.km2 < least.least_km2:
+        if preview.area.km2 < least.least_km2:
             raise Problem(
-                "audience-too-small", f"The area has {look.area.km2:.3f} km2; the least is {least.least_km2} km2."
+                "audience-too-small", f"The area has {preview.area.km2:.3f} km2; the least is {least.least_km2} km2."
             )
-        if look.reach:
-            self.check_people(look.reach)
+        if preview.reach:
+            self.check_people(preview.reach)
 
     def check_people(self, reach: Reach) -> None:
         """Raises Problem `audience-too-small` if an Actual alert certainly reaches too few people. The map's noise
@@ -155,9 +155,9 @@ class ReachPreview:
         reach = await self.reach(area.geometry, shares, (kind, False))
         return AreaReach(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
-    async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
+    async def preview_alert(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
         """Returns the preview of an alert within `area`, with the values for the alert's record."""
-        return await self._sight(alert, self._of(area, await self.targeting.shares(area.geometry), countries))
+        return await self._preview_alert(alert, self._of(area, await self.targeting.shares(area.geometry), countries))
 
     async def reach(
         self,
@@ -176,12 +176,12 @@ class ReachPreview:
         ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
         return await self._reaches.of(population, ground, self.targeting.regions.library)
 
-    async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
+    async def newly(self, alert: Alert, preview: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """Returns the estimated reach of that part of a preview's area that lies outside the area `before`."""
         told = set(self.targeting.told_regions(await self.targeting.shares(before)))
-        new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
+        new = await asyncio.to_thread(lambda: ground(shapely.difference(preview.area.geometry, before)))
         shares = [] if new.is_empty else await self.targeting.shares(new)
-        own = self.targeting.told_regions(look.shares)
+        own = self.targeting.told_regions(preview.shares)
         return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
 
     async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
@@ -204,7 +204,7 @@ class ReachPreview:
             packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),
         )  # fmt: skip
 
-    async def _sight(self, alert: Alert, where: Resolved) -> AlertReach:
+    async def _preview_alert(self, alert: Alert, where: Resolved) -> AlertReach:
         population = population_of(alert)
         return AlertReach(
             area=where.area,

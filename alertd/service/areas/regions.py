@@ -32,7 +32,7 @@ from geofences.regions import Library, Region, revision_of
 from geofences.shapes import Repair
 
 #: Seconds between two checks for changed regions. A check costs a directory listing and one command to the store.
-LOOK_S = 2.0
+POLL_S = 2.0
 
 #: Maximum number of an organisation's drawn regions, and of positions in all of them. Each process holds all drawn
 #: regions in memory and reads all after each change: this many take 15 MB and 0.2 s.
@@ -112,7 +112,7 @@ class Regions:
     async def watched(self) -> AsyncIterator[None]:
         """Updates the library now, and regularly inside the block."""
         await self.refresh()
-        async with repeated("regions", self.refresh, LOOK_S, self._clock):
+        async with repeated("regions", self.refresh, POLL_S, self._clock):
             yield
 
     async def refresh(self) -> None:

@@ -333,7 +333,7 @@ class CarrierHealth:
             structlog.get_logger().error("carrier.refused_every_recipient", carrier=one, in_a_row=self._refused[one])
         return doubts
 
-    async def heed(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
+    async def apply_report(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
         """Acts on a chunk's report: counts failures, pauses a carrier or domain that asks for it, or ends a pause after
         a good probe. `probed`: the permit of that probe, if any.
         """

@@ -170,7 +170,7 @@ def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause
 STATES = (*(state.value for state in LoginState), "no_worker", "rests", "waits")
 
 
-LOOK_S = 10.0
+CHECK_S = 10.0
 
 
 class ChannelCoverage:
@@ -188,10 +188,10 @@ class ChannelCoverage:
         return await self._at_work.find(sorted(self._carriers.channels))
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Returns a context: inside it, `look` is called every `LOOK_S` seconds."""
-        return repeated("attendance", self.look, LOOK_S, self._clock)
+        """Returns a context: inside it, `log_gaps` is called every `CHECK_S` seconds."""
+        return repeated("attendance", self.log_gaps, CHECK_S, self._clock)
 
-    async def look(self) -> None:
+    async def log_gaps(self) -> None:
         """Logs each channel on which no worker sends, and later that a worker sends again. Two calls in a row must find
         none, because a worker may just be starting.
         """

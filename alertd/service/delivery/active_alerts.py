@@ -131,7 +131,7 @@ class ActiveAlerts:
         self._own = set[str]()  # versions that this process planned further since `elsewhere` last ran
         self._followed = ""  # the chain last returned by `to_follow`
 
-    def look(self, live: dict[str, bytes], versions: list[str]) -> None:
+    def replace_alerts(self, live: dict[str, bytes], versions: list[str]) -> None:
         """Replaces the live chains and their versions together, so that a reader never sees one newer than the other.
         Drops what is known of all other chains and versions.
         """

@@ -49,7 +49,7 @@ from channels.login import Login
 #: Tests of one carrier that may start at once, and tests a minute after that: enough to set up an account, too few to
 #: annoy anyone.
 A_MINUTE = 5
-LOOK_S = 0.25
+POLL_S = 0.25
 #: Seconds within which a worker takes a test; workers look twice a second. Then the test waits for a permit and for the
 #: carrier.
 TAKEN_S = 5.0
@@ -153,7 +153,7 @@ class CarrierTests:
         while self.clock.monotonic() < ends:
             if found := await self.queue.answered(test_id):
                 return found
-            await self.clock.sleep(LOOK_S)
+            await self.clock.sleep(POLL_S)
         found = await self.answered(test_id)
         return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
 

@@ -103,7 +103,7 @@ class Dispatch:
                 indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
                 async with until.keep_asking():
                     report = await self.sender.send(lease, indices, offer, until, way)
-                await self.health.heed(offer.carrier, report, offer.block if offer.wait_s else None)
+                await self.health.apply_report(offer.carrier, report, offer.block if offer.wait_s else None)
             else:  # settle the answers, and notice a cancellation during the wait
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
@@ -220,7 +220,7 @@ class Feeder:
         found, rows = list[Lease](), Counter[str]()
         # Also without room: a chain that finds none counts as waiting.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
-        todo = [chain for chain in turn if not self.stop_control.is_deaf(chain)]
+        todo = [chain for chain in turn if not self.stop_control.may_miss_stop(chain)]
         if not room or not self.health.takes(channel):
             return found
         again = set[str]()
@@ -259,7 +259,7 @@ class Feeder:
 
         def gives_way() -> bool:
             lost = not self.health.reaches(channel)
-            return lost or self.stop_control.is_deaf(chain) or (lanes.pressed and not loud) or turns.over(lease)
+            return lost or self.stop_control.may_miss_stop(chain) or (lanes.pressed and not loud) or turns.over(lease)
 
         try:
             await self.steps.guarded("drain", lease.alert_id, self.dispatch.drain(lease, stop.is_set, gives_way))

@@ -22,7 +22,7 @@ from channels.base import Loudness, Prepared
 
 #: Maximum age in s of an alert's revision that the cache goes by. With `SEND_WITHIN_S` of the sender (half a second),
 #: removed text is sent for less than a second after its removal.
-LOOK_S = 0.25
+POLL_S = 0.25
 READ = 64  # alerts in memory: an alert is sent in several languages and to several rings at once
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
@@ -88,13 +88,13 @@ class MessageCache:
         return await self._kept.once(None, name, lambda: self._make(alert_id, rev, alike, carrier))
 
     async def _rev(self, alert_id: str) -> int:
-        """Returns the revision of an alert, at most `LOOK_S` old."""
-        rev, looked = self._looks.get(alert_id, (0, -LOOK_S))
+        """Returns the revision of an alert, at most `POLL_S` old."""
+        rev, looked = self._looks.get(alert_id, (0, -POLL_S))
         now = self._clock.monotonic()
-        if now - looked < LOOK_S:
+        if now - looked < POLL_S:
             return rev
         rev = await self._alerts.rev(alert_id)
-        self._looks = {one: look for one, look in self._looks.items() if now - look[1] < LOOK_S} | {
+        self._looks = {one: look for one, look in self._looks.items() if now - look[1] < POLL_S} | {
             alert_id: (rev, now)
         }
         return rev

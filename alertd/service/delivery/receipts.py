@@ -226,7 +226,7 @@ _CHANNEL = Channel.SMS.value
 AT_ONCE = 16  # answers handled together: each costs some round trips, and the store has other work
 
 #: The words in an SMS from a person that change the suppression list. All other words change nothing.
-_HEEDED = (Word.STOP, Word.START)
+_OPT_WORDS = (Word.STOP, Word.START)
 
 
 @dataclass(slots=True)
@@ -256,20 +256,20 @@ class Inbound:
 
         Raises StoreUnavailableError; the caller may then repeat all of them.
         """
-        heard = {one.number: one.word for one in answers if one.word in _HEEDED}
+        heard = {one.number: one.word for one in answers if one.word in _OPT_WORDS}
         last = [(number, word) for number, word in heard.items() if number.startswith("+")]
         if unplaced := len(heard) - len(last):
             self.metrics.unplaced.labels(self.carrier).inc(unplaced)
             structlog.get_logger().error("sms_answer.skipped", carrier=self.carrier, answers=unplaced)
         for start in range(0, len(last), AT_ONCE):
-            heeded = (self._heed(number, word) for number, word in last[start : start + AT_ONCE])
+            heeded = (self._apply_words(number, word) for number, word in last[start : start + AT_ONCE])
             for fault in await asyncio.gather(*heeded, return_exceptions=True):
                 if isinstance(fault, StoreUnavailableError):
                     raise fault
                 if isinstance(fault, Exception):  # only this answer fails, and repeating it does not help
                     structlog.get_logger().error("sms_answer.processing_failed", error=type(fault).__name__)
 
-    async def _heed(self, number: str, word: Word | None) -> None:
+    async def _apply_words(self, number: str, word: Word | None) -> None:
         """Opts the number out (STOP) or in again (START), even if no subscriber has it: the next import may add it."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:

@@ -36,7 +36,9 @@ class Resending:
         """
         check_key(record, who)
         await self.stop_control.check(record.org, record.author.key, who.key_id)
-        await self.alerts.enliven(record.id)  # before the rows are queued: after a crash, workers still find the chain
+        await self.alerts.mark_live(
+            record.id
+        )  # before the rows are queued: after a crash, workers still find the chain
         resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[record.occasion])
         while not last:
             state, queued, last = await self.work.resend(record.id, true_in, batch, BATCHES, states, channel)
@@ -44,8 +46,8 @@ class Resending:
                 raise Problem("precondition-failed", _why(record, state))
             resent, batch = resent + queued, batch + BATCHES
         # Again: in the meantime a worker may have found the alert finished and retired it.
-        await self.alerts.enliven(record.id)
-        await self.stop_control.put_on(chain_of(record.id))
+        await self.alerts.mark_live(record.id)
+        await self.stop_control.apply_stops(chain_of(record.id))
         return resent
 
 

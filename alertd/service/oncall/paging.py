@@ -41,7 +41,7 @@ from alertd.store.organisations.paging import Page, Paged, Waiting
 from channels.base import Loudness, Stamp
 
 #: Seconds between two searches for due alerts.
-LOOK_S = 1.0
+POLL_S = 1.0
 #: Ms after which an alert is checked again if it is stopped or has no rota or no person on duty.
 AGAIN_MS = 60_000
 #: Ms after which an alert that needs no further pages is checked again, in case it still waits.
@@ -90,7 +90,7 @@ class Paging:
     step_aside: Callable[[], None]  # lets another process send the pages, if there is one
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _looked: float = -LOOK_S
+    _looked: float = -POLL_S
     _surveyed: float = -SURVEY_S
     _is_sick: bool = False  # no page was accepted, and this machine may be the cause
     _made_way: float = -ASIDE_EVERY_S
@@ -99,7 +99,7 @@ class Paging:
         """Starts paging about each due alert, unless a task for it is running."""
         now = self.clock.monotonic()
         self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
-        if now - self._looked < LOOK_S:
+        if now - self._looked < POLL_S:
             return
         self._looked = now
         if self._is_sick:
@@ -178,7 +178,7 @@ class Paging:
     async def _guarded(self, alert_id: str) -> None:
         log = structlog.get_logger()
         try:
-            await self.look(alert_id)
+            await self.page(alert_id)
         except StoreUnavailableError:
             log.warning("store.found_unavailable", step="page", alert=alert_id)
         except Exception as error:  # noqa: BLE001  an error in one alert must not stop the pages about others
@@ -186,7 +186,7 @@ class Paging:
             with suppress(StoreUnavailableError):
                 await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
-    async def look(self, alert_id: str) -> None:
+    async def page(self, alert_id: str) -> None:
         """Pages the people of the alert's current rota step, and schedules the next step."""
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or not (why := cause(record)):

@@ -35,7 +35,7 @@ from alertd.store.master_key.key_watch import KeyWatch
 from alertd.store.master_key.resealing import Place, Resealing
 from alertd.store.master_key.state import SIGN_MS, Found, MasterKeys, Phase, Rotation
 
-LOOK_S = 1.0
+POLL_S = 1.0
 LEADS_MS = 15_000
 #: Ms after a new key became the current one until the walk (encrypting the old values again) starts. Requests that were
 #: under way then still write values sealed with the old key.
@@ -105,7 +105,7 @@ class KeyRotation:
 
     def run(self) -> AbstractAsyncContextManager[None]:
         """Returns a context: while it is open, this process takes the steps of a rotation."""
-        return repeated("rotation of the master key", self.round, LOOK_S, self.clock)
+        return repeated("rotation of the master key", self.round, POLL_S, self.clock)
 
     async def round(self) -> None:
         """Takes the next step of a running rotation, unless another process takes the steps."""

@@ -85,9 +85,9 @@ class Organisations:
         """
         return self._kept(org, *await self._store.get(org))
 
-    async def stance(self, org: str) -> OrganisationPolicy:
+    async def get_policy(self, org: str) -> OrganisationPolicy:
         """Returns the rules for an alert that this organisation submits now."""
-        standing, texts, stored, sealed = await self._store.stance(org)
+        standing, texts, stored, sealed = await self._store.read_policy(org)
         return OrganisationPolicy(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
 
     def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:

@@ -20,7 +20,7 @@ from alertd.store.people.subscribers import LabelMark, People
 from geofences.regions import Library
 
 #: Seconds between two checks for new regions.
-LOOK_S = 5.0
+POLL_S = 5.0
 #: Number of subscribers labelled at once: that takes some 20 ms of this process. Requests are answered in between.
 PAGE = 500
 #: The pause after each page, as a multiple of the page's time. Three quarters of the process's time stay free for
@@ -41,8 +41,8 @@ class PlaceLabels:
     clock: Clock
 
     def run(self) -> AbstractAsyncContextManager[None]:
-        """Returns a context: inside it, `bring_up` is called every `LOOK_S` seconds."""
-        return repeated("labels", self.bring_up, LOOK_S, self.clock)
+        """Returns a context: inside it, `bring_up` is called every `POLL_S` seconds."""
+        return repeated("labels", self.bring_up, POLL_S, self.clock)
 
     async def bring_up(self) -> int:
         """Labels all places anew if the regions have changed since the last time. Returns how many people got other

@@ -58,13 +58,13 @@ class Archiving:
         else:
             self._left[org] = index[-1]
         for _, alert_id in index:
-            await unless_damaged(alert_id, self.forgetting.look(alert_id))
+            await unless_damaged(alert_id, self.forgetting.remove_identity(alert_id))
         last = self.clock.now_ms() - self.settings.compress_days * DAY_MS
         # An update is one of its alert's versions.
         old = [alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)]
-        return sum([await self._look(alert_id, last) for alert_id in old])
+        return sum([await self._compress(alert_id, last) for alert_id in old])
 
-    async def _look(self, alert_id: str, last_ms: int) -> int:
+    async def _compress(self, alert_id: str, last_ms: int) -> int:
         """Compresses the ledgers of all versions of an alert if each version expired and was last sent by `last_ms`.
 
         Compresses none if a version is damaged, because the damaged one may be the last. Returns how many versions it compressed.
@@ -110,7 +110,7 @@ class Forgetting:
     settings: RetentionSection
     clock: Clock
 
-    async def look(self, alert_id: str) -> bool:
+    async def remove_identity(self, alert_id: str) -> bool:
         """Removes the identity of the people sought from all versions of a missing-child alert that ended `sought_days`
         ago, unless its case has a legal hold.
 

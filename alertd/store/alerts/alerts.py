@@ -214,10 +214,10 @@ class Alerts:
         """Runs a script that may open a gate, durably. Marks the chain as active before, so that a crash cannot hide it, and again afterwards: a
         worker may have found the alert unapproved in between, and retired the chain.
         """
-        await self.enliven(alert_id, durably=True)
+        await self.mark_live(alert_id, durably=True)
         answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
         if answer[0]:
-            await self.enliven(alert_id)
+            await self.mark_live(alert_id)
         return answer
 
     async def step(
@@ -228,7 +228,7 @@ class Alerts:
         Returns whether it was done, and the earlier state ('' for an unknown id, 'changed' for another revision).
         """
         # First, so that queued rows are settled and the event is moved even if this process dies here.
-        await self.enliven(alert_id, works=new in QUEUED_BECOMES)
+        await self.mark_live(alert_id, works=new in QUEUED_BECOMES)
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
         flat: Flat = [] if texts is None else ["texts", texts]
         flat += seals.flat(fields)
@@ -304,7 +304,7 @@ class Alerts:
 
         Returns whether it was done, and the earlier state ('telling' while a version is still being sent, 'late' after `until_ms`).
         """
-        await self.enliven(alert_id)  # first, so that what is queued is settled
+        await self.mark_live(alert_id)  # first, so that what is queued is settled
         sealed = self._seals(alert_id, None).seal("by", by) if by else b""
         done, old = await self._db.run_durably(
             "purge", [keys.chain(alert_id)], alert_id, listed(sources) if sources else "", self._db.skew_ms,
@@ -315,7 +315,7 @@ class Alerts:
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
         """Pauses or resumes a chain, durably. Returns whether it is so now, and the version's state ('changed' if its `rev` is another)."""
         sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
-        await self.enliven(alert_id, works=False)
+        await self.mark_live(alert_id, works=False)
         done, old = await self._db.run_durably(
             "alert_pause", [keys.chain(chain)], alert_id, chain, int(waits), "" if rev is None else rev, self._db.skew_ms,
             "by", sealed,
@@ -330,7 +330,7 @@ class Alerts:
         and the state it has ('changed' or 'expired' if that is why not).
         """
         seals = self._seals(record.id, record.box)
-        await self.enliven(record.id, works=False)
+        await self.mark_live(record.id, works=False)
         done, old = await self._db.run_durably(
             "permit", [keys.chain(record.id)], record.id, listed(states) if states else "", record.rev, self._db.skew_ms,
             word, org, *seals.flat(fields),
@@ -364,7 +364,7 @@ class Alerts:
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
-    async def enliven(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
+    async def mark_live(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
         """Announces that a chain is about to get an event, and marks it as active (`works`)."""
         chain = chain_of(alert_id)
         works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
@@ -375,7 +375,7 @@ class Alerts:
 
         Returns whether it was removed.
         """
-        await self.enliven(
+        await self.mark_live(
             chain, works=False
         )  # the events of an active chain are read anyway; announces it for the last ones
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))

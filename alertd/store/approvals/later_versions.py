@@ -31,7 +31,7 @@ class Updates:
         another last version or the id of the update that waits, where that is why not).
         """
         await self._alerts.times.note_end(update)
-        await self._alerts.enliven(alert.id, works=False)
+        await self._alerts.mark_live(alert.id, works=False)
         done, old = await self._db.run_durably(
             "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
             area, self._db.skew_ms, *encode_content(update, await self._seals(update)),

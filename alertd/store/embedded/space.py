@@ -128,7 +128,7 @@ class DiskGuard:
 
 #: The shares of the limit at which new things are refused, and are taken again: apart, so that it does not open and close at each look.
 FULL, ROOM = 0.95, 0.94
-LOOK_S = 1.0
+POLL_S = 1.0
 
 
 class MemoryGuard:
@@ -142,7 +142,7 @@ class MemoryGuard:
 
     def run(self, clock: Clock) -> AbstractAsyncContextManager[None]:
         """Check every second while the context lasts."""
-        return repeated("memory", self.check, LOOK_S, clock)
+        return repeated("memory", self.check, POLL_S, clock)
 
     async def check(self) -> None:
         """Measure each server. A server that does not answer, or refuses INFO, keeps its last state. One without a limit is never full."""

@@ -28,7 +28,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
-    if await look(connection, sandbox=sandbox):
+    if await check_store(connection, sandbox=sandbox):
         return
     codec = connection.codec
     if not codec.has_secret:
@@ -36,7 +36,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     cell_key = keys.CELL_KEY, codec.new_key(keys.CELL_KEY)
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
     await connection.execute_many([("MSETNX", *own)], durable=True)  # does nothing if another process was here first
-    if not await look(connection, sandbox=sandbox):
+    if not await check_store(connection, sandbox=sandbox):
         raise StoreRefusedError("the store has data but no schema number: restore it from a backup")
 
 
@@ -49,7 +49,7 @@ def other_schema(found: int) -> str:
     return f"of schema {found}, {age} than this alertd's {SCHEMA_VERSION}: run the {age} alertd{start_anew}"
 
 
-async def look(connection: Connection, *, sandbox: bool) -> bool:
+async def check_store(connection: Connection, *, sandbox: bool) -> bool:
     """Whether this store has data; changes nothing in it. Where it has, its cell key is loaded. Raises StoreRefusedError where it may not be
     opened.
     """

@@ -89,7 +89,7 @@ class Stops:
         """Writes the stops again in a new generation, durably, so that unconfirmed earlier writes become durable, too."""
         await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 
-    async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
+    async def apply_stops(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
         """Halts the chains that are under a stop, and lifts the halt of the others.
 
         Returns for each whether it is halted, or the error if its server takes no writes. Tries all chains before it raises another error.
@@ -130,7 +130,7 @@ class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
     glass_with: tuple[str, str] = ("", "")
 
 
-_Stance = tuple[StandingStops, int, StoredOrganisation | None, bytes]
+_StoredPolicy = tuple[StandingStops, int, StoredOrganisation | None, bytes]
 
 _decode = msgspec.json.Decoder(StoredOrganisation).decode
 
@@ -147,14 +147,14 @@ class OrganisationStore:
         sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
         return self._opened(org, sealed), sealed
 
-    async def stance(self, org: str) -> _Stance:
+    async def read_policy(self, org: str) -> _StoredPolicy:
         """Returns the stops, the revision of an organisation's own texts, and the result of `get`, in one round trip.
 
         Raises like `Stops.read_standing`.
         """
         return await self._stances.one(org)
 
-    async def _read_stances(self, asked: Sequence[str]) -> list[_Stance]:
+    async def _read_stances(self, asked: Sequence[str]) -> list[_StoredPolicy]:
         orgs = list(dict.fromkeys(asked))
         own = [(what, keys.org(org, part)) for org in orgs for what, part in (("HLEN", "texts"), ("GET", "record"))]
         found = await self._db.execute_many([*READ, *own])

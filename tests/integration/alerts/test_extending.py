@@ -17,7 +17,7 @@ from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
 from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
-from alertd.service.delivery.message_cache import LOOK_S
+from alertd.service.delivery.message_cache import POLL_S
 from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
@@ -65,7 +65,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Container, sample: dict
     assert (done.record.expires, done.told_by) == (record.expires + 10 * HOUR_MS, None)
     assert Alert.model_validate_json(done.record.document).expires == later(record)
     assert await parts.alerts.versions([record.id]) == [record.id]
-    await parts.clock.sleep(LOOK_S)
+    await parts.clock.sleep(POLL_S)
     ready = await messages.ready(record.id, alike, carrier)
     assert ready.expires_ms == done.record.expires
     assert str(done.record.expires // 1000) in repr(ready.prepared.payload)
@@ -94,7 +94,7 @@ async def test_what_an_update_says_of_the_end_is_read_again(parts: Container, sa
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
     done = await parts.amendment.extend(record.id, BEA, later(update), "Still missing")
-    await parts.clock.sleep(LOOK_S)
+    await parts.clock.sleep(POLL_S)
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == done.record.expires > update.expires
 
 

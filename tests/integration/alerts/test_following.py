@@ -410,7 +410,7 @@ async def test_that_an_alert_was_sent_is_told_once(parts: Container, sample: dic
     """However often its chain has something to tell again, and whichever worker finds it over."""
     record = await sent(parts, sample)
     for worker in (worker_of(parts), worker_of(parts)):
-        await parts.alerts.enliven(record.id)
+        await parts.alerts.mark_live(record.id)
         assert await finish(parts.work, record.id) == "done"
         await worker.ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
     assert parts.metrics.registry.get_sample_value("alertd_last_send_seconds_count") == 1

@@ -23,7 +23,7 @@ from alertd.runtime.worker import worker_of
 from alertd.service.alerts.follow_up import REOPEN
 from alertd.service.alerts.later_audience import SETTLE_MS, later_version
 from alertd.service.container import Container
-from alertd.service.delivery.message_cache import LOOK_S
+from alertd.service.delivery.message_cache import POLL_S
 from alertd.service.delivery.planner import FIRST_BATCH
 from alertd.store.alerts.records import AlertRecord, Footing
 from alertd.store.delivery.work_records import BatchKey
@@ -162,7 +162,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Container, cli
     done = await parts.amendment.restrict(record.id, ANA, "x")
     assert not await shows(record.id, 0)
     parts.db.skew_ms += SETTLE_MS
-    await parts.clock.sleep(LOOK_S)
+    await parts.clock.sleep(POLL_S)
     await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
     assert await worker_of(parts).plans.planner.plan(await replacement(parts, done.told_by))
     await send(parts, record)
@@ -199,7 +199,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Container, sample: di
     alike, carrier = BatchKey(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await parts.amendment.restrict(record.id, ANA, "x")
-    await parts.clock.sleep(LOOK_S)
+    await parts.clock.sleep(POLL_S)
     assert "Luc" not in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 20}

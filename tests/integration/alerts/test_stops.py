@@ -184,11 +184,11 @@ async def test_fan_outs_that_overtake_each_other_end_as_the_last_says(parts: Con
     stopped = await parts.stop_control._stops.read_standing()
     await parts.stop_control.resume(ORG, BEA)
     await parts.stop_control.resume(ORG, CARL)
-    await parts.stop_control._stops.put_on(stopped, [record.id])
+    await parts.stop_control._stops.apply_stops(stopped, [record.id])
     assert await leased(parts, record)
     lifted = await parts.stop_control._stops.read_standing()
     await parts.stop_control.stop(ORG, ANA, "x")
-    await parts.stop_control._stops.put_on(lifted, [record.id])
+    await parts.stop_control._stops.apply_stops(lifted, [record.id])
     assert not await leased(parts, record)
 
 
@@ -271,13 +271,13 @@ async def test_a_resume_that_the_store_lost_is_put_on_again(parts: Container, sa
     halted = await parts.db.hash_of(keys.chain(record.id))
     await parts.stop_control.resume(ORG, ANA)
     await parts.stop_control.resume(ORG, BEA)
-    await parts.stop_control.obey()
+    await parts.stop_control.apply_to_live()
     assert await leased(parts, record)
     await parts.db.execute("HSET", keys.chain(record.id), *(part for pair in halted.items() for part in pair))
-    await parts.stop_control.obey()
+    await parts.stop_control.apply_to_live()
     assert not await leased(parts, record)
-    parts.stop_control.doubt()
-    await parts.stop_control.obey()
+    parts.stop_control.reapply_next()
+    await parts.stop_control.apply_to_live()
     assert await leased(parts, record)
 
 
@@ -286,12 +286,12 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Container, sampl
     await register(parts, 20)
     record = await planned(parts, sample)
     worker = worker_of(parts)
-    await worker._look()
+    await worker._read_alerts()
     await worker.plans.round()
-    await parts.stop_control.obey()
+    await parts.stop_control.apply_to_live()
     assert await worker.feeder.leases("push", 1, loud=False) or await worker.feeder.leases("push", 1, loud=True)
     parts.stop_control._heard -= 0.6
-    assert parts.stop_control.is_deaf()
+    assert parts.stop_control.may_miss_stop()
     assert not await worker.feeder.leases("push", 1, loud=False)
     assert not await worker.feeder.leases("push", 1, loud=True)
     assert await counts(parts, record) == {"queued": 20}
@@ -306,7 +306,7 @@ async def test_nothing_is_sent_from_the_store_of_another_installation(
     await parts.db.execute("SET", keys.KEY_CHECK, "another's")
     async with working(parts):
         with pytest.raises(StoreUnavailableError):
-            await parts.stop_control.obey()
+            await parts.stop_control.apply_to_live()
         await asyncio.sleep(2 * FRESH_S)  # in which it would have been sent
         assert sandbox.push.recorded.total == 0
         await parts.db.execute("SET", keys.KEY_CHECK, parts.db.codec.check_value)

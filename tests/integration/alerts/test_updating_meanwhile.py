@@ -106,11 +106,11 @@ class _Dies(Alerts):
 
     left = 2
 
-    async def enliven(self, *args: Any, **more: Any) -> None:
+    async def mark_live(self, *args: Any, **more: Any) -> None:
         self.left -= 1
         if not self.left:
             raise ProcessLookupError
-        await super().enliven(*args, **more)
+        await super().mark_live(*args, **more)
 
 
 async def test_an_alert_whose_end_was_brought_forward_ends_then_though_whoever_approved_that_was_killed(

@@ -51,7 +51,7 @@ WORDS = {
     "country": "ES",
 }
 #: An importer starts in seconds, on a busy machine in many.
-LOOKS, LOOK_S = 1200, 0.1
+LOOKS, POLL_S = 1200, 0.1
 
 
 @cache
@@ -104,7 +104,7 @@ async def over(client: Any, named: dict[str, str], where: str) -> Any:
         told = await (await client.get(where, headers=named)).json()
         if told["state"] != "running":
             return told
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     raise AssertionError(f"it is still {told['step']}")
 
 
@@ -241,7 +241,7 @@ async def settled_audit(parts: Container) -> None:
         if latest.outcome != "begun":
             assert (latest.outcome, latest.facts["problem"]) == ("refused", "invalid-request")
             return
-        await asyncio.sleep(LOOK_S / 10)
+        await asyncio.sleep(POLL_S / 10)
     raise AssertionError("it has no outcome")
 
 
@@ -349,7 +349,7 @@ async def importer_of_this() -> int:
         for child in children():
             if b"geofences.importing" in Path(f"/proc/{child}/cmdline").read_bytes():  # noqa: ASYNC240  no disk
                 return child
-        await asyncio.sleep(LOOK_S / 10)
+        await asyncio.sleep(POLL_S / 10)
     raise AssertionError("there is no importer")
 
 

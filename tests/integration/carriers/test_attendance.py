@@ -60,14 +60,14 @@ async def test_a_worker_that_lacks_a_carrier_is_no_worker_of_its_channel(parts: 
 async def test_the_log_says_it_once_and_when_it_is_over(parts: Container, nobody: dict[str, bool]):
     """Not at the first look: a worker may be starting."""
     with capture_logs() as logs:
-        await parts.channel_coverage.look()
+        await parts.channel_coverage.log_gaps()
         assert logs == []
         await at_work(parts.db).announce({**nobody, "push": True, "mail": True})
         for _ in range(3):
-            await parts.channel_coverage.look()
+            await parts.channel_coverage.log_gaps()
         await at_work(parts.db).announce({"sms": True})
-        await parts.channel_coverage.look()
-        await parts.channel_coverage.look()
+        await parts.channel_coverage.log_gaps()
+        await parts.channel_coverage.log_gaps()
     told = [(one["log_level"], one["event"], one["channel"]) for one in logs]
     assert told == [
         *(("error", "channel.left_without_worker", channel) for channel in sorted(nobody.keys() - {"push", "mail"})),

@@ -172,7 +172,7 @@ async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Conta
         block = await parts.limits.take("one", 100, 100, 1)
         assert block.granted == 1
         assert block.wait_s
-        await health.heed(carrier, report, block)
+        await health.apply_report(carrier, report, block)
         return await breakers(parts)
 
     for name in ("one", "two"):

@@ -62,7 +62,7 @@ async def test_broken_alerts_keep_no_other_from_being_told(parts: Container, san
     await parts.db.execute("SET", keys.of_chain(no_queue, "ready", "push"), "no list")
     await parts.db.execute("SET", keys.of_chain(no_record, "version", no_record), "no hash")
     for broken in (no_queue, no_record):
-        await parts.alerts.enliven(broken)
+        await parts.alerts.mark_live(broken)
         await parts.db.execute("ZADD", keys.expiry(keys.shard_of(broken)), 1, broken)
     await parts.db.execute("SADD", keys.REGION_GROUPS, 5)
     await parts.db.execute("SET", keys.dirty("r:5"), "no set")  # and the sweeper fails every time
@@ -148,18 +148,18 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(
 
     async def small_is_approved() -> None:
         await parts.approval.approve(small, BEA)
-        await worker._look()
+        await worker._read_alerts()
 
     reading = Reading(parts, small_is_approved)
     worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     big = await approved(parts, sample, level="child-alert")
-    await worker._look()
+    await worker._read_alerts()
     await worker.plans.round()  # the big one gives way
     assert not (await parts.alerts.get(big)).plan.is_complete
     await worker.plans.round()
     assert [(await parts.alerts.get(one)).plan.is_complete for one in (small, big)] == [True, True]
     assert max(reading.first_read) > 200 >= reading.first_read[-1]  # the small one's before the last of the big one's
-    await parts.stop_control.obey()
+    await parts.stop_control.apply_to_live()
     rows = [len(lease.rows) for lease in await worker.feeder.leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
 
@@ -181,7 +181,7 @@ async def test_of_two_processes_one_plans_an_alert(parts: Container, sample: dic
     reading, workers = Counting(parts.db, parts.clock), [worker_of(parts), worker_of(parts)]
     for worker in workers:
         worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(10, 10))
-        await worker._look()
+        await worker._read_alerts()
 
     async def plan(worker: Worker) -> None:
         while not (await parts.alerts.get(alert_id)).plan.is_complete:
@@ -209,10 +209,10 @@ async def test_what_is_announced_during_a_look_is_not_let_go(parts: Container, s
     record = await planned(parts, sample)
     await send(parts, record)
     worker = worker_of(parts)
-    await worker._look()
-    await parts.alerts.enliven(record.id)
+    await worker._read_alerts()
+    await parts.alerts.mark_live(record.id)
     worker.alerts = Looked(parts, worker._finish)
-    await worker._look()
+    await worker._read_alerts()
     assert record.id in await parts.alerts.live()
     await worker._finish()  # and now that nothing came of it, it goes
     assert record.id not in await parts.alerts.live()
@@ -226,7 +226,7 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Cont
     big = await approved(parts, sample, level="child-alert")
     worker = worker_of(parts)
     worker.plans.planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
-    await worker._look()
+    await worker._read_alerts()
     await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
     worker.agenda._stepped[big] = parts.clock.monotonic()
@@ -258,8 +258,8 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Containe
     big, waits = [await approved(parts, sample, level="child-alert") for _ in range(2)]
     worker = worker_of(parts)
     worker.plans.planner = Waiting(parts, waits)
-    await worker._look()
-    await parts.stop_control.obey()
+    await worker._read_alerts()
+    await parts.stop_control.apply_to_live()
     leases = []
     for free in (4, 3, 2, 1):
         await worker.plans.round()
@@ -272,7 +272,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Container, sa
     await register(parts, 25)
     alert_id = await approved(parts, sample)
     worker = worker_of(parts)
-    await worker._look()
+    await worker._read_alerts()
     await worker.plans.round()
     assert (await parts.alerts.get(alert_id)).plan.is_complete
     version, *rest = (
@@ -285,7 +285,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Container, sa
         raise StoreUnavailableError
 
     await worker.steps.tried("away", away)
-    await worker._look()
+    await worker._read_alerts()
     await worker.plans.round()
     assert (await parts.alerts.get(alert_id)).plan.is_complete
     assert await counts(parts, await parts.alerts.get(alert_id)) == {"queued": 25}

@@ -94,7 +94,7 @@ async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection
     """After a minute and more in which it had nothing; until then a step that was announced may still come."""
     brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
     name, began = new_id(1_700_000_000_000), store.skew_ms
-    await alerts.enliven(name, works=False)
+    await alerts.mark_live(name, works=False)
     for _ in range(5):
         assert await brings.bring() == 0
         store.skew_ms += 10_000
@@ -112,7 +112,7 @@ async def test_an_event_that_comes_late_is_found(store: Connection, alerts: Aler
     brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
     for late_ms in (100, 1_600, 100_000):
         name = new_id(1_700_000_000_000 + late_ms)
-        await alerts.enliven(name, works=False)
+        await alerts.mark_live(name, works=False)
         began = store.skew_ms
         while store.skew_ms - began < late_ms:
             assert await brings.bring() == 0
@@ -146,7 +146,7 @@ async def test_what_is_announced_while_it_is_looked_at_is_looked_at_next(store: 
     name = new_id(1_700_000_000_000)
     await alerts.create(record(name), AREA)
     due = (await kept.due())[name]
-    await alerts.enliven(name, works=False)
+    await alerts.mark_live(name, works=False)
     await kept.record_looks([Look(orgs=("default",), chain=name, held=due.held, wait=LAST_LOOK_MS)])
     again = (await kept.due())[name]
     assert again.is_announced

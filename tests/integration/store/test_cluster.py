@@ -172,19 +172,19 @@ async def test_what_is_on_a_server_without_its_replica_keeps_no_other_alert_from
         with Blocking(port=ports[quiet[0]]) as lonely:
             lonely.config_set("min-replicas-to-write", 9)
             try:
-                await parts.stop_control.obey()
-                assert not parts.stop_control.is_deaf()
+                await parts.stop_control.apply_to_live()
+                assert not parts.stop_control.may_miss_stop()
                 given = await parts.work.leases([*quiet, *busy], "push", b"")
                 assert all(isinstance(one, StoreUnavailableError) for one in given[: len(quiet)])
                 assert all(isinstance(one, Lease) for one in given[len(quiet) :])
                 standing = await parts.stop_control._stops.read_standing()
-                answers = await parts.stop_control._stops.put_on(
+                answers = await parts.stop_control._stops.apply_stops(
                     replace(standing, stops={of_org("default"): stop}), [*quiet, *busy]
                 )
                 assert answers[len(quiet) :] == [1] * len(busy)
             finally:
                 lonely.config_set("min-replicas-to-write", 0)
-        await parts.stop_control.obey()
+        await parts.stop_control.apply_to_live()
         (answer,) = await parts.work.leases(quiet[:1], "push", b"")
         assert isinstance(answer, Lease)
 
@@ -205,25 +205,25 @@ async def test_a_stop_holds_on_a_server_that_has_its_replica_again(
         }:  # fmt: skip
             pass
         worker, at_end = worker_of(parts), asyncio.Event()
-        await worker._look()
+        await worker._read_alerts()
         await worker.plans.round()
-        await parts.stop_control.obey()
+        await parts.stop_control.apply_to_live()
         with Blocking(port=_port_of(parts, keys.chain(record.id))) as lonely:
             lonely.config_set("min-replicas-to-write", 9)
             try:
                 assert (await parts.stop_control.stop(of_org("default"), ANA, "wrong child")).stop
-                await parts.stop_control.obey()
+                await parts.stop_control.apply_to_live()
             finally:
                 lonely.config_set("min-replicas-to-write", 0)
         lease = await lease_of(parts.work, record.id, "push")
         assert lease
         await worker.feeder._drain(lease, Slots(2, people), at_end, loud=True)
         assert sandbox.push.recorded.total == 0
-        await parts.stop_control.obey()
+        await parts.stop_control.apply_to_live()
         assert not await lease_of(parts.work, record.id, "push")
         standing = await parts.stop_control._stops.read_standing()
         assert await parts.stop_control._stops.change(standing, of_org("default"), None)
-        await parts.stop_control.obey()
+        await parts.stop_control.apply_to_live()
         lease = await lease_of(parts.work, record.id, "push")
         assert lease
         await worker.feeder._drain(lease, Slots(2, people), at_end, loud=True)

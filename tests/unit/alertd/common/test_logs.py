@@ -200,10 +200,10 @@ def test_a_store_that_is_away_is_logged_once_a_second():
 
     for tenth in range(31):
         now = tenth / 10
-        log(event="store.found_unavailable", step="obey")
+        log(event="store.found_unavailable", step="stops")
         log(event="request.failed", problem="store-unavailable")
     assert [one.get("more") for one in lines] == [None, 19, 19, 19]
     for _ in range(2):
         log(event="request.failed", problem="internal-error")
-        log(event="step.failed", step="obey")
+        log(event="step.failed", step="stops")
     assert len(lines) == 8, "nothing else is left out"

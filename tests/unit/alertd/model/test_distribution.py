@@ -39,7 +39,7 @@ class Course:
     name: str = "X"
     restricted: int = 0
     is_told: bool = True
-    is_deaf: bool = False  # nothing is taken any more
+    may_miss_stop: bool = False  # nothing is taken any more
     shows: dict[str, str] = field(default_factory=dict)  # by identifier, what the alert was called
     known: set[str] = field(default_factory=set)
     late: list[tuple[int, Entry, list[str]]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Course:
         self.track = begun(self.track, entry.identifier, self.now)
         answer = (
             "absent"
-            if self.is_deaf
+            if self.may_miss_stop
             else "taken"
             if calm
             else self.chance.choice(["taken", "taken", "silence", "silence", "error", "absent"])
@@ -173,7 +173,7 @@ def test_what_arrived_is_remembered_through_any_number_of_changes():
     course = Course(random.Random(0), acknowledges=False)
     course.step(1_000, calm=True)
     [first] = course.track.arrived
-    course.is_deaf = True
+    course.may_miss_stop = True
     for _ in range(MOST_ENTRIES + 10):
         course.act("change")
         course.step(60_000, calm=True)

@@ -18,7 +18,7 @@ def test_every_chain_is_followed_in_three_rounds(many: int):
     """However many are live: one that is asked more seldom would not know which of its leases are lost."""
     agenda = ActiveAlerts(["push"], WorkerSection(), SystemClock())
     chains = [new_id(1) for _ in range(many)]
-    agenda.look(dict.fromkeys(chains, b"1"), [*chains, *(f"{chain}-2" for chain in chains)])
+    agenda.replace_alerts(dict.fromkeys(chains, b"1"), [*chains, *(f"{chain}-2" for chain in chains)])
     rounds = [agenda.to_follow() for _ in range(3)]
     assert {one for each in rounds for one in each} == set(agenda.versions)
 
@@ -54,7 +54,7 @@ def test_a_chain_that_had_nothing_is_asked_again_when_something_of_it_came_due()
     """A retry, or what was a lost lease's, does not wait for the next time that everything is asked."""
     clock, chain = Later(), new_id(1)
     agenda = ActiveAlerts(["push", "sms"], WorkerSection(), clock)
-    agenda.look({chain: b"1"}, [chain])
+    agenda.replace_alerts({chain: b"1"}, [chain])
     agenda.note_heads([chain], [at(chain, 10)])
     for channel in ("push", "sms"):
         assert agenda.in_turn(channel, loud=True) == [chain]
