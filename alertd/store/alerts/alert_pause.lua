@@ -1,9 +1,9 @@
--- Lets what a chain tells wait, or go on. Any of its versions names it, and each shows whether it waits.
+-- Pauses or resumes the sending of a whole chain. The caller may name any version of the chain. The revision of every version increases.
 -- KEYS: 1 chain
--- ARGV: 1 id of the version that is named, 2 of the chain's first, 3 "1" to wait, 4 revision that was seen ('' for any), 5 skew,
---       6... fields to set on the version that is named
--- Returns: {1 or 0, the state of the version that is named; 'changed' where that is why not, or 'unseen' where it is over or hidden
---          and no revision was named}
+-- ARGV: 1 id of the named version, 2 id of the chain's first version, 3 "1" to pause, 4 revision that the caller read ('' for any), 5 skew,
+--       6... fields to set on the named version
+-- Returns: {1 or 0, the state of the named version; 'changed' if the revision is another; 'unseen' if the alert has ended or is stood down
+--          and the caller gave no revision}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
 local waits, told = redis.call('HGET', chain, 'paused') == '1', false
@@ -14,7 +14,7 @@ end
 if not told and not waits then return {0, state} end
 if ARGV[4] ~= '' and ARGV[4] ~= rev then return {0, 'changed'} end
 if waits == (ARGV[3] == '1') then return {1, state} end
--- That it is over, or hidden, waits only for whoever has seen that it is.
+-- The message that ends or hides the alert is paused only if the caller gave the revision, which proves that the caller saw this state.
 local first = redis.call('HGET', key(chain, 'version', ARGV[2]), 'state')
 if ARGV[3] == '1' and ARGV[4] == '' and (QUEUED_BECOMES[first] or first == 'stood_down') then return {0, 'unseen'} end
 redis.call('HSET', chain, 'paused', ARGV[3])

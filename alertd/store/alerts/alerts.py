@@ -40,14 +40,14 @@ from alertd.store.records.events import announcement
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 ListPlace = tuple[int, str]
-#: Reads so many more than requested, so that alerts of the same millisecond rarely need a second read.
+#: Entries read in addition to the limit, so that alerts of the same millisecond rarely need a second read.
 _TIES = 8
 
 
 class Alerts:
     """The repository of alerts.
 
-    `external_ids` finds the alert that is under way under an author's own id. `times` holds the start and end of each.
+    `external_ids` finds the active alert with an external id. `times` stores when each alert starts and ends.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -60,7 +60,7 @@ class Alerts:
         return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
 
     async def case_box(self, case: str, holder: str) -> Box:
-        """Returns the key of a case for sealing an alert or a photo, and lists it under the case."""
+        """Returns the key of a case, and records that it seals the alert or photo `holder`. Makes the key at first use."""
         return await Cases(self._db).box(case, holder)
 
     async def in_case(self, *cases: str) -> list[AlertRecord]:
@@ -74,7 +74,7 @@ class Alerts:
         return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
-        """Returns HMACs of values under a case's key, for comparison as long as the key exists. Reads the key unless `box` is given."""
+        """Returns HMACs of the values under a case's key (`box`, or read), by name, for comparison; {} if the key is destroyed."""
         box = box or await self._box(case)
         return {name: box.hashed(value) for name, value in values.items()} if box else {}
 
@@ -170,7 +170,7 @@ class Alerts:
         return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
 
     async def audience(self, alert_id: str) -> FrozenAudience:
-        """Returns the frozen audience."""
+        """Returns the frozen audience of a version, empty before the approval."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
         return unpack_audience(raw or pack_audience(np.empty(0, np.uint64)))
 
@@ -211,8 +211,8 @@ class Alerts:
         return bool(done), old.decode()
 
     async def run_live(self, script: str, alert_id: str, *args: Arg) -> Any:
-        """Runs a script that may open a gate, durably. Marks the chain as active before, so that a crash cannot hide it, and again afterwards: a
-        worker may have found the alert unapproved in between, and retired the chain.
+        """Runs a script that may open a gate, durably, and returns its answer. Marks the chain as active before, so that a crash cannot
+        hide it, and again afterwards: a worker may have found the alert unapproved in between and retired the chain.
         """
         await self.mark_live(alert_id, durably=True)
         answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
@@ -325,9 +325,9 @@ class Alerts:
     async def note_from(
         self, record: AlertRecord, org: str, word: str, fields: Mapping[str, str], *, states: Iterable[AlertState] = ()
     ) -> tuple[bool, str]:
-        """Set fields of an alert on behalf of another organisation, and notify the alert's people by the event `word`, durably, if the alert is
-        still of `record.rev`. It must be in one of `states` and not past its end; without `states` it may be in any. Returns whether it was done,
-        and the state it has ('changed' or 'expired' if that is why not).
+        """Sets fields of an alert for the organisation `org` and writes the event `word`, atomically and durably, if its revision is still
+        `record.rev`. With `states`, it must be in one of them and not expired. Returns whether it was done, and the alert's state
+        ('changed' or 'expired' if that is the reason for a refusal).
         """
         seals = self._seals(record.id, record.box)
         await self.mark_live(record.id, works=False)
@@ -338,7 +338,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def of_org(self, org: str, *, before: ListPlace | None, limit: int) -> list[ListPlace]:
-        """Returns an organisation's alerts after `before`, newest first; alerts of the same millisecond by id."""
+        """Returns at most `limit` places of an organisation's alerts after `before`, newest first, then by id, descending."""
         top = "+inf" if before is None else before[0]
         found: list[ListPlace] = []
         offset, step = 0, limit + _TIES
@@ -356,7 +356,7 @@ class Alerts:
         return found[:limit]
 
     async def sum_up(self, alert_id: str) -> bool:
-        """Marks that logs and metrics report a sent version. Returns whether this is the first time."""
+        """Marks a sent version as reported in logs and metrics. Returns whether it was not marked before."""
         return bool(await self._db.execute("HSETNX", version_key(alert_id), "summed_up", 1))
 
     async def live(self) -> dict[str, bytes]:

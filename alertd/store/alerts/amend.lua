@@ -1,7 +1,7 @@
--- Replaces what an alert says while nobody has approved it.
+-- Replaces the content of an alert that is not approved yet, and increments its revision.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that was seen, 4 area (packed), 5... fields
--- Returns: {1 or 0, the state it has; 'changed' where that is why not}
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that the caller read, 4 area (packed), 5... fields
+-- Returns: {1 or 0, the alert's state; 'changed' if the revision is another}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local state, misfit = standing(version_key, ARGV[2], ARGV[3])

@@ -1,9 +1,9 @@
--- Freezes the audience and opens the gate, in one write: from here on it is known who is to be told.
+-- Approves an alert: stores its frozen audience and opens its gate, in one write. From now on the recipients are fixed.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 people,
---       5 skew, 6 revision that was seen, 7 keys it is sent by (of its author and its approver), 8 "1" where its author approves it
---       alone, 9 neighbours that are asked with it, 10... fields to set
--- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not}
+-- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 number of people, 5 skew,
+--       6 revision that the approver saw, 7 API keys of its author and approver, 8 "1" if its author approves it alone (break glass),
+--       9 neighbour organisations whose permission is asked, 10... fields to set
+-- Returns: {1 or 0, the earlier state; 'expired' or 'changed' if that is the reason for a refusal}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local state, misfit = standing(version_key, ARGV[2], ARGV[6])

@@ -1,8 +1,8 @@
--- Puts a compressed copy in the place of the ledger and the references of a version, once nothing of its alert can be sent any more.
+-- Replaces the ledger and the references of a version by a compressed copy, if nothing of its alert can be sent any more.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states in which the alert has ended (comma before and after each), 3 SHA-1 of the ledger as it was compressed, 4 the copy,
---       5 ms from which on it is gone (0: never), 6 skew
--- Returns: 1, or 0 where something came between or is left to do
+-- ARGV: 1 alert id, 2 states in which the alert has ended (comma before and after each), 3 SHA-1 of the ledger that was compressed, 4 the
+--       copy, 5 time at which the copy expires (UNIX ms; 0: never), 6 skew
+-- Returns: 1, or 0 if the alert has not ended, rows are open, or the ledger has changed since it was compressed
 local chain, alert = KEYS[1], ARGV[1]
 local head = string.match(alert, '^([^-]+)')
 local _, misfit = standing(key(chain, 'version', head), ARGV[2], '')

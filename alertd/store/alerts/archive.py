@@ -1,6 +1,7 @@
-"""Ledgers of alerts that ended long ago: a compressed copy replaces the rows and references, and reads return what it holds.
+"""Archives the ledgers of alerts that ended long ago: a compressed copy replaces the rows and references. Readers get the same rows from
+it.
 
-Columns compress better than rows: of a million, 22 MB become some 4.
+The copy is stored by columns, which compress better than rows: a million rows shrink from 22 MB to about 4 MB.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ async def is_deleted(db: Connection, alert_id: str) -> bool:
 
 
 async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
-    """Replace a version's ledger with a copy that is kept until `until_ms` (0: for ever), durably. Returns False if the alert has not ended,
-    is archived already, or got a receipt meanwhile. A copy made under another retention gets this date.
+    """Replaces a version's ledger by a compressed copy that expires at `until_ms` (UNIX ms; 0: never), durably. Returns whether it did:
+    False if the alert has not ended, is archived already, or got a receipt meanwhile. If the version is archived already, gives its copy
+    the new expiry.
     """
     chain = chain_of(alert_id)
     ledger, refs = await db.execute_many([("GET", keys.of_chain(chain, part, alert_id)) for part in ("ledger", "refs")])
@@ -55,7 +57,7 @@ async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
 
 
 async def _date_anew(db: Connection, alert_id: str, until_ms: int) -> None:
-    """Set the date of an existing copy, unless a legal hold has changed its date."""
+    """Changes the expiry of an existing copy to `until_ms` (UNIX ms; 0: never), unless a legal hold has changed the expiry."""
     version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
     was, gone_at = await db.execute_many([("HGET", version, "archived"), ("PEXPIRETIME", copy)])
     if was is None or int(was) == until_ms or gone_at != (int(was) or -1):

@@ -1,8 +1,8 @@
--- Takes an external id for an alert that is to be pending next. Who took it before and is no longer under way is told, to be looked at.
--- KEYS: 1 name, 2 its other name, while a name key is joining: if it exists, it is used
--- ARGV: 1 alert id, 2 its revision, 3 ms within which it is to be pending, 4 when it ends (UNIX ms), 5 skew
--- Returns: {} where it is taken, or was by this alert before; else {the claim that stands ("id until revision"), 1 until its time is
---          over, 0 then}
+-- Claims an external id for an alert that is about to become pending. If another alert has the id, returns the stored claim: the caller
+-- checks whether that alert is still active.
+-- KEYS: 1 name, 2 its other name during a key rotation: the script uses this one if it exists
+-- ARGV: 1 alert id, 2 its revision, 3 ms within which it must become pending, 4 when it ends (UNIX ms), 5 skew
+-- Returns: {} if this alert has the id now; else {the stored claim ("alert until revision"), 1 until the claim's time is over, then 0}
 local name = KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 and KEYS[2] or KEYS[1]
 local standing, now = redis.call('GET', name), now_ms(ARGV[5])
 if standing then

@@ -1,7 +1,7 @@
--- Writes the first version of a chain. Refuses to overwrite.
+-- Stores the first version of a chain and writes its event.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 area (packed), 3 org, 4 skew, 5... fields of the version
--- Returns: 1, or 0 when the alert is there already
+-- Returns: 1, or 0 if the alert exists already (nothing is overwritten)
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 if redis.call('EXISTS', version_key) == 1 then return 0 end

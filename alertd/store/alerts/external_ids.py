@@ -1,4 +1,6 @@
-"""The external ids of alerts. One organisation has at most one living alert under an external id, whichever key submits it."""
+"""The external ids of alerts. One organisation has at most one active alert of a kind and status under an external id, whichever key
+submits it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from alertd.store.engine.connection import Arg, Connection, named, names_of, val
 
 #: The states in which an alert keeps its external id: a second alert under it would notify the same people twice.
 UNDER_WAY = KNOWN | WAITING
-#: An external id waits so long for its alert to be pending; later it is free, unless it is.
+#: A claim of an external id holds for this long (ms). If the alert has not become pending by then, another alert can
+#: take the id.
 CLAIM_MS = 10_000
 
-#: Alerts by their ids, without their documents.
+#: Function that reads alerts by their ids, without their documents; None for an unknown id.
 Heads = Callable[[Sequence[str]], Awaitable[list[AlertRecord | None]]]
 
 
@@ -27,7 +30,7 @@ class ExternalIds:
         self._heads = heads
 
     async def twin(self, record: AlertRecord) -> str | None:
-        """Returns the id of the other alert that has the external id of this one, or None."""
+        """Returns the id of another active alert that has the same external id as this alert, or None."""
         if not record.external_id:
             return None
         hashed = self._hashed(record)
@@ -40,7 +43,9 @@ class ExternalIds:
         return None
 
     async def claim(self, record: AlertRecord) -> str | None:
-        """Claims the external id for this alert, which becomes pending next. Returns the id of the alert that has it already, or None."""
+        """Claims the external id for an alert that is about to become pending. Returns the id of the other alert that has it, or None if
+        the claim succeeded or the alert has no external id.
+        """
         if not record.external_id:
             return None
         if other := await self.twin(record):
@@ -61,20 +66,20 @@ class ExternalIds:
         return other
 
     async def release(self, record: AlertRecord) -> None:
-        """Gives up the claim of an alert that was not stored after all. An alert that is stored keeps it."""
+        """Deletes the claim of an alert whose creation failed. Does nothing if the alert is stored."""
         if record.external_id and await self._heads([record.id]) == [None]:
             names = names_of(self._db, keys.external_id, self._hashed(record))
             await self._db.run("unclaim", names, record.id)
 
     async def keep(self, record: AlertRecord) -> None:
-        """The external id lasts as long as the alert, whose end is put off."""
+        """Extends the claim to the new end of an extended alert."""
         if record.external_id:
             call = named(self._db, keys.external_id, self._hashed(record), "PEXPIREAT", record.expires, "GT")
             await self._db.run_many([call])
 
     async def _goes_as(self, alert_id: str, hashed: str, claimed: str = "") -> bool:
-        """Whether an alert is under way under this very external id: it may have been changed to another since. Or is about to be: it
-        was `claimed` for that revision a moment ago, and is still that or not yet there.
+        """Returns whether an alert holds the external id with this hash: it is active and still has this id (its external id may have been
+        changed), or it claimed the id a moment ago for revision `claimed` and has not become pending yet.
         """
         (head,) = await self._heads([alert_id])
         if head is None:

@@ -1,13 +1,14 @@
--- What follows an alert: a step of its state or a change of what it says, and the version that tells of it, both or none. Versions
--- that told of an earlier step are told no more. The update that tells the alert itself goes the alert's way; one that waits for its
--- second person ends with it.
+-- Stores a follow-up of an alert atomically: a step of its state or a change of its content, and the version that announces it. Earlier
+-- follow-up versions that are still being sent become superseded. An update that is being sent in the alert's place (the "teller") gets the
+-- alert's new state. An update that still waits for its second person is rejected if the alert ends.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' where it stays), 4 skew, 5 revision
---       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by ('' where they stay), 8 id of the
---       version that tells ('' for none), 9 "1" where its end must be to come, 10 number of the arguments that are fields to set on the
---       alert, 11 number of those that are a version and what it says now, sealed, 12 what the event is called where the state stays ('' for none),
---       13 when the alert was changed, as was seen, 14... fields, what versions say, and the fields of the version that tells
--- Returns: {1 or 0, the state it had; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
+-- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' to keep it), 4 skew, 5 revision that the
+--       caller read ('' for any), 6 number of the chain's last version that the caller read, 7 API keys behind the chain from now on ('' to
+--       keep them), 8 id of the version that announces the follow-up ('' for none), 9 "1" if the alert must not be expired, 10 number of
+--       arguments that are fields of the alert, 11 number of arguments that are pairs of a version and its new sealed document, 12 type of
+--       the event if the state stays ('' for none), 13 times of the alert's changes that the caller read, 14... the fields of the alert,
+--       the pairs, and the fields of the version that announces it
+-- Returns: {1 or 0, the earlier state; 'changed' or 'expired' if that is the reason for a refusal, 'again' if another follow-up came first}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
@@ -18,8 +19,8 @@ local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 
--- What is queued of an alert that is stood down is put where no lease finds it, and back when it is reopened: an update that tells it may
--- have channels that the alert itself has not.
+-- Returns the channels of the alert and of the update in its place, which may have other channels. When the alert is stood down, its queued
+-- entries are parked where no lease finds them. When it is reopened, they are put back.
 local function channels()
   local found = {}
   for _, version in ipairs({ARGV[1], teller}) do
@@ -52,7 +53,8 @@ local function unpark(channel)
   redis.call('DEL', key(chain, 'parked', channel))
 end
 
--- Whether a version takes words off the screens: where the end is told later, nothing else does until then.
+-- Returns whether a version removes content from recipients' screens. Such a version is not superseded by an end that is announced later,
+-- because nothing else removes the content until then.
 local function hides(version)
   local occasion, follows, notify, restricted =
     unpack(redis.call('HMGET', key(chain, 'version', version), 'occasion', 'follows', 'notify', 'restricted'))
@@ -86,7 +88,8 @@ local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', '
 if teller ~= ARGV[1] then -- what is queued of it says as little
   redis.call('HSET', key(chain, 'version', teller), 'restricted', restricted or 0)
 end
--- Whatever is told and ends with the alert goes on with it; what is known of it elsewhere is read again, for its messages say until when.
+-- If the alert's end has changed, every active version that ended with the alert gets the new end. Its revision grows, so that workers read
+-- it again: its messages contain the end.
 if expires ~= ended then
   for _, one in ipairs(later) do
     local version = key(chain, 'version', one)

@@ -1,5 +1,5 @@
--- Whether what the gate let through may still be written: the lease lives, the gate is open, and the alert is of the revision that the
--- words are of. Moves nothing.
+-- Checks whether a worker may still write the rows that the gate permitted: the lease is alive, the gate is open, and the version still has
+-- the revision that the texts were made from. Changes no row.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 lease, 3 revision, 4 skew
 -- Returns: 1 or 0

@@ -11,7 +11,7 @@ from alertd.store.records.case_keys import version_ids
 
 #: Batches per call: at most 4,000 rows, so that a call holds the server for a few milliseconds only.
 _AT_ONCE = 8
-#: One life of an alert has fewer revisions than this.
+#: An alert has fewer revisions than this between two restores of the store.
 _REVISIONS = 1_000_000
 
 
@@ -29,9 +29,11 @@ class OpenAlerts:
         return sorted({chain_of(name.decode()) for name in names})
 
     async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], at: int, put_back: Sequence[int]) -> None:
-        """Skip numbers after a restore, so that new events, revisions and later versions get numbers that were never used since the copy was
-        made. `at`: time of this restore, UNIX ms; `put_back`: times of all restores, this one among them. Repeating it for the same restore
-        changes nothing, so a start that fails does not use up another life.
+        """Skips numbers after a restore, so that new events, revisions and later versions get numbers that were never used since the backup
+        was made.
+
+        `at`: time of this restore (UNIX ms); `put_back`: times of all restores, this one included. Idempotent: repeating it for the same
+        restore, after a failed start, skips no further numbers.
         """
         mark, gap = str(at).encode(), at // 1000
         fields = ("org", "last", "lives", "put_back")
@@ -45,7 +47,8 @@ class OpenAlerts:
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
             begins = ("HSET", own, "lives", lived, "put_back", mark)
-            # The mark comes last: after a crash in between, the other numbers skip twice.
+            # The mark comes last: after a crash in between, the next run skips the other numbers a second time, which
+            # does no harm.
             await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
         names = [keys.org_events(org, ":marks") for org in orgs]
         marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])
@@ -54,7 +57,9 @@ class OpenAlerts:
                 await self._db.execute_many([("HINCRBY", name, "last", gap), ("HSET", name, "put_back", mark)])
 
     async def put_back(self, alert_id: str, batches: int) -> int:
-        """Mark the queued and in-flight rows of a version as unknown after a restore. Returns the number of rows."""
+        """Marks the queued and in-flight rows of a version as unknown after a restore. `batches`: number of the version's batches. Returns
+        the number of these rows.
+        """
         names = [keys.chain(chain_of(alert_id))]
         found = [
             await self._db.run("put_back", names, alert_id, batch, _AT_ONCE, self._db.skew_ms)

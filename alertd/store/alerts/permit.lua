@@ -1,9 +1,10 @@
--- What another organisation says of an alert and what changes nothing of what is sent: a neighbour refuses its permission or is asked again, an
--- organisation asks to stand the alert down, the administrator of the service releases its legal hold.
+-- Stores a statement of another organisation about an alert that changes nothing in its sending: a neighbour refuses its permission or is
+-- asked again, an organisation asks to stand the alert down, or the administrator of the service releases its legal hold. Increments the
+-- revision and writes an event.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in, before its end (comma before and after each; '' for any state at any time), 3 revision that was seen,
---       4 skew, 5 what the event is called, 6 the other organisation, 7... fields to set
--- Returns: {1 or 0, the state it has; 'changed' or 'expired' where that is why not}
+-- ARGV: 1 alert id, 2 states it may be in while it is not expired (comma before and after each; '' for any state at any time), 3 revision
+--       that the caller read, 4 skew, 5 type of the event, 6 the other organisation, 7... fields to set
+-- Returns: {1 or 0, the alert's state; 'changed' or 'expired' if that is the reason for a refusal}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local states = ARGV[2] ~= '' and ARGV[2] or ',' .. (redis.call('HGET', version_key, 'state') or '') .. ','

@@ -15,7 +15,7 @@ from alertd.store.engine.connection import Connection
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """A public document, valid from `since` until the next one."""
+    """A public document of an alert, valid from `since` until the next document."""
 
     since: int  # UNIX milliseconds
     document: str  # JSON; without the facts that were removed later
@@ -34,7 +34,9 @@ class PublishedWords:
         self._db = connection
 
     async def keep(self, record: AlertRecord) -> None:
-        """Store the current content before it changes. It stays correct even if the change fails. Repeating it changes nothing."""
+        """Stores the current public content before a change replaces it. Idempotent. The stored entry is correct even if the change fails.
+        Does nothing if the alert was never sent.
+        """
         if record.times.start and record.document and record.box:
             said = self._now(record, record.box)
             sealed = record.box.seal(_encode(said), _place(record, said.since))
@@ -49,7 +51,9 @@ class PublishedWords:
         return kept if kept and kept[-1].since == now.since else [*kept, now]  # that one knows what was taken out since
 
     async def rewrite(self, record: AlertRecord, change: Callable[[Alert], Alert]) -> int:
-        """Remove facts from all earlier content, for good. Returns the number of documents that changed."""
+        """Removes facts from all earlier content, for good. `change` returns the alert without the facts. Returns the number of documents
+        that changed.
+        """
         done = 0
         for one in await self._kept(record, record.box) if record.box else ():
             document = change(Alert.model_validate_json(one.document)).model_dump_json(by_alias=True)

@@ -1,8 +1,9 @@
--- Takes out of all versions of an alert what people wrote, and where; who was told when stays, under numbers.
+-- Deletes what people wrote, and the areas, from all versions of an alert. Ledgers (who received it and when, by number) stay.
 -- KEYS: 1 chain
--- ARGV: 1 id of the first version, 2 states it may be in (comma before and after each; '' for any, and whatever is still told),
---       3 skew, 4 until when it may be done, in ms ('' for ever): later somebody may hold its case, 5... fields to set on the first version
--- Returns: {1 or 0, the state it had; 'telling' where a version is still told, 'late' where it may not be done any more}
+-- ARGV: 1 id of the first version, 2 states it may be in (comma before and after each; '' for any, even while a version is being sent),
+--       3 skew, 4 time until which the purge is allowed (ms; '' for ever): later, a person may have set a legal hold on its case, 5...
+--       fields to set on the first version
+-- Returns: {1 or 0, the earlier state; 'telling' if a version is still being sent, 'late' after the allowed time}
 local chain = KEYS[1]
 local version_key, versions = key(chain, 'version', ARGV[1]), versions_of(chain, ARGV[1])
 local state = redis.call('HGET', version_key, 'state')

@@ -1,8 +1,9 @@
--- What is queued or in flight of a version becomes unknown, whatever its gate, and no lease finds any of its chain: of a store that was put
--- back from a copy nobody here knows what was sent since. A few batches a call.
+-- After a restore from a backup, marks the queued and in-flight rows of a version as unknown, whatever its gate, because nothing shows what
+-- was sent since the backup. Empties the chain's queues and deletes its leases, so that no worker leases these rows. Handles a few batches
+-- a call.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
--- Returns: rows that became unknown
+-- Returns: number of rows that became unknown
 local chain, alert = KEYS[1], ARGV[1]
 local at, unsure = since(key(chain, 'version', alert), chain_now(chain, ARGV[4])), 0
 redis.call('DEL', key(chain, 'leases'))

@@ -1,4 +1,4 @@
-"""How the store writes an alert's version: the fields of its hash. What people wrote is sealed."""
+"""Encodes and decodes an alert's version as the fields of its hash in the store. What people wrote is sealed."""
 
 from __future__ import annotations
 
@@ -79,39 +79,43 @@ TEXTS = (
     "approver_key",
     "outline",
 )
-#: Sealed under the case's key, and gone with it: what people wrote.
+#: Fields with what people wrote. They are sealed under the case's key and become unreadable when it is destroyed.
 OF_CASE = ("external_id", "reason", "why", "note", "permission_why", "stand_down_asked")
-#: All of a version but its document, its ground, and when it came into a state.
+#: All fields of a version except its document, its permitted ground (areas), and the times at which it entered its
+#: states.
 NAMES = (*NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
-#: Fields that hold ground: of one organisation, by its id after this, and of all that was permitted.
+#: Names of the fields with areas in other organisations' jurisdictions: GROUND followed by an organisation's id has the
+#: area that this organisation is asked to permit; GRANTED has all that was permitted.
 GROUND, GRANTED = "ground:", "granted"
-#: The fields of a chain that a version's record has.
+#: Fields of the chain's hash that become part of a version's record.
 OF_CHAIN = ("paused", "ahead", "keys", "lives")
 #: The fields of a `PlanHead`.
 PLAN_HEAD = ("state", "loudness", "people", "cursor", "planned")
 _PLAIN = frozenset({*NUMBERS, *TEXTS})
 
-#: Fields as a script takes them, one after the other: name, value.
+#: Fields as arguments of a script: name, value, name, value, ...
 Flat = list[str | bytes | int]
 
 
 @dataclass(frozen=True, slots=True)
 class Seals:
-    """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
+    """Seals and opens the text fields of one alert. Without the case's key (`case` None), fields sealed under that key read as ''."""
 
     alert_id: str
     staff: Ring
     case: Box | None
 
     def seal(self, name: str, text: str) -> bytes:
-        """A field as it is kept: codes and numbers as they are."""
+        """Returns the stored form of a field: sealed under the master key or the case's key, or plain for codes and numbers. Returns b""
+        for an empty text, or if the key is missing.
+        """
         if name in _PLAIN:
             return text.encode()
         box = self._box(name)
         return box.seal(text.encode(), f"{self.alert_id} {name}") if box and text else b""
 
     def flat(self, fields: Mapping[str, str]) -> Flat:
-        """Fields as a script takes them."""
+        """Returns the fields in their stored form, as arguments of a script."""
         return [part for name, text in fields.items() for part in (name, self.seal(name, text))]
 
     def open(self, name: str, sealed: bytes) -> str:
@@ -127,8 +131,8 @@ class Seals:
 
 
 def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> Flat:
-    """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
-    are left out, half of them, for they read the same; over an older one they must be written.
+    """Returns the fields of a version's content, with document and texts sealed, as arguments of a script. `anew`: leaves out empty fields
+    (about half), because the version has no fields yet; without it, empty fields are written and replace older values.
     """
     said = {
         "org": record.org, "kind": record.kind, "level": record.level, "status": record.status,
@@ -166,13 +170,15 @@ def _encode_follow_up(found: FollowUp | None) -> dict[str, str | int]:
 
 
 def changed(record: AlertRecord) -> Flat:
-    """The fields of an alert that may change while it is told, but its document."""
+    """Returns the fields of an alert that may change while it is being sent, without its document, as arguments of a script."""
     times = record.times
     return ["expires", record.expires, "restricted", times.restricted, "changes", times.changes]
 
 
 def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[bytes | None]) -> AlertRecord:
-    """From the store's fields, and those of its chain, `OF_CHAIN`; those that are not there are empty."""
+    """Returns the record of a version from its stored fields and from the values of the chain's fields `OF_CHAIN`. Missing fields read as
+    empty or 0. Raises SealError if a field does not open.
+    """
     paused, ahead, sent_by, lives = of_chain
     number = {name: int(fields.get(name, 0)) for name in NUMBERS}
     text = {name: fields.get(name, b"").decode() for name in TEXTS}
@@ -238,7 +244,9 @@ def _decode_follow_up(number: Mapping[str, int], text: Mapping[str, str]) -> Fol
 
 
 def decode_plan_head(alert_id: str, fields: Sequence[bytes | None]) -> PlanHead | Exception | None:
-    """From the values of `PLAN_HEAD`; None where there is no alert, and what is wrong with them where something is."""
+    """Returns the head from the values of the fields `PLAN_HEAD`. Returns None if the alert does not exist, and the ValueError if a field
+    is damaged.
+    """
     state, loudness, people, cursor, planned = fields
     if state is None:
         return None
@@ -256,26 +264,30 @@ Rings = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenAudience:
-    """Who is to be told: numbers, sorted, and the ring of each, 0 for those in none."""
+    """The recipients: sorted subscriber numbers, and the ring (part of the target with its own delay) of each, 0 for none. Both have shape
+    (recipients,).
+    """
 
     numbers: Numbers
     rings: Rings
 
 
 def pack_area(area: shapely.Geometry) -> bytes:
-    """WKB, compressed: a country's outline is 60 kB, and thousands of alerts may name it."""
+    """Returns the area as compressed WKB: a country's outline then has 60 kB, and thousands of alerts may name the same country."""
     return zlib.compress(shapely.to_wkb(area), 1)
 
 
 def unpack_area(blob: bytes) -> shapely.MultiPolygon:
-    """The area, a copy of the caller's own."""
+    """Returns the area from its packed form, as a new object."""
     area = shapely.from_wkb(zlib.decompress(blob))
     assert isinstance(area, shapely.MultiPolygon)
     return area
 
 
 def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:
-    """Sorted numbers as deltas, compressed: about 1 MB a million. Rings only if there are some."""
+    """Returns the sorted subscriber numbers as compressed differences, about 1 MB for a million, followed by the compressed rings if any is
+    not 0.
+    """
     packed = zlib.compress(np.diff(numbers.astype(np.uint64), prepend=np.uint64(0)).astype("<u8").tobytes(), 1)
     return packed if rings is None or not rings.any() else packed + zlib.compress(rings.tobytes(), 1)
 

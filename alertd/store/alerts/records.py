@@ -1,4 +1,4 @@
-"""An alert's version as the store has it. `record_fields` reads and writes it."""
+"""One version of an alert as the store has it. `record_fields` encodes and decodes it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from alertd.store.engine.codec import Box, SealError
 
 
 def version_key(alert_id: str) -> str:
-    """Returns the key of an alert's version."""
+    """Returns the key of a version's hash in the store."""
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertAuthor:
-    """Who wrote a version, and with which key."""
+    """Who wrote a version, and the API key that was used."""
 
     subject: str
     key: str = ""  # id of the key
@@ -44,7 +44,7 @@ class LastStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """What another person thinks of an alert that its author approved alone."""
+    """A second person's later review of an alert that its author approved alone."""
 
     at: int
     by: str  # the subject of the person
@@ -54,7 +54,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenGlass:
-    """That an author approved their own alert, because nobody else could be reached."""
+    """The approval of an alert by its own author, because no second person could be reached (break glass)."""
 
     at: int  # 0: it is about to be approved
     why: str  # '' once the case is purged
@@ -63,7 +63,7 @@ class BrokenGlass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalFacts:
-    """How a version was approved."""
+    """Who approved a version, and how."""
 
     by: str = ""  # the signature of the approver; '' before the approval
     rev: int = 0  # the revision that the approver looked at; 0 if unknown
@@ -74,7 +74,7 @@ class ApprovalFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """Why a later version is told: it tells what followed the alert."""
+    """Why a later version is sent: it announces a follow-up of the alert."""
 
     occasion: Occasion
     follows: tuple[Occasion, ...]  # who was told of these is told of it
@@ -83,7 +83,7 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update(FollowUp):
-    """That a version is told in place of what told the alert before."""
+    """The properties of a version that is sent in place of the earlier versions of its alert."""
 
     notify: Notify  # who is told of it again
     again: int = 0  # people who would be told of it again, as at the submission
@@ -101,7 +101,8 @@ class Times:
     start: int = 0  # ledger times count from here
     first_send: int = 0
     last_send: int = 0
-    #: When the delays of its rings count from: of an update that leaves the target as it was, and of the alert once it was updated.
+    #: Time from which the delays of the rings count. Set for an update that does not change the target, and for the
+    #: alert after such an update.
     rings_from: int = 0
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     restricted: int = 0  # when the facts and photos were taken out of it
@@ -109,7 +110,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanProgress:
-    """How far the plan of a version has come."""
+    """How much of a version is planned: position in the audience, rows and batches so far."""
 
     cursor: int = 0
     rows: int = 0
@@ -119,7 +120,7 @@ class PlanProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """What the target of a version came to at its submission."""
+    """Facts about the target of a version at its submission."""
 
     seen: int  # people in the area
     regions: str = ""  # numbers of the regions whose people are told: as `runs_of` writes them
@@ -129,25 +130,28 @@ class TargetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """What other organisations are asked for, and ask for."""
+    """Requests to and from other organisations about a version: permissions to alert in their jurisdiction, and requests to stand down."""
 
     permissions: str = ""  # what they are asked for, and answered: as `permission.written` has it
     answered_by: str = ""  # the subjects of those who answered, by organisation
     reasons: str = ""  # and why, in their words
     stand_down_asked: str = ""  # which organisations ask to stand it down: as `permission.written_requests` has it
-    #: Ground, packed as an area is: `ground:<org>` of what each is asked for, `granted` of all that was permitted. Of what was read whole.
+    #: Areas in other organisations' jurisdictions, packed by `pack_area`: `ground:<org>` is what that organisation is
+    #: asked to permit, `granted` is all that was permitted. Filled only if the record was read with its document.
     grounds: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainState:
-    """What a version's record has of its chain."""
+    """The facts about its chain in a version's record."""
 
     paused: bool = False
     lives: str = field(default="", compare=False)  # as `ids.version_id` has them
-    #: By so much the chain's clock, which its times are by, is ahead of the server's, where that was set back.
+    #: By how many ms the chain's clock, which sets the version's times, is ahead of the server's clock because that was
+    #: set back.
     ahead: int = field(default=0, compare=False)
-    #: Ids of the keys that the chain is sent by; one of another organisation has its name and a colon before it.
+    #: Ids of the API keys of the chain's authors and approvers. An id of another organisation's key is preceded by that
+    #: organisation and a colon.
     sent_by: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -182,30 +186,34 @@ class AlertRecord:
 
     @cached_property
     def alert(self) -> Alert:
-        """What its document says, read once: that takes as long as a call to the store. Raises pydantic.ValidationError, as where there is none."""
+        """Returns the parsed document. Parses it once, because that takes as long as a call to the store. Raises pydantic.ValidationError,
+        also if the document is empty (read without it, or purged).
+        """
         return Alert.model_validate_json(self.document)
 
     @property
     def update(self) -> Update | None:
-        """Of an update: whose place it takes, and whom it tells. None for every other version."""
+        """Returns the properties of an update, None for every other version."""
         return self.follow_up if isinstance(self.follow_up, Update) else None
 
     @property
     def occasion(self) -> Occasion:
-        """Why it is told."""
+        """Returns why the version is sent: the occasion of its follow-up, or ALERT for the alert itself."""
         return self.follow_up.occasion if self.follow_up else Occasion.ALERT
 
     def version(self, n: int) -> str:
-        """The id of the nth version of its chain."""
+        """Returns the id of the nth version of this version's chain."""
         return version_id(chain_of(self.id), n, self.chain.lives)
 
     def counts_on(self, alert: Alert) -> int:
-        """When the delays of the rings count from where an update says `alert`; 0 for its approval, where it changes the target."""
+        """Returns the time (ms) from which the delays of the rings count if an update replaces this alert by `alert`. Returns 0 if the
+        update changes the target: they then count from the update's approval.
+        """
         return (self.times.rings_from or self.times.start) if alert.target == self.alert.target else 0
 
 
 class PlanHead(NamedTuple):
-    """What is to be known of an alert before it is planned."""
+    """The fields of a version that the planner reads first."""
 
     id: str
     state: str
@@ -216,21 +224,23 @@ class PlanHead(NamedTuple):
 
 
 def runs_of(numbers: Iterable[int]) -> str:
-    """Numbers in order, those that follow one another as `first-last`: a country's 8,000 municipalities are a few words, not 44 kB."""
+    """Returns the numbers in order as text, consecutive ones as `first-last`. So the 8,000 municipalities of a country take a few words
+    instead of 44 kB.
+    """
     ordered = np.sort(np.fromiter(numbers, np.int64))
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
     return " ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs if len(run))
 
 
 def numbers_of(runs: str) -> list[int]:
-    """What `runs_of` was given, in order."""
+    """Returns the numbers in a text of `runs_of`, in order."""
     bounds = [[int(number) for number in run.split("-")] for run in runs.split()]
     return [number for run in bounds for number in range(run[0], run[-1] + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
-    """Where a chain must stand for what follows an alert."""
+    """The conditions that a chain must meet for a follow-up. `follow.lua` checks them."""
 
     sources: Iterable[AlertState]  # states that the alert may be in
     last: int  # how many versions it has
@@ -240,12 +250,12 @@ class Footing:
 
 
 def sources_of(new: AlertState) -> str:
-    """The states from which the table allows a step to `new`, as the scripts want them."""
+    """Returns the states from which an alert may step to `new`, in the form of `listed`."""
     return listed(old for old, steps in ALERT_STEPS.items() if new in steps)
 
 
 def listed(states: Iterable[AlertState]) -> str:
-    """As the scripts want them: a comma before and after each."""
+    """Returns the states as one text for the scripts, with a comma before and after each."""
     return "," + ",".join(states) + ","
 
 

@@ -1,6 +1,6 @@
--- Lets a chain go that has no work left, unless it was announced again since that was seen.
--- KEYS: 1 chains with work, each with how often it was announced
--- ARGV: 1 chain, 2 how often it was announced when its versions were looked at
--- Returns: 1, or 0 when it stays
+-- Removes a chain without work from the active chains, unless it was announced again since the caller read the count.
+-- KEYS: 1 active chains, each with its number of announcements
+-- ARGV: 1 chain, 2 number of announcements that the caller read
+-- Returns: 1, or 0 if the chain stays
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 return redis.call('HDEL', KEYS[1], ARGV[1])

@@ -1,4 +1,4 @@
-"""When alerts start and end. A sweep reads it, so that a crashed process loses no timer."""
+"""The times at which alerts start and end. Workers look for due ones regularly, so a crashed process loses no timer."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: How many due alerts of a shard one round reads; the next round reads the rest.
+#: Maximum number of due alerts that one round reads from each shard. The next round reads the rest.
 _DUE_AT_ONCE = 100
 
 
 class AlertSchedule:
-    """The repository of start and end times. Each time is written before the state that it belongs to, so that no crash hides it."""
+    """The repository of start and end times. A time is written before the alert's record has it, so that a crash cannot lose it."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def note_end(self, record: AlertRecord) -> None:
-        """Note an alert's end. If a crash prevents it after an extension, the sweep at the earlier end finds the new one."""
+        """Stores when an alert ends. If a crash prevents this after an extension, the check at the earlier end finds the new end in the
+        alert's record.
+        """
         await self._db.execute("ZADD", _of(keys.expiry, record.id), record.expires, record.id)
 
     async def bring_forward(self, record: AlertRecord) -> None:
-        """Note an earlier end before the alert has it. If the alert never gets it, the sweep looks too early and notes the end again."""
+        """Stores an earlier end before the alert's record gets it; keeps an end that is earlier still. If the record never gets it, the
+        check comes too early and stores the right end again.
+        """
         await self._db.execute("ZADD", _of(keys.expiry, record.id), "LT", record.expires, record.id)
 
     async def note_start(self, record: AlertRecord) -> None:
         await self._db.execute("ZADD", _of(keys.starts, record.id), record.times.starts, record.id)
 
     async def to_end(self, now_ms: int) -> list[str]:
-        """Returns the alerts whose end may have come."""
+        """Returns the ids of alerts whose stored end is not after `now_ms` (UNIX ms). The alert itself may have a later end by now."""
         return await self._due(keys.expiry, now_ms)
 
     async def to_start(self, now_ms: int) -> list[str]:
-        """Returns the alerts that are due to start."""
+        """Returns the ids of alerts whose start is not after `now_ms` (UNIX ms)."""
         return await self._due(keys.starts, now_ms)
 
     async def end_done(self, alert_id: str) -> None:

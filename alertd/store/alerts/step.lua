@@ -1,8 +1,9 @@
--- One step of a version's state, if the table of states allows it from where the version stands now.
+-- Moves a version to another state, if it is in an allowed state and its revision is the one that the caller read. Increments the revision
+-- and writes an event.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state, 4 skew, 5 revision that was seen
---       ('' for any), 6... fields to set
--- Returns: {1 or 0, the state it had; 'changed' where that is why not}
+-- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state, 4 skew, 5 revision that the caller read ('' for
+--       any), 6... fields to set
+-- Returns: {1 or 0, the earlier state; 'changed' if the revision is another}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end

@@ -1,8 +1,10 @@
--- Messages that a carrier did not take. After so many in a row it rests, for twice as long each time: the breaker of its limiter.
--- `take` lets a single message try it when the rest is over, and who sees one accepted removes all of this.
+-- Counts failed messages of a carrier. After enough failures in a row the carrier rests: no process gets a permit. Each further rest is
+-- twice as long (a circuit breaker). After a rest, `take.lua` lets one message probe the carrier; when it is accepted, `resume.lua` clears
+-- all of this.
 -- KEYS: 1 limiter
--- ARGV: 1 how many, 2 skew (ms), 3 so many are enough, 4 ms after which they are forgotten, 5 shortest and 6 longest rest (ms)
--- Returns: for how many ms it rests from now on; 0: it does not
+-- ARGV: 1 number of failures, 2 skew (ms), 3 number of failures that starts a rest, 4 ms without a failure after which the count restarts,
+--       5 shortest and 6 longest rest (ms)
+-- Returns: length of the rest that starts now (ms), 0 if none starts
 local now = now_ms(ARGV[2])
 local failed, failed_at, rests = unpack(redis.call('HMGET', KEYS[1], 'failed', 'failed_at', 'rests'))
 failed, rests = tonumber(failed or '0'), tonumber(rests or '0')

@@ -1,9 +1,9 @@
--- Permits that nothing was sent for. As much of them as would not have come again by now, had nobody taken any meanwhile: the rest is in the
--- bucket already, and would make it more than full. Or the leave to try a carrier that rests, if that is this one's still.
+-- Returns unused permits to a limiter, but only as many as the bucket has not refilled by itself since they were taken, because it would
+-- overflow. After a probe, withdraws the probe, so that the next message may probe the carrier.
 -- KEYS: 1 limiter
--- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 their mark, as `take` gave it ('' where that was this moment), 5 "1" for what is
---       loud, 6 after a probe. `unsent`: nothing was written. `undecided`: the answer does not judge the carrier, so the next message
---       probes; not during a pause that the carrier asked for.
+-- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 mark of the block from `take.lua` ('' if it was taken this moment), 5 "1" for a loud
+--       alert, 6 '' if it was no probe; `unsent`: nothing was written; `undecided`: the answer does not show whether the carrier works, so
+--       the next message probes, but not during a pause that the carrier asked for
 -- Returns: 1
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[3] * 1000

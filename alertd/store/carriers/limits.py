@@ -1,5 +1,5 @@
-"""The limits of what is sent: one GCRA a carrier for all processes, on the server's clock, paid in the carrier's unit; budgets; and shares of the
-connections that a carrier takes from the whole installation.
+"""Limits of sending, shared by all processes: the rate of each carrier (GCRA on the server's clock, in the carrier's unit), budgets of SMS
+segments, and each worker's share of the connections that a carrier accepts from the installation.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
 PROBE_MS = 15_000  # how often a loud message probes a paused carrier
-#: The share of its rate that a ramp begins with: at FCM's quota 90 messages in the first second, so that a street gets them at once.
+#: The fraction of the rate with which a ramp begins. At FCM's quota this is 90 messages in the first second, enough for
+#: the people of a street.
 RAMP_FLOOR = 0.01
-#: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
-#: for twice as long each time a message that tries it fails, too. At most 5 s, so that a carrier that returns is found within 15 s.
+#: The circuit breaker of a carrier: after FAILURES failures without a success in between, each within FORGOTTEN_MS of
+#: the one before, the carrier rests for SHORTEST_REST_MS. Each failed probe doubles the rest, up to LONGEST_REST_MS, so
+#: that a carrier that works again is found within 15 s.
 FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 5_000
-#: A message that was tried before may probe a carrier this long after a new one may: lanes ask at least once a second.
+#: A retried message may probe a carrier this long (ms) after a new message may. Each lane (one sending loop of a
+#: worker) asks at least once a second.
 NEW_FIRST_MS = 1_000
 
 
@@ -31,12 +34,12 @@ class Block:
     mark: int  # the limiter's: until when they would come again by themselves, or which try this is
 
     def less(self, permits: int, rate: float) -> Block:
-        """What is left of it when so many were given back."""
+        """Returns the block that remains after `permits` were given back. `rate`: permits a second."""
         return replace(self, granted=self.granted - permits, mark=self.mark - int(permits * 1_000_000 / rate))
 
 
 class Limits:
-    """Permits in blocks, so that a round trip is paid once a chunk."""
+    """Grants permits to send to a carrier, in blocks, so that a chunk of messages costs one round trip."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -53,10 +56,12 @@ class Limits:
         ramp_s: float = 0,
         is_new: bool = True,
     ) -> Block:
-        """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up; how many, and the seconds to wait when none.
+        """Takes up to `wanted` permits at `rate` a second, at most `burst` at once, in multiples of `least`. An alert that is not `loud`
+        gets a lower rate while it ramps up for `ramp_s` seconds. Returns the block: the permits, or the seconds to wait if there are none.
 
-        Both when the carrier is paused and one message is to try it: `resume` when it is accepted. `give_back` those that nothing was sent for.
-        A message that is not `is_new` was tried before: it probes a carrier only if no new one does.
+        A block with permits and a wait is a probe: the carrier is paused or rests, and one message may try it. After the message is
+        accepted, call `resume`. Call `give_back` for permits that were not used. A message that is not `is_new` was tried before and probes
+        a carrier only if no new message does.
         """
         skew_ms, ramp_ms = self._db.skew_ms, int(ramp_s * 1000)
         granted, wait_us, mark = await self._db.run(
@@ -68,9 +73,9 @@ class Limits:
     async def give_back(
         self, carrier: str, rate: float, permits: int, *, loud: bool = True, block: Block | None = None
     ) -> None:
-        """Permits of a `block` (None: taken this moment) that nothing was sent for. Those that came again by themselves meanwhile are
-        given back no second time, those of a ramp at the whole rate: it gets no steeper by them. Where one message was to try a
-        carrier that rests, the next tries it.
+        """Returns unused permits of a `block` (None: taken this moment). Permits that the bucket has refilled by itself since then are not
+        returned twice. Permits of a ramp are returned at the full rate, so that the ramp does not become steeper. If the block was a probe,
+        the next message may probe the carrier.
         """
         mark, tries = ("", "") if block is None else (block.mark, "unsent" if block.wait_s else "")
         await self._db.run(
@@ -78,22 +83,24 @@ class Limits:
         )
 
     async def undecided(self, carrier: str, block: Block) -> None:
-        """Lets the next message try a carrier that failed: the one of this `block` was answered, and its answer says nothing of the carrier."""
+        """Lets the next message probe a failed carrier, because the answer to the probe of this `block` does not show whether the carrier
+        works.
+        """
         await self._db.run("give_back", [keys.limiter(carrier)], 1, 0, self._db.skew_ms, block.mark, 0, "undecided")
 
     async def pause(self, carrier: str, seconds: float) -> None:
-        """Pause a carrier that asked alertd to wait: no process gets a permit until then."""
+        """Pauses a carrier that asked alertd to wait: for `seconds`, no process gets a permit, except a loud message that probes it."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
 
     async def failed(self, carrier: str, times: int) -> float:
-        """Count `times` failed messages in a row. Returns the seconds for which the carrier rests now; 0 if it does not rest yet."""
+        """Counts `times` failed messages in a row. Returns for how many seconds the carrier rests now, 0 if no rest starts."""
         settings = (FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS)
         rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
         return rest_ms / 1000
 
     async def works(self, carrier: str) -> None:
-        """Forget a carrier's failures after it accepted a message. A pause that it asked for stays. A rest ends only when a message that probed
-        the carrier is accepted: see `resume`.
+        """Resets the count of a carrier's failures after it accepted a message. Does not end a pause that the carrier asked for. A rest
+        ends only after an accepted probe: see `resume`.
         """
         await self._db.execute("HDEL", keys.limiter(carrier), "failed", "failed_at")
 
@@ -120,20 +127,21 @@ class Limits:
         }
 
 
-#: A day is asked of until it is over everywhere, an alert as long as it may be extended.
+#: How long the units spent on a day are stored: until that day is over in every time zone. And those spent for an
+#: alert: as long as an alert may be extended.
 KEPT_DAY_MS = 3 * DAY_MS
 KEPT_ALERT_MS = 400 * DAY_MS
 
 
 class Budgets:
-    """Counts for all workers."""
+    """Counts the units (SMS segments) that each alert and each organisation has spent, for all workers."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def take(self, org: str, chain: str, now_ms: int, messages: int, each: int, most: tuple[int, int]) -> int:
-        """Returns how many of `messages` may go, at `each` units, if alert and day may have at most `most` units (0: no limit). A negative
-        number gives back messages that did not go.
+        """Spends the units of at most `messages` messages with `each` units, and returns how many of the messages may be sent. `most`:
+        maximum units of the alert and of the day (0: no limit). A negative number of messages gives units back.
         """
         names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         granted: int = await self._db.run("spend", names, messages, each, *most, KEPT_ALERT_MS, KEPT_DAY_MS)
@@ -146,7 +154,7 @@ class Budgets:
         return int(alert or 0), int(day or 0)
 
     async def free(self, org: str, chain: str) -> None:
-        """Lift the limit of this alert. Its units still count for the day."""
+        """Lifts the budget's limit for this alert. Its units still count for the day."""
         name = keys.org_spent(org, chain)
         await self._db.execute_many([("HSET", name, "free", 1), ("PEXPIRE", name, KEPT_ALERT_MS)])
 
@@ -155,12 +163,13 @@ class Budgets:
 
 
 SILENT_MS = 3_000  # the share of a worker that is silent this long is free: workers claim theirs every second
-#: A worker with fewer connections sends slowly, for one worker sends a whole batch. Only a carrier that takes fewer gives a worker less.
+#: Minimum number of connections in a share: a worker with fewer sends slowly, because one worker sends a whole batch. A
+#: share is smaller only if the carrier accepts fewer connections in total.
 LEAST = 4
 
 
 class Share(NamedTuple):
-    """What one worker may have of a carrier's connections."""
+    """One worker's share of a carrier's connections."""
 
     connections: int
     others: int  # connections that other workers claim
@@ -168,7 +177,7 @@ class Share(NamedTuple):
 
 
 class ConnectionShares:
-    """Divides connections among workers, on all machines."""
+    """Divides a carrier's connections among the workers on all machines."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -184,9 +193,10 @@ class ConnectionShares:
         behind: bool,
         failed_ms: int | None = None,
     ) -> Share:
-        """Returns the worker's share of the carrier's `most` connections. The worker claims it every second. `held` counts its connections that are
-        open, and `works` says whether one of them works. A worker that is `behind` gets a share after those that are not. A worker that the
-        carrier failed goes behind all others; `failed_ms` is how long ago that was. Raises StoreUnavailableError.
+        """Renews the worker's claim and returns its share of the carrier's `most` connections. A worker must call it every second. `held`:
+        the number of its open connections; `works`: whether one of them works. Workers that are `behind` get a share after the others. A
+        worker whose connections the carrier refused goes behind all others; `failed_ms`: how long ago that was (ms). Raises
+        StoreUnavailableError.
         """
         found = await self._db.run(
             "share", [keys.shares(carrier)],

@@ -1,7 +1,7 @@
--- Stores whether one worker can log in at a carrier, and removes the findings of workers that are silent.
+-- Stores whether one worker can log in at a carrier. Deletes the results of silent workers.
 -- KEYS: 1 logins
--- ARGV: 1 worker, 2 state, 3 the rest of the finding, 4 ms after which a silent worker is dead, 5 skew (ms)
--- Returns: all findings, as HGETALL
+-- ARGV: 1 worker, 2 state, 3 rest of the result, 4 ms after which a silent worker is dead, 5 skew (ms)
+-- Returns: the results of all workers, as HGETALL
 local me, life, now = ARGV[1], tonumber(ARGV[4]), now_ms(ARGV[5])
 local since, all = now, redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do

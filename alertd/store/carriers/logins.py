@@ -1,4 +1,4 @@
-"""Whether the workers' carrier accounts can log in, as each worker found it last."""
+"""For each worker and carrier: the last result of logging in at the carrier."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from channels.login import Login, LoginState
 
-#: A worker repeats its finding more often than this, so that the finding of a dead worker goes away.
+#: A worker stores its result more often than this (ms). The result of a dead worker therefore expires.
 LIFE_MS = 60_000
 
 
 class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The finding of one worker."""
+    """Whether one worker could log in at a carrier."""
 
     worker: str
     login: Login
@@ -24,14 +24,14 @@ class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logins:
-    """One finding for each worker and carrier."""
+    """The repository of login results, one for each worker and carrier."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def put(self, carrier: str, worker: str, login: Login, settings: str = "") -> Sequence[LoginRecord]:
-        """Store what a worker found with these `settings`, of which the store gets a keyed hash. Returns the findings of all workers. Raises
-        StoreUnavailableError.
+        """Stores a worker's login result. Of `settings` (those it logs in with) the store gets only a keyed hash. Returns the results of
+        all workers for this carrier. Raises StoreUnavailableError.
         """
         rest = msgspec.json.encode((login.server, login.said, self._hashed(carrier, settings)))
         found = await self._db.run(
@@ -40,12 +40,12 @@ class Logins:
         return _records(dict(zip(found[::2], found[1::2], strict=True)))
 
     async def drop(self, carriers: Iterable[str], worker: str) -> None:
-        """Deletes a worker's findings about these carriers. Raises StoreUnavailableError."""
+        """Deletes a worker's login results for these carriers. Raises StoreUnavailableError."""
         await self._db.execute_many([("HDEL", keys.logins(name), worker) for name in carriers])
 
     async def get(self, carriers: Iterable[str]) -> dict[str, LoginRecord | None]:
-        """Returns one finding for each carrier: one that works if any worker has one, else the newest. None if no worker stored one in the
-        last minute. Raises StoreUnavailableError.
+        """Returns one login result for each carrier: a successful one if any worker has one, else the newest failure. None if no worker
+        stored one in the last minute. Raises StoreUnavailableError.
         """
         return {name: chosen(records) for name, records in (await self._all(carriers)).items()}
 
@@ -67,8 +67,8 @@ class Logins:
 
 
 def chosen(records: Sequence[LoginRecord]) -> LoginRecord | None:
-    """Returns the finding that decides for all workers. If one worker can log in, the others' machines have the fault, or the carrier limits
-    the connections.
+    """Returns the result that stands for all workers: a successful one if there is any, else the one whose state began last; None without
+    results. If one worker can log in, the others fail because of their machines, or because the carrier limits the connections.
     """
     return max(records, key=lambda one: (not one.login.fails, one.since_ms), default=None)
 
@@ -85,5 +85,5 @@ def _record(worker: str, value: bytes) -> LoginRecord:
 
 
 def _state(word: str) -> LoginState:
-    """A worker of a newer version may store a state that this version does not know."""
+    """Returns the login state with this name, or NOT_KNOWN for a state that a newer version of alertd stored."""
     return LoginState(word) if word in tuple(LoginState) else LoginState.NOT_KNOWN

@@ -1,4 +1,4 @@
-"""Carriers' numbers: the byte that each has in ledgers."""
+"""The number (one byte) that stands for each carrier in ledger rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from alertd.store.engine.connection import Connection
 
 
 class CarrierNumbers:
-    """Gives them out, and knows them by their numbers."""
+    """Assigns numbers to carriers, and finds a carrier's name by its number."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def of(self, name: str) -> int:
-        """Given at first use, never given to another."""
+        """Returns the carrier's number. Assigns a new one at first use; a number is never reused."""
         known = await self._db.execute("HGET", keys.CARRIERS, name)
         if known is None:
             fresh = await self._db.execute("HINCRBY", keys.COUNTERS, "carriers", 1)
@@ -22,6 +22,6 @@ class CarrierNumbers:
         return int(known)
 
     async def names(self) -> dict[int, str]:
-        """The carriers' names by their numbers."""
+        """Returns the names of all carriers, by number."""
         found = await self._db.hash_of(keys.CARRIERS)
         return {int(number): name.decode() for name, number in found.items()}

@@ -1,5 +1,5 @@
--- A carrier said to wait: nobody gets a permit before then. A longer pause stands against a shorter one, and against a message that tries
--- the carrier by now: what becomes of that one says nothing of it.
+-- Pauses a carrier that asked alertd to wait: no process gets a permit until then. A longer pause is kept. Withdraws a probe in progress:
+-- its outcome no longer counts.
 -- KEYS: 1 limiter
 -- ARGV: 1 pause (ms), 2 skew (ms)
 -- Returns: 1

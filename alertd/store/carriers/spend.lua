@@ -1,8 +1,8 @@
--- Takes messages out of what an alert and its organisation's day may still send, or gives some back.
--- KEYS: 1 what the alert has spent, 2 what the day has
--- ARGV: 1 messages wanted (below 0: given back), 2 units each, 3 most units of the alert, 4 most of the day (0: no limit), 5 and 6 ms for
---       which each is kept
--- Returns: messages that may go
+-- Spends units of the budgets of an alert and of its organisation's day, or gives some back.
+-- KEYS: 1 units that the alert has spent, 2 units spent on the day
+-- ARGV: 1 messages wanted (below 0: given back), 2 units each, 3 maximum units of the alert, 4 maximum units of the day (0: no limit),
+--       5 and 6 ms for which each count is stored
+-- Returns: number of messages that may be sent
 local wanted, each = tonumber(ARGV[1]), tonumber(ARGV[2])
 if redis.call('HEXISTS', KEYS[1], 'free') == 0 then
   for i = 1, 2 do

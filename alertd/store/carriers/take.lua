@@ -1,12 +1,14 @@
--- GCRA on the server's clock in microseconds: a block of permits for one carrier. What is loud is served first: the rest leaves
--- it a tenth of the bucket, and gets nothing while it waits. The rest ramps up, too: a second GCRA, whose rate and burst grow in a
--- line from a floor to the whole, from when somebody asked for it after nobody had for as long as a ramp takes.
+-- Grants a block of permits to send to one carrier: a rate limiter (GCRA) on the server's clock, in microseconds. Loud alerts are served
+-- first: the others leave a tenth of the bucket for them, and get nothing while a loud alert waits. The others also ramp up: a second GCRA,
+-- whose rate and burst grow linearly from a floor to the full value. A ramp begins with the first request after a silence as long as a
+-- ramp.
 -- KEYS: 1 limiter
--- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 least that is of use, 5 skew (ms), 6 "1" for what is loud,
---       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with,
---       10 ms by which this caller delays a due probe, so that a new message probes first
--- Returns: {granted, microseconds to wait when none, mark}; both of them when the carrier is paused and this is to probe it. The mark says
---          when this probe was let go, or when all of these permits would have come again (microseconds)
+-- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 smallest useful number, 5 skew (ms), 6 "1" for a loud alert, 7 ms between two
+--       probes of a paused carrier, 8 ramp (ms; 0: none), 9 fraction of the rate with which a ramp begins, 10 ms by which this caller
+--       delays a due probe, so that a new message probes first
+-- Returns: {granted, microseconds to wait if none is granted, mark}. A block with both permits and a wait is a probe of a paused or resting
+--          carrier. The mark is the time of the probe, or the time at which all permits of this block would have been refilled
+--          (microseconds)
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[5] * 1000
 local rate, burst, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -44,7 +46,8 @@ if ramp > 0 then
   redis.call('HSET', KEYS[1], 'began', at(began), 'asked', at(now))
   share = math.min(1, floor + (1 - floor) * (now - began) / ramp)
 end
--- A GCRA's time, permits there is room for, and how long until the least of use is there.
+-- Returns the theoretical arrival time of a GCRA (microseconds), the permits that are available, and the microseconds until the smallest
+-- useful number is available. `kept`: permits that must stay in the bucket.
 local function bucket(field, tat, rate, burst, kept)
   local each = 1000000 / rate
   burst = math.max(burst, least) -- what costs more than the burst goes when the bucket is full, rather than never

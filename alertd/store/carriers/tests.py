@@ -1,4 +1,4 @@
-"""Tests of carriers: what an operator asked for, until a worker takes it, and what the carrier answered."""
+"""Test messages to carriers that an operator requests: the queue until a worker takes a test, and the carrier's answers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: As long as an Idempotency-Key is kept: asked again under it, the same answer is told.
+#: How long an answer is stored: as long as an Idempotency-Key, because a repeated request with the same key returns the
+#: same answer.
 KEPT_MS = DAY_MS
-#: What no worker takes is gone so long after the last one was asked for: nobody waits for it, and each has somebody's address.
+#: Tests that no worker takes are deleted this long after the latest request: no operator waits for them, and each
+#: contains a person's address.
 WAITS_MS = 60_000
 
 
 class CarrierTest(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to one address."""
+    """A request to send one test message to one address."""
 
     id: str
     carrier: str
@@ -25,7 +27,7 @@ class CarrierTest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it, in the words of `channels.base`."""
+    """Result of a test message: the carrier's answer, as in `channels.base`."""
 
     answer: str
     reason: str
@@ -42,7 +44,7 @@ _answered = msgspec.json.Decoder(Answered).decode
 
 
 class CarrierTestQueue:
-    """The repository of tests."""
+    """The repository of carrier tests and their results."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -52,7 +54,7 @@ class CarrierTestQueue:
         await self._db.execute_many([("RPUSH", keys.CARRIER_TESTS, sealed), ("PEXPIRE", keys.CARRIER_TESTS, WAITS_MS)])
 
     async def take(self) -> CarrierTest | None:
-        """The next one, which is nobody else's from now on."""
+        """Removes and returns the next test, None if there is none. No other worker gets it."""
         sealed = await self._db.execute("LPOP", keys.CARRIER_TESTS)
         return None if sealed is None else _test(self._db.codec.master.open(sealed, keys.CARRIER_TESTS))
 

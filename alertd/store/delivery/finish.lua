@@ -40,7 +40,8 @@ local function mark()
   end
 end
 
--- Returns whether a delayed entry is not due on purpose: it waits for its ring, its pace, quiet hours or another deferral.
+-- Returns whether an entry of the delayed set is meant to wait: for the delay of its ring, for its pace, for quiet
+-- hours or for another deferral.
 local function is_held(member)
   local version, batch, number = string.match(member, '^([^/]+)/([^/]+)/(%d+)$')
   if not number then return true end

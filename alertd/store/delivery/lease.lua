@@ -76,7 +76,8 @@ local function rows_of(version, batch)
   return numbers
 end
 
--- The next free turn of each pace, during this call. So rows that waited through a pause or a night do not go out all at once.
+-- The time (ms) of the next free turn of each pace (limit of the send rate), during this call. With it, rows that
+-- waited through a pause or a night are not all sent at once.
 local Turns = {batches = {}, free = {}}
 
 -- Takes the turn of a batch, or of one of its rows, and returns nil if its pace lets it go now. Else reserves its place in line and

@@ -86,7 +86,7 @@ def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
 
 
 class Work:
-    """The leases, the gates and the ledgers of all chains."""
+    """Reads and writes the leases, gates and ledgers of all chains."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

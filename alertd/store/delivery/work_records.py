@@ -73,9 +73,10 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """Delay after the approval and pace of each ring, by ring number. Escalation adds `late_ms` for recipients who may still acknowledge.
+    """When the batches of each ring are sent: delays (ms after the approval) and paces, by ring number. A channel that escalates adds
+    `late_ms` for recipients who may still acknowledge.
 
-    `since_ms`: time since the approval. It counts against both delays for a recipient who has an earlier version, else only against the
+    `since_ms`: time since the approval. It is subtracted from both delays for a recipient who has an earlier version, else only from the
     ring's delay.
     """
 
@@ -85,7 +86,9 @@ class When:
     since_ms: int = 0
 
     def of(self, alike: BatchKey) -> tuple[int, str]:
-        """Returns the delay in ms and the packed pace for a batch. A recipient of an earlier version gets the change without a ring's delay."""
+        """Returns for a batch how many ms to wait before it is sent, and its packed pace ("" for none). A recipient who is notified of a
+        change of an earlier version waits for no ring.
+        """
         late_ms = self.late_ms * alike.unheard
         if alike.again:
             return late_ms, ""
@@ -165,7 +168,7 @@ class Reported(NamedTuple):
 
 
 class Gate(StrEnum):
-    """Answer of the gate."""
+    """Answer of `gate.lua` to a worker that asks to send."""
 
     GO = "go"
     LOST = "lost"  # another worker has the work

@@ -1,4 +1,6 @@
-"""Reads of many things at once: many callers' items in one call (`Batcher`), and megabytes from the store, in threads (`BulkReads`)."""
+"""Two helpers for many reads at once: `Batcher` puts the items of many callers into one call; `BulkReads` reads megabytes from the store in
+threads.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,11 @@ _KINDS: dict[type[Any], type[Any]] = {
 
 @dataclass(slots=True)
 class Batcher(Generic[Item, Answer]):
-    """Calls `many` with the items that wait, one call at a time. `many` returns an answer for each item, in their order.
+    """Collects items and calls `many` with all that wait, one call at a time. `many` must return one answer for each item, in the order of
+    the items.
 
-    An item that comes during a call goes with the next, so it is answered by a call that began after it came. So it serves reads that must
-    not be a moment old, too: who calls, and what is stopped.
+    An item that arrives during a call is part of the next call. Its answer therefore never comes from a read that began before the item
+    arrived, so a Batcher suits reads that must not be stale (callers' API keys, stops).
     """
 
     many: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]
@@ -78,9 +81,9 @@ class Batcher(Generic[Item, Answer]):
 
 
 class BulkReads:
-    """The same servers as an asynchronous client's, for any number of threads.
+    """Blocking clients for the servers of an asynchronous client. Any number of threads may use it.
 
-    The client of the event loop copies every byte six times, and on the loop; the blocking one does it in half the time and beside it.
+    The asynchronous client copies every byte six times, in the event loop. A blocking client takes half the time, outside the event loop.
     """
 
     def __init__(self, nodes: Nodes, *, timeout_s: float) -> None:
@@ -90,7 +93,9 @@ class BulkReads:
         self._making = threading.Lock()
 
     def mgets(self, groups: Iterable[Sequence[str]]) -> Iterator[list[bytes | None]]:
-        """Many values, missing ones as None, of one group of names after another, in turns. Raises StoreUnavailableError."""
+        """Reads the values of each group of keys with MGET. Yields one list for each group: the values in the order of the keys, None for a
+        missing key. Sends the next group's command before it yields. Raises StoreUnavailableError.
+        """
         split: deque[list[list[int]]] = deque()
 
         def commands() -> Iterator[list[Command]]:
@@ -103,7 +108,7 @@ class BulkReads:
             yield in_place(parts, answers, sum(map(len, parts)))
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to commands; one round trip to each server. Raises StoreUnavailableError."""
+        """Sends the commands, with one round trip to each server. Returns their answers in order. Raises StoreUnavailableError."""
         (answers,) = self.turns([commands])
         return answers
 
@@ -131,7 +136,7 @@ class BulkReads:
                 self._twin(node).connection_pool.release(line)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Closes the connections of all blocking clients."""
         for twin in self._twins.values():
             twin.close()
 
@@ -152,7 +157,7 @@ class BulkReads:
 
 @dataclass(slots=True)
 class _Lines:
-    """A connection to each server that was asked."""
+    """One connection to each server that got a command. `ask` sends a list of commands, `answers` reads the answers to it."""
 
     nodes: Nodes
     twin: Callable[[aioredis.Redis], redis.Redis]
@@ -160,7 +165,7 @@ class _Lines:
     to: dict[aioredis.Redis, Any] = field(default_factory=dict)  # the client's connections, whose methods have no types
 
     def ask(self, commands: Sequence[Command] | None) -> None:
-        """The servers that have the keys; nothing at all if there is nothing."""
+        """Sends each command to the server that has its key, without waiting for answers. Does nothing if `commands` is None."""
         if commands is None:
             return
         self.asked = grouped((self.nodes.of(command[1]), i) for i, command in enumerate(commands))
@@ -171,7 +176,9 @@ class _Lines:
             line.send_packed_command(line.pack_commands([commands[i] for i in members]))
 
     def answers(self) -> list[Any]:
-        """To what was asked, in its order."""
+        """Reads and returns the answers to the last `ask`, in the order of its commands. Raises the first error among them, after reading
+        all.
+        """
         assert self.asked is not None
         found: list[list[Any]] = []
         for node, members in self.asked.items():

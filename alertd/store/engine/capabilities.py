@@ -1,4 +1,6 @@
-"""What the servers of a store promise, and what they promise less than they should; and whether they have read their files."""
+"""Checks what guarantees the store's servers give, and describes each missing guarantee in a sentence. Also waits until a server has loaded
+its files.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +15,35 @@ from alertd.store.engine.clock import APART_S, apart_s
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreRefusedError, checked, translated
 from alertd.store.engine.nodes import WAIT, CommandPipeline
 
-#: How often a loading server is asked: a start should not be later for it.
+#: Seconds between two PINGs to a server that is loading its files. Short, so that it hardly delays the start.
 LOOK_EVERY_S = 0.25
-#: So long a replica may take to confirm where it is only looked at: one that is there confirms what it has in milliseconds.
+#: Maximum time (ms) for a replica's confirmation in this check. A replica that is connected confirms within
+#: milliseconds.
 CHECK_MS = 2_000
-#: Settings an engine must have for the whole promise, and what it promises otherwise.
+#: The server settings that alertd needs: setting -> (required value, consequence of another value).
 WANTED = {
     "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
     "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
 }
-#: What it lacks without a limit of its memory: alertd cannot see that the memory is nearly full (`memory`).
+#: Warning for a server without a memory limit: alertd cannot see that the memory is nearly full (INFO memory).
 UNLIMITED = (
     "the store has maxmemory 0, which is no limit: alertd cannot refuse new alerts while there is still memory for those under way, and the"
     " system may kill the server when the machine has no memory left"
 )
-#: What it lacks where a replica is to confirm.
+#: Warning if a replica has to confirm writes, but none does.
 NO_REPLICA = "no replica confirms what the store writes, and store.replicas_required asks for one: nothing is accepted until it does"
-#: What it lacks where replicas are there, and none is to confirm.
+#: Warning if the store has replicas, but none has to confirm writes.
 REPLICAS_UNASKED = "the store has replicas, and store.replicas_required is 0: one that takes its master's place may lack accepted alerts"
-#: What it lacks whose user has fewer rights than ops/docs/run/your-own-store.md gives.
+#: Warning if the store's user has fewer rights than ops/docs/run/your-own-store.md gives.
 UNTOLD = "the store's user may not ask how full its memory is, nor whether it has replicas (INFO): nothing is refused before a server takes no write at all, and no stop"
-#: What it lacks whose servers have other times.
+#: Warning if the clocks of the servers differ. Formatted with the difference in seconds.
 APART = "the clocks of the store's servers are {:.0f} seconds apart: alerts start and end by that of the server that has them"
 
 
 async def check_engine(connection: Connection) -> list[str]:
-    """What this engine promises less than asked, as sentences; empty when nothing. Unknown settings are told too.
-    Raises StoreRefusedError when it cannot say that a write is on disk, without which nothing can be promised at all.
+    """Returns a warning sentence for each guarantee that the store's servers do not give, and for each setting that cannot be read. Returns
+    an empty list if nothing is missing. Raises StoreRefusedError if a server does not confirm that writes are on disk: alertd must not run
+    on it. Raises StoreUnavailableError.
     """
     weaker: dict[str, None] = {}
     for node in connection.nodes.all:
@@ -92,7 +96,9 @@ def _setting(answer: Any) -> str:
 
 
 async def until_loaded(client: Redis, tell: Callable[[], None], clock: Clock) -> None:
-    """Return once the store no longer says that it loads, whatever it says then; `tell` is called once if it does."""
+    """Waits until the server no longer answers PING with "loading". Calls `tell` once if it has to wait. Returns too if the server cannot
+    be reached or answers another error: the caller that opens the store reports that.
+    """
     told = False
     while True:
         try:

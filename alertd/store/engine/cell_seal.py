@@ -50,8 +50,10 @@ class CellSeal:
         return self.crypted(names, [len(sealed) // SIZE], sealed, opens=True).tobytes()
 
     def crypted(self, names: Blocks, counts: Sequence[int], data: bytes, *, opens: bool) -> Blocks:
-        """Returns the records of many cells, opened or sealed, one block a record. `names` are those of `names_of`, `counts` the records of
-        each cell, and `data` the records of all cells in that order.
+        """Decrypts (`opens`) or encrypts the records of many cells. Returns one block of two u64 for each record; tombstones stay zero.
+
+        `names`: the cells, from `names_of`. `counts`: the number of records in each cell. `data`: the records of all cells, in the order of
+        the cells.
         """
         cipher = self._records.decryptor() if opens else self._records.encryptor()
         given = np.frombuffer(data, "<u8").reshape(-1, 2)
@@ -81,7 +83,7 @@ def _cipher(secret: bytes, purpose: bytes) -> Cipher[modes.ECB]:
 
 
 def _through(cipher: CipherContext, blocks: Blocks) -> Blocks:
-    """Returns the blocks, encrypted or decrypted."""
+    """Returns the output of the cipher for these blocks: encrypted or decrypted, as the cipher context was made. Same shape."""
     out = np.empty(blocks.nbytes + SIZE - 1, np.uint8)  # the library demands a block more than it writes
     written = cipher.update_into(np.ascontiguousarray(blocks).view(np.uint8).reshape(-1).data, out.data)
     return out[:written].view("<u8").reshape(-1, 2)

@@ -1,8 +1,9 @@
-"""The store's time. Everything that starts or ends at a moment follows it, not the machine's own clock (ops/docs/decisions/0045).
+"""The store's time. Everything that starts or ends at a moment follows it, not the clock of the machine that alertd runs on
+(ops/docs/decisions/0045).
 
-Scripts read the server's clock. What is decided outside of them, an end, a start, how long a carrier may try, who sleeps, is decided by
-the same one, or a process whose clock is fast would end what the scripts still send. Where it is set back, what waits goes on by a steady
-one that the store keeps for all processes, those that begin after the step among them.
+Scripts read the server's clock. Decisions outside scripts (ends, starts, a carrier's time limit, quiet hours) use the same clock: otherwise
+a process with a fast clock would end an alert that the scripts still send. If the server's clock is set back, waits continue by a steady
+clock, which never goes back. The store keeps it for all processes, also for those that start after the step.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreUnavailableError, checked, translated
 from alertd.store.engine.nodes import CommandPipeline
 
-#: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
-#: machine counts the time, which it does right to a few microseconds a second.
+#: Seconds between two readings of the server's clock. For at most this long, `StoreClock` is wrong after the server's
+#: clock was set or another server took over. Between two readings the machine's monotonic clock counts, with an error
+#: of a few microseconds a second.
 HEAR_S = 1.0
-#: That it was set back further is told: ends and starts come later than they were to.
+#: A step back of the server's clock by more than this (ms) is logged: ends and starts then come later than planned.
 TOLD_MS = 1_000
-#: And that it was set forward by so much: what is over by it is over for good. A slow answer shows it late by a few seconds.
+#: A step forward by more than this (ms) is logged: what has expired by the new time stays expired. A slow answer alone
+#: can look like a step of a few seconds.
 AHEAD_MS = 30_000
-#: Servers of a cluster that are further apart than this are told, and looked at so often.
+#: Clocks of a cluster's servers that differ by more than APART_S seconds are logged. They are compared every COMPARE_S
+#: seconds.
 APART_S, COMPARE_S = 2.0, 30.0
 
 
@@ -41,11 +45,15 @@ class StoreClock(SystemClock):
         self._is_apart = False  # as it was last told
 
     def now_ms(self) -> int:
-        """UNIX time in milliseconds: not ahead of the server's, and behind it by no more than an answer took to come."""
+        """Returns the UNIX time in ms by the server's clock. It is never ahead of that clock, and behind it by at most the time that an
+        answer took.
+        """
         return int(self._began_ms + 1000 * self.monotonic()) + self._db.skew_ms
 
     async def hear(self) -> None:
-        """Read the server's clock. Raises StoreUnavailableError."""
+        """Reads the server's clock once and corrects `now_ms` by it. Also updates `back_ms`: by how many ms the steady clock is ahead of
+        the server's clock, because that was set back. Logs a step. Raises StoreUnavailableError.
+        """
         asked_ms = 1000 * self.monotonic()
         seconds, microseconds, back_ms = await self._db.run("hear", [keys.CLOCK], self._db.skew_ms)
         shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
@@ -55,13 +63,16 @@ class StoreClock(SystemClock):
         ahead_ms = shown_ms - 1000 * self.monotonic() - self._began_ms
         if AHEAD_MS < ahead_ms < math.inf:
             structlog.get_logger().error("store_clock.set_forward", seconds=round(ahead_ms / 1000, 3))
-        # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
+        # The server's clock showed that time at some moment between the request and the answer. Keeps the earlier
+        # offset if it fits this range, so that the clock does not jump.
         self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), latest_ms)
         self.back_ms = int(back_ms)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Read the clock now, and every second while the context lasts. Raises StoreUnavailableError if the first reading fails."""
+        """Reads the server's clock now, and every second while the context lasts. Raises StoreUnavailableError if the first reading fails;
+        later failures are ignored.
+        """
         await self.hear()
         async with (
             repeated("store's clock", self._hear_again, HEAR_S, self),
@@ -74,7 +85,9 @@ class StoreClock(SystemClock):
             await self.hear()
 
     async def _compare(self) -> None:
-        """Log when the servers' clocks differ, and when they agree again: a chain starts and ends by the clock of its own server."""
+        """Logs when the servers' clocks begin to differ by more than APART_S, and when they agree again. A chain starts and ends by the
+        clock of its own server.
+        """
         with suppress(StoreUnavailableError):
             seconds = await apart_s(self._db)
             if (seconds > APART_S) is not self._is_apart:
@@ -92,7 +105,9 @@ async def apart_s(connection: Connection) -> float:
 
 
 def apart(shown: Sequence[tuple[float, float]]) -> float:
-    """From what each clock was ahead of one of our own, at least and at most, as its answer came late."""
+    """Returns by how many seconds at least the clocks differ, 0.0 if they may agree. `shown` has for each clock the least and the most
+    seconds that it may be ahead of this machine's monotonic clock: a range, because the answer took time.
+    """
     return max(0.0, max(least for least, _ in shown) - min(most for _, most in shown))
 
 

@@ -1,17 +1,18 @@
-"""Sealing: AES-256-GCM for addresses and case data, a keyed hash for finding addresses without storing them in clear.
+"""Encryption of the store's values (sealing), and keyed hashes that find addresses without storing them in clear.
 
-Subscribers are sealed under the master key; an alert's document under its case's own key, which is kept wrapped by the
-master key, so that destroying the wrapped key destroys every copy of the document. The records of the cells are sealed under a
-key of their own (`cell_seal`), wrapped in the same way. A sealed value is
-`1 byte format | 12 bytes nonce | ciphertext and tag`, bound to its key's name as associated data, so that a value moved to
-another key does not open. Nonces are random: 96 bits allow 2^32 seals a key before a repeat is likelier than 2^-32.
+Subscribers are sealed with AES-256-GCM under the master key. An alert's document is sealed under the key of its case, which is stored
+wrapped by the master key: destroying the wrapped key destroys every copy of the document. The records of the cells are sealed under a key
+of their own (`cell_seal`), wrapped in the same way. A sealed value is `1 byte format | 12 bytes nonce | ciphertext and tag`. The name of
+its store key is associated data, so a value that was moved to another store key does not open. Nonces are random: 96 bits allow 2^32 seals
+a key before a repeat is likelier than 2^-32.
 
-The master key rotates (decision 0056). While it does, a process holds two of them: a `Ring` seals under the current key and opens under
-every key that it holds. Its values have a format of their own, and one byte more that names the key. The audit's stream cannot be
-rewritten, so its entries are sealed under a key derived from the master key: the derived key outlives the rotation, the master key does not.
+The master key rotates (decision 0056). During a rotation a process holds two master keys: a `Ring` seals under the current key and opens
+under every key that it holds. Values sealed by a ring have their own format byte and one more byte that names the key. The audit's stream
+cannot be rewritten. Its entries are therefore sealed under a key derived from the master key: the derived key outlives the rotation, the
+master key does not.
 
-A rotation also adds a hashing secret. The first secret names what the store finds by a hash. The current secret signs, and every secret verifies. `hash.key` holds
-the current secret. The store keeps all of them, sealed under the master key.
+A rotation also adds a hashing secret. The first secret makes the hashes by which the store finds values. The current secret signs, and
+every secret verifies. The file `hash.key` holds the current secret. The store keeps all secrets, sealed under the master key.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ _NONCE = 12
 #: In a data directory, during a rotation: the master key that takes the place of the one in `master.key`.
 NEXT_KEY = "master.next.key"
 KEY_BYTES = 32
-#: After this many seals the operator should rotate the key: half of the limit that random nonces set.
+#: When a key has made this many seals, the operator should rotate it: half of the limit that random nonces set.
 MOST_SEALS = 2**31
 _HASH_BYTES = 12  # 96 bits: among 10^9 addresses a chance collision is below 10^-10
 
 
 @dataclass(frozen=True, slots=True)
 class NameKeys:
-    """The keys on top of the hashing key that make the names of people's ids and addresses in the store. Each rotation adds one.
+    """The keys that turn a hash of an id or address (`Codec.hashed`) into its name in the store. Each rotation adds a key.
 
-    Each key hashes the name once more, so the walk makes a new name from an old one, without the plain text. The number of keys stands before a
-    name. While a key is `joining`, the store has a value under the old or the new name.
+    Each key hashes the previous name once more, so a rotation can make the new name from the old one without the plain text. A name begins
+    with the number of keys that made it. During a rotation one key is `joining`: a value is then stored under its old or its new name.
     """
 
     settled: tuple[bytes, ...] = ()
@@ -57,7 +58,9 @@ class NameKeys:
     prefers_new: bool = False  # under which of the two something new is kept
 
     def stored(self, hashed: str) -> tuple[str, ...]:
-        """The names in the store for a value that `Codec.hashed` made. Two during a rotation: writers use the first for something new."""
+        """Returns the names under which the store may have the value with this hash (from `Codec.hashed`): one, or two during a rotation. A
+        new value is written under the first.
+        """
         old = hashed
         for number, key in enumerate(self.settled, 1):
             old = _renamed(number, key, old)
@@ -71,7 +74,7 @@ class NameKeys:
         return _renamed(len(self.settled) + 1, self.joining, old)
 
     def is_old(self, name: str) -> bool:
-        """Whether a name in the store was made without the key that is joining."""
+        """Returns whether a name in the store was made without the key that is joining."""
         number = name.partition(".")[0] if "." in name else "0"
         return int(number) == len(self.settled)
 
@@ -81,7 +84,7 @@ def _renamed(number: int, key: bytes, name: str) -> str:
 
 
 def short_name(digest: bytes) -> str:
-    """The name that the store has for a keyed hash."""
+    """Returns the first 96 bits of a keyed hash as URL-safe base64: the form in which the store uses it in names."""
     return base64.urlsafe_b64encode(digest[:_HASH_BYTES]).decode()
 
 
@@ -109,14 +112,16 @@ class Box:
             raise SealError("a sealed value does not open under this key") from None
 
     def hashed(self, value: bytes) -> str:
-        """A name for a value that can be compared with it for as long as there is the key, and then tells nothing."""
+        """Returns an HMAC of the value (hex) under a key derived from the box's key. It can be compared only while the key exists;
+        afterwards it reveals nothing.
+        """
         own_key = hmac.digest(self._key, b"values", "sha256")
         return hmac.digest(own_key, value, "sha256").hex()
 
 
 @dataclass(slots=True)
 class _Held:
-    """A key of a ring."""
+    """One key that a `Ring` holds."""
 
     name: str
     mark: bytes  # how its values begin: the ring's format, and a byte that names the key
@@ -133,40 +138,44 @@ class Ring:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keys that it holds, the current one first."""
+        """Returns the names of the keys that the ring holds, the current key first."""
         return tuple(key.name for key in self._keys)
 
     def mark(self, name: str) -> bytes:
-        """How the values begin that a key of these sealed. Raises KeyError."""
+        """Returns the first two bytes of every value that the named key sealed in a ring. Raises KeyError if the ring does not hold the
+        key.
+        """
         return {key.name: key.mark for key in self._keys}[name]
 
     def hold(self, name: str, key: bytes) -> None:
-        """Open with this key too, from now on. The first key becomes the current one."""
+        """Adds a key: from now on the ring also opens values under it. The first key that is added is the current one, under which the ring
+        seals.
+        """
         if name not in self.names:
             self._keys = (*self._keys, _Held(name, mark_of(key), Box(key)))
 
     def use(self, name: str) -> None:
-        """Seal with this key, from now on. Raises SealError if it is not held."""
+        """Makes the named key the current one: from now on the ring seals under it. Raises SealError if the ring does not hold it."""
         if name not in self.names:
             raise SealError("the store's current master key is not held here")
         self._keys = tuple(sorted(self._keys, key=lambda key: key.name != name))
 
     def drop_all(self) -> None:
-        """Hold no key."""
+        """Removes all keys from the ring."""
         self._keys = ()
 
     def drop_others(self) -> None:
-        """Hold the current key alone."""
+        """Removes all keys but the current one from the ring."""
         self._keys = self._keys[:1]
 
     def seal(self, plain: bytes, name: str) -> bytes:
-        """Seal under the current key, bound to a name."""
+        """Returns `plain`, encrypted under the current key. `name` is associated data: `open` needs the same name."""
         current = self._keys[0]
         current.seals += 1
         return current.mark + current.box.seal(plain, name)[1:]
 
     def open(self, sealed: bytes, name: str) -> bytes:
-        """Raises SealError if no key that is held opens it."""
+        """Returns the plain value that was sealed with this name. Raises SealError if no key of the ring opens it."""
         for key in self._keys:
             if sealed[:_MARK] == key.mark:
                 with suppress(SealError):  # another key may have the same byte
@@ -174,7 +183,7 @@ class Ring:
         raise SealError("a sealed value does not open under a key that is held here")
 
     def take_seals(self) -> dict[str, int]:
-        """How often each key sealed since this was last asked."""
+        """Returns by key name how many values each key has sealed since the last call. Leaves out keys without seals."""
         taken = {key.name: key.seals for key in self._keys if key.seals}
         for key in self._keys:
             key.seals -= taken.get(key.name, 0)
@@ -182,13 +191,15 @@ class Ring:
 
 
 def mark_of(key: bytes) -> bytes:
-    """How the values begin that a ring seals under a key: two bytes, of which the second is one of 256 and names the key."""
+    """Returns the first two bytes of every value that a ring seals under this key: the ring's format, then a byte derived from the key. Two
+    keys may share that byte.
+    """
     return _RING_FORMAT + hmac.digest(key, b"key mark", "sha256")[:1]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The secrets everything hangs on."""
+    """The secrets on which all encryption and hashing depend: the master key and the hashing key."""
 
     master: bytes
     hashing: bytes | None  # None: the store keeps it, sealed under the master key
@@ -196,29 +207,32 @@ class Keys:
 
     @classmethod
     def load(cls, directory: Path) -> Keys:
-        """The keys in a folder. Raises OSError, and ValueError or SealError for what is no key."""
+        """Reads the keys from the files of a folder. Raises OSError, or ValueError or SealError if a file holds no key."""
         master, hashing = ((directory / name).read_text(encoding="ascii") for name in ("master.key", "hash.key"))
         return cls.from_text(master, hashing, next_key(directory / NEXT_KEY))
 
     @classmethod
     def load_or_make(cls, directory: Path) -> Keys:
-        """The keys in a data directory, made where there are none, readable by their owner alone."""
+        """Reads the keys from a data directory. Makes each missing key file, readable by its owner alone. Raises as `load` does."""
         return cls(
             _key_file(directory / "master.key"), _key_file(directory / "hash.key"), next_key(directory / NEXT_KEY)
         )
 
     @classmethod
     def from_text(cls, master: str, hashing: str | None, following: bytes | None = None) -> Keys:
-        """From configuration: base64 or hexadecimal of 32 bytes each."""
+        """Makes the keys from configuration texts: 32 bytes each, as base64 or hexadecimal. `following` is the next master key during a
+        rotation. Raises ValueError or SealError.
+        """
         return cls(_key_text(master), None if hashing is None else _key_text(hashing), following)
 
 
 class Codec:
-    """The one way in and out of sealed values and hashed names."""
+    """Seals and opens the store's values, and hashes names. All code does so through this class."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        # The hashing secrets, the oldest first: it makes the names. Without the key of the configuration they come from the store.
+        # The hashing secrets, the oldest first: the oldest makes the names. If the configuration has no hashing key,
+        # they come from the store.
         self._secrets: tuple[bytes, ...] = (keys.hashing or b"",)
         self._current = 0
         self._derived: dict[str, SigningKeys] = {}
@@ -229,31 +243,39 @@ class Codec:
         self._hold_own()
 
     def name_of(self, master: bytes) -> str:
-        """What a master key is called in the store: its check value."""
+        """Returns the name of a master key in the store: a keyed hash of the key, which also serves as its check value."""
         return self.hashed("key-check", hashlib.sha256(b"alertd" + master).hexdigest())
 
     def hold(self, master: bytes) -> None:
-        """Open with this master key too, from now on."""
+        """Adds a master key: from now on values under it, and audit entries under the key derived from it, can be opened."""
         name = self.name_of(master)
         self.master.hold(name, master)
         self.hold_audit(name, hmac.digest(master, b"audit entries", "sha256"))
 
     def hold_audit(self, name: str, key: bytes) -> None:
-        """Read what the audit's entries say that were sealed under a master key, which may be gone."""
+        """Adds the key of the audit entries that belong to the master key `name`, which may no longer exist. From now on those entries can
+        be opened.
+        """
         self.audit_keys[name] = key
         self.audit.hold(name, key)
 
     def use(self, name: str) -> None:
-        """Seal with this master key, from now on. Raises SealError if it is not held."""
+        """Seals under this master key from now on, and audit entries under the key that belongs to it. Raises SealError if the codec does
+        not hold it.
+        """
         self.master.use(name)
         self.audit.use(name)
 
     def hashed(self, space: str, value: str) -> str:
-        """A name for a value nobody can turn back: addresses, subscriber ids, case numbers."""
+        """Returns a keyed hash of an address, subscriber id, case number or other value: 96 bits as base64. Equal values in different
+        `space`s have different hashes. Always uses the oldest secret, so a hash never changes.
+        """
         return short_name(hmac.digest(self._secrets[0], f"{space}\0{value}".encode(), "sha256"))
 
     def derived(self, purpose: str) -> SigningKeys:
-        """The keys for one purpose, from the hashing secrets. They change with the secrets."""
+        """Returns the signing keys for one purpose, derived from the hashing secrets. The returned object is updated in place when the
+        secrets change.
+        """
         if purpose not in self._derived:
             keys = self._keys_for(purpose)
             self._derived[purpose] = SigningKeys(*keys)
@@ -261,8 +283,8 @@ class Codec:
         return self._derived[purpose]
 
     def take_secrets(self, found: Sequence[bytes], current: int) -> None:
-        """Take the hashing secrets that the store keeps, the oldest first, and the number of the one that signs. Raises SealError if the hashing key that
-        this codec was made with is none of them.
+        """Replaces the hashing secrets by those that the store keeps, the oldest first. `current`: index of the secret that signs. Raises
+        SealError if the hashing key that this codec was made with is not among them.
         """
         if self._keys.hashing is not None and self._keys.hashing not in found:
             raise SealError("the hashing key is not one of this store's")
@@ -280,17 +302,17 @@ class Codec:
 
     @property
     def has_secret(self) -> bool:
-        """Whether it knows a hashing secret, of the configuration or of the store."""
+        """Returns whether the codec has a hashing secret, from the configuration or from the store."""
         return self._secrets != (b"",)
 
     @property
     def first_secret(self) -> bytes:
-        """The hashing secret that makes the names."""
+        """Returns the oldest hashing secret, which makes the names in the store."""
         return self._secrets[0]
 
     @property
     def current_secret(self) -> bytes:
-        """The hashing secret that signs."""
+        """Returns the hashing secret that signs."""
         return self._secrets[self._current]
 
     def _keys_for(self, purpose: str) -> tuple[bytes, ...]:
@@ -303,14 +325,14 @@ class Codec:
                 self.hold(master)
 
     def new_key(self, name: str) -> bytes:
-        """A fresh key, of a case or of the cells, wrapped under the master key."""
+        """Returns a new random key (for a case or for the cells), wrapped under the master key and bound to `name`."""
         return self.master.seal(secrets.token_bytes(KEY_BYTES), name)
 
     def case_box(self, wrapped: bytes, name: str) -> Box:
         return Box(self.master.open(wrapped, name))
 
     def use_cell_key(self, wrapped: bytes, name: str) -> None:
-        """Takes the store's cell key. Raises SealError if the master key does not open it."""
+        """Unwraps the store's cell key and uses it in `cells`. Raises SealError if the master key does not open it."""
         self._cells = CellSeal(self.master.open(wrapped, name))
 
     @property
@@ -322,12 +344,16 @@ class Codec:
 
     @property
     def check_value(self) -> str:
-        """Names the current master key. Kept in the store, so that a store is never opened with other keys than it was made with."""
+        """Returns the name of the current master key. The store keeps it, so that alertd refuses to open a store with other keys than those
+        it was made with.
+        """
         return self.master.names[0]
 
 
 def next_key(path: Path) -> bytes | None:
-    """Read a key file, None if it does not exist. Raises OSError; ValueError or SealError if it holds no key."""
+    """Reads a key file. Returns the 32 bytes, or None if the file does not exist. Raises OSError, or ValueError or SealError if the file
+    holds no key.
+    """
     try:
         return _key_text(path.read_text(encoding="ascii"))
     except FileNotFoundError:
@@ -335,7 +361,7 @@ def next_key(path: Path) -> bytes | None:
 
 
 def write_key(path: Path, key: bytes) -> None:
-    """A key file for its owner alone, whole or not at all, on disk when this returns. Raises OSError."""
+    """Writes a key file that only its owner can read, whole or not at all. It is on disk on return. Raises OSError."""
     part = path.with_suffix(".new")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -1,7 +1,8 @@
-"""The connection to the store: running scripts, and waiting until what they wrote is on disk.
+"""The connection to the store: runs scripts and commands, and waits until their writes are on disk.
 
-While a name key is joining, a value under a hashed name is under the old or the new name. Every command looks at both names in one step and
-works on the value that it finds, so processes may prefer different names (`names_of`, `named`, `values_of`).
+During a rotation, while a name key is joining (`NameKeys`), a value under a hashed name is stored under its old or its new name. Every
+command looks at both names in one step and works on the value that it finds, so processes may prefer different names (`names_of`, `named`,
+`values_of`).
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Arg = str | bytes | int | float
 KeyOf = Callable[[str], str]
 #: A script's name, its keys and its arguments.
 Call = tuple[str, Sequence[str], Sequence[Arg]]
-#: A key that a command is about, and the command.
+#: A key that decides which server gets the command, and the command.
 Keyed = tuple[str, Sequence[Arg]]
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot take this now; nothing was half-written."""
+    """The store cannot process this request at the moment. Nothing was half-written."""
 
     @property
     def in_full(self) -> str:
@@ -44,7 +45,7 @@ class StoreRefusedError(Exception):
     """This store must not be opened: other keys, data of another schema, or an engine that would lose writes."""
 
 
-#: What the client raises when the store is gone, full, loading or read-only. All mean: not now.
+#: Errors of the Redis client when the store is unreachable, full, loading or read-only. A later try may succeed.
 UNAVAILABLE = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -57,7 +58,8 @@ UNAVAILABLE = (
     exceptions.TryAgainError,
     OSError,
 )
-#: What a server of a cluster answers that does nothing: another has the key, or it hears nothing of the others.
+#: Answers of a cluster's server that did not run the command: another server has the key, or the server has lost
+#: contact with the cluster.
 ELSEWHERE = (exceptions.MovedError, exceptions.ClusterDownError)
 _NOT_NOW = (
     "OOM",
@@ -75,7 +77,7 @@ _NOT_NOW = (
 
 
 class Connection:
-    """One client of the store."""
+    """Runs scripts and commands on the store's servers, with one client."""
 
     def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0) -> None:
         self.nodes = Nodes(redis)
@@ -84,16 +86,20 @@ class Connection:
         self.replicas = min(1, replicas_required)
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
-        """Run a script; its writes are applied when this returns."""
+        """Runs a script on its keys `names` and returns its answer. Its writes are applied, but perhaps not on disk. Raises
+        StoreUnavailableError.
+        """
         return (await self.run_many(((name, names, args),)))[0]
 
     async def run_many(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
-        """Run scripts in one round trip to each server, each atomic by itself. When `durable`, waits as `run_durably` does."""
+        """Runs scripts in one round trip to each server, each script atomically. Returns their answers; raises the first error. `durable`:
+        waits as `run_durably` does.
+        """
         return self._confirmed(len(calls), await self._each(self.commands(calls), durable=durable))
 
     async def run_each(self, calls: Sequence[Call]) -> list[Any]:
-        """Like `run_many`, but returns the error of a failed call in place of its answer, so that other calls keep their answers. A server of a
-        cluster may lack its replica while others work. Raises StoreUnavailableError only if that is the answer to all calls.
+        """Like `run_many`, but returns the error of a failed call in place of its answer, so that other calls keep their answers (one
+        server of a cluster may lack its replica while others work). Raises StoreUnavailableError only if every call failed with it.
         """
         answers = await self._each(self.commands(calls))
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
@@ -102,14 +108,14 @@ class Connection:
         return answers
 
     async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
-        """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
-        the disk does not confirm in time: the write may still come through, so callers must be idempotent.
+        """Runs a script, waits until its writes are on disk (and on a replica if one is required), and returns its answer. Raises
+        StoreUnavailableError if the disk does not confirm in time: the write may still succeed, so callers must be idempotent.
         """
         return self._confirmed(1, await self._each(self.commands([(name, names, args)]), durable=True))[0]
 
     async def run_many_ahead(self, calls: Sequence[Call]) -> list[Any]:
-        """Like `run_many`, for writes that must be on disk before a later durable write of the caller. One server keeps their order, so its later
-        wait covers them. Several servers confirm separately, so this waits for each.
+        """Like `run_many`, for writes that must be on disk before a later durable write of the caller. A single server keeps the order of
+        writes, so the wait of the later write covers these. Several servers confirm separately, so this method then waits for each.
         """
         return await self.run_many(calls, durable=not self.nodes.only)
 
@@ -118,16 +124,18 @@ class Connection:
         return await self.execute_many(commands, durable=not self.nodes.only)
 
     async def execute(self, *command: Arg) -> Any:
-        """Run a plain command. The word after its name is a key; without one, any server may run it."""
+        """Runs one command and returns its answer. The word after the command's name is a key and selects the server. A command without
+        arguments may run on any server. Raises StoreUnavailableError.
+        """
         return (await self.execute_many([command]))[0]
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]], *, durable: bool = False) -> list[Any]:
-        """Commands in one round trip. When `durable`, waits as `run_durably` does."""
+        """Runs commands in one round trip and returns their answers; raises the first error. `durable`: waits as `run_durably` does."""
         return self._confirmed(len(commands), await self._each(commands, durable=durable))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """Like `execute_many`, but returns the error of a failed command in place of its answer. Raises StoreUnavailableError if any answer is
-        that, because a partial read is of no use.
+        """Like `execute_many`, but returns the error of a failed command in place of its answer. Raises StoreUnavailableError if any
+        command failed with it, because a partial read is useless.
         """
         answers = await self._each(commands)
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
@@ -135,7 +143,7 @@ class Connection:
         return answers
 
     async def meet(self) -> None:
-        """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
+        """Asks the servers which keys each of them holds, and remembers the answer. Raises StoreUnavailableError if none answers."""
         try:
             await self.nodes.learn()
         except UNAVAILABLE as error:
@@ -154,25 +162,26 @@ class Connection:
         return check is not None and check.decode() in self.codec.master.names
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
-        """A whole hash, empty when there is none."""
+        """Returns all fields of a hash, an empty dict if the key does not exist."""
         return (await self.hashes([name]))[0]
 
     async def hashes(self, names: Sequence[str]) -> list[dict[bytes, bytes]]:
-        """Whole hashes, empty where there is none."""
+        """Returns all fields of each hash, an empty dict for a key that does not exist. One round trip."""
         found = await self.execute_many([("HGETALL", name) for name in names])
         return [hash_in(one) for one in found]
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
-        """Many values, missing ones as None."""
+        """Returns the value of each key, None for a missing key. One round trip."""
         parts = self.nodes.parts(names)
         answers = await self.execute_many([("MGET", *(names[i] for i in part)) for part in parts])
         return in_place(parts, answers, len(names))
 
     def commands(self, calls: Sequence[Call]) -> list[Sequence[Arg]]:
-        """The commands that call scripts by the names that the server knows them by.
+        """Returns the EVALSHA command for each call of a script.
 
-        In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
-        refuses it whole. By the keys that it has it would run, and be ended at the first that has gone, with half of it written.
+        In a cluster, each command also names a key that never exists. While a slot moves to another server, key by key, the old server then
+        refuses the whole command. Without that key it would start the script with the keys that it still has and stop it at the first
+        missing key, with half of the writes done.
         """
         commands: list[Sequence[Arg]] = []
         for name, names, args in calls:
@@ -181,9 +190,11 @@ class Connection:
         return commands
 
     async def _each(self, commands: Sequence[Sequence[Arg]], *, durable: bool = False) -> list[Any]:
-        """The answers to commands; errors are answers. When `durable`, those of WAITAOF follow. Raises StoreUnavailableError when a server
-        cannot be reached. A server that no longer holds a key, or does not know a script, says so and does nothing: it is asked again where the
-        key is, with the script's text. One that is full refuses whatever it is for: it is asked again in words that it takes.
+        """Sends the commands and returns their answers. An error answer is returned, not raised. `durable`: the answers of WAITAOF follow
+        at the end. Raises StoreUnavailableError if a server cannot be reached.
+
+        Repeats commands that a server refused without running them: on the right server if the key has moved, with the script's text if the
+        server does not know the script, in a form that a full server accepts if it is out of memory.
         """
         try:
             if self.nodes.stale:
@@ -193,8 +204,9 @@ class Connection:
             names = [str(command[i]) if i < len(command) else "" for i, command in zip(places, commands, strict=True)]
             keyed = list(zip(names, commands, strict=True))
             if durable:
-                # One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now.
-                # A server counts what its own connection wrote: the same server, the same pipeline.
+                # One WAITAOF for each slot that holds any of these keys, because a slot may have moved by itself. It
+                # goes to the server that holds the slot now. A server counts only the writes of the same connection, so
+                # WAITAOF goes through the same pipeline.
                 wait = (WAIT, 1, self.replicas, WAITAOF_MS)
                 keyed += [(names[part[0]], wait) for part in self.nodes.parts(names)]
             answers = await self._asked(keyed)
@@ -208,8 +220,9 @@ class Connection:
         return answers
 
     async def _put_right(self, commands: Sequence[Keyed], answers: list[Any]) -> None:
-        """Asks anew for the scripts that a server does not know (any more), for what went to the wrong server, and for what a full one refused.
-        Where one has become a replica, the server that has taken its place is asked the next time.
+        """Repeats the refused commands, and replaces their answers in `answers`: scripts that a server does not know, commands that went to
+        the wrong server, and commands that a full server refused. If a server has become a replica, closes its connections, so that the
+        next call reaches the new master.
         """
         commands = [
             (key, in_full(command)) for key, command in commands
@@ -228,7 +241,9 @@ class Connection:
             await self._ask_full(commands, answers, refused)
 
     async def _ask_full(self, commands: Sequence[Keyed], answers: list[Any], refused: set[int]) -> None:
-        """Asks for what a full server refused in words that it takes, and again for the plain commands that follow it: they may have been about that."""
+        """Repeats the commands with the indices `refused` in a form that a full server accepts (`when_full`). Also repeats the plain
+        commands after them, which may read what the refused commands write.
+        """
         asked = [(key, when_full(command) if i in refused else command) for i, (key, command) in enumerate(commands)]
         after = range(min(refused), len(commands))
         await self._ask_again(
@@ -292,17 +307,17 @@ def translated(error: BaseException) -> BaseException:
 
 
 def names_of(connection: Connection, key_of: KeyOf, hashed: str) -> list[str]:
-    """The keys of the store for what belongs to a hashed name, as scripts take them."""
+    """Returns the store's keys for a hashed name, as `KEYS` of a script: one, or two during a rotation. `key_of` makes a key from a name."""
     return [key_of(name) for name in connection.codec.names.stored(hashed)]
 
 
 def named(connection: Connection, key_of: KeyOf, hashed: str, command: str, *args: Arg) -> Call:
-    """A plain command on what belongs to a hashed name, as a call of a script."""
+    """Returns the call of `named.lua` that runs a plain command on the value under a hashed name."""
     return "named", names_of(connection, key_of, hashed), [command, *args]
 
 
 async def values_of(connection: Connection, key_of: KeyOf, hashed: Sequence[str]) -> list[bytes | None]:
-    """What belongs to hashed names, None where there is nothing. Read in one step."""
+    """Returns the value under each hashed name, None for each that has none. One round trip."""
     names = [names_of(connection, key_of, one) for one in hashed]
     found = iter(await connection.mget([name for both in names for name in both]))
     return [next(filter(None, blobs), None) for blobs in ([next(found) for _ in both] for both in names)]

@@ -1,4 +1,4 @@
-"""Heartbeats: a process repeats a fact for the others, and the fact holds for as long as the process repeats it."""
+"""Heartbeats: while a process repeats that something is true, the other processes can read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Heartbeats:
     life_ms: int
 
     async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
-        """Store for each name whether it holds in this process. Returns for each name whether it holds in any process."""
+        """Writes a heartbeat for each name whose value in `here` is true (it holds in this process). Returns for each name whether it holds
+        in any process.
+        """
         calls = [
             ("SET", self.key_of(name), 1, "PX", self.life_ms) if is_here else ("EXISTS", self.key_of(name))
             for name, is_here in here.items()
@@ -30,20 +32,20 @@ class Heartbeats:
         return {name: bool(found) for name, found in zip(here, await self.connection.execute_many(calls), strict=True)}
 
     async def find(self, names: Iterable[str]) -> dict[str, bool]:
-        """Returns for each name whether it holds in any process."""
+        """Returns for each name whether any process repeats it. Writes nothing."""
         return await self.announce(dict.fromkeys(names, False))
 
 
 def bound(connection: Connection) -> Heartbeats:
-    """Which carriers processes are bound to."""
+    """Returns the heartbeats, by carrier name, of processes that have an SMPP bind at the carrier."""
     return Heartbeats(connection, keys.bound, BOUND_MS)
 
 
 def taking(connection: Connection) -> Heartbeats:
-    """Makes the heartbeats that say which carriers accept messages from a process of alertd."""
+    """Returns the heartbeats, by carrier name, of processes whose messages the carrier accepts."""
     return Heartbeats(connection, keys.taking, TAKING_MS)
 
 
 def at_work(connection: Connection) -> Heartbeats:
-    """By which channels workers send."""
+    """Returns the heartbeats, by channel, of workers that send on the channel."""
     return Heartbeats(connection, keys.at_work, AT_WORK_MS)

@@ -1,17 +1,18 @@
-"""Every kind of key of the store: what is under it, who writes it, when it ends (`TABLE`)."""
+"""The table of all kinds of keys in the store: content, writers and lifetime of each (`TABLE`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Fields of an alert that are sealed under the master key: who wrote and who decided outlives the case.
+#: Fields of an alert that are sealed under the master key and not under the case's key: who wrote an alert and who
+#: decided on it remains readable after the case is purged.
 OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 
 
 @dataclass(frozen=True, slots=True)
 class Strings:
-    """Each key holds one sealed value."""
+    """Kind of keys that each hold one sealed value."""
 
     head: int = 0  # bytes in front of the sealed value
     bound: Callable[[str], str] = lambda name: name  # to what name a value is bound, by its key
@@ -19,7 +20,7 @@ class Strings:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Each key is a hash with sealed fields."""
+    """Kind of keys that are hashes with sealed fields."""
 
     names: tuple[str, ...] = ()  # none: all
     bound: Callable[[str, str], str] = lambda name, field: f"{name} {field}"
@@ -27,31 +28,35 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """Each key is a list of sealed entries that expire within a minute: a rotation waits for that."""
+    """Kind of keys that are lists of sealed entries. Entries expire within a minute, so a rotation of the master key waits for that and
+    does not seal them again.
+    """
 
 
 Sealed = Strings | Fields | Passing
 
 
 def version_bound(name: str, field: str) -> str:
-    """The name that a field of an alert is bound to: the alert's id, not its chain's key."""
+    """Returns the associated data for a field of an alert: the alert's id and the field, without the chain's key."""
     return f"{name.rpartition(':')[2]} {field}"
 
 
 def media_bound(name: str, field: str) -> str:
-    """The name that the key of a photo is bound to."""
+    """Returns the associated data for the wrapped key of a photo: the name of the photo's store key."""
     assert field == "key"
     return name
 
 
 def case_bound(name: str) -> str:
-    """The name that the key of a case is bound to, also while the case is being purged."""
+    """Returns the associated data for the wrapped key of a case: the case's store key, also while the case is being purged."""
     return name.removesuffix(":dropped")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyKind:
-    """Keys of one kind. What stands in braces is the hash tag, what stands in angle brackets differs from key to key."""
+    """One kind of key in the store. In `name`, braces enclose the cluster's hash tag, and angle brackets enclose a part that differs from
+    key to key.
+    """
 
     name: str
     type: str
@@ -63,7 +68,8 @@ class KeyKind:
     )
 
 
-#: The key has no end of its own. A purge of the case and the end of the ledger's retention remove parts of an alert; a person deletes the rest.
+#: Value of `ends` for a key without a lifetime. A purge of the case, or the end of the ledger's retention, removes
+#: parts of an alert; an operator must delete the rest.
 KEPT = "kept"
 TABLE = (
     KeyKind("{a:<chain>}", "hash", "org, last version, the update that is being sent, the keys it is sent by, the organisations that may read its events, halt, pause, number and time of the restores of its store, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua open_alerts", KEPT),

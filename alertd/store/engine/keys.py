@@ -1,4 +1,4 @@
-"""The names of the store's keys. Scripts get the same names from here. `key_table` says what is under each."""
+"""The names of the store's keys. Scripts get the same names from here. `key_table` describes the content of each."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ PURGES = "{m}:purges"
 PASSKEYS = "{m}:passkeys"
 IDENTITIES = "{m}:identities"
 
-#: Makes a key of one name, of one number, or of two names.
+#: Types of functions that return a key, from one name, from one number, or from two names.
 Named = Callable[[str], str]
 Numbered = Callable[[int], str]
 Paired = Callable[[str, str], str]
 
-#: Where is written, on a server that holds it, to see whether that is possible.
+#: Key of the test write that shows whether a server accepts writes.
 ready: Numbered = "{{m:{}}}:ready".format
-#: How many records each cell of a group has: COUNT_BYTES each, from `first_member` on.
+#: Key of the record counts of a group's cells: COUNT_BYTES for each cell, beginning with the cell `first_member`.
 cells: Named = "{{{}}}:cells".format
-#: The cells of a group that have something to settle.
+#: Key of the set of a group's cells that the sweeper has to settle.
 dirty: Named = "{{{}}}:dirty".format
 chain: Named = "{{a:{}}}".format
 case: Named = "{{c:{}}}".format
@@ -117,7 +117,7 @@ waiting: Numbered = "{{x:{}}}:waiting".format
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where records of the same tile or of the same region are kept."""
+    """Address of the records of one tile, or of one shard of a region's subscribers."""
 
     group: str  # "g:<z8>" or "r:<region number>"
     member: int  # z12 tile code, or shard
@@ -132,7 +132,7 @@ class Cell:
 
     @property
     def count_at(self) -> int:
-        """Where among the counts of its group's cells its own is, in bytes."""
+        """Returns the offset, in bytes, of this cell's record count among the counts of its group."""
         return (self.member - first_member(self.group)) * COUNT_BYTES
 
     @property
@@ -145,28 +145,28 @@ class Cell:
 
 
 def absent(beside: str) -> str:
-    """In the slot of a key, and nowhere in the table: nothing is ever kept there."""
+    """Returns a key in the same cluster slot as `beside` that never exists."""
     return f"{beside[: beside.index('}') + 1]}:absent"
 
 
 def first_member(group: str) -> int:
-    """The first cell that a group can have."""
+    """Returns the number of the first cell that a group can have: a z12 tile code, or shard 0."""
     kind, _, number = group.partition(":")
     return int(number) << ANCESTOR_SHIFT if kind == "g" else 0
 
 
 def tile_cell(tile: int) -> Cell:
-    """The cell of a z12 tile; its group is the z8 ancestor."""
+    """Returns the cell of a z12 tile. Its group is the tile's z8 ancestor."""
     return Cell(f"g:{tile >> ANCESTOR_SHIFT}", tile)
 
 
 def region_cell(region: int, subscriber: int) -> Cell:
-    """The cell of a subscriber who named a region instead of a point."""
+    """Returns the cell for a subscriber (by number) who named a region instead of a point."""
     return Cell(f"r:{region}", subscriber >> REGION_SHARD_BITS)
 
 
 def of_chain(chain_id: str, part: str, name: str = "") -> str:
-    """A key of a chain: `of_chain(chain, "ledger", alert_id)`."""
+    """Returns a key of a chain. `part` is a name in CHAIN_SUFFIXES, `name` an alert id or channel: `of_chain(chain, "ledger", alert_id)`."""
     return f"{{a:{chain_id}}}{CHAIN_SUFFIXES[part]}{name}"
 
 
@@ -179,5 +179,5 @@ def org_events(name: str, part: str = "") -> str:
 
 
 def shard_of(chain_id: str) -> int:
-    """The last characters of a ULID are random."""
+    """Returns the shard (0 to SHARDS - 1) of a chain, from the last two characters of its ULID, which are random."""
     return sum(chain_id[-2:].encode()) % SHARDS

@@ -1,13 +1,16 @@
-"""The servers of a store: one, or the masters of a cluster, each reached by a client of its own (`Nodes`) and its lines (`CommandPipeline`).
+"""The servers of a store: one server, or the masters of a cluster. `Nodes` has a client for each, `CommandPipeline` bundles the commands to
+one.
 
-All of a chain, of a group of cells or of 512 subscribers lies under one hash tag (`keys`), so no call ever needs two servers: one
-client a server, and the rest of the store does not know which of both it is.
+All keys of a chain, of a group of cells or of 512 subscribers have one hash tag (`keys`), so no call ever needs two servers, and the rest
+of the code need not know whether the store is a cluster.
 
-What is asked of one server in one turn of the event loop goes out together, on few connections, and each is read in one go.
-A request that is small costs the client more than the server. Of a thousand at once, few travel alone, and nobody waits for company. Nor do
-all travel as one: they would go on together, and the server would rest while they are worked on here, and we while it works.
-What waits for the disk has a line of its own, so that nothing else waits behind it, and waits once for all: it counts what its own
-connection wrote before it (WAITAOF).
+Commands to one server that are made in one turn of the event loop are sent together, on few connections, and their answers are read
+together. A small request costs the client more time than the server, so sending a thousand one by one would be slow. No request waits for
+later ones. They are not all sent as one either: then the client and the server would work in turns, and each would be idle while the other
+works.
+
+Durable requests have connections of their own, so that no other request waits for the disk. Requests that are sent together share one
+WAITAOF, because WAITAOF covers all earlier writes of its connection.
 """
 
 from __future__ import annotations
@@ -33,26 +36,30 @@ Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 Command = Sequence[Any]
 WAIT = "WAITAOF"
-#: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
-#: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
+#: Maximum number of exchanges in progress, for durable requests and for others separately: the client refuses the 101st
+#: connection. Requests made while the server is slow, as during a fork, wait and are then sent together.
 MOST = 40
-#: So many connections at most stay here between two turns, whatever a burst took, and no more than this share of those that the client may have.
+#: Maximum number of idle connections that a CommandPipeline keeps between two turns of the event loop, and the maximum
+#: share of the connections that the client may have. The rest go back to the client's pool.
 IDLE, IDLE_SHARE = 8, 0.25
-#: So many callers at most share a connection's turn. They do not wait for those who ask after them in the same turn of the event loop.
+#: Maximum number of callers whose commands are sent together on one connection. They do not wait for callers that come
+#: later in the same turn of the event loop.
 TOGETHER = 20
-#: A task begins as it is made (Python 3.12): what it asks is written a turn sooner.
+#: Python 3.12 can start a task as it is created, so its commands are written one turn of the event loop earlier.
 _AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-#: What of a client's settings says where its server is, who may enter, and how long that may take.
+#: Names of the client's settings for the server's address, the login and the timeouts.
 _WAY_IN = ("path", "host", "port", "db", "username", "password", "socket_timeout", "socket_connect_timeout")
-#: A client that waits to be told of maintenance hands out connections that the server has closed meanwhile, as after a restart or a silence.
+#: Turns off the client's maintenance notifications. With them, the client hands out connections that the server has
+#: closed, as after a restart or a long silence.
 NO_NOTICES = MaintNotificationsConfig(enabled=False)
-#: So long one server of several is waited for that is asked who holds what: where it is gone, another has long taken its place.
+#: Maximum time (s) that one of several servers may take to answer CLUSTER SLOTS. If it is gone, another has replaced it
+#: by then.
 ANSWER_S = 5.0
 
 
 @dataclass(slots=True)
 class _Ask:
-    """One caller's commands."""
+    """The commands of one caller, and the future of their answers."""
 
     names: list[Any]
     packed: list[bytes]  # in C; the client does it in Python
@@ -60,22 +67,23 @@ class _Ask:
 
 
 class CommandPipeline:
-    """The lines to one server."""
+    """Sends the commands of many callers to one server, over few connections."""
 
     def __init__(self, node: Redis) -> None:
         self._node = node
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
         self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
-        # By the few names there are: the client looks for them in capitals.
+        # Caches the callback for each command name: the client would convert the name to capitals at every look-up.
         self._callback: Callable[[str], Callable[[Any], Any] | None] = cache(node.response_callbacks.get)
         self._idle: list[Any] = []  # connections of the client's pool
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
-        client raises when the server cannot be reached.
+        """Sends the commands and returns a future of their answers, in order. An error answer is returned, not raised. If the last command
+        is WAITAOF, callers whose commands are sent together share it. The future raises the client's error if the server cannot be reached.
         """
         loop = asyncio.get_running_loop()
-        # What cannot be packed is the caller's alone. Some commands have a name of two words.
+        # Packs here, so that a command that cannot be packed fails for its own caller only. Some commands have a name
+        # of two words.
         packed = [
             pack_command((*command[0].split(), *command[1:]) if " " in command[0] else tuple(command))
             for command in commands
@@ -90,7 +98,7 @@ class CommandPipeline:
         return ask.future
 
     async def hang_up(self) -> None:
-        """Close all connections, so that the next caller connects anew."""
+        """Closes all idle connections, so that the next caller connects anew."""
         for connection in self._idle:
             await connection.disconnect(nowait=True)
         await self._node.connection_pool.disconnect(inuse_connections=False)
@@ -115,17 +123,20 @@ class CommandPipeline:
                 ask.future.cancel()  # none is left waiting; what is answered stays so
 
     async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
-        """Write the commands of several callers and read their answers. `shared`: 1 if their last command is one in common (WAITAOF), else 0."""
+        """Writes the commands of several callers, reads the answers and resolves the callers' futures. `shared`: 1 if the last command of
+        each is a WAITAOF that is sent once for all, else 0.
+        """
         packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
         packed += asked[0].packed[len(asked[0].packed) - shared :]
         pool: Any = self._node.connection_pool
-        # Few connections go back to the client's pool: it takes a lock and counts them, which is some 3 % of what an alert takes of the API.
+        # Keeps its own idle connections: the client's pool takes a lock and counts them, which costs about 3 % of the
+        # API's time for an alert.
         connection = self._idle.pop() if self._idle else pool.get_available_connection()
         try:
             if _was_left(connection):
                 await connection.disconnect(nowait=True)
             await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
-            # The client's own way takes a task to write them, and a time-out and five calls for each answer.
+            # The client's own method would take a task for the writing, and a timeout and five calls for each answer.
             async with asyncio.timeout(connection.socket_timeout):
                 connection._writer.write(b"".join(packed))  # noqa: SLF001  it has no other name
                 await connection._writer.drain()  # noqa: SLF001
@@ -151,8 +162,8 @@ class CommandPipeline:
 
 
 def _was_left(connection: Any) -> bool:
-    """Returns whether the server has closed a connection, or sent data that no command asked for. The event loop may know it and the client
-    not, or neither may have looked yet.
+    """Returns whether the server has closed the connection, or has sent data that no command asked for. Asks the socket, because the event
+    loop and the client may not have noticed yet.
     """
     if not connection.is_connected:
         return False
@@ -165,7 +176,9 @@ def _was_left(connection: Any) -> bool:
 
 
 class Nodes:
-    """Knows which client reaches a key, and the lines to each server. A caller that meets a moved key or a lost server sets `stale`."""
+    """Finds the client of the server that holds a key, and the CommandPipeline of each server. A caller that meets a moved key or a lost
+    server sets `stale`.
+    """
 
     def __init__(self, client: Redis) -> None:
         self.first = client
@@ -173,23 +186,27 @@ class Nodes:
         self.only: Redis | None = client  # the client of the server that holds all keys; None in a cluster
         self.stale = False
         self._clients: dict[tuple[str, int], Redis] = {}
-        #: The lines to a client's server, the same for all who ask: they keep some of its connections.
+        #: Returns the CommandPipeline of a client's server: always the same one, because it keeps idle connections.
         self.lines: Callable[[Redis], CommandPipeline] = cache(CommandPipeline)
         self._slots: list[Redis] = []  # by slot, of a cluster
         self._learning = asyncio.Lock()
         self._turn = -1
 
     def of(self, key: str) -> Redis:
-        """The client of the server that holds a key."""
+        """Returns the client of the server that holds a key."""
         return self._slots[slot_of(key)] if self._slots else self.first
 
     async def hang_up(self) -> None:
-        """Close all connections: the name of a server may lead to another machine now, and open connections lead to the old one."""
+        """Closes the idle connections to all servers: a server's name may now lead to another machine, while open connections lead to the
+        old one.
+        """
         for client in (self.first, *self._clients.values()):
             await self.lines(client).hang_up()
 
     def parts(self, names: Sequence[str]) -> list[list[int]]:
-        """The indices of names that one command may have together: all, or in a cluster those of one slot."""
+        """Returns the indices of `names`, grouped so that one command may have all keys of a group: one group, or in a cluster one for each
+        slot.
+        """
         if not self._slots:
             return [list(range(len(names)))] if names else []
         return list(grouped((slot_of(name), i) for i, name in enumerate(names)).values())
@@ -204,15 +221,15 @@ class Nodes:
         return list(found.values())
 
     async def freshen(self) -> None:
-        """Runs `learn` if the map is stale. Callers take turns: after a success the others do nothing, after a failure
-        each tries again. Raises what `learn` raises.
+        """Calls `learn` if the map of the servers is stale. Only one caller at a time: after a success the waiting callers do nothing,
+        after a failure each of them tries again. Raises what `learn` raises.
         """
         async with self._learning:
             if self.stale:
                 await self.learn()
 
     async def learn(self) -> None:
-        """Ask the servers which slots they hold. Raises what the client raises if none answers."""
+        """Asks the servers which slots they hold, and stores the answer. Raises the client's error if none answers."""
         ranges = await self._ranges()
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
@@ -222,7 +239,7 @@ class Nodes:
         self.all, self.only = list(dict.fromkeys(slots)) or [self.first], None if slots else self.first
 
     async def close(self) -> None:
-        """Close the clients that were made here; the first is its owner's."""
+        """Closes the clients that this object made. The first client belongs to the caller."""
         for client in self._clients.values():
             await client.aclose()
 
@@ -261,18 +278,18 @@ class Nodes:
 
 
 def way_in(client: Redis) -> dict[str, Any]:
-    """The settings of a client that another one needs for the same server."""
+    """Returns the settings of a client that a second client needs to reach the same server: address, login, timeouts, TLS."""
     settings: dict[str, Any] = client.connection_pool.connection_kwargs
     return {name: value for name, value in settings.items() if name in _WAY_IN or name.startswith("ssl_")}
 
 
 def slot_of(key: str) -> int:
-    """The cluster's slot of a key, by its hash tag."""
+    """Returns the number of a key's cluster slot, by its hash tag."""
     return key_slot(key.encode())
 
 
 def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
-    """Items by what they have in common, in order."""
+    """Returns the items of these (group, item) pairs by group, in their order."""
     found: dict[Group, list[Item]] = {}
     for group, item in pairs:
         found.setdefault(group, []).append(item)

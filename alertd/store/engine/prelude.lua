@@ -65,7 +65,7 @@ local function versions_of(chain, first)
   return ids
 end
 
--- The number of a version in its chain: later ones have higher.
+-- Returns the number of a version in its chain. Later versions have higher numbers.
 local function number_of(version)
   return tonumber(string.match(version, '-(%d+)$') or '1')
 end
@@ -93,13 +93,15 @@ local function tell(chain, alert, now, word, facts)
   redis.call('RPUSH', key(chain, 'told'), cjson.encode(event))
 end
 
--- Adds one event to an organisation's stream, numbered without a gap, except after a restore. The first stored number shows what was deleted.
+-- Adds one event to an organisation's stream. Events are numbered without a gap, except after a restore. The number of
+-- the oldest stored event shows how many earlier ones were deleted.
 local function add_event(events, marks, now, event)
   redis.call('XADD', events, redis.call('HINCRBY', marks, 'last', 1), 'at', string.format('%.0f', now), 'event', event)
 end
 
--- Queues an event for a webhook, or an alert for a distributor, without earlier tries. The new turn tells a running try that the entry was
--- queued again. `hook`: keys of state, queue, tries and given-up entries.
+-- Queues an event for a webhook, or an alert for a distributor, with its number of tries reset. `turn` increases, so
+-- that a try in progress notices that the entry was queued again. `hook`: keys of state, queue, tries and given-up
+-- entries. `due`: ms.
 local function let_wait(hook, due, name)
   redis.call('ZADD', hook[2], string.format('%.3f', due), name)
   redis.call('HSET', hook[3], name, '0 0 ' .. redis.call('HINCRBY', hook[1], 'turn', 1))
@@ -177,7 +179,8 @@ local function tries_of(row) return row.tries % (ATTEMPTS + 1) end
 -- Returns 32 of a lease's random bits, never 0. A lease asks for a row once, so this identifies one attempt at the row.
 local function mark_of(lease) return math.max(1, tonumber(string.sub(lease, 1, 8), 16)) end
 
--- Reads rows low..high of a ledger. `close_rows` writes them back once. `moves` counts the changes of state for the counters.
+-- Returns an object with the rows low..high of a ledger. `close_rows` writes them back in one command. `moves` counts
+-- the changes of state, for the counters.
 local function open_rows(chain, version, low, high)
   local ledger = key(chain, 'ledger', version)
   local span = redis.call('GETRANGE', ledger, low * ROW_BYTES, (high + 1) * ROW_BYTES - 1)
@@ -218,14 +221,15 @@ local function move(rows, row, state, reason, now)
   row.state, row.reason, row.last = state, reason, now
 end
 
--- Marks a row whose earlier attempt may have been sent, once, and counts it.
+-- Sets the DOUBT flag of a row, because an earlier attempt may have been sent. Counts the row, unless it has the flag
+-- already.
 local function doubt(rows, row)
   if row.tries >= DOUBT then return end
   row.tries = row.tries + DOUBT
   rows.doubts = rows.doubts + row.alike
 end
 
--- Removes the mark, because that attempt was surely not sent.
+-- Removes the DOUBT flag of a row, because the attempt was surely not sent.
 local function undoubt(rows, row)
   if row.tries < DOUBT then return end
   row.tries = row.tries - DOUBT
@@ -242,7 +246,7 @@ local function pace_of(chain, version, batch)
   return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), tonumber(each), count
 end
 
--- Stands for all rows of a batch in the delayed set, where else a row's number stands.
+-- In the delayed set, stands for all rows of a batch, in place of a row number.
 local WHOLE = '*'
 
 -- Puts queued rows into the chain's delayed set, from which no lease takes them before `due`.
@@ -267,7 +271,7 @@ local function close_rows(chain, version, rows, channel)
   if rows.doubts ~= 0 then redis.call('HINCRBY', counts, channel .. '.doubled', rows.doubts) end
 end
 
--- Returns the milliseconds since the version's start, as in the ledger.
+-- Returns the milliseconds from the version's start to `now`, as a ledger row stores them (u32).
 local function since(version_key, now)
   local start = tonumber(redis.call('HGET', version_key, 'start') or '0')
   return math.max(0, math.min(4294967295, now - start))
@@ -298,13 +302,15 @@ local function closed_state(version_key)
   return QUEUED_BECOMES[state] or (replaced and S.cancelled) or S.expired
 end
 
--- Returns the reason for that state: a later version replaced this one, or the gate closed.
+-- Returns the ledger's reason for a row that a closed gate ended: a later version replaced this one, or the gate
+-- closed.
 local function closed_reason(version_key)
   local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
   return (replaced or state == 'superseded') and R.superseded or R.gate_closed
 end
 
--- Returns that state for one row: unknown if an attempt may have arrived, because a correction must reach that recipient.
+-- Returns the state of one row after its gate closed: `becomes`, or unknown if an attempt may have arrived, because a
+-- correction must reach that recipient.
 local function closed_row(row, becomes)
   return row.tries >= DOUBT and S.unknown or becomes
 end

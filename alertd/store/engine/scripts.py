@@ -1,7 +1,8 @@
-"""The scripts: one `.lua` file each, loaded with a prelude made from the same tables Python uses.
+"""The Lua scripts of the store, one `.lua` file each. Each is sent with the parts of a prelude that it uses.
 
-A script sees the tables of `_tables` (`S` has the states of references, `R` the ledger's reasons, `K` a chain's suffixes of keys) and the functions of
-`prelude.lua`. Time comes from the server; `skew` is 0 in production and the fake clock in tests.
+The prelude consists of tables made from Python constants (`_tables`: `S` has the states of references, `R` the ledger's reasons, `K` a
+chain's suffixes of keys) and of the functions in `prelude.lua`. Scripts read the server's time; `skew` (ms) is added to it: 0 in
+production, the fake clock in tests.
 """
 
 from __future__ import annotations
@@ -18,37 +19,38 @@ from alertd.model import kinds, states
 from alertd.store.engine import keys
 
 LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
-#: Longer than this between two looks at a chain's clock is no silence of one worker: they all slept, or the store did.
+#: If a chain's clock was not read for longer than this (ms), not one worker was silent but all workers, or the store.
 GAP_MS = LEASE_MS // 2
-#: Attempts whose worker went silent may still be answered by it; for so long an alert is not yet sent.
+#: A worker that went silent may still report its attempts for this long (ms). Until then the alert does not become
+#: sent.
 LOST_MS = 5 * LEASE_MS
-#: What is handed over of an alert is told at these percentages.
+#: An event reports the progress of an alert when this percentage of its messages has been handled.
 MARKS = (50, 90, 100)
-#: Of an alert of which nothing got its end for so long, although something is due, it is told that it stalls.
+#: An event reports that an alert stalls if no message was handled for this long (ms) although some are due.
 STALLED_MS = 60_000
-#: Late reports are told of together, so long after the first of them.
+#: One event announces an alert's late reports together, this long (ms) after the first of them.
 RECEIPTS_MS = 60_000
-#: Scripts that bring what is new. A server that is full refuses these alone: what is sent goes on, and what is stopped, cancelled and forgotten
-#: is so; that way it gets room again.
+#: Scripts that add new data. A full server refuses only these. Sending, stopping, cancelling and deleting continue,
+#: which frees memory again.
 BRINGING = frozenset({"create", "draw", "media_put", "plan", "ready"})
-#: With these words a script runs on a server that is full (Valkey, "Lua API reference", script flags). Not before it is: a server that lacks its
-#: replica would refuse such a one whole, what only reads, too.
+#: First line of a script that a full server runs (Valkey, "Lua API reference", script flags). Used only once a server
+#: is full: a server that lacks its replica would refuse such a script as a whole, even if the script only reads.
 _ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
-#: Any plain command; the key that it is about is named besides.
+#: Script that runs the plain command in its ARGV. The command's key is also passed in KEYS.
 _PLAIN = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
-#: States in which a row may still learn what its last attempt came to.
+#: Row states in which the outcome of the last attempt may still be reported.
 _ANSWERABLE = [state for state, steps in states.STEPS.items() if states.State.ACCEPTED in steps]
-#: The names that a piece makes: those of its lines that are not indented.
+#: Matches the names that a piece of Lua defines: those of its `local` lines that are not indented.
 _LOCAL = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 _FOLDER = Path(__file__).parents[1]
-#: The scripts that were asked for, by their texts and by the names that the server knows them by.
+#: The scripts that were requested, by text and by SHA-1.
 _MADE: dict[str, Script] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's text and the name the server knows it by."""
+    """A script's file name, its text with the prelude, and the SHA-1 by which the server knows it."""
 
     name: str
     text: str
@@ -57,7 +59,7 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """The script of `<name>.lua` with its prelude."""
+    """Returns the script in `<name>.lua`, with the parts of the prelude that it uses."""
     text = _files()[name].read_text(encoding="utf-8")
     used = set(_WORD.findall(text))
     for makes, words, piece in reversed(_shared()):
@@ -69,13 +71,13 @@ def script(name: str) -> Script:
 
 
 def in_full(command: Sequence[Any]) -> Sequence[Any]:
-    """The call of a script with its text in place of the name that a server knows it by. Any other command as it is."""
+    """Returns an EVALSHA command as EVAL, with the script's text in place of its SHA-1. Returns any other command unchanged."""
     return ("EVAL", _MADE[command[1]].text, *command[2:]) if command[0] == "EVALSHA" else command
 
 
 def when_full(command: Sequence[Any]) -> Sequence[Any]:
-    """What a server refused because it is full, as it takes it then; what brings something new as it is. A script, given `in_full`, that was
-    refused for that has written nothing.
+    """Returns a command that a full server refused, in a form that it runs. Returns the call of a script in BRINGING unchanged. A call of a
+    script must be in the form of `in_full`. A refused script has written nothing.
     """
     name, *rest = command
     if name != "EVAL":
@@ -85,8 +87,8 @@ def when_full(command: Sequence[Any]) -> Sequence[Any]:
 
 @cache
 def _shared() -> list[tuple[set[str], set[str], str]]:
-    """What scripts share, in pieces, each with the names that it makes and all that are in it: a script is given what it uses, for the server makes all of it
-    anew at each call.
+    """Returns the pieces of the prelude, each with the names that it defines, all words in it, and its text. A script gets only the pieces
+    that it uses, because the server evaluates all of them at each call.
     """
     pieces = [*_tables(), *_files()["prelude"].read_text(encoding="utf-8").split("\n\n")]
     return [(set(_WORD.findall(" ".join(_LOCAL.findall(piece)))), set(_WORD.findall(piece)), piece) for piece in pieces]
@@ -94,7 +96,7 @@ def _shared() -> list[tuple[set[str], set[str], str]]:
 
 @cache
 def _files() -> dict[str, Path]:
-    """Each script by its name; it lies beside the module that runs it."""
+    """Returns the path of each `.lua` file by script name. A script lies in the folder of the module that runs it."""
     return {file.stem: file for file in _FOLDER.rglob("*.lua")}
 
 

@@ -42,7 +42,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingStops:
-    """All stops of one generation, by scope."""
+    """All stops that were in force in one generation, by scope."""
 
     generation: int
     stops: dict[str, Stop]
@@ -148,7 +148,8 @@ class OrganisationStore:
         return self._opened(org, sealed), sealed
 
     async def read_policy(self, org: str) -> _StoredPolicy:
-        """Returns the stops, the revision of an organisation's own texts, and the result of `get`, in one round trip.
+        """Returns the stops, the latest revision of the organisation's own texts, its record (None if there is none), and the record's
+        stored bytes. One round trip.
 
         Raises like `Stops.read_standing`.
         """

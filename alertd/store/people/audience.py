@@ -42,12 +42,14 @@ THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
 #: Subscriber numbers, and the other halves of their records: flags and leaf region. A half is never 0, because each match consents to a kind.
 Part = tuple[Words, Words]
-#: If the average distance between numbers is larger, they are sorted, else marked in an array of all numbers.
+#: If the average distance between subscriber numbers is larger than this, `in_order` sorts them. Else it marks them in
+#: an array of all numbers.
 SPARSE = 4
 _NOBODY: Part = (np.empty(0, np.uint64), np.empty(0, np.uint64))
 
 NO, YES, IN_DOUBT = range(3)  # verdict of the flags; for a marked record, in doubt, the subscriber's own record decides
-#: The flag bits that decide, without the hour: those between the addresses and the hour.
+#: Number of values of the flag bits that decide a match apart from the hour: the bits between the address counts and
+#: the hour.
 _DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
 
 
@@ -141,7 +143,7 @@ def in_order(parts: Sequence[Words]) -> Words:
 
 
 def merge_words(parts: Sequence[Part]) -> Words:
-    """Returns the other half of the record for each number of `in_order`, from the first part that has the number."""
+    """Returns the high word of the record (flags and leaf region) for each number of `in_order`, from the first part that has the number."""
     numbers, whats = (np.concatenate(half) for half in zip(_NOBODY, *parts, strict=True))
     # The index in the low bits keeps equal numbers in order: four times as fast as `np.unique`.
     shift = np.uint64(len(numbers).bit_length())  # 40 bits of a number leave room for 16 million
@@ -242,7 +244,7 @@ Authority = Callable[[NDArray[np.uint64], MatchFilter], Awaitable[records.Record
 
 
 class Audience:
-    """Finds people by place."""
+    """Finds the subscribers in an area or in regions who match an alert's filter."""
 
     def __init__(
         self, bulk: BulkReads, seal: CellSeal, authority: Authority, *, deadline_s: float, threads: int = THREADS

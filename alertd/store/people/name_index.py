@@ -72,9 +72,10 @@ class NameIndex:
     async def claim_addresses(
         self, wanted: Sequence[tuple[AddressClaim, bool]], *, durably: bool = False
     ) -> list[AddressClaim]:
-        """Claims each free address. With True, replaces an earlier claim of the same subscriber.
+        """Claims each free address. `wanted`: pairs of a claim, and whether to replace an earlier claim of the same subscriber to this
+        address.
 
-        Returns the claims that are stored now. `durably`: for a caller that writes no record afterwards.
+        Returns for each the claim that is stored now. `durably`: waits for the disk, for a caller that writes no record afterwards.
         """
         calls: list[Call] = [
             ("claim", self._address_names(claim), [claim.packed(), b"", int(renew)]) for claim, renew in wanted

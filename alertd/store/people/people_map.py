@@ -61,7 +61,9 @@ class PeopleMap:
 
 
 def build(audience: Audience, library: Library, codec: Codec, last: int) -> PeopleMap:
-    """Builds the map in the calling thread: about two seconds of CPU for a million subscribers. Raises StoreUnavailableError."""
+    """Builds and returns the map in the calling thread: about two seconds of CPU for a million subscribers. `last`: the highest subscriber
+    number. Raises StoreUnavailableError.
+    """
     tally = _Tally(last)
     for kind, members, held in audience.every_record():
         tally.add(kind == "g", members, held)

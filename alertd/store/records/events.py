@@ -48,7 +48,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Result of reading a chain."""
+    """Result of reading the events of one chain."""
 
     orgs: tuple[str, ...]  # organisations that got its events, first the one that owns the chain
     chain: str
