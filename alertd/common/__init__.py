@@ -1,1 +1,1 @@
-"""What every layer uses: errors, time, ids, logs."""
+"""Helpers that every layer uses: errors, time, ids, logs, repetition."""

@@ -1,6 +1,6 @@
-"""Clocks: scripts in the store use the server's clock, all other code uses one of these.
+"""Clocks. Scripts in the store use the server's clock; all other code uses an object of one of these classes.
 
-Times are UNIX milliseconds, and `datetime` for people.
+Times are integers in UNIX milliseconds, or `datetime` in UTC for texts that people read.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ DAY_MS = 24 * HOUR_MS
 
 
 class Clock(Protocol):
-    """Wall time for people and expiries, steady time for waiting, monotonic time for durations."""
+    """A clock with wall time (for people and expiries), steady time (for waiting work) and monotonic time (for durations)."""
 
     back_ms: int  # how far the wall clock was set back and has not caught up yet
 
     def now_ms(self) -> int:
-        """UNIX time in milliseconds."""
+        """Returns the wall time in UNIX milliseconds."""
         ...
 
     def steady_ms(self) -> int:
-        """Returns the wall time plus `back_ms`, so that setting the clock back does not delay waiting work."""
+        """Returns the wall time plus `back_ms`, in ms, so that setting the clock back does not delay waiting work."""
         ...
 
     def monotonic(self) -> float:
@@ -36,7 +36,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the machine that alertd runs on."""
 
     back_ms = 0
 
@@ -63,12 +63,12 @@ def time_of(ms: int) -> datetime:
 
 
 def time_or_none(ms: int) -> datetime | None:
-    """Returns None for 0, which means never."""
+    """Returns the UTC time of these UNIX milliseconds, or None for 0, which means never."""
     return time_of(ms) if ms else None
 
 
 def second_of(ms: int) -> datetime:
-    """Returns the time without fractions of a second, which CAP does not have."""
+    """Returns the UTC time of these UNIX milliseconds, rounded down to a whole second, because CAP has no fractions."""
     return datetime.fromtimestamp(ms // 1000, UTC)
 
 

@@ -1,7 +1,7 @@
 """Faults of a request as values, and the catalogue of problems that every layer may raise.
 
     Exception
-      ConfigError what the configuration says cannot be used: nothing starts
+      ConfigError the configuration cannot be used, so alertd does not start
       Problem     one of `CATALOGUE`, answered as application/problem+json (RFC 9457)
 
 A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service
@@ -140,11 +140,13 @@ CATALOGUE: dict[str, ProblemType] = {
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used; the message names each option and what to do."""
+    """The configuration cannot be used. The message names each wrong option and what to do."""
 
 
 class Problem(Exception):  # noqa: N818  the word of RFC 9457
-    """One problem of the catalogue. `detail` is text for people and names no person; `extra` holds further members."""
+    """A problem of the catalogue, raised to answer a request with it. `detail` is a text for people and names no person; `extra` has
+    further members of the JSON answer.
+    """
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""Names: sortable ids for alerts, and signed tags that name one reference to the outside.
+"""Ids of alerts, sortable by time, and signed tags that identify one row of an alert's ledger outside alertd.
 
-An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the
-chain its id. Version n of it is `<chain>-<n>`, so a version's id contains its chain. Restoring the store from a backup
-before the chain's end starts another life of the chain. Version n of life l is `<chain>-<256 l + n>`: higher than all
-versions sent since the backup, whose numbers are unknown.
+An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the chain its id. Version
+n of it is `<chain>-<n>`, so a version's id contains its chain. If the store is restored from a backup before the chain's end, the chain
+begins another life. Version n of life l is `<chain>-<256 l + n>`: higher than all versions sent since the backup, whose numbers are
+unknown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def sequence_of(alert_id: str) -> int:
 
 
 def nth_of(alert_id: str) -> int:
-    """Returns which version of its chain an alert is, from 1, without the life."""
+    """Returns the position of a version in its chain, from 1, without the part for the life."""
     return sequence_of(alert_id) % _A_LIFE
 
 
@@ -59,7 +59,7 @@ def made_ms(alert_id: str) -> int:
 def version_id(chain: str, n: int, lives: str) -> str:
     """Returns the id of a chain's nth version.
 
-    `lives`: for each life its preceding version and its number ("3:1 5:2").
+    `lives`: one `after:number` for each life, separated by spaces ("3:1 5:2": life 1 began after version 3, life 2 after version 5).
     """
     if n == 1:
         return chain
@@ -68,9 +68,9 @@ def version_id(chain: str, n: int, lives: str) -> str:
 
 
 def with_life(lives: str, last: int, life: int) -> str:
-    """Returns `lives` with a new life after version `last`, in place of lives that began there or later.
+    """Returns `lives` with a new life that begins after version `last`. Removes the lives that began there or later.
 
-    Its number is `life`, or one above the chain's highest if that is not lower; never above `_LAST_LIFE`.
+    The new life's number is `life`, but at least one above the highest in `lives`, and at most `_LAST_LIFE`.
     """
     before = _lives(lives)
     now = min(max(life, max((one for _, one in before), default=0) + 1), _LAST_LIFE)
@@ -83,7 +83,7 @@ def _lives(written: str) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One row of one version's ledger."""
+    """One row of the ledger of an alert's version, as a tag identifies it."""
 
     alert_id: str
     row: int
@@ -109,7 +109,7 @@ DOOR_OF = {
     "mail": TokenPurpose.RECEIPT,
 }
 
-#: Channels whose messages hold a second tag, for `Door.LEAVE`.
+#: Channels whose messages contain a second tag, for unsubscribing (`TokenPurpose.LEAVE`).
 LINKED = frozenset({"mail"})
 
 
@@ -122,9 +122,9 @@ class Tags:
     def make(
         self, alert_id: str, row: int, door: TokenPurpose = TokenPurpose.RECEIPT, address: str | None = None
     ) -> str:
-        """Returns the tag of one row for one purpose: 42 characters, or 56 with the name of the address.
+        """Returns the tag of one row for the purpose `door`: 42 characters, or 56 if it contains the hashed name of the `address`.
 
-        Raises ValueError if the tag has no room for the row.
+        Raises ValueError if the tag has no room for the row's number.
         """
         if row >= 1 << _ROW_BITS:  # it would read as another life
             raise ValueError(f"row {row} is too high for a tag")
@@ -134,7 +134,7 @@ class Tags:
         return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
     def parse(self, tag: str, door: TokenPurpose = TokenPurpose.RECEIPT) -> Reference | None:
-        """Returns the reference of a tag, or None if alertd did not make it for this purpose."""
+        """Returns the row that a tag refers to, or None if alertd did not make the tag for the purpose `door`."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             end = _NAMED if len(raw) == _NAMED + _NAMED_MAC_BYTES else -_MAC_BYTES
@@ -153,9 +153,8 @@ class Tags:
         return Reference(alert_id, row, to=to)
 
     def is_for(self, reference: Reference, address: str) -> bool:
-        """Returns whether the message of a reference may have been sent to this address, as far as its tag tells.
-
-        Older tags contain a few bytes of the address's hash, in lower case or as written; others fit every address.
+        """Returns whether the tag of this reference may belong to a message to this address. Only older tags can be checked: they contain a
+        few bytes of a hash of the address, in lower case or as written. For any other tag returns True.
         """
         keys, spellings = map(_key_of, self._keys.every), (address.lower(), address)
         return reference.to in {b"", *(_old_to(key, one) for key in keys for one in spellings)}
@@ -215,9 +214,9 @@ def _ulid_text(raw: bytes) -> str:
 
 
 class SigningKeys:
-    """The keys for one purpose.
+    """The signing keys for one purpose: one current key signs, all keys verify.
 
-    A rotation adds a key while the process runs; what an earlier key signed stays valid.
+    A rotation adds a key while the process runs. Signatures of earlier keys stay valid.
     """
 
     def __init__(self, *keys: bytes) -> None:
@@ -226,6 +225,6 @@ class SigningKeys:
         self.take(keys, keys[-1])
 
     def take(self, keys: tuple[bytes, ...], current: bytes) -> None:
-        """Verify with these keys, the oldest first, and sign with the `current` one."""
+        """Replaces the keys: verifies with all of `keys` (the oldest first) from now on, and signs with `current`."""
         self.first, self.current = keys[0], current
         self.every = (current, *(key for key in reversed(keys) if key != current))

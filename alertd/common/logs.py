@@ -1,7 +1,8 @@
-"""Logs: one JSON object per line on stderr: an event of `log_events`, its sentence as `message`, and its members.
-Never a person: no name, number, token, mailbox or text.
+"""Logging: one JSON object per line on stderr: an event of `log_events`, its sentence as `message`, and its members.
+Never logs personal data: no name, phone number, token, mail address or text.
 
-So an exception is logged as its class and its stack locations, in alertd and libraries alike: its text may hold input.
+For that reason an exception is logged as its class and its stack locations, without its message, which may quote input. This applies to
+alertd and to libraries.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from alertd.common.log_events import EVENTS, LIBRARY_LOGGED, STORE_UNAVAILABLE
 PLACES = 6
 #: Packages whose loggers of the standard library log events of `log_events`, with their members as `extra`.
 OWN = frozenset({"alertd", "channels", "geofences"})
-#: The problem of a request that met an unavailable store.
+#: The problem type of a request that met an unavailable store. `Throttle` limits its log lines.
 STORE_AWAY_PROBLEM = "store-unavailable"
 STORE_AWAY_EVERY_S = 1.0
-#: What a log record has without `extra`, with the attributes that formatters and newer versions of Python add.
+#: Attributes that a log record has without `extra`, with those that formatters and newer versions of Python add.
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
-#: In a message of asyncio, details begin here: a task with its exception's text, a callback with its arguments.
+#: Where the details in a message of asyncio begin: a task with its exception's text, or a callback with its
+#: arguments. The rest of the message is not logged.
 _PUT_IN = re.compile(r"[\n(<]")
 
 
@@ -64,10 +66,8 @@ def set_up(level: str = "info") -> None:
 
 
 class Throttle:
-    """Drops log lines about an unavailable store, except one per second in this process, since every step and request
-    meets it.
-
-    The next line has the number of dropped lines as `more`.
+    """A structlog processor that lets through one line a second about an unavailable store, and drops the others, because every step and
+    request logs one. The next line has the number of dropped lines as `more`.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -90,10 +90,10 @@ class Throttle:
 
 
 class _Lines(io.TextIOBase):
-    """Standard error, as long as its reader accepts data.
+    """A text stream that writes to standard error as long as its reader accepts data.
 
-    If the disk is full, or the reader is gone or hangs, lines are lost and the caller goes on: a log must not delay an
-    alert. Nothing is buffered, because Python would retry the rest of a line at its end and exit with 120.
+    If the disk is full, or the reader is gone or hangs, drops the line instead of blocking: a log must not delay an alert. Writes without a
+    buffer, because Python would retry a buffered rest at its end and exit with 120.
     """
 
     def write(self, text: str) -> int:
@@ -145,7 +145,7 @@ def _message_of(event: object) -> dict[str, str]:
 
 
 class OneLine(logging.Formatter):
-    """Formats log records of the standard library in the same form.
+    """Formats log records of the standard library as JSON lines like those of structlog.
 
     A record of alertd's own packages has an event of `log_events`, and its `extra` are the members: server names or
     numbers. A record of another library is `library.logged`, with its text as `message`. Its arguments and its `extra`

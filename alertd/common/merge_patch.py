@@ -6,7 +6,9 @@ from typing import Any
 
 
 def merged(document: Any, patch: Any) -> Any:
-    """Members of the patch replace those of the document, null removes, the rest stays."""
+    """Returns the document after the patch: members of the patch replace those of the document, null removes a member, all others stay.
+    Changes neither argument.
+    """
     if not isinstance(patch, dict):
         return patch
     result = dict(document) if isinstance(document, dict) else {}

@@ -1,4 +1,4 @@
-"""Repeated steps of a process for many alerts. A failing step is logged and retried, and blocks no other alert."""
+"""Helpers for work that a process repeats, mostly for many alerts. A failing step is logged and retried, and does not block other alerts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ CANCEL_S = 0.5
 TELL_AGAIN_S = 600.0  # between two log lines about one failure; a step runs several times a second
 PATIENCE_S = 5.0  # how long a round goes on without a success: each step may wait for an unavailable store
 AT_ONCE = 16  # alerts for which a step runs concurrently
-#: Chains checked in one round: this many, or a third of all if that is more.
+#: Number of chains that are checked in one round; a third of all chains if that is more.
 FOLLOWED = 32
 
 Made = TypeVar("Made")
 
 
 class Shared(Generic[Made]):
-    """A value that is expensive to make.
-
-    Made at most once in `every_s` seconds and shared by all callers in that time.
-    """
+    """A value that is expensive to make: made at most once in `every_s` seconds, and shared by all callers in that time."""
 
     def __init__(self, make: Callable[[], Awaitable[Made]], every_s: float, clock: Clock) -> None:
         self._make = make
@@ -36,7 +33,9 @@ class Shared(Generic[Made]):
         self._task: asyncio.Future[Made] | None = None
 
     async def get(self) -> Made:
-        """Returns the value, made anew if it is too old. Raises the exception of making it."""
+        """Returns the value. Makes it anew if it is older than `every_s`; concurrent callers wait for the same call. Raises the exception
+        of `make`.
+        """
         if self._task is None or (self._task.done() and self._clock.monotonic() - self._began >= self._every_s):
             self._began = self._clock.monotonic()
             self._task = asyncio.ensure_future(self._make())
@@ -45,7 +44,7 @@ class Shared(Generic[Made]):
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Retrieves a failure, so that the event loop does not report it if all callers have gone."""
+    """Reads the task's exception, so that the event loop does not log it as unhandled if all callers have gone."""
     _ = task.cancelled() or task.exception()
 
 
@@ -59,7 +58,7 @@ async def repeat(
 
 
 async def pause(seconds: float, clock: Clock, stop: asyncio.Event | None = None) -> None:
-    """Sleeps, but not longer than until `stop` is set."""
+    """Sleeps for `seconds`, or until `stop` is set if that comes first."""
     if stop is None:
         return await clock.sleep(seconds)
     sleeps = asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(stop.wait())
@@ -77,7 +76,9 @@ async def retry(
     clock: Clock,
     gives_up: Callable[[], bool],
 ) -> Made:
-    """Runs a step every `every_s` seconds until it raises no `fault`. Raises the fault once `gives_up` returns true."""
+    """Calls the step every `every_s` seconds until it does not raise `fault`, and returns its result. If `gives_up` returns true after a
+    failure, raises that failure.
+    """
     while True:
         try:
             return await step()
@@ -107,14 +108,16 @@ async def repeated(
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancels a task until it ends: a library may swallow a cancellation that arrives together with its result."""
+    """Cancels a task repeatedly until it ends, because a library may swallow a cancellation that arrives together with its result."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_S)
 
 
 def those_next(chains: Sequence[str], last: str) -> list[str]:
-    """Returns the chains to check next, in order, starting after the `last` one checked and going round."""
+    """Returns the chains to check next: those after `last`, the last one checked, in order, starting again at the first after the end. At
+    least FOLLOWED, or a third of all `chains` (sorted) if that is more.
+    """
     after = bisect_right(chains, last)
     return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
@@ -130,7 +133,7 @@ class ErrorGuard:
         self._told: dict[tuple[str, str, str], float] = {}  # time of the last log line about each failure
 
     async def tried(self, step: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Runs a repeated step. Logs any failure, so that other steps continue."""
+        """Runs a repeated step. Logs any failure, and calls `lost` if the store is unavailable. Never raises."""
         try:
             await work()
         except self._unavailable:
@@ -139,7 +142,7 @@ class ErrorGuard:
             self.failed(step, error)
 
     async def guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
-        """Runs a step for one alert. Raises `unavailable`."""
+        """Awaits a step for one alert. Logs any exception, except `unavailable`, which it raises."""
         try:
             await work
         except self._unavailable:
@@ -150,11 +153,11 @@ class ErrorGuard:
     async def each(
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
-        """Runs a step for each of many alerts, started in their order, `at_once` at a time: mostly each waits for the
-        store.
+        """Runs `work` for each alert, started in their order, at most `at_once` concurrently, because each mostly waits for the store. Logs
+        a failure of one alert.
 
-        Raises `unavailable` after all had their turn, because in a cluster only one server may be away. Gives up the
-        rest if no step succeeds within PATIENCE_S seconds.
+        Raises `unavailable` after all have run, because in a cluster only one server may be away. Skips the rest if no alert succeeded
+        within PATIENCE_S seconds.
         """
         began = self._clock.monotonic()
         todo, done, away = iter(alert_ids), list[str](), list[Exception]()
@@ -181,9 +184,9 @@ class ErrorGuard:
         structlog.get_logger().warning("store.found_unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
-        """Logs a failure at most every ten minutes per step, alert and kind of error.
+        """Logs a failure by step, alert and exception class, each combination at most every ten minutes.
 
-        Omits the text, which may quote the alert.
+        Leaves out the exception's text, which may quote the alert.
         """
         fault, now = (step, alert_id, type(error).__name__), self._clock.monotonic()
         self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
@@ -192,8 +195,8 @@ class ErrorGuard:
             structlog.get_logger().error("step.failed", step=step, alert=alert_id, error=fault[2])
 
 
-#: Pauses before a restart, doubled each time. The first looks immediate to a person. The longest keeps a child that
-#: cannot start from filling the log or using up the processor.
+#: First and longest pause before restarting a child process; the pause doubles each time. The first seems immediate to a person. The
+#: longest keeps a child that cannot start from filling the log or using up the processor.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 #: A child that lived this long did not fail at its start, so its next restart is quick again.
 HEALTHY_S = 60.0
@@ -205,7 +208,8 @@ Start = Callable[[], Awaitable[object]]
 async def keep_running(
     what: str, wait: Wait, start: Start, clock: Clock, *, faults: tuple[type[Exception], ...] = (OSError,)
 ) -> NoReturn:
-    """Runs until cancelled. `wait` returns the exit code of the current child, `start` starts the next one.
+    """Restarts a child process whenever it ends, until cancelled. `wait` returns the exit code when the current child has ended, `start`
+    starts the next one.
 
     If a start raises one of `faults`, logs that and tries again.
     """
@@ -220,7 +224,7 @@ async def keep_running(
 
 
 async def _started(what: str, start: Start, clock: Clock, pause_s: float, faults: tuple[type[Exception], ...]) -> float:
-    """Tries until the start succeeds. Takes and returns the pause before the next try."""
+    """Tries until the start succeeds, after a pause of `pause_s` seconds each time, which doubles. Returns the next pause."""
     while True:
         await clock.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -11,7 +11,7 @@ _TEMPLATES = (_HERE / "templates", _HERE.parent / "templates")
 
 
 def templates_dir() -> Path:
-    """The directory of `messages/` and `catalogue/`. Raises `FileNotFoundError` if the installation lacks it."""
+    """Returns the directory that contains `messages/` and `catalogue/`. Raises FileNotFoundError if the installation lacks it."""
     for candidate in _TEMPLATES:
         if (candidate / "catalogue").is_dir():
             return candidate

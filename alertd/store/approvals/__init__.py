@@ -1,1 +1,1 @@
-"""What waits for approval: updates, permissions, and approvals by one person."""
+"""Updates that wait for approval, neighbours' permissions, and approvals by one person (break glass)."""

@@ -1,20 +1,21 @@
--- Opens the gate of an update and closes those of all that told the alert before: what is queued there is told anew, or to nobody. From
--- here on the alert says what the update says, where the update says it.
+-- Approves an update: opens its gate and closes the gates of all earlier versions of the alert. The update notifies the recipients whose
+-- rows are still queued there, or nobody does. From now on the alert has the update's content and area.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 id of the update,
---       5 states it may come from, 6 revision of it that was seen, 7 audience (deltas, zlib), 8 people, 9 skew, 10 keys it is sent by (of
---       its author and its approver), 11 neighbours that are asked with it, 12 number of the arguments that are fields to set on the
---       alert, 13... these, and fields to set on the update
--- Returns: {1 or 0, the state it had; 'expired', 'changed' or 'revised' (people were told something else since it was written, or may have been:
---          its store was put back) where that is why not, which of the two stood against it: 'alert' or 'update'}
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of the alert that the caller read, 4 id of the update,
+--       5 states the update may come from, 6 revision of the update that the caller read, 7 audience (deltas, zlib), 8 number of people,
+--       9 skew, 10 API keys of the update's author and approver, 11 neighbour organisations whose permission is asked, 12 number of
+--       arguments that are fields of the alert, 13... the fields of the alert, then the fields of the update
+-- Returns: {1 or 0; the update's earlier state, or the reason for a refusal: a state, 'expired', 'changed', or 'revised' (another version
+--          was sent since it was written, or may have been before a restore); 'alert' or 'update': which of the two the state or reason is
+--          about}
 local chain, alert, update = KEYS[1], ARGV[1], ARGV[4]
 local alert_key, update_key = key(chain, 'version', alert), key(chain, 'version', update)
 local _, misfit = standing(alert_key, ARGV[2], ARGV[3])
 if misfit then return {0, misfit[2], 'alert'} end
 local state, unfit = standing(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
--- Phones show what has the highest number: what was told since would stand above it. One of before the store was put back may have been told
--- by its number.
+-- Phones show the version with the highest number, so a version sent after this update was written would hide it. A version from before a
+-- restore may have been sent under this update's number.
 local versions = versions_of(chain, alert)
 local before = tonumber(string.match(redis.call('HGET', chain, 'lives') or '', '(%d+):%d+$') or '0')
 if versions[#versions] ~= update or #versions <= before then return {0, 'revised', 'update'} end

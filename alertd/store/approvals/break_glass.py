@@ -1,7 +1,7 @@
-"""Who approved alone what they wrote, or was about to: by operator, written before the alert itself says so.
+"""Claims of operators who approve alone an alert that they wrote (break glass). A claim is written before the alert's record is.
 
-An alert's record is the authority. These are how it is found from its organisation, in another slot: nobody approves alone while
-there is a line of theirs for another alert that stands.
+The alert's record is the authority. The claims only lead from an organisation to such alerts, which are in other slots. An operator with a
+claim for another alert that still counts cannot approve alone again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from alertd.store.engine.connection import Connection
 
 
 class Claim(NamedTuple):
-    """A try of one operator."""
+    """One attempt of an operator to approve an alert alone."""
 
     alert: str
     rev: int  # of the alert that they saw: of another revision it comes to nothing
@@ -22,7 +22,7 @@ class Claim(NamedTuple):
 
 
 class Claims:
-    """The repository of approvals by one person."""
+    """The repository of these claims."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -36,7 +36,7 @@ class Claims:
         return _decoded(await self._db.execute("HGET", keys.org(org, "glass"), operator) or b"")
 
     async def replace(self, org: str, operator: str, seen: Sequence[Claim], new: Sequence[Claim]) -> bool:
-        """Replace an operator's claims, durably, if they still are `seen`. Returns False if they changed."""
+        """Replaces an operator's claims, durably, if they are still `seen`. Returns False if they have changed."""
         name = keys.org(org, "glass")
         return bool(await self._db.run_durably("exchange", [name], operator, _encoded(seen), _encoded(new)))
 

@@ -1,6 +1,7 @@
-"""Later versions of a chain that are sent in place of all before: updates, which wait for their second person, and what a neighbour permits.
+"""Later versions of a chain that are sent in place of all earlier ones: updates that wait for a second person, and versions for an area
+that a neighbour permits.
 
-Of permissions it also knows where each neighbour finds what it is asked for, and writes the answers into the alert.
+Also lists for each neighbour organisation the alerts for which its permission is asked, and writes its answers into the alert.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ class Updates:
         self.published = PublishedWords(connection)
 
     async def propose(self, alert: AlertRecord, update: AlertRecord, area: bytes, *, last: int) -> tuple[bool, str]:
-        """Write an update of an alert, durably, if the alert is shown and of the revision it has here, its chain has `last`
-        versions, and no other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for
-        another last version or the id of the update that waits, where that is why not).
+        """Stores an update of an alert as pending, durably. The alert must be shown and have the revision of `alert`, its chain must have
+        `last` versions, and no other update may be pending.
+
+        Returns whether it was done, and the alert's state. The reason for a refusal can also be 'changed', 'expired', 'again' (another last
+        version) or the id of the pending update.
         """
         await self._alerts.times.note_end(update)
         await self._alerts.mark_live(alert.id, works=False)
@@ -39,16 +42,18 @@ class Updates:
         return bool(done), old.decode()
 
     async def list(self, update: AlertRecord) -> None:
-        """Add an update to its organisation's list of alerts, where approvers look. Repeating it changes nothing."""
+        """Adds an update to its organisation's list of alerts, where approvers look for it. Idempotent."""
         await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.times.created, update.id)
 
     async def approve(
         self, alert: AlertRecord, update: AlertRecord, audience: FrozenAudience, approver: str, *, sent_by: Iterable[str],
         asked: Iterable[str] = (), sent_alone: bool = False,
     ) -> tuple[bool, str, str]:  # fmt: skip
-        """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what
-        `alert` does, durably and all or nothing, if both are of the revisions they have here; the neighbours `asked` are told so. Answers whether it was done, the state
-        that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
+        """Approves an update, atomically and durably: freezes its audience, opens its gate, closes the gates of earlier versions, and
+        writes the content of `alert` into the alert. Both records must still have their revisions. The neighbours `asked` get an event.
+
+        Returns whether it was done, the earlier state of the update or the reason for a refusal ('expired', 'changed', 'revised' or a
+        state), and 'alert' or 'update': which of the two that is about.
         """
         await self._alerts.times.bring_forward(alert)
         of_alert = await self._fields(alert)
@@ -77,26 +82,30 @@ class Updates:
         return [*fields, "doc", seals.sealed(alert.document)]
 
     async def _seals(self, record: AlertRecord) -> Seals:
-        """Its alert holds the key of the case; that something is sealed under it again is what a purge must know."""
+        """Returns the seals for a version. Lists the chain under the case's key again, because a purge must notice that something new is
+        sealed under it.
+        """
         box = await self._alerts.case_box(record.case, chain_of(record.id))
         return Seals(record.id, self._db.codec.master, box)
 
 
-#: Of each organisation the latest that it was asked about; five times what it is shown.
+#: Maximum number of alerts that are listed for each organisation, the latest ones: five times as many as are shown.
 REMEMBERED = 1_000
 
 
 class PermissionStore:
-    """The repository of these. The alert's record is the authority; an entry of an organisation's list only leads to it."""
+    """The repository of permissions. The alert's record is the authority; an entry in an organisation's list only leads to it."""
 
     def __init__(self, connection: Connection, alerts: Alerts) -> None:
         self._db = connection
         self._alerts = alerts
 
     async def note(self, orgs: Iterable[str], chain: str, now_ms: int) -> None:
-        """Neighbours are about to be asked: written before the alert is approved, so that no crash hides it from them."""
+        """Lists an alert for the organisations whose permission it will ask. Called before the alert is approved, so that a crash cannot
+        hide the request from them.
+        """
         names = [keys.org(org, "asked") for org in orgs]
-        # Asked again it is the latest again: an organisation is shown the latest alone.
+        # A repeated request becomes the latest again, because only the latest are shown.
         await self._db.execute_many([("ZADD", name, "GT", now_ms, chain) for name in names])
         await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
 
@@ -115,15 +124,17 @@ class PermissionStore:
         return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
 
     async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
-        """Set fields of an alert that is shown, and notify its people by the event `word`, as `Alerts.note_from` does."""
+        """Sets fields of a shown alert and writes the event `word`, as `Alerts.note_from` does. Returns the same as that."""
         return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
 
     async def widen(
         self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: FrozenAudience, *, org: str, key: str
     ) -> tuple[bool, str]:
-        """Make an alert what `alert` says, with an area (packed) that a neighbour's ground is part of, and open the gate of the version that
-        tells its audience, durably and all or nothing, if the alert is of the revision it has here and the version is its next.
-        Answers as `answer` does, or 'again' for another last version.
+        """Extends an alert to the area that a neighbour permits, atomically and durably: writes the content of `alert` and the new `area`
+        (packed) into the alert, and opens the gate of `version`, which notifies its `audience`. The alert must still have its revision, and
+        `version` must be the next one of the chain. `org` and `key`: the neighbour and the API key that permitted it.
+
+        Returns what `answer` returns, or 'again' as the reason if the chain has another last version.
         """
         box = await self._alerts.case_box(alert.case, alert.id)
         seals = Seals(alert.id, self._db.codec.master, box)

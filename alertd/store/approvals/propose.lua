@@ -1,9 +1,10 @@
--- Writes an update of an alert that waits for its second person: a later version. One that was returned before ends.
+-- Stores an update of an alert, a later version, as pending until a second person approves it. An earlier update that was returned to its
+-- author becomes rejected.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 the chain's last version that
---       was seen, 5 id of the update, 6 area (packed), 7 skew, 8... fields of the update
--- Returns: {1 or 0, the state of the alert; 'changed' or 'expired' where that is why not, 'again' for another last version, or the id of
---          an update that waits already}
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of the alert that the caller read, 4 number of the
+--       chain's last version that the caller read, 5 id of the update, 6 area (packed), 7 skew, 8... fields of the update
+-- Returns: {1 or 0, the alert's state; the reason for a refusal can also be 'changed', 'expired', 'again' (another last version) or the id
+--          of an update that is pending already}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[3])
 if misfit then return misfit end

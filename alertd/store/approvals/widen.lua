@@ -1,9 +1,11 @@
--- A neighbour permits its ground: the alert is told there as well, by a version that takes the place of what told it before.
+-- Extends an alert to the area that a neighbour organisation permits. Stores a version that takes the place of all earlier ones, and opens
+-- its gate.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that was seen, 4 the chain's last version that was
---       seen, 5 id of the version, 6 area (packed), 7 audience (deltas, zlib), 8 people, 9 skew, 10 the neighbour, 11 the key that permits it,
---       12 number of the arguments that are fields to set on the alert, 13... these, and the fields of the version
--- Returns: {1 or 0, the state it has; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that the caller read, 4 number of the chain's last
+--       version that the caller read, 5 id of the version, 6 area (packed), 7 audience (deltas, zlib), 8 number of people, 9 skew, 10 the
+--       neighbour, 11 the neighbour's API key that permits it, 12 number of arguments that are fields of the alert, 13... the fields of the
+--       alert, then the fields of the version
+-- Returns: {1 or 0, the alert's state; 'changed' or 'expired' if that is the reason for a refusal, 'again' if another version came first}
 local chain, alert, version = KEYS[1], ARGV[1], ARGV[5]
 local alert_key, version_key = key(chain, 'version', alert), key(chain, 'version', version)
 local state, misfit = standing(alert_key, ARGV[2], ARGV[3])

@@ -1,6 +1,4 @@
-"""Regions that operators drew, as the store has them: of each its number, revision, organisation and document; and whose the
-numbers of imported ones are.
-"""
+"""The regions that operators drew: number, revision, organisation and document of each. Also the numbers of imported regions."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from urllib.parse import quote, unquote
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: All of them are in every API's memory.
+#: Maximum number of drawn regions. Every API process holds all of them in memory.
 MOST = 10_000
 
 
@@ -24,12 +22,12 @@ class Drawing:
     document: bytes  # JSON
 
 
-#: Seen by whoever draws what nobody has drawn: no revision is negative, and -1 is that of a condition that nothing fits.
+#: Value of `seen` for a region that must not exist yet. No revision is negative; -1 stands for a condition that no revision fulfils.
 NOTHING = -2
 
 
 class TooManyDrawingsError(Exception):
-    """There are as many as there may be."""
+    """The store already has MOST drawn regions."""
 
 
 class CustomRegions:
@@ -39,7 +37,7 @@ class CustomRegions:
         self._db = connection
 
     async def edition(self) -> int:
-        """A number that grows with every change to any of them."""
+        """Returns a number that grows with every change of any drawn region."""
         return int(await self._db.execute("HGET", keys.COUNTERS, "drawings") or 0)
 
     async def all(self) -> list[Drawing]:
@@ -47,7 +45,8 @@ class CustomRegions:
         return [_drawing(code.decode(), value) for code, value in sorted(found.items())]
 
     async def put(self, code: str, org: str, document: bytes, *, revision: int, seen: int | None) -> tuple[str, int]:
-        """Answers 'done' and its number, 'changed' when it is not of the revision that was seen (`NOTHING`: there is one), or 'foreign'. Raises
+        """Stores a drawn region, durably. `seen`: the revision that it must have now (None: any; `NOTHING`: it must not exist). Returns
+        'done' and its number; 'changed' and 0 if it has another revision; 'foreign' and 0 if it belongs to another organisation. Raises
         TooManyDrawingsError.
         """
         word, *rest = await self._db.run_durably(
@@ -79,8 +78,9 @@ class CustomRegions:
         return {1: "done", 0: "changed", -1: "unknown"}[word]
 
     async def clash(self, numbers: Mapping[str, int]) -> tuple[int, str, str] | None:
-        """Keep the numbers of imported regions by their codes, unless one is another's: that number, whose it is, and whose it
-        is not. Places are found by these numbers, so all machines must have the same.
+        """Stores the numbers of imported regions, by code. Subscribers' places refer to these numbers, so all machines must use the same.
+        Returns None, or, if a number belongs to another region, stores nothing and returns the number, the code that has it and the code
+        that wants it.
         """
         if not numbers:
             return None

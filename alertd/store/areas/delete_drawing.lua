@@ -1,7 +1,7 @@
--- Deletes a drawn region. Its number is not given again: the counter of numbers stays.
+-- Deletes a drawn region. Its number is never assigned again.
 -- KEYS: 1 drawn regions, 2 counters
--- ARGV: 1 code, 2 organisation ('' for any), 3 revision that must be there ('' for any)
--- Returns: 1, 0 when the revision is another, -1 when there is none, or it is another organisation's
+-- ARGV: 1 code, 2 organisation ('' for any), 3 revision that it must have ('' for any)
+-- Returns: 1, 0 if it has another revision, -1 if it does not exist or belongs to another organisation
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 if not old then return -1 end
 local revision, org = string.match(old, '^%d+ (%d+) (%S+) ')

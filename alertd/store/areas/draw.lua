@@ -1,7 +1,9 @@
--- Writes a drawn region. Its number is given once; only its organisation may change it.
+-- Stores a drawn region. A new one gets the next number. Only its own organisation may change it.
 -- KEYS: 1 drawn regions, 2 counters
--- ARGV: 1 code, 2 organisation, 3 revision that must be there ('' for any, -2 for none), 4 new revision, 5 most regions, 6 document
--- Returns: {1, number}, {0, revision there} when it is another, {-1} when it is another organisation's, {-2} when there are too many
+-- ARGV: 1 code, 2 organisation, 3 revision that it must have ('' for any, -2: it must not exist), 4 new revision, 5 maximum number of
+--       regions, 6 document
+-- Returns: {1, number}, {0, its revision} if that is another, {-1} if it belongs to another organisation, {-2} if there are too many
+--          regions
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local number, revision, org
 if old then

@@ -1,4 +1,4 @@
-"""Imports of regions: how far each is, and what came of it. Codes and names of regions, and nobody's."""
+"""The progress and the result of each import of regions. A record contains codes and names of regions, and no personal data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: Whoever ordered it has read the report by then, and the audit keeps that it was done.
+#: How long the record of an import is stored (ms). By then the person who started it has read the report; the audit keeps that it was done.
 KEPT_MS = 7 * DAY_MS
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """An import as it stands."""
+    """Progress and result of one import of regions."""
 
     id: str
     org: str

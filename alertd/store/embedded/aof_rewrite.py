@@ -1,8 +1,8 @@
-"""Decides when the embedded store rewrites its AOF.
+"""Decides when the embedded store rewrites its append-only file (AOF).
 
-The server's own automatic is off: at 10M subscribers the fork of a rewrite stalls everyone for about half a second, and it
-would come when most is written, which is in mid-alert. So alertd asks for one when it has grown enough, or is a day old, and no
-loud alert is under way, or when the disk leaves no choice.
+The server's own automatic rewrite is off. With 10 million subscribers the fork of a rewrite blocks all clients for about half a second, and
+the server would do it when most is written: in the middle of an alert. So alertd requests a rewrite when the file has grown enough or is a
+day old and no loud alert is being sent, or when the disk is nearly full.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from alertd.store.engine import keys
 from channels.base import Loudness
 
 _MB = 1024 * 1024
-#: Smaller files are not worth a fork, and the disk's time while alerts come in: they load in two seconds.
+#: A smaller file (bytes) is not rewritten for its growth: it loads in two seconds, so a fork and the disk's time would cost more.
 WORTH_IT_BYTES = 256 * _MB
-#: The same rule as the server's default of 100 %: on average each byte is written twice.
+#: A rewrite is wanted if the file is this many times as large as its base. It equals the server's default of 100 %: on average each byte is
+#: written twice.
 GROWTH = 2.0
-#: When the disk demands it, a fifth is worth a stall.
+#: The same factor when the disk is nearly full: a fifth is then worth blocking the clients.
 GROWTH_WHEN_FULL = 1.2
-#: Who left, whom an alert sought, what a restriction took out: all that is removed stands in the file until then, so it is no older.
+#: Maximum age of the base (ms). The file holds all removed data (subscribers who left, children, facts that a restriction removed) until
+#: the next rewrite.
 LONGEST_MS = DAY_MS
-#: Pause after a rewrite, which may have failed (no memory to fork, no room): each fork stalls every client.
+#: Pause after requesting a rewrite (s). The rewrite may have failed (no memory to fork, no room on the disk), and each fork blocks every
+#: client.
 PAUSE_S = 300.0
 LEAST_URGENT = 19  # of nice(2)
 
@@ -48,8 +51,11 @@ class AofSize:
 
 
 def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int, data_bytes: int) -> bool:
-    """`quiet`: no loud alert is under way. The new base stands beside the old files until it is whole, so there must be room for
-    the data, whatever the old base has of it: a disk that the rewrite itself fills ends the server.
+    """Returns whether the file's growth calls for a rewrite. `quiet`: no loud alert is being sent. `disk_low`: the disk is nearly full.
+    `data_bytes`: bytes of the data in memory.
+
+    Returns False if the disk has no room for the data: the new base stands beside the old files until it is complete, and a disk that the
+    rewrite fills ends the server.
     """
     if size.total_bytes < WORTH_IT_BYTES or free_bytes < min(data_bytes, size.total_bytes):
         return False
@@ -59,7 +65,9 @@ def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int
 
 
 def aof_size(directory: Path) -> AofSize:
-    """Measure the files. The server's own `aof_base_size` forgets at each restart how much the AOF had grown."""
+    """Returns the size of the append-only files. Measures them, because the server's own `aof_base_size` forgets the growth at each
+    restart.
+    """
     base = total = 0
     for file in (directory / "appendonlydir").glob("appendonly.aof.*"):
         try:
@@ -87,8 +95,8 @@ def _rewritten_ms(directory: Path) -> int:
 
 
 async def is_quiet(alerts: Alerts) -> bool:
-    """Whether nothing loud is being sent. What is not loud can wait out a stall; what is sent already has nothing to wait for. Nothing that
-    is sealed is read: one alert that is damaged ends nobody's watch over the disk.
+    """Returns whether no loud alert is being sent. An alert that is not loud can wait out a rewrite. Reads only fields that are not sealed,
+    so that a damaged alert cannot prevent rewrites.
 
     Raises StoreUnavailableError.
     """
@@ -112,11 +120,11 @@ class RewritePolicy:
         self._is_quiet = is_quiet
         self._clock = clock
         self._not_before = 0.0
-        # For a rewrite: the base until then, and how many purges there had been.
+        # For a requested rewrite: the base before it, and the number of purges by then. None if no rewrite is in progress.
         self._asked: tuple[str, bytes | str | None] | None = None
 
     async def check(self) -> bool:
-        """Ask for a rewrite if one is wanted. Returns whether it asked. Raises only what `is_quiet` raises."""
+        """Requests a rewrite if one is wanted. Returns whether it did. Raises only what `is_quiet` raises."""
         await self._settle()
         if self._clock.monotonic() < self._not_before:
             return False
@@ -134,7 +142,9 @@ class RewritePolicy:
         return True
 
     async def _settle(self) -> None:
-        """Note that a rewrite has ended and its file holds nothing of purged cases. One that was killed, or had no room, changed nothing."""
+        """Records that the requested rewrite is complete, if the base has changed: the file no longer holds the cases that were purged
+        before it. A rewrite that was killed, or had no room, leaves the base unchanged.
+        """
         if self._asked is None or _base(self._directory) == self._asked[0]:
             return
         with suppress(RedisError, OSError):  # then it is looked at again
@@ -188,6 +198,8 @@ class RewritePolicy:
 
 
 def give_way(server: int) -> None:
-    """Give the server's writing child the lowest CPU priority, so that alerts that come in meanwhile go first."""
+    """Gives the child processes of the server with this process id, which write the new file, the lowest CPU priority, so that incoming
+    alerts are handled first. Raises OSError.
+    """
     for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
         os.setpriority(os.PRIO_PROCESS, int(child), LEAST_URGENT)

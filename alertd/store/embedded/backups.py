@@ -1,15 +1,16 @@
-"""A copy of an embedded store, made while it runs, and how it is put back.
+"""Makes a backup of an embedded store while it runs, and restores it.
 
-The append-only file of Valkey and Redis (from 7.0 on) is a manifest and the files it names: a base and what was appended since. Nothing in
-them is ever changed, so a copy of all of them up to a length they had at one moment is the store of that moment, and a last command
-that is cut off was never acknowledged. The server's own advice is to copy while no rewrite begins or ends; here the files are held open
-and the manifest is read again instead: if it is the same, no rewrite came between, and what a later one unlinks can still be read.
+The append-only file of Valkey and Redis (from 7.0 on) is a manifest and the files that it names: a base, and the commands appended since.
+The files only grow. A copy of all of them, up to the lengths that they had at one moment, is therefore the store of that moment; a last
+command that is cut off was never acknowledged. The server's documentation advises to copy while no rewrite begins or ends. This module
+opens the files and then reads the manifest again: if it is the same, no rewrite came between, and files that a later rewrite deletes can
+still be read.
 
-    DIR/backup.json               when, by which version, of which schema, and each file's length and SHA-256; sealed with the store's own keys
+    DIR/backup.json               time, alertd version, schema, and each file's length and SHA-256; signed with the store's own keys
     DIR/appendonlydir/            the append-only file
-    DIR/regions/                  regions of one's own
+    DIR/regions/                  the operator's own regions
 
-The keys that open it are not in it, and neither is what was purged since (`tombstones.py`): both would be worth nothing there.
+A backup contains neither the keys that open it nor the file of tombstones (`tombstones.py`): there, both would be useless.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from alertd.store.master_key.schema import SCHEMA_VERSION, other_schema
 from geofences.files import to_disk
 
 NAME = "backup.json"
-#: The file that shows the next start that its store was restored.
+#: File in a data directory that tells the next start of alertd that the store was restored from a backup.
 MARK = "restored.json"
 _AOF, _REGIONS = "appendonlydir", "regions"
 _MANIFEST = "appendonly.aof.manifest"
 _PART = "restoring"
 _PIECE = _MB = 1024 * 1024
-#: A rewrite ends once, and the next one begins minutes later.
+#: Attempts to open the files while no rewrite changes them. Enough, because rewrites are minutes apart.
 _TRIES = 10
 
 
@@ -48,14 +49,14 @@ class BackupError(RuntimeError):
 
 
 class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of a copy."""
+    """Length and SHA-256 of one file in a backup."""
 
     bytes: int
     sha256: str
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
-    """A copy."""
+    """Description of a backup."""
 
     made: str  # RFC 3339: what was acknowledged before is in it
     alertd: str  # the version that made it
@@ -64,7 +65,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """That a data directory was put back from a copy, and what follows from it is still to be done."""
+    """Content of the file MARK: the data directory was restored from a backup, and the work after the restore is not done yet."""
 
     made: str  # when the copy was, as `Backup.made`
     put_back: int  # when, in UNIX milliseconds: what follows is done once for each
@@ -79,8 +80,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: str, reserve_bytes: int = 0) -> Backup:
-    """Copy the store of a data directory, which may be in use, into `to`, which must be new or empty. Where that is the store's own disk,
-    `reserve_bytes` of it stay free. Raises BackupError, and nothing of the copy is left then.
+    """Copies the store of a data directory, which may be in use, into the folder `to`, which must be new or empty. Returns the backup's
+    description. On the store's own disk, leaves `reserve_bytes` free. Raises BackupError, and then leaves nothing of the copy.
     """
     try:
         if to.exists() and any(to.iterdir()):
@@ -101,13 +102,15 @@ def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: st
 
 
 def _removed_unless_whole(to: Path, fault: type[BaseException] | None, *_: object) -> None:
-    """Delete an incomplete copy: it is worth nothing, and may take all the room that the store had left."""
+    """Deletes an incomplete copy: it is useless, and may take all the space that the store has left."""
     if fault is not None:
         shutil.rmtree(to, ignore_errors=True)
 
 
 def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> None:
-    """Raise BackupError before anything is written: a disk that a copy fills ends the store on it."""
+    """Raises BackupError if the disk has no room for `needed` bytes and the reserve: a copy that fills the store's disk would end the
+    store.
+    """
     kept = reserve_bytes if to.stat().st_dev == directory.stat().st_dev else 0
     if shutil.disk_usage(to).free < needed + kept:
         beside = f", and {kept // _MB} MB are kept free for the store (store.reserve_mb)" if kept else ""
@@ -132,7 +135,7 @@ def read_backup(copy: Path, codec: Codec) -> Backup:
 
 
 def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> None:
-    """Restore a copy, whole or not at all, into a data directory without a store that no process uses. Raises BackupError."""
+    """Restores a backup, whole or not at all, into a data directory that has no store and that no process uses. Raises BackupError."""
     there = [name for name in (_AOF, _REGIONS) if (directory / name).exists()]
     if there:
         raise BackupError(
@@ -156,7 +159,7 @@ def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> Non
 
 
 def marked(directory: Path) -> Mark | None:
-    """Returns the mark of a restored data directory until `settled`, else None."""
+    """Returns the mark of a restored data directory until `settled` removes it, else None."""
     file = directory / MARK
     try:
         since = {"put_back": int(file.stat().st_mtime * 1000)}  # an alertd of before did not write it
@@ -171,7 +174,9 @@ def settled(directory: Path) -> None:
 
 
 def _seal(backup: Backup, codec: Codec) -> str:
-    """Both keys of the store go into it: whether they fit is known before anything is written."""
+    """Returns an HMAC of a backup's description (hex). It depends on the master key and the hashing key, so wrong keys are noticed before
+    anything is restored.
+    """
     return hmac.digest(codec.derived("backup").current, codec.check_value.encode() + _encode(backup), "sha256").hex()
 
 
@@ -199,8 +204,8 @@ def _held(stack: ExitStack, directory: Path) -> dict[str, tuple[IO[bytes], int]]
 
 
 def _named(manifest: bytes) -> Iterator[str]:
-    """The files of a manifest that a server loads: `file NAME seq N type T` a line, T b for a base, i for what was appended, h for what
-    is to be deleted.
+    """Yields the files in a manifest that a server loads. A line is `file NAME seq N type T`; T is b for a base, i for appended commands, h
+    for a file that is to be deleted (skipped).
     """
     for line in manifest.decode().splitlines():
         words = line.split()
@@ -215,7 +220,7 @@ def _open(stack: ExitStack, file: Path) -> tuple[IO[bytes], int]:
 
 
 def _copied(source: IO[bytes], to: Path, size: int) -> CopiedFile:
-    """Copy `size` bytes into a file for its owner alone. It is on disk when this returns."""
+    """Copies `size` bytes into a file that only its owner can read, and waits for the disk. Returns length and SHA-256 of the copy."""
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest, left = hashlib.sha256(), size
     with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as handle:  # noqa: PTH123  a mode of its own

@@ -1,9 +1,9 @@
 """The embedded store's directory: who may use it, where its socket is, and its server's log.
 
-Two locks (flock), both freed by the kernel when their holders die, so that no stale file can lie:
-    alertd.lock   held by the alertd that runs here, and inherited by nobody
-    server.lock   held by the server process itself, through a descriptor it inherits
-The first held: another alertd is alive. Only the second held: a server was left behind, and may be stopped.
+Two locks (flock). The kernel frees each when its holder dies, so a lock file left by a crash does not block a start:
+    alertd.lock   held by the alertd process that uses the directory; no child process inherits it
+    server.lock   held by the server process itself, through a descriptor that it inherits
+If the first is held, another alertd is alive. If only the second is held, a server was left behind and may be stopped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import stat
 import tempfile
 from pathlib import Path
 
-#: `sun_path` takes 108 bytes with its NUL on Linux, 104 on macOS.
+#: Maximum length of a socket's path in bytes: `sun_path` has 108 bytes with its NUL on Linux, 104 on macOS.
 LONGEST_SOCKET_PATH = 103
-#: The server's log is put aside at start when it is larger: enough for months of rewrites, and two of them never hurt.
+#: At start, a server log larger than this is renamed to `server.log.1`, over the one before. The limit is enough for months of rewrites,
+#: and two such logs need little space.
 LOG_LIMIT_BYTES = 1024 * 1024
-#: How many of the log's last lines an error quotes: the cause and what led to it.
+#: Number of the log's last lines that an error message quotes: the cause and what led to it.
 QUOTED_LINES = 5
 
 
 class DirectoryInUseError(RuntimeError):
-    """Another alertd runs on the directory."""
+    """Another alertd process uses the directory."""
 
 
 class DataDirectory:
@@ -38,7 +39,9 @@ class DataDirectory:
         self._owner: int | None = None
 
     def claim(self) -> None:
-        """Make the directory if needed, close it to others (0700), and take it for this process. Raises DirectoryInUseError."""
+        """Makes the directory if it does not exist, denies other users access (0700), and locks it for this process. Raises
+        DirectoryInUseError.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _close_to_others(self.path)
         lock = _try_lock(self.path / "alertd.lock")
@@ -51,29 +54,31 @@ class DataDirectory:
         self._owner = lock
 
     def release(self) -> None:
-        """Let others have it."""
+        """Releases the lock of this process on the directory."""
         if self._owner is not None:
             os.close(self._owner)
             self._owner = None
 
     def try_server_lock(self) -> int | None:
-        """A descriptor of the server's lock, for the server to inherit; None while a server holds it."""
+        """Takes the server's lock and returns its file descriptor, which the server inherits. Returns None while a server holds the lock."""
         lock = _try_lock(self.path / "server.lock")
         if lock is not None:
             _write_pid(lock, "")  # the id in it was of a server that is gone; the next writes its own
         return lock
 
     def server_pid(self) -> int | None:
-        """The id of the process that holds the server's lock, None in the moment before it has written it.
+        """Returns the id of the process that holds the server's lock, or None in the moment before that process has written its id.
 
-        Meaningful only while the lock is held. The holder is the server or a fork of it, all in the server's own process
-        group, so the id cannot have been given to a stranger meanwhile.
+        Valid only while the lock is held. The holder is the server or a fork of it, all in the server's own process group, so the id cannot
+        belong to an unrelated process.
         """
         line = _first_line(self.path / "server.lock")
         return int(line) if line.isdecimal() else None
 
     def socket(self) -> Path:
-        """Where the server listens: here, or in a short directory of our own when this path is too long for a socket."""
+        """Returns the path of the socket on which the server is to listen: in this directory, or, if that path is too long for a socket, in
+        a private temporary directory, which this method makes and records.
+        """
         here = self.path / "server.sock"
         if len(os.fsencode(here)) <= LONGEST_SOCKET_PATH:
             return here
@@ -84,38 +89,40 @@ class DataDirectory:
         return Path(recorded)
 
     def listening(self) -> Path | None:
-        """Where a server listens that somebody else started, or did before it died; None where there is none."""
+        """Returns the path of an existing socket of the server, which may belong to a server that died. Returns None if there is none."""
         places = (self.path / "server.sock", Path(_first_line(self._socket_record) or "/"))
         return next((place for place in places if place.is_socket()), None)
 
     def remove_socket(self) -> None:
-        """Take away what `socket` made elsewhere."""
+        """Deletes the temporary directory that `socket` made, and its record."""
         recorded = _first_line(self._socket_record)
         if recorded and _is_ours(Path(recorded).parent):
             shutil.rmtree(Path(recorded).parent, ignore_errors=True)
         self._socket_record.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Take away what a rewrite had written when it was killed together with its server, which would take room for ever, and hold
-        what is purged since. Only while nobody else holds the server's lock.
+        """Deletes the files of rewrites that were killed together with their server. They would take space for ever, and hold data that was
+        purged since. Call it only while this process holds the server's lock.
         """
         for part in self.path.glob("temp-rewriteaof-*.aof"):
             part.unlink(missing_ok=True)
 
     def open_log(self) -> int:
-        """A descriptor to append to; a log that has grown is put aside first, over the one before."""
+        """Returns a file descriptor that appends to the server's log. First renames a log larger than LOG_LIMIT_BYTES, over the one before."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def last_words(self) -> str:
-        """The end of the server's log, for an error."""
+        """Returns the last QUOTED_LINES lines of the server's log, for an error message."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-QUOTED_LINES:])
 
 
 def _close_to_others(path: Path) -> None:
-    """Leaves a directory alone that is somebody else's or, by its sticky bit, everybody's."""
+    """Removes the access of group and others to a directory. Leaves it unchanged if it belongs to another user, or is shared by all users
+    (sticky bit).
+    """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 and not mode & stat.S_ISVTX:
         with contextlib.suppress(PermissionError):
@@ -133,7 +140,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _write_pid(lock: int, pid: str) -> None:
-    """Always as long, so that from the first time on it needs no room on a disk that may be full."""
+    """Writes the process id to the lock file, padded to a fixed length, so that later writes need no additional space on a full disk."""
     os.pwrite(lock, f"{pid:<20}\n".encode(), 0)
 
 
@@ -145,7 +152,7 @@ def _first_line(path: Path) -> str:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Whether a recorded directory is still one that we made: nobody else's, and nobody else may enter it."""
+    """Returns whether a recorded directory is one that alertd made: it belongs to this user, and no other user may enter it."""
     try:
         found = directory.lstat()
     except OSError:

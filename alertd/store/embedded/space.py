@@ -1,12 +1,12 @@
-"""Watches the free space under the embedded store and how full the memory of each server is, and acts while there is still some.
+"""Watches the free disk space of the embedded store and the memory of each server, and makes the service refuse writes before either is
+full.
 
-The server ends when its disk is full (that is what `appendfsync always` means), so writes are refused before: below the
-reserve the service answers 503. A ballast file holds back a last piece of the disk. It is given up when the disk is all but
-full, whoever filled it, so that the server can start again and a rewrite or an operator can make room; and it is made again
-when there is plenty.
+A server with `appendfsync always` ends when its disk is full. So the service answers 503 when less than the reserve is free. A ballast file
+occupies a last piece of the disk. It is deleted when the disk is almost full, whatever filled it, so that the server can start again and a
+rewrite or an operator can make room. It is made again when there is enough space.
 
-At the limit of its memory a server refuses what is new alone (`scripts.BRINGING`), and what goes on needs memory, too. So the service answers 503
-before, as it does for a disk.
+A server at its memory limit refuses only new data (`scripts.BRINGING`), but sending and stopping need memory, too. So the service answers
+503 before the limit, as for the disk.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Space(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DiskSettings:
-    """How much is kept free, in bytes."""
+    """How many bytes of the disk are kept free."""
 
     reserve_bytes: int = (
         512 * _MB
@@ -50,17 +50,17 @@ class DiskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do after a look at the disk."""
+    """The wanted state after a measurement of the disk."""
 
     space: Space
     ballast: bool  # whether there should be one
 
 
 def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: bool) -> Decision:
-    """`free_bytes` does not count the ballast.
+    """Returns whether writes are to be accepted, and whether there is to be a ballast file. `free_bytes` does not count the ballast.
 
-    Two thresholds apart by a ballast, so that a disk at the border does not open and close writes at each look; the ballast
-    is given up below its own size and made again only where it leaves writes open.
+    Two thresholds, a ballast apart, keep a disk at the border from switching at each check. The ballast is given up when less than its own
+    size is free, and made again only if writes stay accepted afterwards.
     """
     plenty = settings.reserve_bytes + 2 * settings.ballast_bytes
     open_above = settings.reserve_bytes if was is Space.OK else settings.reserve_bytes + settings.ballast_bytes
@@ -69,15 +69,15 @@ def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: boo
 
 
 def free_bytes(directory: Path) -> int:
-    """Returns how many bytes this process can still write there."""
+    """Returns how many bytes this process can still write to the directory's disk."""
     return shutil.disk_usage(directory).free
 
 
 class DiskGuard:
-    """The state of one directory's disk.
+    """Checks the disk of one directory, and remembers whether writes are accepted.
 
-    `check` is to be called before the server is started (a full disk may need the ballast for that), every second or so,
-    and when the server has ended by itself.
+    Call `check` before the server starts (on a full disk it needs the ballast's space), every second or so, and after the server has ended
+    by itself.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DiskGuard:
             return 0
 
     def check(self) -> Space:
-        """Measure the disk, delete or make the ballast, and return the state. Never raises, so that the guard keeps running."""
+        """Measures the disk, deletes or makes the ballast file, and returns the state. Never raises, so that the guard keeps running."""
         free = self.free_bytes()
         has_ballast = self._ballast.exists()
         decision = decide(self._settings, free, self.space, has_ballast)
@@ -113,7 +113,7 @@ class DiskGuard:
         return self.space
 
     def _make_ballast(self) -> None:
-        """Blocks that are really taken: a file with holes would hold nothing back."""
+        """Makes the ballast file with blocks that are really allocated: a sparse file would occupy nothing."""
         if not self._settings.ballast_bytes:
             return
         try:
@@ -126,26 +126,29 @@ class DiskGuard:
             self._ballast.unlink(missing_ok=True)
 
 
-#: The shares of the limit at which new things are refused, and are taken again: apart, so that it does not open and close at each look.
+#: At FULL (a share of a server's memory limit) new data is refused, below ROOM it is accepted again. The two differ, so that the state does
+#: not switch at each check.
 FULL, ROOM = 0.95, 0.94
 POLL_S = 1.0
 
 
 class MemoryGuard:
-    """The state of the servers' memory, as one API process last saw it."""
+    """Checks the memory of all servers for one API process, and remembers whether writes are accepted."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._full = frozenset[Redis]()
-        #: Whether the service may accept what has to be kept: an alert to many people is on every server.
+        #: Whether the service may accept new data. False if any server is full, because an alert to many people is on every server.
         self.takes_writes = True
 
     def run(self, clock: Clock) -> AbstractAsyncContextManager[None]:
-        """Check every second while the context lasts."""
+        """Checks every second while the context lasts."""
         return repeated("memory", self.check, POLL_S, clock)
 
     async def check(self) -> None:
-        """Measure each server. A server that does not answer, or refuses INFO, keeps its last state. One without a limit is never full."""
+        """Measures each server. A server that does not answer, or refuses INFO, keeps its last state. A server without a memory limit is
+        never full.
+        """
         servers = self._nodes.all
         found = await asyncio.gather(*map(self._is_full, servers))
         self._full = frozenset(server for server, is_full in zip(servers, found, strict=True) if is_full)

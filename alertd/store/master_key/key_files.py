@@ -1,4 +1,4 @@
-"""The files of the keys in a data directory, during a rotation and at its end."""
+"""The key files in a data directory: the new master key during a rotation, and the replacement of the old keys at its end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ MASTER_KEY, HASH_KEY = "master.key", "hash.key"
 
 
 def make_next(directory: Path, current: bytes) -> bytes:
-    """The new master key of a data directory. Makes it unless it exists, with another mark than the `current` key, so that their values differ.
-    Raises OSError, and ValueError or SealError for a file that holds no key.
+    """Returns the new master key of a data directory, and writes its file unless it exists. `current` is the mark (`mark_of`) of the
+    current key; the new key gets another mark, so that their values can be told apart. Raises OSError, or ValueError or SealError for a
+    file that holds no key.
     """
     found = next_key(directory / NEXT_KEY)
     if found is not None:
@@ -28,7 +29,9 @@ def make_next(directory: Path, current: bytes) -> bytes:
 
 
 def retire_old(directory: Path) -> None:
-    """Put the new master key in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError."""
+    """Renames the file of the new master key to that of the old one, and overwrites the old key. Idempotent: after a crash, a second call
+    completes it. Raises OSError.
+    """
     file = directory / MASTER_KEY
     if (directory / NEXT_KEY).exists():
         _keep_old(file)
@@ -38,8 +41,8 @@ def retire_old(directory: Path) -> None:
 
 
 def replace_hash_key(directory: Path, key: bytes) -> None:
-    """Put the current hashing secret in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError, and
-    ValueError or SealError for a file that holds no key.
+    """Writes the current hashing secret to the file of the hashing key, and overwrites the old secret. Idempotent: after a crash, a second
+    call completes it. Raises OSError, or ValueError or SealError for a file that holds no key.
     """
     file = directory / HASH_KEY
     if next_key(file) != key:
@@ -49,7 +52,7 @@ def replace_hash_key(directory: Path, key: bytes) -> None:
 
 
 def _keep_old(file: Path) -> None:
-    """Give a file a second name, so that it can be found and overwritten after another file took its name, even after a crash in between."""
+    """Makes a hard link to a file, so that it can be overwritten after another file took its name, even after a crash in between."""
     with suppress(
         OSError
     ):  # it exists since before a crash; or the file system has no second names, and the old key is only deleted
@@ -58,7 +61,7 @@ def _keep_old(file: Path) -> None:
 
 
 def _destroy_old(file: Path) -> None:
-    """Overwrite and delete the file that had this name before. The file that has it now is never touched. Raises OSError."""
+    """Overwrites with zeros and deletes the file that `_keep_old` linked. Never touches the file that has the name now. Raises OSError."""
     old = _old(file)
     if old.exists() and not old.samefile(file):
         with old.open("r+b") as handle:

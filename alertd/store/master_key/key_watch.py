@@ -1,4 +1,4 @@
-"""Keeps the keys of one process as the store wants them, during a rotation and at any other time."""
+"""Keeps the keys of one process in step with the store's, also during a rotation of the master key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ BEAT_S = 1.0
 
 
 class KeyWatch:
-    """Keeps this process's keys as the store wants them. Every process that opens a store has one, and uses it before anything is sealed or named."""
+    """Keeps this process's keys in step with the store's. Every process that opens a store runs one, and starts it before anything is
+    sealed or named.
+    """
 
     def __init__(self, connection: Connection, next_file: Path | None) -> None:
         self._master_keys = MasterKeys(connection)
@@ -34,7 +36,9 @@ class KeyWatch:
 
     @asynccontextmanager
     async def run(self, clock: Clock) -> AsyncIterator[None]:
-        """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
+        """Sends this process's heartbeat now, and every second while the context lasts; withdraws it at the end. Raises
+        StoreUnavailableError if the first heartbeat fails.
+        """
         await self.beat()
         await self.beat()  # others read what this one loaded
         async with repeated("master keys", self._beat_again, BEAT_S, clock):
@@ -43,7 +47,9 @@ class KeyWatch:
             await self._master_keys.beat(self._process, "", self._taken())
 
     async def beat(self) -> None:
-        """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
+        """Tells the store which keys this process holds, loads the new master key if a rotation needs it, and uses the current one. Raises
+        StoreUnavailableError, or StoreRefusedError if the store lacks a key that it should keep.
+        """
         check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
         if rotation.is_running and rotation.new not in self._codec.master.names:
             self._load(rotation.new)
@@ -58,7 +64,9 @@ class KeyWatch:
         yield from self._joined
 
     async def _take_keys(self, rotation: Rotation) -> None:
-        """Sign, and make and look for people's names, as the rotation wants it."""
+        """Loads the name keys and hashing secrets that the rotation has added, and uses them as its phase demands: for reading old and new
+        names, for making names, and for signing.
+        """
         single = self._nodes.only is not None  # in a cluster names stay
         renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
         names, newest = rotation.named + renames, rotation.secrets + rotation.joins
@@ -93,7 +101,9 @@ class KeyWatch:
         self._refused = ""
 
     def _load(self, name: str) -> None:
-        """Hold the new key if its file has appeared. Without it this process keeps the rotation from going on."""
+        """Loads the new master key from its file if it is there, else logs once that it is missing. A rotation cannot continue until every
+        process has loaded the new key.
+        """
         try:
             key = next_key(self._next_file) if self._next_file else None
         except (OSError, ValueError, SealError):
@@ -107,7 +117,9 @@ class KeyWatch:
             )
 
     def _taken(self) -> dict[str, int]:
-        """Take the seals that are not in the store yet. They are lost if the store does not answer: a few seconds of 2^32."""
+        """Returns the numbers of seals that were not reported to the store yet, by counter, and resets them. They are lost if the store
+        does not answer: a few seconds' worth, of a limit of 2^32.
+        """
         rings = {"master": self._codec.master, "audit": self._codec.audit}
         return {
             seal_counter(ring, name): count for ring, one in rings.items() for name, count in one.take_seals().items()

@@ -1,9 +1,9 @@
--- Says that a process lives and which master keys it holds, counts its seals, and answers which key is current and how a rotation stands.
--- In one step, so that a process that is not counted here yet reads of every rotation that was begun without it.
+-- Stores the heartbeat of a process with the names of its master keys, adds its seals to the counters, and returns the current key and the
+-- state of a rotation. One step, so that a new process always learns of a rotation that began without it.
 -- KEYS: 1 processes, 2 seals, 3 rotation, 4 check value
--- ARGV: 1 process, 2 names of its keys, the one it seals with first ('' if the process ends), 3 ms after which a silent process is taken for dead, 4 skew,
---       5... pairs: counter of seals, how many more
--- Returns: the check value, the rotation's fields and values
+-- ARGV: 1 process, 2 names of its keys, the one it seals with first ('' if the process ends), 3 ms after which a silent process is dead,
+--       4 skew, 5... pairs: counter of seals, number to add
+-- Returns: {check value (name of the current master key), fields and values of the rotation}
 local now = now_ms(ARGV[4])
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])

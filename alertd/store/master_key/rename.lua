@@ -1,7 +1,8 @@
--- Renames keys; their time to live stays. If both names exist, a process that the others took for dead wrote the old one: the new one stays.
+-- Renames keys; their time to live stays. If both names exist, keeps the value under the new name and deletes the other: a process that was
+-- considered dead wrote the old name.
 -- KEYS: 1... pairs: old name, new name
 -- ARGV: none
--- Returns: how many old names existed
+-- Returns: number of old names that existed
 local done = 0
 for i = 1, #KEYS - 1, 2 do
   if redis.call('EXISTS', KEYS[i]) == 1 then

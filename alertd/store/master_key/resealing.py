@@ -1,8 +1,8 @@
-"""The walk over all keys of the store, page by page, that seals old values again under the new master key and renames old names.
+"""Walks over all keys of the store, page by page, to seal values under the new master key, or to rename keys with old hashed names.
 
-The second byte of a value names the key that sealed it. The walk replaces a value only if it has not changed since it was read, so a writer
-who comes between wins: every writer seals under the new key. A cursor of SCAN is void after a restart of its server, so the pass begins again
-if the servers have changed. Only a whole pass that finds no old value ends the walk.
+The second byte of a sealed value names its key. The walk replaces a value only if it has not changed since it was read. A concurrent write
+therefore wins, and it is sealed under the new key anyway. A cursor of SCAN is invalid after its server restarts, so a pass starts again if
+the servers have changed. The walk is complete when one whole pass finds no old value.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from alertd.store.engine.connection import UNAVAILABLE, Arg, Connection, checked
 from alertd.store.engine.key_table import Fields, Passing, Sealed, Strings
 from alertd.store.master_key.state import Found
 
-#: The keys of the store under names that can be guessed: addresses, mailboxes that were called dead, the suppression list, ids, external ids.
+#: Matches the store's keys whose names contain a hash of a person's data: subscriber ids, addresses, hard bounces, the suppression list,
+#: external ids. A rotation renames them.
 NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")
-#: Keys that the store looks at in one step: a few milliseconds of it and of this process.
+#: Number of keys that one SCAN step reads: a few milliseconds of the server and of this process.
 PAGE = 500
-#: Everything that is sealed under the master key, by the name of its kind in the table of keys.
+#: The kinds of keys with values sealed under the master key, by their names in the table of keys.
 SEALED: dict[str, Sealed] = {kind.name: kind.sealed for kind in key_table.TABLE if kind.sealed}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pass stands: which servers it goes through, the one it is at, and the server's cursor."""
+    """Position of a pass over the store: the servers that it visits, the index of the current one, and that server's SCAN cursor."""
 
     servers: tuple[str, ...]
     at: int = 0
@@ -37,7 +38,7 @@ class Place:
 
     @property
     def is_end(self) -> bool:
-        """Whether all servers were gone through."""
+        """Returns whether the pass has visited all servers."""
         return self.at >= len(self.servers)
 
     def __str__(self) -> str:
@@ -45,14 +46,14 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """From its text; of none, a place of no pass."""
+        """Returns the position in a text made by `str`. For an empty text returns a position that fits no pass."""
         servers, at, cursor = text.split() if text else ("", "0", "0")
         return cls(tuple(servers.split(",")), int(at), int(cursor))
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A sealed value as it was read."""
+    """A sealed value as it was read: store key, field of a hash ('' for a string), bytes, length of the plain head, associated data."""
 
     name: str
     field: str
@@ -62,23 +63,23 @@ class _Value:
 
 
 class Resealing:
-    """The walk."""
+    """Performs the walk, one page at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def begin(self) -> tuple[Place, int]:
-        """Where a pass begins, and how many keys there are."""
+        """Returns the start of a new pass, and the number of keys in the store."""
         sizes = [await self._ask(at, "DBSIZE") for at in range(len(self._db.nodes.all))]
         return Place(await self._servers()), sum(map(int, sizes))
 
     async def goes_on(self, place: Place) -> bool:
-        """Whether a pass can go on: it goes through the servers that there are now."""
+        """Returns whether the pass can continue: its servers are still the current ones and did not restart."""
         return place.servers == await self._servers()
 
     async def page(self, place: Place, old: bytes) -> tuple[Place, Found]:
-        """Seal anew what the next keys hold under the key of this mark; with no mark, rename those that have old names. Raises
-        StoreUnavailableError.
+        """Processes the next page of keys: seals anew the values that begin with the key mark `old`, or, if `old` is empty, renames keys
+        with old names. Returns the next position and the counts. Raises StoreUnavailableError.
         """
         cursor, raw = await self._ask(place.at, "SCAN", place.cursor, "COUNT", PAGE)
         names = [name.decode(errors="replace") for name in raw]
@@ -147,12 +148,12 @@ class Resealing:
         return Found(resealed=done, left=len(names) - done, unreadable=len(unreadable), named=tuple(unreadable))
 
     async def _servers(self) -> tuple[str, ...]:
-        """The servers' names for this life of theirs."""
+        """Returns the run id of each server, which changes when the server restarts."""
         found = [await self._ask(at, "INFO", "server") for at in range(len(self._db.nodes.all))]
         return tuple(str(one["run_id"]) for one in found)
 
     async def _ask(self, at: int, *command: Arg) -> Any:
-        """Ask one of the servers."""
+        """Sends a command to the server with index `at`, and returns its answer. Raises StoreUnavailableError."""
         nodes = self._db.nodes
         try:
             return checked(await nodes.lines(nodes.all[at]).ask([command]))[0]
@@ -162,7 +163,7 @@ class Resealing:
 
 @cache
 def _patterns() -> dict[str, list[tuple[re.Pattern[str], Sealed]]]:
-    """The kinds, by the first letter of their keys' hash tags."""
+    """Returns the patterns of the sealed kinds of keys, grouped by the first letter of the hash tag."""
     found: dict[str, list[tuple[re.Pattern[str], Sealed]]] = {}
     for name, kind in SEALED.items():
         form = re.sub(r"<[^>]+>", "[^{}]+", re.sub(r"([{}])", r"\\\1", name))
@@ -171,7 +172,7 @@ def _patterns() -> dict[str, list[tuple[re.Pattern[str], Sealed]]]:
 
 
 def kind_of(name: str) -> Sealed | None:
-    """What a key of the store holds that is sealed under the master key; None for nothing."""
+    """Returns how a store key holds values sealed under the master key, or None if it holds none."""
     for pattern, kind in _patterns().get(name[1:2], ()):
         if pattern.fullmatch(name):
             return kind

@@ -1,4 +1,4 @@
-"""Opening a store: whether it may be, and its schema."""
+"""Opens a store: checks its keys, its schema and whether it belongs to a sandbox, and initialises a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import Connection, StoreRefusedError
 from alertd.store.master_key.state import MasterKeys
 
-#: What is stored is read by this number or not at all. No release wrote one before it.
+#: Version of the stored format. alertd reads no other version. No release wrote an earlier one.
 SCHEMA_VERSION = 7
 A_SANDBOX = (
     "the store belongs to a sandbox, and its sample people may have real numbers: start it with --sandbox, or use another "
@@ -24,8 +24,8 @@ OTHER_KEYS = "the store was made with other keys: give its current master key, a
 
 
 async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
-    """Check that this store may be used by this program with these keys, for a `sandbox` or for none, and mark a new one. Raises
-    StoreRefusedError and StoreUnavailableError.
+    """Checks that this program may use the store with its keys. `sandbox`: whether it must belong to a sandbox. Initialises an empty store.
+    Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
     if await check_store(connection, sandbox=sandbox):
@@ -41,7 +41,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
 
 
 def other_schema(found: int) -> str:
-    """What is said of data that this alertd does not read; empty where it does."""
+    """Returns a text that describes data of schema version `found` and what to do, or '' if it is this program's own version."""
     if found == SCHEMA_VERSION:
         return ""
     age = "newer" if found > SCHEMA_VERSION else "older"
@@ -50,8 +50,8 @@ def other_schema(found: int) -> str:
 
 
 async def check_store(connection: Connection, *, sandbox: bool) -> bool:
-    """Whether this store has data; changes nothing in it. Where it has, its cell key is loaded. Raises StoreRefusedError where it may not be
-    opened.
+    """Returns whether the store has data. If so, checks it, and loads its secrets and its cell key into the codec. Writes nothing. Raises
+    StoreRefusedError if the store must not be opened.
     """
     try:
         found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
@@ -90,8 +90,8 @@ async def _is_sentinel(connection: Connection) -> bool:
 
 
 async def load_secrets(connection: Connection) -> None:
-    """Loads the hashing secrets that the store keeps into the connection's codec. Before the first rotation there are none. Raises SealError
-    if the hashing key of the configuration is none of them.
+    """Loads the hashing secrets that the store keeps into the connection's codec; before the first rotation there are none. Raises
+    SealError if the hashing key of the configuration is not among them.
     """
     found = (await MasterKeys(connection).load_secrets()).secrets
     if found:

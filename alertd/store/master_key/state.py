@@ -1,4 +1,6 @@
-"""What processes agree on about the master key: which one is current, who holds which, how a rotation stands, how often each key sealed."""
+"""The shared state of the master key: which key is current, which keys each process holds, the progress of a rotation, and how many values
+each key has sealed.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,15 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import KEY_BYTES, SealError
 from alertd.store.engine.connection import Connection, hash_in
 
-#: A process that is silent for so long is taken for dead: on a machine that is overloaded a second may take several.
+#: A process without a heartbeat for this long (ms) is considered dead. On an overloaded machine a heartbeat, due every second, may take
+#: several.
 SIGN_MS = 10_000
-#: So many unreadable values are named. An operator looks at some of them; more would fill the log.
+#: Maximum number of unreadable values that are listed by name: enough for an operator to examine, few enough for the log.
 NAMED = 20
 
 
 class Phase(StrEnum):
-    """Where a rotation stands."""
+    """Phase of a rotation."""
 
     NONE = ""
     SPREADING = "spreading"  # until every process holds the new key
@@ -34,7 +37,7 @@ class Phase(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What one or several pages of the walk found."""
+    """Counts from one or several pages of the walk over the store's keys."""
 
     done: int = 0  # keys of the store that were looked at
     resealed: int = 0  # values, or names that were made anew
@@ -73,16 +76,18 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_running(self) -> bool:
-        """Whether both keys are needed."""
+        """Returns whether a rotation is in progress, so that processes need the old and the new key."""
         return self.phase not in {Phase.NONE, Phase.DONE}
 
     @property
     def joins(self) -> bool:
-        """Whether a new hashing secret joins, and people's names are under one of two keys of the store."""
+        """Returns whether the rotation is adding a hashing secret and a name key. Hashed names are then stored under the old or the new
+        name key.
+        """
         return self.phase in {Phase.JOINING, Phase.NAMING}
 
     def is_ready(self, said: Sequence[str]) -> bool:
-        """Whether a process, by what it says in `beat`, is ready for the next step."""
+        """Returns whether a process is ready for the next phase. `said`: the words of its heartbeat (see `processes`)."""
         match self.phase:
             case Phase.SPREADING:
                 return self.new in said
@@ -95,7 +100,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredSecrets(NamedTuple):
-    """The keys that the store keeps, sealed, each kind by its number."""
+    """The keys that the store keeps sealed, each kind in the order of its numbers."""
 
     names: list[bytes]  # from number 1 on
     secrets: list[bytes]  # hashing secrets, from number 0 on; none before the first rotation
@@ -105,24 +110,26 @@ Value = str | int | Found  # of a field of a rotation
 
 
 def reads(number: int) -> str:
-    """What a process says that verifies with this hashing secret, and looks for names under the name key that came with it."""
+    """Returns the word in a heartbeat of a process that verifies with this hashing secret and looks for names under the name key that came
+    with it.
+    """
     return f"+{number}"
 
 
 def makes(number: int) -> str:
-    """What a process says that signs with this hashing secret, and makes names with the name key that came with it."""
+    """Returns the word in a heartbeat of a process that signs with this hashing secret and makes names with the name key that came with it."""
     return f"={number}"
 
 
 class MasterKeys:
-    """The repository of what is known about master keys."""
+    """The repository of the master keys' shared state."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def beat(self, process: str, held: str, seals: Mapping[str, int]) -> tuple[str, Rotation]:
-        """Say that a process lives, which keys it `held` (with spaces between, '' if it ends) and how often it sealed since. Returns the name
-        of the current key, and the rotation.
+        """Stores the heartbeat of a process: the words for the keys that it `held` (separated by spaces, '' if it ends), and the number of
+        seals since the last heartbeat by counter. Returns the name of the current key, and the rotation.
         """
         names = [keys.PROCESSES, keys.SEALS, keys.ROTATION, keys.KEY_CHECK]
         counts = [part for pair in seals.items() for part in pair]
@@ -130,42 +137,48 @@ class MasterKeys:
         return (check or b"").decode(), _rotation(hash_in(fields))
 
     async def rotation(self) -> Rotation:
-        """The last rotation."""
+        """Returns the last rotation, in progress or not."""
         return _rotation(await self._db.hash_of(keys.ROTATION))
 
     async def processes(self) -> list[tuple[str, ...]]:
-        """What each living process says: the master keys that it holds, the one it seals with first, and how it handles names."""
+        """Returns the words of each living process's heartbeat: the names of the master keys that it holds, the one it seals with first,
+        then `reads` and `makes`.
+        """
         found = (await self._db.hash_of(keys.PROCESSES)).values()
         return [tuple(said.decode().split()[1:]) for said in found]
 
     async def step(self, seen: Phase, *, check: str = "", **changes: Value) -> bool:
-        """Take the rotation from a phase on, durably, and with `check` make that key the current one. False if it is in another phase."""
+        """Moves the rotation on from the phase `seen`, durably, by setting the fields `changes`. `check`: name of the key that becomes the
+        current one ('' to keep it). Returns False if the rotation is in another phase.
+        """
         pairs = [part for pair in _fields(changes).items() for part in pair]
         names = [keys.ROTATION, keys.KEY_CHECK]
         return bool(await self._db.run_durably("keys_rotate", names, str(seen), check, *pairs))
 
     async def note(self, **changes: Value) -> None:
-        """How far the rotation is."""
+        """Stores the progress of the rotation: sets these fields."""
         await self._db.execute("HSET", keys.ROTATION, *(part for pair in _fields(changes).items() for part in pair))
 
     async def seals(self, name: str) -> dict[str, int]:
-        """How often a master key sealed, and the audit's key that is derived from it."""
+        """Returns how many values a master key has sealed, and how many the audit key derived from it: by "master" and "audit"."""
         rings = ("master", "audit")
         found = await self._db.execute("HMGET", keys.SEALS, *(seal_counter(ring, name) for ring in rings))
         return {ring: int(count or 0) for ring, count in zip(rings, found, strict=True)}
 
     async def keep_secrets(self, name: str) -> None:
-        """Keep, durably, what a master key that goes away leaves: the key of the audit's entries. Needs the new key to be the current one."""
+        """Stores, durably, the audit key of the master key `name` before that is destroyed. It is sealed under the current key, which must
+        already be the new one.
+        """
         field = f"audit {name}"
         sealed = self._db.codec.master.seal(self._db.codec.audit_keys[name], _bound(field))
         await self._db.execute_many([("HSET", keys.SECRETS, field, sealed)], durable=True)
 
     async def add_name_key(self, number: int) -> None:
-        """Make a name key, durably, unless it is there."""
+        """Makes the name key with this number, durably, unless it exists."""
         await self._add({f"names {number}": secrets.token_bytes(KEY_BYTES)})
 
     async def add_secret(self, number: int) -> None:
-        """Make a hashing secret, durably, unless it is there. Keeps the first one too, which was in a file only."""
+        """Makes the hashing secret with this number, durably, unless it exists. Also stores the first secret, which was only in a file."""
         await self._add({"hash 0": self._db.codec.first_secret, f"hash {number}": secrets.token_bytes(KEY_BYTES)})
 
     async def _add(self, made: Mapping[str, bytes]) -> None:
@@ -174,7 +187,9 @@ class MasterKeys:
         await self._db.execute_many(commands, durable=True)
 
     async def load_secrets(self) -> StoredSecrets:
-        """Take up the keys of the audit's entries that earlier master keys left. Returns the other keys, up to the first that does not open."""
+        """Loads the audit keys of earlier master keys into the codec. Returns the name keys and hashing secrets, each kind up to the first
+        that is missing or does not open.
+        """
         codec, found = self._db.codec, dict[tuple[str, int], bytes]()
         for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
             field = raw.decode()
@@ -221,7 +236,7 @@ def _rotation(fields: Mapping[bytes, bytes]) -> Rotation:
 
 
 def seal_counter(ring: str, name: str) -> str:
-    """The field that counts the seals of a key."""
+    """Returns the name of the counter of a key's seals. `ring`: "master" or "audit"."""
     return f"{ring} {name}"
 
 

@@ -21,7 +21,7 @@ from alertd.store.records.events import announcement
 REMEMBERED = 200
 
 
-#: Option of the command ZADD.
+#: Option of ZADD for a stored due time: LT replaces it only by an earlier one, NX never.
 Rule = Literal["LT", "NX"]
 
 
@@ -93,7 +93,7 @@ class Rotas:
 
 
 class Waiting:
-    """The repository of waiting alerts and of the pages about them."""
+    """The repository of alerts that wait for a second person or for an answer to a stand-down request, and of the pages about them."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

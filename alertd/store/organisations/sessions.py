@@ -97,7 +97,9 @@ class SessionStore:
         return _sent(self._db.codec.master.open(sealed, name)) if sealed else None
 
     async def attempt(self, who: str, free: int, longest_ms: int) -> int:
-        """Counts a try of `who` and returns 0, or returns the ms to wait without counting."""
+        """Counts a try of `who` and returns 0, or does not count it and returns the ms to wait. After `free` tries the wait doubles with
+        each try, up to `longest_ms`.
+        """
         name = keys.tries(self._db.codec.hashed("tries", who))
         return int(await self._db.run("tries", [name], free, longest_ms, FORGOTTEN_MS, self._db.skew_ms))
 

@@ -97,7 +97,7 @@ PARTS = ("hook", "queue", "tries", "given-up")
 
 
 class HeldError(Exception):
-    """A distributor has an alert whose end it must still receive."""
+    """The distributor must still receive the end of an alert, so its address cannot change and it cannot be deleted."""
 
 
 class Hooks(Generic[Of]):
@@ -281,7 +281,7 @@ _decode_track = msgspec.msgpack.Decoder(Track).decode
 
 
 class Holder(NamedTuple):
-    """A distributor's possession of an alert."""
+    """An alert that a distributor has."""
 
     distributor: str
     chain: str
@@ -310,7 +310,8 @@ class Tracks:
     ) -> bool:  # fmt: skip
         """Replaces the track that was read as `seen`, durably, and writes `events`. `look` queues the alert for another check now.
 
-        Returns False if the track was changed since, or if the distributor's `way` was. A caller passes `way` before it sends a document.
+        Returns False if the track, or the distributor's `way` (number of address changes), was changed since. A caller passes `way` before
+        it sends a document, so that none goes to an old address.
         """
         parts = (f":distribution:{chain}", ":holders", "", ":marks")
         holds = track.owed or (0 if track.has and not track.over else "")
