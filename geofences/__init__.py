@@ -1,7 +1,7 @@
-"""Places on the map: targets, areas, tiles and the region library.
+"""Geography: targets, areas, tiles and the region library.
 
-Pure and synchronous; coordinates are lon/lat, WGS84.
+Functions are synchronous and do no network I/O. Coordinates are longitude, latitude in degrees, WGS84.
 """
 
-#: Start-up looks for this mark: another package of this name in the same environment would replace this file.
+#: The start of alertd checks this value: another package named `geofences` in the same environment would replace this one.
 OWNER = "alertd"

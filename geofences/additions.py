@@ -23,13 +23,13 @@ from geofences.index import SHORE_DEGREES
 from geofences.names import code_fault
 from geofences.regions import Kind, Library, Region
 
-#: Of an import, in their order.
+#: The steps of an import, in order.
 STEPS = ("reading", "checking", "trying", "storing")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a file holds, and how its regions are put among the others."""
+    """An import's instructions: which columns of the file to read, and how to add its regions to the library."""
 
     kind: str  # country, province, county or city
     code_field: str  # columns of the file
@@ -49,7 +49,7 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a feature cannot be a region."""
+    """Why a feature of a file cannot become a region."""
 
     row: int  # counted from 1, in the order of the file
     code: str | None
@@ -57,11 +57,11 @@ class Problem:
 
 
 def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
-    """The rows with codes that no other country's can be mistaken for.
+    """Returns the rows with codes that cannot be mistaken for codes of another country.
 
-    A code of digits may occur in several countries: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a
-    file of one country has such codes, all its codes get the country in front (FR-41091). They do not if the library
-    has codes of digits for that country. A parent may be written either way.
+    Codes of digits occur in several countries: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a file of one country has
+    such codes, all its codes get the country as a prefix (FR-41091), unless the library already has codes of digits for that country. The
+    parents in the file may have the prefix or not.
     """
     bare = {region.country for region in library.regions if region.code.isdigit()}
     own = {row.code for row in rows}
@@ -106,10 +106,11 @@ def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ..
 
 
 def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
-    """Returns the rows, with a parent for those without one: the smallest wider region in which they lie.
+    """Returns the rows. A row without a parent gets the smallest wider region in which it lies, and a row without a country gets that
+    parent's country.
 
-    A row without a country gets the parent's. Outlines of two sources differ by some hundred metres, so a row that lies
-    abroad for that reason goes below the nearest region of its country. An island in no outline goes below its country.
+    Outlines of two sources differ by some hundred metres. A row that therefore seems to lie abroad goes below the nearest region of its own
+    country. An island outside all outlines goes below its country.
     """
     spots = shapely.point_on_surface(geometries)
     numbers = library.leaf_numbers(*shapely.get_coordinates(spots).T).tolist()
@@ -150,11 +151,10 @@ def install(
     geometries: NDArray[np.object_],
     library: Library,
 ) -> Path:
-    """Stores regions in a folder as one file, whole or not at all; a file of that name is replaced.
+    """Stores regions in a folder as one file, `name`, and replaces a file of that name. Stores all or nothing. Returns the file's path.
 
-    If two run at once, one waits and is then checked against the result of the other. `library` is the library to
-    extend: every parent must be in it or among the rows, and be wider. `geometries` are those of `ImportReport`. Raises
-    LibraryError before anything is written.
+    Concurrent calls wait for each other. `library` is the library to extend: every parent must be in it or among the rows, and be wider.
+    `geometries` are those of `ImportReport`. Raises LibraryError before anything is written.
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
@@ -169,7 +169,7 @@ def install(
 
 
 def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
-    """Returns the codes in the file of this name that the new rows do not have."""
+    """Returns the codes that the stored file `name` has and the new rows have not: a new import under this name removes these regions."""
     path = folder / f"{name}{files.SUFFIX}"
     if not path.exists():
         return ()
@@ -189,8 +189,8 @@ def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -
 
 
 def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | None:
-    """The region of a row's country that is nearest to it and wider, of those equally near the narrowest; None beyond
-    `SHORE_DEGREES`.
+    """Returns the nearest region of a row's country that is wider than the row. Of equally near regions, returns the narrowest. Returns
+    None if none is within `SHORE_DEGREES`.
     """
     wider = [
         region
@@ -203,7 +203,7 @@ def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | 
 
 
 def _country(row: files.Row, library: Library) -> Region | None:
-    """Returns the country of a row, for an island that is in no outline."""
+    """Returns the region of a row's country, for an island outside all outlines. Returns None if the row is a country itself."""
     countries = (region for region in library.regions if region.kind is Kind.COUNTRY and region.country == row.country)
     return next(countries, None) if Kind(row.kind) is not Kind.COUNTRY else None
 
@@ -247,7 +247,7 @@ def _code_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Prob
 
 
 def _check_owners(folder: Path, path: Path, rows: Sequence[files.Row]) -> None:
-    """A code belongs to one file of a folder."""
+    """Raises LibraryError if another file of the folder has one of these codes: a code belongs to one file."""
     codes = {row.code for row in rows}
     for other in sorted(folder.glob(f"*{files.SUFFIX}")):
         if other != path:

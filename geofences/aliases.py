@@ -21,7 +21,7 @@ ALIASES = "aliases.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """The regions that a foreign code stands for."""
+    """The library's regions that a foreign code stands for."""
 
     scheme: str
     value: str  # the known code: that of a wider place if the requested one is unknown
@@ -31,14 +31,14 @@ class Alias:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """A system of codes."""
+    """The form of one system of codes."""
 
     form: str  # regular expression
     wider: tuple[int, ...] = ()  # lengths of beginnings that are the codes of wider places, the narrowest first
     country: str = ""  # of a national register; the library's codes equal the register's, or have this country in front
 
 
-# By the names they go by in CAP and in registers. In a national register the first digits are the province.
+# The known schemes, by their names in CAP and in registers. In a national register, the first digits of a code are the province's.
 SCHEMES: Mapping[str, Scheme] = {
     "ISO3166-1": Scheme(form=r"[A-Z]{2,3}|\d{3}"),
     "ISO3166-2": Scheme(form=r"[A-Z]{2}-[A-Z0-9]{1,3}", wider=(2,)),
@@ -57,13 +57,15 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def _same_area(value: str) -> tuple[str, str]:
-    """SAME and FIPS6 (NWS): a digit for the part of the county (0: all), then FIPS; county 000 is the whole state."""
+    """Returns the scheme and the code for a code of SAME or FIPS6 (NWS): a digit for the part of the county (0: all of it), then the FIPS
+    code. County 000 means the whole state, 000000 the whole country.
+    """
     if value == "000000":
         return "ISO3166-1", "US"
     return "FIPS", value[1:3] if value.endswith("000") else value[1:]
 
 
-# What a scheme is called elsewhere, without its punctuation; codes that are written another way are rewritten.
+# Other names of the schemes, in lower case without punctuation. A function rewrites codes that have another form.
 _CALLED: Mapping[str, str | Callable[[str], tuple[str, str]]] = {
     "iso31661": "ISO3166-1",
     "iso3166": "ISO3166-1",
@@ -93,27 +95,26 @@ _CALLED: Mapping[str, str | Callable[[str], tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The country and the parent of a region of the library."""
+    """Country and parent of a region in the library."""
 
     country: str
     parent: str | None
 
 
 class Aliases:
-    """Foreign codes of one library. Immutable."""
+    """The foreign codes for the regions of one library. Immutable."""
 
     def __init__(self, rows: Iterable[Alias], own: Mapping[str, Own]) -> None:
-        """`own` are the library's codes. Rows of regions that it does not have are left out."""
+        """`rows`: the listed foreign codes; rows with a region that the library lacks are ignored. `own`: the library's regions, by code."""
         self._own = own
         self._rows = {(row.scheme, row.value): row for row in rows if all(code in own for code in row.codes)}
         self._provinces = _provinces(own)
 
     def resolve(self, scheme: str, value: str) -> Alias | None:
-        """Returns the regions that a foreign code stands for, or those of a wider place if the code is unknown, or
-        None.
+        """Returns the regions that a foreign code stands for. If the code is unknown, returns those of the wider place that contains it,
+        marked as not exact. Returns None if that is unknown too.
 
-        Schemes go by any of their names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`,
-        `profile:CAP-CP:Location:0.3`.
+        A scheme may be given by any of its names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`, `profile:CAP-CP:Location:0.3`.
         """
         called = _CALLED.get(re.sub(r"[^a-z0-9]", "", scheme.casefold()))
         value, whole = value.strip().upper().replace("_", "-"), True
@@ -132,13 +133,13 @@ class Aliases:
         return None
 
     def all_of(self, value: str) -> list[Alias]:
-        """What a code stands for in every scheme that knows it."""
+        """Returns what a code stands for, in every scheme that knows it."""
         value = value.strip().upper()
         fitting = (scheme for scheme, form in SCHEMES.items() if re.fullmatch(form.form, value))
         return [alias for scheme in fitting if (alias := self._known(scheme, value))]
 
     def of(self, code: str) -> list[Alias]:
-        """The foreign codes of the list that stand for exactly this region."""
+        """Returns the listed foreign codes that stand for exactly this region."""
         return [row for row in self._rows.values() if row.codes == (code,) and row.exact]
 
     def _known(self, scheme: str, value: str) -> Alias | None:
@@ -162,10 +163,11 @@ class Aliases:
 
 
 def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
-    """Returns, by country and first digits, the common parent of all regions with codes that begin so.
+    """Returns the code of the province for each (country, first two or three digits): the common parent of all regions whose codes begin
+    with these digits.
 
-    Leaves out beginnings with several parents, such as commons of several provinces. Ignores regions below a county,
-    whose own code begins with the same digits.
+    Leaves out digits that belong to several parents, such as commons of several provinces. Ignores a region whose parent's code begins with
+    the same digits, since that parent is a county and not a province.
     """
     found: dict[tuple[str, str], set[str]] = {}
     for code, region in own.items():
@@ -179,7 +181,7 @@ def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
 
 
 def load_aliases(folder: Path) -> list[Alias]:
-    """The rows of a folder's list, if it has one. Raises LibraryError for one that is damaged."""
+    """Returns the rows of a folder's list of aliases, [] if it has none. Raises LibraryError if the list is damaged."""
     path = folder / ALIASES
     if not path.exists():
         return []
@@ -194,7 +196,7 @@ def load_aliases(folder: Path) -> list[Alias]:
 
 
 def write(folder: Path, rows: Iterable[Alias]) -> None:
-    """Writes a folder's list, in the order of its codes."""
+    """Writes a folder's list of aliases, sorted by scheme and code."""
     table = sorted((row.scheme, row.value, int(row.exact), " ".join(row.codes)) for row in rows)
     with (folder / ALIASES).open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines, lineterminator="\n").writerows(table)

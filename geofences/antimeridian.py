@@ -1,4 +1,4 @@
-"""The two places where the map tears: the meridian of 180 degrees, and the poles."""
+"""Handles the places where a map in longitude and latitude is discontinuous: the antimeridian (180 degrees) and the poles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME = 1e-9  # degrees: 0.1 mm, and more than what adding 360 loses
 
 
 def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
-    """The same ground within -180..180: what lies beyond is cut off at 180 and put at the other end of the map."""
+    """Returns the same area with all longitudes within -180..180: cuts off the parts beyond and moves them by whole turns."""
     west, _, east, _ = geometry.bounds
     if geometry.is_empty or (west >= -180 and east <= 180):
         return geometry
@@ -29,10 +29,10 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def unwound(lon_lat: Floats) -> Floats:
-    """Removes edges of 360 degrees along a parallel from a line: they end where they begin. Shifts the longitudes of
-    all later positions by 360 degrees.
+    """Returns a line without edges that run 360 degrees along a parallel: such an edge ends where it begins. Shifts the longitudes of all
+    later positions by 360 degrees.
 
-    Such edges along a pole stay, because maps draw a pole so.
+    Keeps such edges along a pole, because maps draw a pole as one.
     """
     steps = np.diff(lon_lat, axis=0)
     nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)
@@ -44,8 +44,8 @@ def unwound(lon_lat: Floats) -> Floats:
 
 
 def leaps(lon_lat: Floats) -> NDArray[np.bool_]:
-    """Which edges of a line may mean two ways round: those of more than 180 degrees, but along a pole, where all
-    longitudes meet.
+    """Returns which edges of a line are longer than 180 degrees of longitude, so that they may mean either way round the earth. Excludes
+    edges along a pole, where all longitudes meet.
     """
     at_pole = np.abs(lon_lat[:, 1]) == 90
     found: NDArray[np.bool_] = (np.abs(np.diff(lon_lat[:, 0])) > 180) & ~(at_pole[:-1] & at_pole[1:])
@@ -53,11 +53,11 @@ def leaps(lon_lat: Floats) -> NDArray[np.bool_]:
 
 
 def goes_round(lon_lat: Floats) -> bool:
-    """Returns whether a line ends where it began after one turn round the earth, and so encloses a pole."""
+    """Returns whether a line ends at the place where it began, after one turn round the earth, so that it encloses a pole."""
     turn, rise = lon_lat[-1] - lon_lat[0]
     return bool(abs(abs(turn) - 360) < SAME and rise == 0)
 
 
 def round_pole(lon_lat: Floats, pole: float) -> Polygon:
-    """What lies between a line once round the earth and a pole (90 or -90)."""
+    """Returns the polygon between a line that goes once round the earth and a pole (latitude 90 or -90)."""
     return Polygon([*lon_lat.tolist(), (lon_lat[-1, 0], pole), (lon_lat[0, 0], pole)])

@@ -1,7 +1,6 @@
-"""What a person would call an area: whole regions where it covers them, parts of them elsewhere, grouped by what they
-are part of.
+"""Describes an area by regions, as a person would name it: whole regions that it covers, and parts of others, grouped by parent.
 
-Says what is to be named, not how: words and their order are a language's own.
+Returns which regions to name. The words and their order depend on the language, and are added elsewhere.
 """
 
 from __future__ import annotations
@@ -18,17 +17,18 @@ from geofences.names import fold
 from geofences.polygons import areas_km2
 from geofences.regions import Kind, Library, Region
 
-# A twentieth is acceptable: outlines are generalised, and drawn ones cut corners.
+# Share of a region that an area must cover to be named as the whole region. A twentieth may be missing, because outlines are generalised
+# and drawn ones cut corners.
 WHOLE = 0.95
-# Less of a region is not worth a word, unless it is much of the area; and nothing is that is hardly any of it: outlines
-# of neighbours overlap.
+# A region is named if the area covers WORTH_OF_REGION of it, or if it makes up WORTH_OF_AREA of the area. It is never named if it makes up
+# less than WORTH_NOTHING of the area, because outlines of neighbours overlap.
 WORTH_OF_REGION, WORTH_OF_AREA, WORTH_NOTHING = 0.25, 0.05, 0.002
-# Names in one breath; of more, the first two and how many others.
+# Maximum number of regions that are named in one group. If there are more, the first FIRST_NAMED are named and the others counted.
 MOST_NAMED, FIRST_NAMED = 3, 2
 # With more groups than these, wider regions are named instead.
 MOST_GROUPS = 3
-# Of the ground that a region has in the area: with more than this its parts lie over each other, as a quarter over its
-# town.
+# If the parts of a region that lie in the area are together larger than this multiple of the region's share of the area, the parts overlap
+# each other, as a quarter lies in its town.
 OVERLAID = 1.05
 LEVELS = (Kind.CITY, Kind.PROVINCE, Kind.COUNTRY)
 
@@ -37,7 +37,7 @@ Found = Sequence[tuple[Region, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A region by its name; `ambiguous` where a part of it is called the same."""
+    """A region to be named. `ambiguous`: a region directly inside it has the same name."""
 
     region: Region
     ambiguous: bool = False
@@ -45,7 +45,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Siblings: some by name, the others by their number. Of `WORLD` neither."""
+    """One part of an area's description: regions with the same parent, some of them named, the others counted. `WORLD` has neither."""
 
     named: tuple[Named, ...]  # none where others of the same parent are named already
     others: int = 0
@@ -54,7 +54,7 @@ class Part:
     partly: bool  # parts of these regions; else the whole of each
 
 
-#: An area that holds nearly all land of the earth, which has 149 million km2.
+#: The description of an area that contains nearly all land of the earth (WORLD_KM2 of its 149 million km2).
 WORLD = Part(named=(), kind=Kind.COUNTRY, parent=None, partly=False)
 WORLD_KM2 = 0.9 * 149e6
 
@@ -67,10 +67,10 @@ class _Group:
 
 
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
-    """Returns the parts of a name for an area of this many km2. Empty for the high sea.
+    """Returns the description of an area of `km2` square kilometres. Returns () if it contains no region (the high sea).
 
-    `found` is the result of `library.overlapping` for the area. Of a region with many parts, those with the region's
-    name come first, then those nearest to the middle of the area.
+    `found` is the result of `library.overlapping` for the area. In a part, the region with the parent's name comes first, then those
+    nearest to the middle of the area.
     """
     if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
         return (WORLD,)
@@ -87,7 +87,7 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
 def _grouped(
     library: Library, area: shapely.Geometry, found: Found, km2: float, level: Kind
 ) -> dict[str | None, _Group]:
-    """Returns the regions worth naming by parent, down to a level."""
+    """Returns the regions worth naming, by parent. Divides regions into their parts down to the level `level`."""
     below = defaultdict(list)
     for region, share in found:
         below[region.parent].append((region, share))
@@ -108,9 +108,8 @@ def _grouped(
 
 
 def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Found) -> bool:
-    """Whether the parts of a region name the area in it well enough.
-
-    Three imported towns do not name half a province.
+    """Returns whether the parts of a region (`narrower`) describe well enough what the area has of the region. Three imported towns do not
+    describe half a province.
     """
     if not narrower:
         return False
@@ -123,8 +122,8 @@ def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Fo
 
 
 def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
-    """A region's parts without those that lie in another of them: quarters of a town are named where they are all of
-    the area, else the town is. `km2` is what the area has of the region, `of_area` all of it.
+    """Returns a region's parts without those that lie in another part. A quarter of a town is returned instead of the town if it makes up
+    nearly all of the area. `km2`: what the area has of the region; `of_area`: the whole area, in km2.
     """
     if sum(share * part.km2 for part, share in parts) <= OVERLAID * km2:
         return parts
@@ -137,8 +136,8 @@ def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
 
 
 def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:
-    """Yields the regions covered whole, then those covered in part: first the parent's namesake, then the nearest to
-    `middle`.
+    """Yields a part for the regions that the area covers whole, then one for those that it covers partly. Regions with the parent's name
+    come first, then those nearest to `middle`.
     """
     above = None if parent is None else _named(library, library.get(parent))
     like = "" if above is None else fold(above.region.name)

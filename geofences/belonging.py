@@ -1,6 +1,6 @@
-"""Checks that a new region lies where its code and its parent say, and does not overlap another of its kind and parent.
+"""Checks that new regions lie where their codes and parents say, and that regions of the same kind and parent do not overlap.
 
-With a wrong column, or one wrong row, an alert would notify the people of another place.
+If a file is read with a wrong column, or has one wrong row, an alert would notify the people of another place.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from geofences.regions import Library
 
 Geometries = NDArray[np.object_]
 
-#: Smallest shared part of the larger of two outlines if both show the same place, in different editions or sources.
-#: Madrid's postal code 28001 shares nothing with the municipality 28001.
+#: Two outlines show the same place, in different editions or sources, if they share at least this part of the larger one. Madrid's postal
+#: code 28001 shares nothing with the municipality 28001.
 SAME_PLACE = 0.5
-#: Smallest part of a region that lies in its parent or off the parent's shore.
+#: A region must have at least this part of its area inside its parent or off the parent's shore.
 MOSTLY = 0.5
-#: No part is larger than the whole, but outlines of two sources differ. Of 18,000 shipped regions all but one come to
-#: 1.01 of their parent at most; that one is a rock of 0.7 km2, to which so much is added.
+#: Limits for a region that is larger than its parent: LARGER times the parent plus LARGER_KM2. Outlines of two sources differ. Of 18,000
+#: shipped regions all but one have at most 1.01 of their parent; that one is a rock of 0.7 km2, hence the second limit.
 LARGER, LARGER_KM2 = 1.25, 1.0
 #: Outlines that were simplified separately overlap along their borders. Among 43,000 communes of France and Italy a
 #: pair overlaps by at most 0.6 km2. It overlaps by more than a tenth of the smaller commune only if that is below 0.2
 #: km2.
 SLIVER_KM2, SLIVER_SHARE = 0.5, 0.1
-#: One outline given twice, however small it is.
+#: Two outlines that share this part of the smaller one are the same outline given twice, however small it is.
 SAME_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
-    """A region of the library, and what takes its place under its code and its number."""
+    """A region of the library, and the new region that replaces it under the same code and number."""
 
     row: int  # of the new one, counted from 1
     code: str
@@ -49,7 +49,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covered:
-    """A region of the library that stays, on the ground of a new one."""
+    """A region of the library that stays, although a new region covers its middle."""
 
     code: str
     name: str
@@ -74,10 +74,10 @@ def replaced(rows: Sequence[files.Row], geometries: Geometries, library: Library
 def covered(
     rows: Sequence[files.Row], geometries: Geometries, library: Library, going: Container[str]
 ) -> tuple[Covered, ...]:
-    """Returns the regions of the library whose middle lies in a new row of the same kind and another code.
+    """Returns the regions of the library whose middle lies in a new row of the same kind with another code: their area would belong to two
+    regions.
 
-    Their ground would have two regions. Leaves out regions that a row replaces, and those in `going`, which are
-    removed.
+    Leaves out regions that a row replaces, and those in `going`, which the import removes.
     """
     own, kinds = {row.code for row in rows}, {row.kind for row in rows}
     tree, box = shapely.STRtree(geometries), shapely.box(*shapely.total_bounds(geometries))
@@ -90,7 +90,7 @@ def covered(
 
 
 def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Yields the position and the fault of each row with the code of a region elsewhere."""
+    """Yields the index and the fault of each row that has the code of a library region which lies elsewhere."""
     for one in replaced(rows, geometries, library):
         if one.shared < SAME_PLACE:
             what = f"has the code of {one.was}, but {one.shared:.0%} of its ground; give it its own, or take --replace"
@@ -98,10 +98,10 @@ def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Librar
 
 
 def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:
-    """Yields the position and the fault of each row that is larger than its parent or lies outside of it.
+    """Yields the index and the fault of each row that is larger than its parent or lies outside of it.
 
-    Otherwise an alert for the parent would also notify the people of another place. Skips unknown parents. Accepts an
-    island that lies in no outline of the library, because it takes no area from another region.
+    Otherwise an alert for the parent would also notify the people of another place. Skips unknown parents. Accepts an island outside all
+    outlines of the library, because it takes no area from another region.
     """
     own = {row.code: i for i, row in enumerate(rows)}
     families: dict[str, list[int]] = {}
@@ -121,9 +121,8 @@ def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) 
 
 
 def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.float64]:
-    """Returns the share of each region that lies in an outline.
-
-    If it is below `MOSTLY`, counts the shore of the outline, too.
+    """Returns the share of each region that lies in an outline (0 to 1). If that is below `MOSTLY`, counts the outline's shore as part of
+    the outline.
     """
     whole = copy_of(outline)
     shapely.prepare(whole)
@@ -139,7 +138,7 @@ def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.fl
 
 
 def doubly_covered(rows: Sequence[files.Row], geometries: NDArray[np.object_]) -> Iterator[tuple[int, str]]:
-    """Yields the position and the fault of the second of each two siblings that overlap by more than a sliver."""
+    """Yields the index and the fault of the second of each two rows of the same kind and parent that overlap by more than a sliver."""
     one, other = shapely.STRtree(geometries).query(geometries, predicate="intersects")
     families = np.unique([f"{row.kind} {row.parent}" for row in rows], return_inverse=True)[1]
     pairs = (one < other) & (families[one] == families[other])

@@ -1,8 +1,8 @@
-"""An area made wider by a distance along the ground, anywhere on earth: across 180 degrees and round the poles too.
+"""Widens an area by a distance along the ground, anywhere on earth, also across 180 degrees and round the poles.
 
-The border is cut into pieces. Each piece is widened on a flat map of its surroundings (see `planes`: such a map never
-makes distances longer) and united with the area. Everyone within the distance is inside; the new border lies less than
-3 % of the distance farther out.
+The border is cut into pieces. Each piece is widened on a flat map of its surroundings (see `planes`: such a map never makes distances
+longer) and united with the area. Every point within the distance is inside the result. The new border lies at most 3 % of the distance
+farther out.
 """
 
 from __future__ import annotations
@@ -26,37 +26,36 @@ from geofences.simplifying import simplified
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-#: Within this of its middle a flat map is exact to 0.4 %, cells and polar caps included.
+#: Largest buffer. Within this distance of its middle, a flat map is exact to 0.4 %, also at the poles.
 MAX_BUFFER_KM = 100.0
-#: Shares of the distance that may be lost: by each change between ground and map, and by thinning. The buffer is
-#: enlarged by both.
+#: The shares of the distance that each projection (BEND) and the simplification (THIN) may lose. The buffer is enlarged by both.
 BEND, THIN = 1 / 400, 1 / 100
-#: Metres: below this nothing is lost, so a buffer of some metres may reach that much farther.
+#: Smallest allowed loss (m). A buffer of some metres may therefore reach that much farther.
 LEAST_M = 0.5
-#: Edges of a quarter circle; the buffer is enlarged by what they cut off.
+#: Number of edges that approximate a quarter circle. The buffer is enlarged by what these edges cut off.
 QUARTER = 8
-#: Edges of a line that are made wider at once. A long wriggling line takes up to ten times as long as its pieces.
+#: Number of edges that are widened together. A long winding line as a whole takes up to ten times as long as its pieces.
 AT_ONCE = 32
-#: Edges of a line that are simplified at once: GEOS calls itself once an edge at worst.
+#: Number of edges that are simplified together. GEOS recurses once for each edge in the worst case.
 DEEPEST = 1_000
-#: How much farther out than asked the new border may lie, as a share of the distance.
+#: How far the new border may lie beyond the requested distance, as a share of it.
 MOST_EXCESS = 0.03
-#: Degrees of latitude, and as much ground of longitude: what goes on one map.
+#: Height of a cell in degrees of latitude; its width is about the same distance on the ground. Each cell has a map of its own.
 CELL = 2.0
-#: Beyond this latitude one map, around the pole, shows everything.
+#: Beyond this latitude (degrees), a cell around the pole contains everything.
 CAP = 86.0
 NORTH, SOUTH = -1, -2  # the cells of the caps
 DEGREE_M = EQUATOR_M * pi / 180
-#: Positions of a border, those added to bend it too: Canada has 84,000 and takes 1 to 3 s.
+#: Maximum number of positions of a border, including those that are added for curved edges. Canada has 84,000 and takes 1 to 3 s.
 MOST_POINTS = 250_000
-#: Before it is put on a map, no edge is longer: it belongs to one cell.
+#: Longer edges (m) are cut before the projection, so that each edge belongs to one cell.
 LONGEST_M = 50_000.0
 
 
 def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> BaseGeometry:
-    """All ground within a distance of an area (polygons, lon/lat within -180..180), valid and within -180..180.
+    """Returns all ground within a distance of an area (polygons, lon/lat within -180..180), as a valid geometry within -180..180.
 
-    Raises InvalidGeometry for a distance that is negative or too large, and for a border that would take too long.
+    Raises InvalidGeometry (with `pointer`) if the distance is negative or over MAX_BUFFER_KM, or if the border is too long.
     """
     if not 0 <= distance_km <= MAX_BUFFER_KM:
         raise InvalidGeometry(pointer, f"A buffer is at least 0 and at most {MAX_BUFFER_KM:g} km.")
@@ -75,7 +74,7 @@ def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> B
 
 
 def _border(geometry: BaseGeometry, within_m: float, pointer: str) -> Iterator[tuple[int, Floats, Indices]]:
-    """The border of an area by cells: the cell, points, and the line each belongs to."""
+    """Yields the border of an area cell by cell: the cell's number, the points, and for each point the number of its line."""
     lon_lat, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
     counts = np.where(ring[1:] == ring[:-1], _pieces(lon_lat, within_m), 1)
     if counts.sum() > MOST_POINTS:
@@ -106,7 +105,7 @@ def _pieces(lon_lat: Floats, within_m: float) -> Indices:
 
 
 def _cells(lon_lat: Floats) -> Indices:
-    """The number of the cell that each point is in."""
+    """Returns the number of the cell in which each point lies."""
     lon, lat = lon_lat.T
     band = np.floor((lat + 90) / CELL)
     columns = np.maximum(np.floor(360 / CELL * np.cos(np.radians((band + 0.5) * CELL - 90))), 1)
@@ -115,9 +114,8 @@ def _cells(lon_lat: Floats) -> Indices:
 
 
 def _charts(cell: int, lon_lat: Floats) -> Iterator[tuple[Plane, BaseGeometry | None]]:
-    """The maps of a cell, each with the part of it that counts, None for all.
-
-    Round a pole four turned ones have a quarter each.
+    """Yields the maps for a cell, each with the part of the map that is valid, None for all of it. A polar cell has four maps, turned by 90
+    degrees, each for a quarter.
     """
     if cell not in {NORTH, SOUTH}:
         (west, south), (east, north) = lon_lat.min(axis=0), lon_lat.max(axis=0)
@@ -139,7 +137,7 @@ def _charts(cell: int, lon_lat: Floats) -> Iterator[tuple[Plane, BaseGeometry | 
 def _band(
     plane: Plane, part: BaseGeometry | None, lon_lat: Floats, line: Indices, distance_m: float
 ) -> Iterator[BaseGeometry]:
-    """The ground within a distance of lines, as one map has it."""
+    """Yields the polygons, in lon/lat, of the ground within a distance of lines, worked out on one map."""
     lines = np.array(shapely.linestrings(plane.flat(lon_lat), indices=line), dtype=object)
     thin = _chopped(shapely.simplify(_chopped(lines, DEEPEST), distance_m * THIN), AT_ONCE)
     reach_m = (distance_m * (1 + THIN) + 2 * _within_m(distance_m)) / cos(pi / (4 * QUARTER))
@@ -154,7 +152,7 @@ def _band(
 
 
 def _within_m(distance_m: float) -> float:
-    """What a bend may lose."""
+    """Returns how many metres one projection may lose of this distance."""
     return max(distance_m * BEND, LEAST_M)
 
 
@@ -169,6 +167,6 @@ def _chopped(lines: NDArray[np.object_], most: int) -> NDArray[np.object_]:
 
 
 def _to_pole(lon_lat: Floats) -> Floats:
-    """Points within a decimetre of a pole put on it."""
+    """Returns the points, with those within a decimetre of a pole moved onto it."""
     lat = lon_lat[:, 1]
     return np.column_stack([lon_lat[:, 0], np.where(np.abs(lat) > 90 - 1e-6, np.copysign(90, lat), lat)])

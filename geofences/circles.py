@@ -1,7 +1,7 @@
-"""True circles on the ground: every point within a geodesic distance of a centre, as a polygon.
+"""Circles on the ground: polygons of all points within a geodesic distance of a centre.
 
-The polygon encloses the circle, so that it includes everyone inside; it reaches past it by less than 0.2 % of the
-radius. The polygon of an excluding circle lies inside it instead, by as little, so that it excludes no one outside.
+A polygon encloses its circle, so that everyone inside is included; it reaches farther by less than 0.2 % of the radius. The polygon of an
+excluding circle lies inside the circle by as little, so that no one outside is excluded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST_VERTICES = 128
 # Near a pole a circle bends sharply in lon/lat, so vertices are doubled up to this number until the polygon encloses
 # it.
 MOST_VERTICES = 8_192
-# Room for the edges, which are straight in lon/lat while the circle is round on the ground.
+# Factor on the radius: the edges are straight in lon/lat, but the circle is round on the ground.
 MARGIN = 1.001
 # Half of the way from the equator to a pole. A larger circle covers whole countries, which should be named instead.
 MAX_RADIUS_KM = 5_000.0
@@ -36,7 +36,7 @@ MAX_RADIUS_KM = 5_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circle:
-    """A circle as it was asked for: the centre in degrees, the radius along the ground."""
+    """A requested circle: the centre in degrees, the radius along the ground."""
 
     lon_lat: tuple[float, float]
     radius_km: float
@@ -69,7 +69,7 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: b
 
 
 def _on_one_side(asked: Circle, *, excludes: bool) -> BaseGeometry:
-    """A polygon with just enough vertices to enclose the circle, or to lie inside it."""
+    """Returns a polygon with just enough vertices to enclose the circle, or, with `excludes`, to lie inside it."""
     count = FEWEST_VERTICES
     while True:
         factor = 1 / MARGIN if excludes else MARGIN / math.cos(math.pi / count)
@@ -95,7 +95,7 @@ def _polygon(asked: Circle, count: int, radius_m: float) -> BaseGeometry:
 
 
 def _round_pole(lon: Floats, lat: Floats, pole: float) -> BaseGeometry:
-    """A circle round a pole is what lies beyond a line that goes once round the map."""
+    """Returns the polygon of a circle that contains a pole: the area between its line, which goes once round the earth, and the pole."""
     line = np.column_stack([(lon + 180) % 360 - 180, lat])
     line = line[np.argsort(line[:, 0], kind="stable")]
     seam = float(np.interp(180.0, [line[-1, 0], line[0, 0] + 360], [line[-1, 1], line[0, 1]]))

@@ -1,6 +1,6 @@
 """Regions that operators draw and name ("our patrol area").
 
-They may overlap all others: they are part of no region, and no point belongs to one.
+They may overlap all other regions. They have no parent, and no subscriber's place is labelled with one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from geofences.polygons import area_km2
 from geofences.regions import Kind, Library, Region
 from geofences.shapes import Repair, polygon
 
-# Numbers of drawn regions count on from here: above those of imported ones, within the 24 bits of a tile record.
+# First number of a drawn region: above the numbers of imported ones, and within the 24 bits of a tile record.
 FIRST_NUMBER = 3 << 22
 SOURCE, LICENCE = "drawn by an operator", "not stated"
 
 
 def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repair, ...]]:
-    """Returns a drawn shape (in the form of `shapes.polygon`) on the library's grid, and its repairs.
-
-    Raises InvalidGeometry.
+    """Returns the area of a drawn shape (in the form of `shapes.polygon`), rounded to the library's grid, and what was repaired. Raises
+    InvalidGeometry.
     """
     found = polygon(drawn, pointer)
     try:
@@ -38,7 +37,7 @@ def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repai
 def region(
     code: str, name: str, names: Mapping[str, str], shape: shapely.MultiPolygon, nth: int, library: Library
 ) -> Region:
-    """The nth region drawn; its country is that of the ground it stands on."""
+    """Returns a new region for a drawn shape. Its number is FIRST_NUMBER + `nth`, its country that of a point inside the shape."""
     spot = shapely.point_on_surface(shape)
     around = library.at(spot.x, spot.y)
     return Region(

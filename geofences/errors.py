@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class GeofenceError(ValueError):
-    """Everything this package raises on purpose."""
+    """Base of all exceptions that this package raises on purpose."""
 
 
 class TargetFault(GeofenceError):  # noqa: N818  a fault is told beside its siblings, seldom alone
@@ -50,14 +50,14 @@ class UnknownRegion(TargetFault):
         self.nearest = nearest
 
     def at(self, pointer: str) -> UnknownRegion:
-        """The same fault, found at another place."""
+        """Returns the same fault with another pointer."""
         moved = UnknownRegion(pointer, self.code, self.nearest)
         moved.why, moved.args = self.why, self.args
         return moved
 
 
 class EmptyArea(TargetFault):
-    """A target that covers no ground."""
+    """A target without any area: nothing was requested, or the exclusions remove everything."""
 
 
 class TargetErrors(GeofenceError):  # noqa: N818  it holds many

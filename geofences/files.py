@@ -35,7 +35,7 @@ from geofences.polygons import polygons_of
 SUFFIX = ".regions"
 NUMBERS = "numbers.csv"
 UNFINISHED = ".unfinished"  # suffix of a file that is still being written
-# The shipped library numbers from 1; a folder of one's own from here, so that neither ever meets the other in 24 bits.
+# First number of an installation's own regions. The shipped library's numbers begin at 1, so within 24 bits the two never meet.
 FIRST_OWN_NUMBER = 1 << 23
 # Imported outlines are kept in steps of about a metre.
 OWN_GRID = 100_000
@@ -59,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A region as a file holds it, without its geometry and its number."""
+    """A region as a file stores it, without its geometry and its number."""
 
     code: str
     name: str
@@ -78,7 +78,7 @@ class RegionFile:
 
 
 def quantise(geometries: Geometries, grid: int) -> Geometries:
-    """The geometries as they will be read back from a file: on a grid of 1/grid degree, valid, as MultiPolygons.
+    """Returns the geometries as a file stores them: on a grid of 1/grid degree, valid, as MultiPolygons.
 
     Raises LibraryError if a region is smaller than a cell of the grid and would vanish.
     """
@@ -115,7 +115,7 @@ def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometrie
 
 
 def read_file(path: Path) -> RegionFile:
-    """Reads a region file. Raises LibraryError if it is damaged or none."""
+    """Returns the content of a region file. Raises LibraryError if it is damaged or no region file."""
     try:
         with zipfile.ZipFile(path) as archive:
             table: dict[str, Any] = json.loads(archive.read("table.json"))
@@ -130,9 +130,9 @@ def read_file(path: Path) -> RegionFile:
 
 
 def read_numbers(folder: Path) -> dict[str, int]:
-    """The number of each code of a folder, also of codes that are no more; empty if none were given.
+    """Returns the region number of each code in a folder, also of codes that were removed. Returns {} if the folder has no list.
 
-    Raises LibraryError if the list is damaged, or gives a number twice.
+    Raises LibraryError if the list is damaged, or has a code or a number twice.
     """
     path = folder / NUMBERS
     try:
@@ -149,11 +149,10 @@ def read_numbers(folder: Path) -> dict[str, int]:
 
 
 def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:
-    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes.
+    """Assigns numbers, from `first` on, to the codes that have none yet, and stores them in the folder. Returns the numbers of all codes of
+    the folder. Never changes or reuses a number.
 
-    None is changed or reused.
-
-    Of two imports at once one waits for the other.
+    Concurrent imports wait for each other.
     """
     with alone(folder):
         numbers = read_numbers(folder)
@@ -189,7 +188,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def make(folder: Path) -> None:
-    """A folder, and those above it that are missing."""
+    """Makes a folder and all missing folders above it."""
     if not folder.is_dir():
         make(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -197,7 +196,9 @@ def make(folder: Path) -> None:
 
 
 def _give(made: Path) -> None:
-    """Gives what root has made to the owner of its folder, so that a service can read and replace it."""
+    """If this process runs as root, gives a file or folder that it made to the owner of the folder around it, so that a service can read
+    and replace it.
+    """
     if os.geteuid() == 0:
         whose = made.parent.stat()
         with suppress(PermissionError):  # a root of a container that may give nothing away
@@ -206,7 +207,9 @@ def _give(made: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a new file to write to. If nothing is raised, it replaces `path`, on disk and whole."""
+    """Context manager. Yields the path of a new file to write. If the block raises nothing, the new file replaces `path` atomically and is
+    on disk; else it is deleted.
+    """
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
     try:
         yield unfinished
@@ -243,7 +246,7 @@ def to_disk(path: Path) -> None:
 
 
 def _taken_apart(geometries: Geometries) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """All vertices in order, and how many polygons, rings and vertices each thing has."""
+    """Returns all vertices in order, and the number of polygons of each region, of rings of each polygon, and of vertices of each ring."""
     polygons, of_region = shapely.get_parts(geometries, return_index=True)
     rings, of_polygon = shapely.get_rings(polygons, return_index=True)
     coordinates, of_ring = shapely.get_coordinates(rings, return_index=True)

@@ -21,11 +21,11 @@ VINCENTY_ROUNDS = 6
 
 
 def destinations(lon_lat: tuple[float, float], bearings: Floats, distance_m: float) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes (degrees) at one distance from a point, one for each bearing (radians, clockwise from
-    north).
+    """Returns the longitudes and latitudes (degrees) of the points at one distance from a point, one for each bearing (radians, clockwise
+    from north).
 
-    Longitudes are continuous about the start and may therefore pass 180. Millimetres of error: T. Vincenty, "Direct and
-    inverse solutions of geodesics on the ellipsoid", Survey Review 176 (1975); the direct solution always converges.
+    Longitudes are continuous around the start and may therefore exceed 180. The error is some millimetres: T. Vincenty, "Direct and inverse
+    solutions of geodesics on the ellipsoid", Survey Review 176 (1975); the direct solution always converges.
     """
     lon, lat = np.radians(lon_lat)
     reduced = np.arctan((1 - FLATTENING) * np.tan(lat))
@@ -45,7 +45,7 @@ def destinations(lon_lat: tuple[float, float], bearings: Floats, distance_m: flo
 
 
 def _arc(start: Floats, cos2_a: Floats, distance_m: float) -> tuple[Floats, Floats]:
-    """Vincenty's angle on the auxiliary sphere, and the cosine of twice its middle."""
+    """Returns the angle on Vincenty's auxiliary sphere (radians), and the cosine of twice the middle of the arc."""
     u2 = cos2_a * (EQUATOR_M**2 / POLE_M**2 - 1)
     a = 1 + u2 / 16384 * (4096 + u2 * (-768 + u2 * (320 - 175 * u2)))
     b = u2 / 1024 * (256 + u2 * (-128 + u2 * (74 - 47 * u2)))
@@ -59,8 +59,8 @@ def _arc(start: Floats, cos2_a: Floats, distance_m: float) -> tuple[Floats, Floa
 
 
 def north_pole_m(lat: float) -> float:
-    """How far the north pole is along the meridian (metres), by the usual series in the third flattening (error < 1
-    mm).
+    """Returns the distance from a latitude (degrees) to the north pole along the meridian, in metres. Uses the usual series in the third
+    flattening (error < 1 mm).
     """
     return _meridian_m(90.0) - _meridian_m(lat)
 

@@ -1,8 +1,7 @@
-"""Reads regions from GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports on
-them.
+"""Reads regions from a file in GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports problems.
 
-The only user of geopandas; a process that serves requests must not import this module. Nothing is stored here, and a
-file with a problem gives no region at all: `additions.install` stores what came through.
+The only module that uses geopandas; a process that serves requests must not import it. It stores nothing: `additions.install` does. A file
+with any problem yields no regions at all.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ LON_LAT_DRIVERS = frozenset({"GeoJSON", "TopoJSON", "GeoJSONSeq"})
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 # Twice the municipalities of the European Union.
 MOST_FEATURES = 200_000
-# What a file may come to, unpacked. The municipalities of France in full detail are 0.4 GB of GeoJSON.
+# Maximum size of an unpacked file. The municipalities of France in full detail are 0.4 GB of GeoJSON.
 MOST_BYTES = 1 << 30
 CHUNK = 1 << 20
 # Degrees, a decimetre.
@@ -57,7 +56,7 @@ def _none() -> Geometries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What a file holds. With any problem there are no regions: all or nothing."""
+    """Result of reading a file. If there is any problem, it has no regions."""
 
     layer: str = ""
     regions: tuple[files.Row, ...] = ()
@@ -82,11 +81,10 @@ def read_regions(
     encoding: str | None = None,
     layer: str | None = None,
 ) -> ImportReport:
-    """Reads and checks the regions of a file.
+    """Reads and checks the regions of a file, and returns a report that also lists the problems of single features.
 
-    `kind` is one of country, province, county, city; `country` the ISO 3166-1 alpha-2 code of all of them. Raises
-    LibraryError when the file cannot be read or is too large, has no such column, or has several layers that could be
-    meant and none is named; faults of single features are reported instead.
+    `kind` is one of country, province, county, city; `country` the ISO 3166-1 alpha-2 code of all regions. Raises LibraryError if the file
+    cannot be read or is too large, lacks a column, or has several suitable layers and `layer` names none.
     """
     kind = Kind(kind)
     source = _source(path)
@@ -135,7 +133,9 @@ class _Layer:
 
 
 def _source(path: Path) -> str:
-    """What GDAL calls the file. Raises LibraryError if it is not there, or comes to more than is read."""
+    """Returns the name of the file for GDAL. Raises LibraryError if the file does not exist, is damaged, or is larger than MOST_BYTES
+    unpacked.
+    """
     if not path.exists():
         raise LibraryError(f"There is no file {path}.")
     pyogrio.set_gdal_config_options(NO_SIDE_FILES)
@@ -167,7 +167,9 @@ def _zip_size(path: Path) -> int:
 
 
 def _layer(path: Path, source: str, wanted: str | None, fields: Sequence[str]) -> _Layer:
-    """The layer that is named, else the only one of polygons that has the columns, else the only one."""
+    """Returns the layer `wanted`; without it, the only polygon layer that has the columns `fields`, else the only layer. Raises
+    LibraryError if there is no such single layer.
+    """
     layers = [
         _about(source, str(name)) for name, geometry_type in pyogrio.list_layers(source) if geometry_type is not None
     ]
@@ -197,7 +199,9 @@ def _about(source: str, name: str) -> _Layer:
 
 
 def _frame(source: str, layer: _Layer, encoding: str | None) -> gpd.GeoDataFrame:
-    """The features of one layer. GDAL's own words are passed on: they name the line or the member at fault."""
+    """Returns the features of one layer. Raises GDAL's own errors, which name the faulty line or member, and LibraryError for no or too
+    many features.
+    """
     frame = gpd.read_file(source, layer=layer.name, encoding=encoding)
     if not isinstance(frame, gpd.GeoDataFrame) or not len(frame):
         raise LibraryError(f"The layer {layer.name} has no features.")
@@ -215,9 +219,9 @@ def _check_fields(columns: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def _in_lon_lat(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, str | None]:
-    """The features in lon/lat, and what they were in before.
+    """Returns the features in lon/lat, and the name of their coordinate system before, None if nothing was converted.
 
-    A file that does not say is taken as lon/lat if it can be that.
+    A file without a coordinate system is taken as lon/lat if its numbers can be degrees. Raises LibraryError if they cannot.
     """
     if frame.crs is None:
         west, south, east, north = frame.total_bounds if len(frame) else (0, 0, 0, 0)
@@ -232,7 +236,7 @@ def _in_lon_lat(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, 
 
 
 def _text(value: Any) -> str | None:
-    """A cell as a code or name: whole numbers without their decimals, nothing for an empty cell."""
+    """Returns a cell as a code or name: a whole number without decimals, None for an empty cell."""
     if value is None or value != value:  # noqa: PLR0124  NaN, however the column is typed
         return None
     if isinstance(value, float) and value.is_integer():
@@ -282,7 +286,9 @@ def _shape_problems(codes: Sequence[str | None], geometries: Geometries, *, assu
 
 
 def _leaping(geometries: Geometries) -> NDArray[np.bool_]:
-    """Which outlines have an edge that may mean two ways round; a projection that crosses 180 degrees leaves such."""
+    """Returns which outlines have an edge of more than 180 degrees, which may mean either way round the earth. A projection leaves such
+    edges when it crosses 180 degrees.
+    """
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     lon_lat, ring = shapely.get_coordinates(rings, return_index=True)
@@ -300,9 +306,8 @@ class _Outlines:
 
 
 def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) -> _Outlines:
-    """The outlines as a region file keeps them; those that cannot be kept are problems.
-
-    That they are lon/lat may be `assumed`.
+    """Returns the outlines as a region file stores them, or the problems of those that cannot be stored. `assumed`: the file names no
+    coordinate system, so lon/lat is an assumption.
     """
     flat = shapely.force_2d(given)
     problems = tuple(_shape_problems(codes, flat, assumed=assumed))
@@ -321,9 +326,8 @@ def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) 
 
 
 def _stray_holes(geometries: Geometries) -> NDArray[np.bool_]:
-    """Returns which outlines have a hole outside its polygon.
-
-    It was meant to spare people, but repair would include them.
+    """Returns which outlines have a hole outside its polygon. The hole was meant to exclude people, but a repair of the outline would
+    include them.
     """
     polygons, owner = shapely.get_parts(geometries, return_index=True)
     with_holes = (shapely.get_num_interior_rings(polygons) > 0) & ~shapely.is_valid(polygons)  # all others lie inside

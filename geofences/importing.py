@@ -28,20 +28,20 @@ from geofences.errors import GeofenceError, LibraryError
 from geofences.importer import ImportReport
 from geofences.regions import Library
 
-#: Told at the beginning of each of `STEPS`, with how many regions there are once that is known.
+#: Function that is called at the beginning of each of `STEPS`, with the step's name and the number of regions (0 while unknown).
 Step = Callable[[str, int], None]
 
 #: Lower priority than the senders, and first to be killed if memory runs out: a file at its limit takes some gigabytes.
 NICENESS, FIRST_TO_GO = 10, "1000"
 MEMORY_BYTES = 8 * 1024**3
-#: Limit of one file that it writes. The regions of 1 GB of GeoJSON take a tenth of this.
+#: Maximum size of a file that the import may write. The regions from 1 GB of GeoJSON take a tenth of this.
 FILE_BYTES = 1 << 30
 STDIN = 0
 PROBLEMS_TOLD = 100
 
 
 class FaultyFileError(LibraryError):
-    """Single features of a file cannot be regions, so that none of it was imported."""
+    """Some features of a file cannot become regions, so nothing of the file was imported."""
 
     def __init__(self, found: tuple[Problem, ...]) -> None:
         super().__init__(f"It has {len(found)} fault{'s' * (len(found) > 1)}.")
@@ -51,10 +51,11 @@ class FaultyFileError(LibraryError):
 def import_file(
     file: Path, folder: Path, name: str, order: Order, step: Step = lambda _step, _regions: None
 ) -> dict[str, Any]:
-    """Imports a file under a name, or only checks it, and returns the report. Replaces a file of that name.
+    """Imports a file into a folder under a name, and returns the report. Replaces an earlier import of that name. With `order.dry_run`,
+    only checks it.
 
-    From the check to the storing no other import can change the folder. Raises FaultyFileError for faults of single
-    features, and other GeofenceErrors.
+    No other import can change the folder between the check and the storing. Raises FaultyFileError for faults of single features, and other
+    GeofenceErrors.
     """
     if order.country is not None:
         _check_country(order.country, Library.load(added=folder))
@@ -79,7 +80,7 @@ def _check_country(country: str, library: Library) -> None:
 
 
 def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
-    """A dry run makes no folder."""
+    """Returns a context that locks the folder. Makes the folder first, except for a dry run, which locks nothing if there is no folder."""
     if not dry_run:
         files.make(folder)
     return files.alone(folder) if folder.is_dir() else nullcontext()
@@ -142,7 +143,7 @@ def _store(
 
 
 def main() -> None:
-    """Runs one order and reports it; ends with the process."""
+    """Runs the import of this process's command line and standard input, and writes its steps and its result to standard output."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     os.nice(NICENESS)

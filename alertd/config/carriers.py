@@ -69,12 +69,12 @@ class TwilioCarrier(SmsCarrier):
     endpoint: str = "https://api.twilio.com"
 
 
-#: Languages with known words for stop and start.
+#: Languages for which alertd knows the words that stop and restart messages.
 Spoken = Literal["ar", "de", "en", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh"]
 
 
 def _status(value: Any) -> Any:
-    """Returns the number of a status. Carriers' manuals write `0x400` for 1024; both forms are valid."""
+    """Returns an SMPP status as a number, from a number or from a text as in carriers' manuals (`0x400` is 1024)."""
     return int(value, 0) if isinstance(value, str) else value
 
 
@@ -106,7 +106,7 @@ class SmppCarrier(SmsCarrier):
 
 
 class DkimKey(Section):
-    """One key that signs mails."""
+    """A DKIM key that signs mails, with its domain and selector."""
 
     domain: str
     selector: str
@@ -123,7 +123,7 @@ DomainName = Annotated[str, AfterValidator(_domain)]
 
 
 class DomainLimit(Section):
-    """The limit of one mailbox provider."""
+    """The send limit for one mailbox provider. `also` lists further domains of the provider."""
 
     rate: float | None = Field(None, gt=0)
     also: tuple[DomainName, ...] = ()

@@ -28,7 +28,8 @@ LONGEST_QUERY_S = 5.0
 MOST_PORT = 65_535
 
 
-#: Error type for the file of a secret. The error's location is the option that the file should set.
+#: Type of the error that a secret's file causes. The error's location is the option (`password`); the message is about its file
+#: (`password_file`).
 OF_ITS_FILE = "of_its_file"
 
 
@@ -52,18 +53,20 @@ def _secret_in(path: Any) -> str | _NoSecret:
 
 
 def _given(value: Any) -> Any:
-    """Raises for this option alone, so that the errors of all options are reported together."""
+    """Returns the value of a secret. Raises the reason if its file could not be read; raising here, for one option, lets pydantic report
+    the errors of all options together.
+    """
     if isinstance(value, _NoSecret):
         raise PydanticCustomError(OF_ITS_FILE, "{why}", {"why": value.why})
     return value
 
 
-#: A secret. A file may hold it: `password_file` replaces `password`.
+#: Type of an option with a secret. The option `<name>_file` may name a file that holds the secret.
 Secret = Annotated[SecretStr, BeforeValidator(_given)]
 
 
 def unreadable(path: Path | str, error: OSError) -> str:
-    """Returns why a configuration file cannot be read."""
+    """Returns a text that says why a configuration file cannot be read."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"there is no file {path}"
     if isinstance(error, PermissionError):
@@ -72,7 +75,7 @@ def unreadable(path: Path | str, error: OSError) -> str:
 
 
 class Section(BaseModel):
-    """A table of the file. Refuses unknown options."""
+    """Base of all tables of the configuration. Refuses unknown options."""
 
     # Infinity can turn into NaN in a calculation, and alertd would then refuse an alert. The value 0 means "no limit".
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -162,7 +165,7 @@ class ApiSection(Section):
 
     @property
     def reached_at(self) -> str:
-        """Returns the public URL, used by carriers' reports and unsubscribe links."""
+        """Returns the URL for carriers' reports and unsubscribe links: `public_url` if set, else the URL on which the API listens."""
         return self.public_url or self.own_url
 
 
@@ -176,7 +179,7 @@ class SignInSection(Section):
 
 
 class OidcSection(Section):
-    """The OpenID provider by which operators may also sign in. Without an issuer there is none."""
+    """The OpenID provider with which operators may also sign in. An empty issuer means none."""
 
     issuer: str = Field("", pattern=r"^(https://[^\s?#@\\]+|http://127\.0\.0\.1:[0-9]+[^\s?#@\\]*)?$")
     name: str = Field("", max_length=40)
@@ -207,7 +210,7 @@ def _shows(place: str) -> str:
     return place if place.startswith("unix:") else _listens(place)
 
 
-#: HOST:PORT, or empty.
+#: Type of an option with a listening address: HOST:PORT, or empty for none.
 Listening = Annotated[str, AfterValidator(_listens)]
 
 

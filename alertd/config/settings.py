@@ -50,8 +50,8 @@ from alertd.config.sections import (
 
 
 def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """Raises if a carrier's name contains other characters. Names are part of the URLs that carriers report to, so a
-    space or slash would break them.
+    """Returns the carriers. Raises an error if a carrier's name contains other characters than letters, digits, `.`, `-` and `_`. Names are
+    part of the URLs to which carriers report, so a space or slash would break these.
     """
     for name in carriers:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
@@ -64,8 +64,8 @@ def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
 
 
 def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """Raises if the carriers of web push have different keys. alertd does not store which key a browser subscribed
-    with. The push service would refuse another carrier's key, and alertd would remove the browser.
+    """Returns the carriers. Raises an error if the web push carriers have different keys: alertd does not store with which key a browser
+    subscribed. The push service would refuse another carrier's key, and alertd would remove the browser.
     """
     keys = {one.private_key.get_secret_value().strip() for one in carriers.values() if isinstance(one, WebPushCarrier)}
     if len(keys) > 1:
@@ -105,9 +105,7 @@ class Settings(BaseSettings):
 
 
 class _File(TomlConfigSettingsSource):
-    """The settings of the file. If the environment sets the carriers, those of the file are ignored: merged, both sets
-    would send.
-    """
+    """Reads the settings from the file. If the environment sets the carriers, ignores those of the file: merged, both sets would send."""
 
     def __call__(self) -> dict[str, Any]:
         own = {name: value for name, value in super().__call__().items() if name not in self._replaced()}
@@ -118,8 +116,8 @@ class _File(TomlConfigSettingsSource):
 
 
 def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Returns the file's values that the environment does not replace. Drops `*_file` options if a variable sets their
-    secret: otherwise the file would override it.
+    """Returns the file's values `own` without those that the environment (`above`) replaces. Drops an option `<name>_file` if a variable
+    sets `<name>`: otherwise the file's secret would override the variable.
     """
     told = {f"{name}_file" for name in above}
     inner = {name: _below(above[name], value) for name, value in own.items() if _are_tables(above.get(name), value)}
@@ -197,7 +195,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _not_json(told: str) -> str:
-    """Returns the error for a variable that is not JSON. The environment reader only names the table."""
+    """Returns the error text for a variable whose list or table is not JSON. The library's own error names only the table."""
     table = re.sub(r'.*field "(\w+)".*', r"\1", told)
     return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
 
