@@ -1,12 +1,11 @@
-"""Where regions lie: which contain a point, and which an area overlaps, by how much.
+"""A spatial index of regions: which regions contain a point, which an area overlaps, and by how much.
 
-Regions of several levels overlap; the smallest at a place is its leaf. Coasts and lake shores are generalised, so a
-place in the water just off a region counts as that region's. A gap between the parts of a region counts to the nearest
-part. If only a few parts are known (some communes of a département were imported), the rest is the region's own ground
-and not a gap.
+Regions of several levels overlap; the smallest region at a place is the place's leaf. Coasts and lake shores are generalised, so a place in
+the water just off a region counts as the region's. A gap between the parts of a region counts to the nearest part. If only a few parts of a
+region are known (some communes of a département were imported), the rest belongs to the region itself and is no gap.
 
-A target that names regions includes the people off their shores. So `shore` adds the area that is nearest to the
-regions, but no ground of another region.
+A target that names regions includes the people off their shores. So `shore` returns the area off the regions that is nearest to them and in
+no other region.
 """
 
 from __future__ import annotations
@@ -28,38 +27,40 @@ Floats = NDArray[np.float64]
 Geometries = NDArray[np.object_]
 
 NOWHERE = -1
-# Of a region's ground, by its parts: with less, what they leave is no gap but its own. Of Switzerland its lakes leave 5
-# %.
+# A region counts as filled if its parts cover at least this share of it. If they cover less, the rest is no gap but belongs to the region
+# itself. The lakes of Switzerland leave 5 % uncovered.
 FILLED = 0.9
-# A square metre: what rounding leaves of ground that two regions share along their border.
+# A shared area up to this size (a square metre) is a rounding error along the border of two regions.
 NOTHING_KM2 = 1e-6
-# Degrees, a decimetre: rounding may put a point of a cut piece this far off the border.
+# Tolerance in degrees (a decimetre): rounding may put a point of a cut piece this far off the border.
 ROUNDED = 1e-6
-# Degrees: what GEOS cuts wrongly it cuts again with all positions on this grid, which it never did wrongly.
+# Grid in degrees. An intersection that GEOS computed wrongly is repeated with all positions on this grid, where GEOS never failed.
 GRID = 1e-7
-# Points looked up at once: about ten candidate regions each keeps the work below 100 MB.
+# Number of points that are looked up in one step. With about ten candidate regions for each, a step needs less than 100 MB.
 POINTS_AT_ONCE = 100_000
-#: Natural Earth's coast leaves 1.7 % of the world's places at sea; within a tenth of a degree 97 % of those find their
-#: region.
+#: Width of the shore in degrees. Natural Earth's coastline leaves 1.7 % of the world's places at sea; 97 % of those are within a tenth of a
+#: degree of their region.
 SHORE_DEGREES = 0.1
-#: Outlines are thinned by this before they are grown, and grown by as much more: Canada then takes a third of the time.
+#: Tolerance (degrees) by which outlines are simplified before they are widened; the buffer is enlarged by as much. Canada then takes a
+#: third of the time.
 THIN = 0.01
-#: Edges of a quarter circle; the buffer is enlarged by what they cut off.
+#: Number of edges that approximate a quarter circle. The buffer is enlarged by what these edges cut off.
 QUARTER = 4
-#: About 100 m: a person this close to another region counts as in both, as on a border on land.
+#: Degrees, about 100 m. A person this close to another region counts as in both, as on a border on land.
 SLACK = 0.001
-#: Degrees: places are distinguished to a tenth of a metre, and moved by half a metre at most if they are too regular.
+#: Positions are rounded to DECIMALS of a degree (a tenth of a metre). If they are too regular for GEOS, each is moved at random by up to
+#: GRAIN degrees (half a metre), at most TRIES times.
 DECIMALS, GRAIN, TRIES = 6, 4e-6, 4
-#: Square degrees, some ten square metres.
+#: Smallest area (square degrees) that counts as shore, some ten square metres: smaller ones are rounding errors.
 LEAST_SHORE = 1e-9
 _EARTH = shapely.box(-180, -90, 180, 90)
 
 
 class RegionIndex:
-    """A spatial index over regions, by their position in the arrays it was made of.
+    """A spatial index over regions. A region is given by its position in the arrays of the constructor.
 
-    Safe to use from several threads: searches for points prepare the regions in place, so one lock lets one of them run
-    at a time. Nothing else takes it: an area may take seconds to be cut, and a registration must not wait for that.
+    Threads may share it. Searches for points prepare the geometries in place, so a lock lets only one of them run at a time. Searches for
+    areas do not take the lock: an area may take seconds to cut, and a registration must not wait for that.
     """
 
     def __init__(
@@ -108,9 +109,8 @@ class RegionIndex:
         return filled
 
     def _fills(self, parts: Positions, region: int) -> bool:
-        """Returns whether parts cover a region.
-
-        Counts only their area inside it, once: parts may overlap or reach into the sea.
+        """Returns whether parts cover at least the share FILLED of a region. Counts only their area inside the region, and each place once:
+        parts may overlap, or reach into the sea.
         """
         least, outline = FILLED * self._km2[region], self._geometries[region]
         is_inside = _covered(outline, self._geometries[parts])
@@ -122,14 +122,14 @@ class RegionIndex:
         return not _overlaid(inside) or areas_km2(np.array([shapely.union_all(inside)], dtype=object))[0] >= least
 
     def leaves(self, lon: ArrayLike, lat: ArrayLike) -> Positions:
-        """The smallest region at each point (degrees), or the nearest within SHORE_DEGREES, or NOWHERE."""
+        """Returns for each point (degrees) the smallest region that contains it, else the nearest leaf within SHORE_DEGREES, else NOWHERE."""
         xy = np.column_stack([np.atleast_1d(np.asarray(lon, np.float64)), np.atleast_1d(np.asarray(lat, np.float64))])
         with self._lock:
             parts = [self._leaves_of(xy[at : at + POINTS_AT_ONCE]) for at in range(0, len(xy), POINTS_AT_ONCE)]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def chain(self, region: int) -> list[int]:
-        """A region and its ancestors, up to the country."""
+        """Returns a region and its ancestors, up to the country. Returns [] for NOWHERE."""
         found = []
         while region != NOWHERE:
             found.append(region)
@@ -137,9 +137,8 @@ class RegionIndex:
         return found
 
     def shore(self, named: Positions, outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-        """Returns the area off some regions in which `leaves` gives points to them; see `shore_of`.
-
-        `outline` is the outline of the regions together.
+        """Returns the area off the regions `named` in which `leaves` assigns points to them; see `shore_of`. `outline`: the outline of
+        these regions together. `inwards`: makes it a little narrower instead of wider, for an exclusion.
         """
         own = np.zeros(len(self._parents), np.bool_)  # some of these, or below one of them
         own[named] = True
@@ -163,15 +162,16 @@ class RegionIndex:
         return ground(shapely.union_all([found, *beyond]) if len(beyond) else found)
 
     def touching(self, area: shapely.Geometry) -> Positions:
-        """The regions that have a point in common with an area."""
+        """Returns the regions that have at least one point in common with an area."""
         touched: Positions = self._tree.query(area, predicate="intersects")
         return touched
 
     def overlaps(self, area: shapely.Geometry) -> tuple[Positions, Floats]:
-        """The regions that share ground with an area, largest share first, and how much of each it covers, in true
-        area.
+        """Returns the regions that overlap an area, and the share of each region's true area that the area covers (0 to 1), largest share
+        first.
 
-        A prepared test finds those that the area covers whole; only the rest are cut (35 ms for a continent, not 7 s).
+        A prepared test finds the regions that the area covers whole. Only the others are cut (35 ms for a continent, not 7 s). Prepares the
+        area in place.
         """
         whole, partly = self._met(area)
         cut = areas_km2(_shared(area, self._geometries[partly]))
@@ -182,12 +182,14 @@ class RegionIndex:
         return regions[order], shares[order]
 
     def is_tangled(self, area: shapely.Geometry) -> bool:
-        """Returns whether `overlaps` would take too long for an area."""
+        """Returns whether `overlaps` would take too long for this area."""
         _, partly = self._met(area)
         return too_tangled_with(area, self._geometries[partly])
 
     def _met(self, area: shapely.Geometry) -> tuple[Positions, Positions]:
-        """The regions that an area covers whole, and the others that it has a point in common with."""
+        """Returns the regions that an area covers whole, and the other regions that have a point in common with it. Prepares the area in
+        place.
+        """
         shapely.prepare(area)
         near = self._tree.query(area)
         is_whole = shapely.covers(area, self._geometries[near])
@@ -228,7 +230,7 @@ class RegionIndex:
 
 
 def _covered(outline: BaseGeometry, regions: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Which regions lie in an outline."""
+    """Returns for each region whether it lies wholly in an outline."""
     whole = copy_of(outline)
     shapely.prepare(whole)
     found: NDArray[np.bool_] = shapely.covers(whole, regions)
@@ -236,15 +238,14 @@ def _covered(outline: BaseGeometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _overlaid(outlines: NDArray[np.object_]) -> bool:
-    """Whether a spot in the middle of one of these lies in another."""
+    """Returns whether an inner point of one of these outlines lies in another outline."""
     pairs = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
     return bool((pairs[0] != pairs[1]).any())
 
 
 def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Returns the ground that an area shares with each region.
-
-    Also tests points of it, because an overlay can be wrong.
+    """Returns the intersection of an area with each region. GEOS sometimes computes one wrongly, so this tests points of each, and repeats
+    a wrong one on a grid.
     """
     shared = shapely.intersection(area, regions)
     spots = shapely.point_on_surface(regions)
@@ -256,15 +257,13 @@ def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _is_elsewhere(shared: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.bool_]:
-    """Which of those ground, cut from an area, lie off it."""
+    """Returns which of these intersections with an area lie off the area, so that they are wrong."""
     found: NDArray[np.bool_] = ~shapely.dwithin(area, shapely.point_on_surface(shared), ROUNDED)
     return found & (shapely.area(shared) > 0)
 
 
 def shore_reach(outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-    """Returns the area within `SHORE_DEGREES` of an outline, at most twice `THIN` wider, or with `inwards` `SLACK`
-    narrower.
-    """
+    """Returns the area within SHORE_DEGREES of an outline. It is up to twice THIN wider, or with `inwards` up to SLACK narrower."""
     if inwards:
         wide = shapely.buffer(outline, SHORE_DEGREES, quad_segs=2 * QUARTER)
     else:
@@ -306,17 +305,14 @@ def shore_of(
 
 
 def _polygons(geometry: BaseGeometry) -> shapely.MultiPolygon:
-    """The polygons of a geometry, without what rounding left along a border."""
+    """Returns the polygons of a geometry that are larger than LEAST_SHORE: the rest are rounding errors along a border."""
     parts = shapely.get_parts(geometry)
     is_ground = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > LEAST_SHORE)
     return shapely.MultiPolygon(list(parts[is_ground]))
 
 
 def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """Returns the polygons that are wider than `SLACK` somewhere.
-
-    A narrower gap belongs to all regions that border on it.
-    """
+    """Returns the polygons that are wider than SLACK somewhere. A narrower gap belongs to all regions that border on it."""
     parts = shapely.get_parts(polygons)
     is_wide = 2 * shapely.area(parts) > SLACK * shapely.length(parts)  # on average, so somewhere
     is_wide[~is_wide] = ~shapely.is_empty(shapely.buffer(parts[~is_wide], -SLACK / 2))
@@ -326,10 +322,10 @@ def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
 def _nearer(
     outline: BaseGeometry, leaves: Geometries, contested: shapely.MultiPolygon, *, inwards: bool
 ) -> BaseGeometry:
-    """The part of the contested ground, and more around it, that is nearer to the outline than to the leaves.
+    """Returns the part of the contested area, and of its surroundings, that is nearer to the outline than to the leaves.
 
-    Worked out from positions along both, not farther apart than `SLACK`. A position that both have is the outline's, or
-    if it goes `inwards` the leaves'.
+    Compares positions along both, at most SLACK degrees apart. A position that both have counts as the outline's, or with `inwards` as the
+    leaves'.
     """
     own, other = (_positions(lines, contested) for lines in (np.array([outline], dtype=object), leaves))
     first, second = (other, own) if inwards else (own, other)
@@ -361,7 +357,7 @@ def _cells(places: Floats, around: BaseGeometry) -> Geometries | None:
 
 
 def _positions(outlines: Geometries, near: shapely.MultiPolygon) -> Floats:
-    """Positions along outlines, each once, within `SHORE_DEGREES` of an area and somewhat beyond."""
+    """Returns distinct positions along the outlines, within about SHORE_DEGREES of the area `near`, at most SLACK degrees apart."""
     far = SHORE_DEGREES + 2 * SLACK
     lon_lat, line = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(outlines)), return_index=True)
     edges = np.flatnonzero(line[1:] == line[:-1])

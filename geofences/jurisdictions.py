@@ -1,8 +1,8 @@
-"""The part of an area outside a jurisdiction. Only land of regions counts: open water belongs to no jurisdiction.
+"""Finds the part of an area that lies outside a jurisdiction. Only land of regions counts: open water belongs to no jurisdiction.
 
-Two drawings of one border differ, and the difference does not count as outside. It is a small share of the area and
-everywhere near the jurisdiction. Both conditions are needed: a small share of a large area can be a town, and a small
-area can lie wholly along a border.
+Two outlines of the same border differ, and such a difference does not count as outside. A difference must be a small share of the area and
+lie near the jurisdiction everywhere. Both conditions are needed: a small share of a large area can be a town, and a small area can lie
+wholly along a border.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from geofences.planes import Plane
 from geofences.polygons import NO_GROUND, area_km2, copy_of, ground
 from geofences.regions import Region
 
-#: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.
+#: Outlines of two sources differ by some hundred metres. Land farther than this (m) from the jurisdiction is really outside.
 BORDER_M = 500.0
-#: More than that in degrees of latitude.
+#: Degrees of latitude, more than BORDER_M: how much around a part is compared with it.
 NEAR_DEGREES = 0.01
 
 
@@ -39,16 +39,16 @@ class Regions(Protocol):
     """A source of regions; `regions.Library` is one."""
 
     def geometry(self, code: str) -> MultiPolygon:
-        """The outline of a region."""
+        """Returns the outline of a region."""
 
     def overlapping(self, geometry: BaseGeometry) -> list[tuple[Region, float]]:
-        """The regions an area shares ground with, and the share of each; none that is drawn."""
+        """Returns the regions that overlap an area, and the share of each that the area covers (0 to 1). Leaves out drawn regions."""
 
 
 def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_share: float) -> Outside | None:
-    """What of an area lies outside a jurisdiction, both WGS84 lon/lat; None where it lies inside, but for at most
-    `most_share` of it along the border. An area that shares nothing with the jurisdiction lies outside whole, even at
-    sea.
+    """Returns the part of an area that lies outside the jurisdiction `within` (both WGS84 lon/lat). Returns None if it lies inside; a strip
+    along the border, of at most `most_share` of the area's land, counts as inside. Returns the whole area if it does not overlap the
+    jurisdiction, even at sea.
     """
     beyond = ground(shapely.difference(area, within))
     if beyond.is_empty:
@@ -100,7 +100,7 @@ def divide(
 
 
 def _land(beyond: MultiPolygon, library: Regions) -> MultiPolygon:
-    """The part of some ground that lies in a region."""
+    """Returns the part of an area that lies in any region."""
     outlines = [library.geometry(region.code) for region, _ in _topmost(beyond, library)]
     return ground(shapely.union_all(shapely.intersection(beyond, np.array(outlines, dtype=object))))
 
@@ -110,18 +110,18 @@ def _land_km2(area: MultiPolygon, library: Regions) -> float:
 
 
 def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, float]]:
-    """The regions that are part of no other: each place is in one of them."""
+    """Yields the regions without a parent that overlap an area, with their covered shares. Each place on land is in one of them."""
     return ((region, share) for region, share in library.overlapping(copy_of(area)) if region.parent is None)
 
 
 def _without_far(own: MultiPolygon, within: BaseGeometry, library: Regions) -> MultiPolygon:
-    """An area without the land that is far from the jurisdiction."""
+    """Returns the area `own` without the land that is far from the jurisdiction (see `_is_far`)."""
     far = _far(_land(ground(shapely.difference(own, within)), library), within)
     return ground(shapely.difference(own, shapely.union_all(far))) if far else own
 
 
 def _far(land: MultiPolygon, within: BaseGeometry) -> list[Polygon]:
-    """The parts of some ground that reach farther from the jurisdiction than two drawings of a border differ."""
+    """Returns the polygons of some land that reach farther from the jurisdiction than BORDER_M."""
     return [part for part in land.geoms if _is_far(part, within)]
 
 

@@ -1,7 +1,7 @@
-"""Names, found as people write them: without accents or case, cut short, in part, or with a slip of the finger.
+"""Searches names as people write them: without accents or case, abbreviated, in part, or with a typing error.
 
-An index of the three-letter pieces of all names (trigrams) leaves few to look at: 200,000 names are searched in a few
-milliseconds. numpy and the standard library alone.
+An index of all three-letter pieces of the names (trigrams) selects a few candidates, so 200,000 names are searched in a few milliseconds.
+Uses numpy and the standard library only.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-#: Letters and digits of ASCII, and what stands between them in the codes of registers.
+#: Form of a code: ASCII letters and digits, and the separators of registers' codes; at most 32 characters.
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,31}")
-#: The longest shipped name has 65 characters.
+#: Maximum characters of a name. The longest shipped name has 65.
 LONGEST_NAME = 200
-#: Control characters, line ends, a mark of byte order, and what turns the direction of the text around it. The marks
-#: that right-to-left names need are fine.
+#: Characters that a name must not contain: control characters, line ends, the byte order mark, and characters that change the direction of
+#: the surrounding text. The marks that right-to-left names need are allowed.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-#: What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
+#: Signs of a wrong encoding: UTF-8 that was read as Latin-1 (SÃ£o), and the replacement character.
 MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
 
 #: Control characters of ISO 8859-1 that are letters in Windows encodings (U+009E is ž) and cannot be meant in a name.
@@ -29,10 +29,10 @@ C1 = re.compile("[\x80-\x9f]")
 
 
 def mended_name(name: str) -> str:
-    """Returns a name with the letters of Windows-1252 in place of control characters from a file declared as ISO
+    """Returns a name with letters of Windows-1252 in place of the control characters that appear if a file is wrongly declared as ISO
     8859-1.
 
-    Leaves a name that was misread as a whole unchanged, so that it is reported.
+    Returns a name that was read in a wrong encoding unchanged, so that `name_fault` reports it.
     """
     if MISREAD.search(name):
         return name
@@ -40,7 +40,7 @@ def mended_name(name: str) -> str:
 
 
 def code_fault(code: str) -> str | None:
-    """Returns the fault of a code, or None."""
+    """Returns a text that says what is wrong with a code, or None if it is valid."""
     if CODE.fullmatch(code):
         return None
     shown = code if len(code) <= 40 else f"{code[:40]}…"
@@ -48,7 +48,7 @@ def code_fault(code: str) -> str | None:
 
 
 def name_fault(name: str) -> str | None:
-    """Returns the fault of a name, or None."""
+    """Returns a text that says what is wrong with a name, or None if it is valid."""
     if MISREAD.search(name):
         return (
             f"has the name {name!r}, which was read in the wrong encoding; say which is the file's (UTF-8, ISO-8859-1)"
@@ -64,7 +64,7 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-# Letters that Unicode does not take apart, as people without them on their keyboard write them.
+# Letters that Unicode does not decompose, with the letters that people type instead.
 PLAIN_LETTERS = str.maketrans(
     {
         "ø": "o",
@@ -84,13 +84,14 @@ PLAIN_LETTERS = str.maketrans(
 SAME, STARTS, WORD, PART, SLIP = range(5)  # how close a name is; each slip adds one more to SLIP
 PIECE = 3  # letters
 END = 0x0A  # between names, in none of them
-# Letters are numbers below this.
+# Upper limit of a letter's Unicode number.
 LETTERS = 0x110000
-# A slip spoils up to three pieces of the six or so that a name has.
+# Share of its pieces that a similar name must have in common with the text. A typing error changes up to three of the six or so pieces of a
+# name.
 PIECES_SHARED = 0.35
-# Of the many that share pieces, this many with the most are compared letter by letter: some 30 microseconds each.
+# Number of names with the most common pieces that are compared letter by letter, at some 30 microseconds each.
 COMPARED = 120
-# Below this length a slip makes another word.
+# Minimum length of a text for one typing error, and for two. In a shorter text an error makes another word.
 SLIPS_FROM, TWO_SLIPS_FROM = 4, 8
 
 
@@ -103,18 +104,19 @@ def fold(text: str) -> str:
 
 
 class NameIndex:
-    """Names of things by their position. Immutable."""
+    """Index from names to things. A thing is given by its position in the list that the index was made from. Immutable."""
 
     def __init__(self, names: Sequence[Sequence[str]]) -> None:
-        """All names of each thing."""
+        """`names` has all names of each thing."""
         pairs = dict.fromkeys((fold(name), thing) for thing, given in enumerate(names) for name in given)
         self._names = [name for name, _ in pairs if name]
         self._things = np.array([thing for name, thing in pairs if name], np.int64)
 
     def find(self, text: str, allowed: NDArray[np.bool_]) -> dict[int, int]:
-        """The things that may be meant, of those `allowed`, and how close each is: SAME is best.
+        """Returns the things whose names match the text, with their closeness (SAME is best, then STARTS, WORD, PART, SLIP). Considers only
+        things for which `allowed` is true.
 
-        Those with a slip are looked for only when there are no others, and not for codes: another number is another
+        Names with typing errors are searched only if nothing else matches and the text has no digit: another number in a code means another
         place.
         """
         wanted = fold(text)
@@ -130,7 +132,7 @@ class NameIndex:
         return found
 
     def _holding(self, wanted: str) -> list[int]:
-        """Names that may hold the text."""
+        """Returns the names that may contain the text. A text shorter than PIECE letters must be the beginning of a word."""
         if not wanted:
             return []
         if len(wanted) < PIECE:  # then the beginning of a word
@@ -142,7 +144,7 @@ class NameIndex:
         return few
 
     def _slipped(self, wanted: str, allowed: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """Names that are the text but for a slip or two, and how many."""
+        """Yields the names that differ from the text by one or two typing errors, and the number of errors."""
         most = 1 if len(wanted) < TWO_SLIPS_FROM else 2
         pieces = _pieces(f" {wanted} ")
         shared = np.zeros(len(self._names), np.int64)
@@ -157,7 +159,7 @@ class NameIndex:
                 yield name, slips
 
     def _with(self, piece: int, last: int | None = None) -> NDArray[np.int64]:
-        """Names that hold a piece, or one of those from it to the last."""
+        """Returns the names that contain the piece `piece`, or any piece from `piece` to `last`."""
         pieces, names = self._index
         return names[np.searchsorted(pieces, piece) : np.searchsorted(pieces, last or piece, "right")]
 
@@ -167,10 +169,7 @@ class NameIndex:
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All pieces of all names, sorted, and the name of each.
-
-        Made when first asked for: it takes some tenths of a second.
-        """
+        """Returns all pieces of all names, sorted, and the name of each piece. Made at first use: it takes some tenths of a second."""
         text = chr(END).join(f" {name} " for name in self._names)
         letters = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.int64)
         names = np.cumsum(letters == END)
@@ -189,7 +188,7 @@ def _joined(letters: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _number(beginning: str) -> int:
-    """The first piece that begins so."""
+    """Returns the first (lowest) piece that begins with these letters."""
     return int(_joined(np.array([ord(letter) for letter in beginning.ljust(PIECE, "\0")], np.int64))[0])
 
 
@@ -207,7 +206,7 @@ def _closeness(name: str, wanted: str) -> int | None:
 
 
 def _likenesses(name: str, wanted: str) -> Iterator[str]:
-    """What of a name may be meant: all of it, or as many of its words as are wanted."""
+    """Yields the parts of a name to compare with the text: the whole name, then every run of as many words as the text has."""
     words, count = name.split(), wanted.count(" ") + 1
     yield name
     if len(words) > count:
@@ -215,8 +214,8 @@ def _likenesses(name: str, wanted: str) -> Iterator[str]:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Returns how many letters to add, drop, change or swap with the next (optimal string alignment), at most `most` +
-    1.
+    """Returns the number of typing errors between two texts: letters to add, remove, change or swap with the next one (optimal string
+    alignment). Returns `most` + 1 for any larger number.
     """
     if abs(len(one) - len(other)) > most:
         return most + 1

@@ -34,11 +34,12 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 Counts = NDArray[np.signedinteger]
 
-#: Smallest number of people that make a leaf. The leaf around all others, the world, may hold fewer.
+#: About this many people make a leaf. The outermost leaf, the world, may have fewer.
 LEAST = 90
 #: Zoom of the smallest square: 200 to 300 m where people live.
 FINEST = 17
-#: Depth of boxes some 30 km wide, within which the people of a town are kept together.
+#: Depth of boxes about 30 km wide. The people of a box who are in no leaf join the largest leaf in the box, so that a town is kept
+#: together.
 GATHERED = 20
 #: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two
 #: squares.
@@ -47,18 +48,22 @@ DEEPEST = 2 * FINEST
 NOISE, LEAST_NOISE = 12.0, 10.0
 #: Width of the steps to which a count is rounded before its noise is added.
 STEP = 24
-#: Points that are tested on the border of an area, at most about; and along one side of a square, at least and at most.
+#: Points that are tested to estimate the shares of the leaves on an area's border: about POINTS in total, and at least FEWEST_ALONG and at
+#: most MOST_ALONG along one side of a box.
 POINTS, FEWEST_ALONG, MOST_ALONG = 16_384, 2, 16
-#: Points along one side of a square by which its people are shared out to regions.
+#: Points along one side of a box that distribute its people among regions.
 REGION_ALONG = 4
-#: In place of a depth: a leaf of one region, and the leaf that small regions inside it share.
+#: Values in place of a depth, for the noise of region leaves: a leaf of one region, and a leaf that the small regions inside a region
+#: share.
 _OF_REGION, _OF_INSIDE = 255, 254
 _TILE_SHIFT = 2 * (FINEST - 12)  # from a z12 tile to the squares of the finest level
 _AT_SPLIT, _AT_OFFSET, _AT_NOISE = range(3)  # what a drawn number is for
 
 
 def squares_of(tiles: Codes, x: NDArray[np.uint16], y: NDArray[np.uint16]) -> Words:
-    """The finest square of each position, as a Morton code; tiles and positions as `tiles.locate` gives them."""
+    """Returns the Morton code of the finest square (zoom FINEST) that contains each position. `tiles`, `x` and `y` are as `tiles.locate`
+    returns them.
+    """
     deep = np.zeros(len(x), np.uint64)
     for bit in range(FINEST - 12):
         source = np.uint64(16 - (FINEST - 12) + bit)
@@ -68,7 +73,7 @@ def squares_of(tiles: Codes, x: NDArray[np.uint16], y: NDArray[np.uint16]) -> Wo
 
 
 def summed(codes: Words, counts: Counts) -> tuple[Words, Counts]:
-    """The codes ascending, each once, with the sum of its rows of counts."""
+    """Returns the distinct codes in ascending order, and for each code the sum of its rows of counts."""
     if not len(codes):
         return codes, counts
     order = np.argsort(codes, kind="stable")
@@ -78,7 +83,7 @@ def summed(codes: Words, counts: Counts) -> tuple[Words, Counts]:
 
 
 class Noise:
-    """Draws numbers by a secret key: the same for the same leaf, and unknown without the key."""
+    """Draws random numbers from a secret key: always the same for the same leaf, and unpredictable without the key."""
 
     def __init__(self, key: bytes, population: int) -> None:
         """`key` has 16 or 32 bytes. `population` (0 to 255) distinguishes maps of different people."""
@@ -90,7 +95,7 @@ class Noise:
         return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, column + 1))[:, column]
 
     def noisy(self, depths: NDArray[np.uint8], codes: Words, counts: Counts) -> Floats:
-        """The counts, shape (leaves, columns), rounded to a step and with their noise. They may be negative."""
+        """Returns the counts, shape (leaves, columns), rounded to a step, with noise added. They may be negative."""
         offsets = self._uniform(self._drawn(_AT_OFFSET, depths, codes, counts.shape[1]))
         offsets = np.floor(offsets * STEP).astype(np.int64)
         steps = (counts + offsets) // STEP
@@ -98,7 +103,7 @@ class Noise:
         return middles + NOISE * self._normal(self._drawn(_AT_NOISE, depths, codes, 1))
 
     def _drawn(self, purpose: int, depths: NDArray[np.uint8], codes: Words, columns: int) -> Words:
-        """Two random words of each, shape (leaves, columns, 2): the encrypted block of its name."""
+        """Returns two random words for each leaf and column, shape (leaves, columns, 2): the encrypted block of their name."""
         shape = (len(codes), columns)
         blocks = np.zeros(
             shape, [("population", "u1"), ("purpose", "u1"), ("depth", "u1"), ("column", "u1"), ("unused", "<u4"), ("code", "<u8")]
@@ -111,13 +116,13 @@ class Noise:
 
     @staticmethod
     def _uniform(words: Words) -> Floats:
-        """From 0 up to 1, without it."""
+        """Returns numbers from 0 (included) to 1 (excluded), one for each pair of words."""
         result: Floats = (words[..., 0] >> np.uint64(11)) / float(1 << 53)
         return result
 
     @staticmethod
     def _normal(words: Words) -> Floats:
-        """Normally distributed, of standard deviation 1 (Box and Muller)."""
+        """Returns normally distributed numbers with standard deviation 1, one for each pair of words (Box and Muller)."""
         first, second = ((words[..., i] >> np.uint64(11)) + 0.5 for i in (0, 1))
         scale = float(1 << 53)
         result: Floats = np.sqrt(-2 * np.log(first / scale)) * np.cos(2 * math.pi * second / scale)
@@ -126,9 +131,7 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaves:
-    """The leaves of a map: squares. A leaf does not count the people of smaller leaves inside it. Immutable: threads
-    may share it.
-    """
+    """The leaves of a map of people: boxes. A leaf does not count the people of smaller leaves inside it. Immutable: threads may share it."""
 
     depths: NDArray[np.uint8]
     codes: Words  # Morton codes at their zooms; in the order of the finest squares, outer leaves first
@@ -136,11 +139,11 @@ class Leaves:
 
     @classmethod
     def build(cls, squares: Words, counts: Counts, noise: Noise) -> Leaves:
-        """Builds the leaves from counts by finest square (ascending, each once).
+        """Returns the leaves for counts by finest square (ascending, each once).
 
-        `counts` has the shape (squares, columns); the first column counts people. From the deepest level up, a box
-        becomes a leaf once it holds enough people outside of the leaves below it. At the depth `GATHERED` the few
-        people left beside a leaf join it. Otherwise those of a lone town would go to a leaf as large as a country.
+        `counts` has the shape (squares, columns); the first column counts people. From the deepest level up, a box becomes a leaf once it
+        has enough people outside the leaves below it. At the depth GATHERED, the few people beside a leaf join that leaf. Otherwise those
+        of a lone town would go to a leaf as large as a country.
         """
         depths, codes, exact = list[NDArray[np.uint8]](), list[Words](), list[Counts]()
         for depth in range(DEEPEST, -1, -1):
@@ -164,9 +167,9 @@ class Leaves:
         return replace(bare, counts=bare._noisy(np.concatenate(exact)[order], noise))
 
     def _noisy(self, exact: Counts, noise: Noise) -> Floats:
-        """Returns the counts of the leaves with their noise.
+        """Returns the counts of the leaves with noise, shape (leaves, columns).
 
-        If a leaf has few people of a column, the leaf and those around it are counted together and share the count by
+        If a leaf has few people in a column, the leaf and the leaves around it are counted together, and the count is divided among them by
         their people. Otherwise the noise of many leaves would exceed the number of people with a rare channel.
         """
         people = noise.noisy(self.depths, self.codes, exact[:, :1])[:, 0]
@@ -181,8 +184,8 @@ class Leaves:
         return np.column_stack(columns)
 
     def _together(self, counts: NDArray[np.int64], least: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the counts, each with the counts of inner leaves that are too small, and the counting leaf of each
-        leaf.
+        """Merges leaves with too few people of a column into the leaf around them. Returns the merged counts, and for each leaf the index
+        of the leaf that counts for it.
         """
         head = np.arange(len(self))
         for depth in range(DEEPEST, 0, -1):
@@ -198,9 +201,8 @@ class Leaves:
         return len(self.codes)
 
     def shares(self, area: shapely.MultiPolygon, outline: Outline) -> Floats:
-        """The share of each leaf's ground that lies in an area.
-
-        It prepares the area: no other thread may use that meanwhile.
+        """Returns the share (0 to 1) of each leaf's ground that lies in an area. Prepares the area in place, so no other thread may use it
+        meanwhile.
         """
         shares = np.zeros(len(self), np.float64)
         west, south, east, north = shapely.bounds(area)
@@ -230,8 +232,8 @@ class Leaves:
         return shares
 
     def points(self, leaves: NDArray[np.int64], along: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """A grid of points over the box of each leaf, shape (leaves, along * along): longitude and latitude in degrees,
-        and whether each point is the leaf's own and in no leaf inside it.
+        """Returns a grid of points over the box of each leaf, shape (leaves, along * along): longitudes and latitudes in degrees, and
+        whether each point belongs to the leaf and to no leaf inside it.
         """
         west, top, width, height = (side[:, None] for side in _box(self.depths[leaves], self.codes[leaves]))
         steps = (np.arange(along) + 0.5) / along
@@ -253,7 +255,7 @@ class Leaves:
 
     @cached_property
     def _outer(self) -> NDArray[np.int64]:
-        """The leaf around each; the last one, the world, is its own."""
+        """Returns for each leaf the index of the leaf around it. The outermost leaf, the world, has its own index."""
         outer, around, ends = np.zeros(len(self), np.int64), [0], self._ends.tolist()
         for i, start in enumerate(self._starts.tolist()):
             while i and ends[around[-1]] <= start:
@@ -264,17 +266,17 @@ class Leaves:
 
     @cached_property
     def _edges(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """West, south, east and north edge of each box, in degrees."""
+        """Returns the west, south, east and north edge of each box, in degrees."""
         west, top, width, height = _box(self.depths, self.codes)
         return west * 360 - 180, latitude(top + height), (west + width) * 360 - 180, latitude(top)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLeaves:
-    """Leaves of subscribers that named a region instead of a point.
+    """The leaves for subscribers who named a region instead of a point.
 
-    A leaf holds the subscribers that named one region. The regions inside it that have too few for leaves of their own
-    share a second leaf.
+    One kind of leaf counts the subscribers who named one region. The second kind counts those of all regions inside a region that have too
+    few for leaves of their own.
     """
 
     numbers: NDArray[np.uint32]  # of regions; a region may have both leaves
@@ -283,9 +285,9 @@ class RegionLeaves:
 
     @classmethod
     def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:
-        """Returns the leaves of people by region number.
+        """Returns the leaves for counts of people by region number.
 
-        `parents` has the region around each region, 0 at the top, in the order from wide to narrow regions.
+        `parents` maps each region to the region around it (0 at the top), wide regions before narrow ones.
         """
         named = {int(number): row for number, row in zip(numbers, counts, strict=True)}
         gathered, chosen = dict[int, Counts](), list[tuple[int, int, Counts]]()
@@ -312,10 +314,10 @@ class RegionLeaves:
         return cls(numbers=leaves, counts=noisy, is_whole=(depths == _OF_REGION) | is_innermost)
 
     def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
-        """Returns how much of each leaf counts (0 to 1).
+        """Returns which share of each leaf's people an area reaches (0 to 1).
 
-        `told` are the numbers of the regions that are notified as a whole, `touched` the share of each region in the
-        area. The people of small regions inside a leaf are spread over its ground.
+        `told`: numbers of the regions that are notified as a whole. `touched`: the share of each region that lies in the area. The people
+        in a leaf of several small regions are assumed to be spread evenly over it.
         """
         notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
         ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)
@@ -325,10 +327,7 @@ class RegionLeaves:
 def _joined(
     squares: Words, counts: Counts, depths: NDArray[np.uint8], codes: Words, exact: Counts
 ) -> NDArray[np.bool_]:
-    """Adds the people of each box of the depth `GATHERED` to the largest leaf in it.
-
-    Returns which boxes have a leaf.
-    """
+    """Adds the people of each box of depth GATHERED to the largest leaf in the box, in `exact`. Returns for each box whether it has a leaf."""
     around = codes >> (depths.astype(np.int64) - GATHERED).astype(np.uint64)
     order = np.lexsort((-exact[:, 0], around))
     largest = order[np.flatnonzero(np.r_[True, np.diff(around[order]) != 0][: len(order)])]
@@ -340,12 +339,12 @@ def _joined(
 
 
 def _start(depths: NDArray[np.uint8], codes: Words) -> Words:
-    """The first finest square in each box."""
+    """Returns the code of the first finest square in each box."""
     return codes << (DEEPEST - depths.astype(np.int64)).astype(np.uint64)
 
 
 def _box(depths: NDArray[np.uint8], codes: Words) -> tuple[Floats, Floats, Floats, Floats]:
-    """West and top edge, width and height of each box, as shares of the world's side."""
+    """Returns the west edge, top edge, width and height of each box, as shares of the side of the map of the world."""
     odd = depths.astype(np.int64) & 1
     columns, rows = deinterleave(codes << odd.astype(np.uint64))
     side = np.ldexp(1.0, -(depths.astype(np.int64) + odd) // 2)

@@ -1,15 +1,14 @@
-"""Flat maps: of a part of the earth, in metres (`Plane`), and a web map's, on which an operator draws long edges
+"""Two kinds of flat maps: a map in metres of the surroundings of a point (`Plane`), and a web map, on which operators draw edges
 (`as_drawn`).
 
-A `Plane` touches the ellipsoid at a point, and is seen from straight above. No two points are farther apart on such a
-map than on the ground, because the view from above shortens distances and never lengthens them. So a point within a
-distance on the ground is also within it on the map. In the other direction the map is wrong by 0.1 % at 300 km from the
-point, and by 0.4 % at 550 km.
+A `Plane` touches the ellipsoid at a point and shows the earth from straight above. Two points are never farther apart on it than on the
+ground, because the view from above only shortens distances. So a point within a distance on the ground is also within it on the map. In the
+other direction the map is wrong by 0.1 % at 300 km from the point, and by 0.4 % at 550 km.
 
-A web map draws the edge between two positions straight on its own, mercator, map; positions are matched with edges
-straight in lon/lat. Over a city the two are one; on a diagonal of 130 km they are 300 m apart, on one of 900 km 8 km.
-So a long edge gets positions where the map draws it: what an operator sees is what is matched. Along a parallel or a
-meridian both are the same, and beyond the end of the map nothing is drawn.
+A web map draws an edge between two positions as a straight line in the mercator projection, but positions are matched against edges that
+are straight in lon/lat. Over a city the two are the same; on a diagonal of 130 km they are 300 m apart, on one of 900 km 8 km. `as_drawn`
+therefore adds positions to a long edge where a web map draws it, so that alertd matches what the operator sees. Along a parallel or a
+meridian both are the same. Edges beyond the web map's last latitude stay unchanged.
 """
 
 from __future__ import annotations
@@ -28,12 +27,10 @@ AXES_M = np.array([EQUATOR_M, EQUATOR_M, POLE_M])
 
 
 class Plane:
-    """A map around one point; positions are arrays of shape (n, 2), [lon, lat] in degrees or [x eastward, y northward]
-    in metres.
-    """
+    """A flat map around one point. Positions are arrays of shape (n, 2): [lon, lat] in degrees, or [x eastward, y northward] in metres."""
 
     def __init__(self, lon: float, lat: float) -> None:
-        """Longitudes that the map answers lie within 180 degrees of `lon`."""
+        """`lon`, `lat`: the point in degrees. Longitudes that `ground` returns lie within 180 degrees of `lon`."""
         self._lon = lon
         east, north = np.radians([lon, lat])
         self._up = np.array([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
@@ -46,12 +43,12 @@ class Plane:
         self._origin = _in_space(np.array([[lon, lat]]))[0]
 
     def flat(self, lon_lat: Floats) -> Floats:
-        """Where points of the ground are on the map."""
+        """Returns the positions on the map (m) of points on the ground (degrees)."""
         result: Floats = (_in_space(lon_lat) - self._origin) @ self._axes.T
         return result
 
     def ground(self, xy: Floats) -> Floats:
-        """Which points of the ground are seen at these places, straight below."""
+        """Returns the points on the ground (degrees) that are straight below these positions on the map (m)."""
         base, fall = (self._origin + xy @ self._axes) / AXES_M, self._up / AXES_M
         a, b, c = fall @ fall, base @ fall, (base * base).sum(axis=1) - 1
         height = (np.sqrt(b * b - a * c) - b) / a
@@ -60,8 +57,8 @@ class Plane:
         return np.column_stack([self._lon + (np.degrees(np.arctan2(y, x)) - self._lon + 180) % 360 - 180, lat])
 
     def ground_line(self, xy: Floats, within_m: float) -> Floats:
-        """A line of the map on the ground: with as many points as keep its edges, straight in lon/lat, within a
-        distance of it.
+        """Returns a line of the map as positions on the ground (degrees). Adds positions until its edges, straight in lon/lat, are within
+        `within_m` metres of the line.
         """
         while True:
             lon_lat = self.ground(xy)
@@ -74,7 +71,7 @@ class Plane:
 
 
 def _in_space(lon_lat: Floats) -> Floats:
-    """Points of the ellipsoid from the earth's centre, metres: x to 0 degrees east, z to the north pole."""
+    """Returns points of the ellipsoid as x, y, z from the earth's centre (m); x points to longitude 0, z to the north pole."""
     lon, lat = np.radians(lon_lat.T)
     radius = EQUATOR_M / np.sqrt(1 - (ECCENTRICITY * np.sin(lat)) ** 2)
     flat = radius * np.cos(lat)
@@ -82,7 +79,7 @@ def _in_space(lon_lat: Floats) -> Floats:
 
 
 def cut_edges(lon_lat: Floats, counts: ArrayLike) -> Floats:
-    """A line with edge i cut into `counts[i]` equal pieces in lon/lat."""
+    """Returns a line with its edge i cut into `counts[i]` equal pieces in lon/lat."""
     counts = np.asarray(counts, np.int64)
     edge = np.repeat(np.arange(len(counts)), counts)
     first = np.cumsum(counts) - counts
@@ -92,7 +89,7 @@ def cut_edges(lon_lat: Floats, counts: ArrayLike) -> Floats:
 
 
 def pieces(lon_lat: Floats) -> NDArray[np.int64]:
-    """Returns into how many pieces to cut each edge of a line."""
+    """Returns into how many pieces `as_drawn` cuts each edge of a line, 1 for a short edge."""
     x, y = np.abs(np.diff(np.radians(lon_lat), axis=0)).T * EQUATOR_M
     steep = np.radians(np.abs(lon_lat[:, 1]))
     low, high = np.minimum(steep[:-1], steep[1:]), np.maximum(steep[:-1], steep[1:])
@@ -103,7 +100,7 @@ def pieces(lon_lat: Floats) -> NDArray[np.int64]:
 
 
 def as_drawn(lon_lat: Floats) -> Floats:
-    """The line with its long edges cut into pieces that lie where a web map draws them."""
+    """Returns the line with its long edges cut into pieces that lie where a web map draws the edge."""
     counts = pieces(lon_lat)
     if (counts == 1).all():
         return lon_lat

@@ -1,15 +1,12 @@
-"""Cleans the result of a calculation: valid, only polygons, no slivers.
+"""Cleans up computed geometries (valid, only polygons, no slivers), measures their true area, and estimates the cost of computing with
+them.
 
-Also measures true area and how tangled outlines are.
+Slivers are parts and holes without area that overlays leave along borders. They contain no people, and GEOS fails on them: a valid area of
+a town and one sliver of 1e-18 square degrees "shares" all ground of a town 10 km away (GEOS 3.14.1).
 
-Slivers are the parts and holes of no area that overlays leave along borders. They contain no people, and GEOS fails on
-them: an area of a town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that
-town's ground (GEOS 3.14.1).
-
-The cost of validating, mending or uniting outlines is estimated first. It grows with the pairs of edges that may cross.
-A malicious outline of the allowed 100,000 vertices can have thousands of millions of pairs (measured: 143 s to validate
-a comb of long slanting teeth, 66 s to mend 4,000 random points). Real coasts have fewer than ten per edge. Counting
-stops as soon as there are too many.
+The cost of validating, repairing or uniting outlines is estimated first. It grows with the pairs of edges that may cross. A malicious
+outline of the allowed 100,000 vertices can have thousands of millions of pairs (measured: 143 s to validate a comb of long slanting teeth,
+66 s to repair 4,000 random points). Real coasts have fewer than ten per edge. The count stops as soon as there are too many.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from geofences.geodesy import ECCENTRICITY, EQUATOR_M
 Floats = NDArray[np.float64]
 G = TypeVar("G", bound=BaseGeometry)
 
-#: Square degrees: on the ground at most that of a hand. Slivers have some 1e-17.
+#: Parts up to this area (square degrees; on the ground at most a hand) count as slivers. Slivers have about 1e-17.
 NO_GROUND = 1e-12
 # Pairs of edges with bounding boxes that meet, counted from both sides, including an edge with itself and its
 # neighbours.
@@ -35,9 +32,9 @@ PAIRS_AN_EDGE = 20  # several times what real outlines have
 PAIRS_TO_JOIN = 500_000  # at worst some 3 s to unite
 PAIRS_TO_MEND = 5_000  # mending costs more, and an outline worth mending crosses itself only a few times
 PAIRS_AT_ONCE = 1_000_000  # 16 MB
-# Of an area and the regions that it cuts. Russia with its shores has 66,000 such pairs; each costs some 15 us.
+# Maximum number of such pairs between an area and the regions that it cuts. Russia with its shores has 66,000; each costs some 15 us.
 PAIRS_ACROSS = 200_000
-# Positions of the area times the regions that it cuts: each region is cut by the whole area, 0.1 us a position.
+# Maximum product of the area's positions and the regions that it cuts. The whole area cuts each region, at 0.1 us a position.
 WORK_ACROSS = 100_000_000
 # Five Gauss-Legendre points integrate the smooth area function along an edge of 90 degrees to better than 1e-6.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
@@ -45,7 +42,7 @@ EDGE_STEPS, EDGE_WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
 def copy_of(geometry: G) -> G:
-    """A copy for one thread: shapely prepares a geometry in place."""
+    """Returns a copy of a geometry for one thread, because shapely prepares a geometry in place."""
     return cast("G", shapely.from_wkb(shapely.to_wkb(geometry)))
 
 
@@ -54,7 +51,7 @@ def valid(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def polygons_of(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """Its polygons, without the lines and points where others touch it."""
+    """Returns the polygons of a geometry, without its lines and points."""
     return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
@@ -73,11 +70,10 @@ def ground(geometry: BaseGeometry) -> MultiPolygon:
 
 
 def areas_km2(geometries: NDArray[np.object_]) -> Floats:
-    """True area of each polygon or multipolygon (lon/lat, edges straight in lon/lat), in square kilometres.
+    """Returns the true area of each polygon or multipolygon (lon/lat, edges straight in lon/lat), in square kilometres.
 
-    The area between an edge and the equator is the integral of q(lat) over the longitude, where q is the area function
-    of the ellipsoid (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are
-    integrated, not approximated.
+    The area between an edge and the equator is the integral of q(lat) over the longitude, where q is the area function of the ellipsoid (J.
+    Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are integrated, not approximated.
     """
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
@@ -101,12 +97,14 @@ def areas_km2(geometries: NDArray[np.object_]) -> Floats:
 
 
 def area_km2(geometry: shapely.Geometry) -> float:
-    """True area of one polygon or multipolygon, in square kilometres; see `areas_km2`."""
+    """Returns the true area of one polygon or multipolygon, in square kilometres; see `areas_km2`."""
     return float(areas_km2(np.array([geometry], dtype=object))[0])
 
 
 def too_tangled(geometries: NDArray[np.object_], *, mending: bool = False) -> bool:
-    """Whether the edges of these polygons come near each other so often that working on them would take too long."""
+    """Returns whether these polygons have so many edges close to each other that uniting them, or with `mending` repairing them, would take
+    too long.
+    """
     edges = _edges(geometries)
     count = len(edges)
     limit = PAIRS_AN_EDGE * count + (PAIRS_TO_MEND if mending else PAIRS_TO_JOIN)
@@ -116,7 +114,7 @@ def too_tangled(geometries: NDArray[np.object_], *, mending: bool = False) -> bo
 
 
 def too_tangled_with(area: shapely.Geometry, others: NDArray[np.object_]) -> bool:
-    """Whether cutting each of these polygons by an area would take too long, more than some 10 s."""
+    """Returns whether it would take too long, more than some 10 s, to cut each of the polygons `others` by an area."""
     edges = _edges(shapely.get_parts(area))
     if len(edges) * len(others) > WORK_ACROSS:
         return True
@@ -131,7 +129,7 @@ def _edges(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _more_pairs(edges: NDArray[np.object_], others: NDArray[np.object_], limit: int) -> bool:
-    """Returns whether more than this many pairs of edges have boxes that meet. Stops counting once that is known."""
+    """Returns whether more than `limit` pairs of edges have bounding boxes that meet. Stops counting at the limit."""
     tree = shapely.STRtree(edges)
     step = max(1, PAIRS_AT_ONCE // max(1, len(edges)))
     found = 0

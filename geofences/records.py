@@ -39,7 +39,7 @@ MANY = 3  # the largest count that two bits hold
 PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
 FLAGS_SHIFT = 32  # of the high word, at which the flags begin
 TESTER, MOVED = 1 << 14, 1 << 15
-#: 170 days, after which the hour wraps: an older observation would look new again.
+#: The hour in a record wraps after this many hours (170 days): an older observation would look new again.
 HOURS = (1 << 12) - 1
 
 # Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is
@@ -73,8 +73,8 @@ class Records:
         return ((self.low >> np.uint64(56)) | ((self.high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16)
 
     def squares(self, depth: int) -> NDArray[np.int64]:
-        """Which square of its tile each is in, that many levels below it (at most 8), counted row by row from the
-        north-west.
+        """Returns for each record the number of its square within its tile, at `depth` (at most 8) levels below the tile. Squares are
+        counted row by row from the north-west.
         """
         row = (self.high & np.uint64(0xFF)) >> np.uint64(8 - depth)
         column = (self.low >> np.uint64(56 - depth)) & np.uint64((1 << depth) - 1)
@@ -89,12 +89,12 @@ class Records:
         return (self.high >> np.uint64(FLAGS_SHIFT)).astype(np.uint32)
 
     def where(self, mask: NDArray[np.bool_]) -> Records:
-        """Those that the mask picks."""
+        """Returns the records for which the mask is true."""
         return self if mask.all() else Records(self.low[mask], self.high[mask])
 
 
 def together(parts: Sequence[Records]) -> Records:
-    """One after another."""
+    """Returns the records of all parts, one part after another."""
     nothing = np.empty(0, np.uint64)
     return Records(
         np.concatenate([nothing, *(part.low for part in parts)]),
@@ -103,9 +103,8 @@ def together(parts: Sequence[Records]) -> Records:
 
 
 def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, flags: ArrayLike) -> bytes:
-    """The records as one string of 16 bytes each; scalars are repeated.
-
-    OverflowError for a number or region too large.
+    """Returns the records packed, 16 bytes each. A scalar argument is used for all records. Raises OverflowError if a number or region is
+    too large.
     """
     number, east, south, region, flag = np.broadcast_arrays(
         *(np.atleast_1d(a) for a in (numbers, x, y, regions, flags))
@@ -121,14 +120,14 @@ def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, fla
 
 
 def pack_one(number: int, x: int, y: int, region: int, flags: int) -> bytes:
-    """One record: ten times quicker than `pack`. OverflowError for a number or region too large."""
+    """Returns one packed record; ten times as fast as `pack`. Raises OverflowError if the number or region is too large."""
     if number >= NUMBER_LIMIT or region >= REGION_LIMIT:
         raise OverflowError("a subscriber number has 40 bits and a region number 24")
     return (number | x << 40 | y << 56 | region << 72 | flags << 96).to_bytes(SIZE, "little")
 
 
 def unpack(blob: bytes | memoryview) -> Records:
-    """The records of a string, tombstones included. ValueError if it is not made of whole records."""
+    """Returns the records in packed bytes, with tombstones. Raises ValueError if the length is no multiple of 16."""
     if len(blob) % SIZE:
         raise ValueError(f"a tile holds records of {SIZE} bytes; {len(blob)} is no multiple of that")
     words = np.frombuffer(blob, "<u8").reshape(-1, 2)
@@ -167,10 +166,11 @@ def make_flags(
     observed_h: int | None = None,
     tester: bool = False,
 ) -> int:
-    """The flags of one record.
+    """Returns the flags of one record.
 
-    `counts` are addresses by channel in channel order (capped at 3 here), `kinds` the bits of the kinds consented to,
-    `observed_h` the whole hours since 1970 of a timed place, or None.
+    `counts`: number of addresses in channel order (values above 3 are stored as 3). `kinds`: bits of the alert kinds consented to.
+    `observed_h`: hour of the observation, in whole hours since 1970, None for a place without a time. Raises ValueError for values out of
+    range.
     """
     if len(counts) != CHANNELS or not (0 <= place_kind < 8 and 0 <= kinds < 16 and 0 <= accuracy_class < 8):
         raise ValueError("flags need four counts, a place kind and an accuracy class below 8, and kinds below 16")
@@ -183,12 +183,12 @@ def make_flags(
 
 
 def accuracy_class(accuracy_m: float | None) -> int:
-    """The class of an accuracy in metres; None or 0 is an exact point."""
+    """Returns the accuracy class for an accuracy in metres; 0, an exact point, for None or 0."""
     return 0 if not accuracy_m else bisect_left(ACCURACY_LIMITS_M, accuracy_m) + 1
 
 
 def channel_counts(flags: Flags) -> NDArray[np.uint8]:
-    """Addresses by channel, shape (records, 4); 3 is "three or more"."""
+    """Returns the number of addresses by channel, shape (records, 4); 3 means three or more."""
     shifts = np.arange(0, 2 * CHANNELS, 2, dtype=np.uint32)
     return ((flags[:, None] >> shifts) & 3).astype(np.uint8)
 
@@ -198,7 +198,7 @@ def place_kind(flags: Flags) -> NDArray[np.uint8]:
 
 
 def kinds(flags: Flags) -> NDArray[np.uint8]:
-    """The bits of the kinds of alert consented to."""
+    """Returns for each record the bits of the alert kinds consented to."""
     return ((flags >> KIND_SHIFT) & 15).astype(np.uint8)
 
 
@@ -207,14 +207,13 @@ def tester(flags: Flags) -> NDArray[np.bool_]:
 
 
 def moved(flags: Flags) -> NDArray[np.bool_]:
-    """Which records are in doubt: the authority must say whether the subscriber is there."""
+    """Returns which records are in doubt: only the subscriber's own record shows whether the subscriber is there."""
     return (flags & MOVED).astype(np.bool_)
 
 
 def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
-    """Returns hours since the observation, 0 if it has no time.
-
-    One an hour ahead of the clock is fresh, not 170 days old.
+    """Returns the hours since each observation, 0 for a place without a time. An observation up to an hour ahead of the clock has age 0,
+    not 170 days.
     """
     hour = (flags >> HOUR_SHIFT).astype(np.int32)
     age = (now_h % HOURS + 1 - hour) % HOURS

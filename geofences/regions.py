@@ -27,7 +27,7 @@ from geofences.polygons import polygons_of
 
 
 class Kind(enum.StrEnum):
-    """What a region is, from the widest to the narrowest."""
+    """Kind of a region, from the widest to the narrowest."""
 
     COUNTRY = "country"
     PROVINCE = "province"
@@ -53,13 +53,13 @@ class Region:
     names: Mapping[str, str]  # by language, where they differ from the name
 
     def name_in(self, language: str) -> str:
-        """The name in a language (BCP 47), else the one that it has at home."""
+        """Returns the name in a language (BCP 47), else the region's local name."""
         return self.names.get(language, self.names.get(language.partition("-")[0], self.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """The ground of some regions together. Both are shared: do not prepare them."""
+    """The combined area of some regions. Both geometries are shared: do not prepare them."""
 
     outline: BaseGeometry
     shore: BaseGeometry  # off their coasts, where places are theirs too; see `index.shore_of`
@@ -67,17 +67,19 @@ class Ground:
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
-# An alert is previewed, submitted and shown with the same regions; Canada's take a second, and 2 MB.
+# Number of combined areas that are cached: an alert is previewed, submitted and shown with the same regions. Those of Canada take a second,
+# and 2 MB.
 GROUNDS_KEPT = 16
 
-# Of two that are called the same, one ten times as large or four times as near comes first; nearer than this is near.
+# Ranks regions of the same name: one that is ten times as large or four times as near comes first. All within this distance (km) count as
+# near.
 NEAR_KM = 50.0
-# Between the scheme of a foreign code and the code: NUTS:ES618.
+# Separates the scheme of a foreign code from the code: NUTS:ES618.
 SCHEME = ":"
 
 
 class Library:
-    """All regions that are known. Immutable; safe to use from several threads."""
+    """All known regions. Immutable: threads may share it."""
 
     def __init__(
         self,
@@ -146,9 +148,7 @@ class Library:
 
     @property
     def without_drawn(self) -> Library:
-        """The library that `with_drawn` was called on, the same object for each set of drawings; this one if it has
-        none.
-        """
+        """Returns the library on which `with_drawn` was called, always the same object; this library if it has no drawn regions."""
         return self if self._base is None else self._base
 
     def __len__(self) -> int:
@@ -158,14 +158,14 @@ class Library:
         return code in self._position
 
     def get(self, code: str) -> Region:
-        """Raises UnknownRegion, with the codes nearest by name or spelling, for a code that is not here."""
+        """Returns the region with this code. Raises UnknownRegion, with the nearest codes by name or spelling."""
         return self.regions[self._at(code)]
 
     def codes(self, code: str) -> tuple[str, ...]:
-        """The regions that a code stands for: its own, or those of a foreign code with its scheme (NUTS:ES618).
+        """Returns the codes of the regions that a code stands for: the code itself, or several for a foreign code with its scheme
+        (NUTS:ES618).
 
-        Raises UnknownRegion for an unknown code, and for a foreign code that matches the ground of regions only
-        roughly.
+        Raises UnknownRegion for an unknown code, and for a foreign code whose area the regions match only roughly.
         """
         if code not in self._position and SCHEME in code and (alias := self.resolve(*code.split(SCHEME, 1))):
             if alias.exact:
@@ -177,7 +177,7 @@ class Library:
         return (self.regions[self._at(code)].code,)
 
     def resolve(self, scheme: str, value: str) -> Alias | None:
-        """The regions a foreign code stands for; see `aliases`."""
+        """Returns the regions that a foreign code stands for, or None; see `aliases`."""
         return self.aliases.resolve(scheme, value)
 
     @cached_property
@@ -187,9 +187,8 @@ class Library:
         return Aliases(self._foreign, {region.code: Own(region.country, region.parent) for region in self.regions})
 
     def geometry(self, code: str) -> shapely.MultiPolygon:
-        """The outline of a region, or of all that a foreign code stands for, WGS84 lon/lat.
-
-        It is shared: do not prepare it. Raises UnknownRegion.
+        """Returns the outline of a region, or of all regions that a foreign code stands for, WGS84 lon/lat. It is shared: do not prepare
+        it. Raises UnknownRegion.
         """
         positions = [self._at(known) for known in self.codes(code)]
         outline: shapely.MultiPolygon = self._geometries[positions[0]]
@@ -198,10 +197,8 @@ class Library:
         return outline
 
     def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
-        """The ground of regions, own codes or foreign ones; its shore a little narrower where it goes `inwards`, for
-        excluding.
-
-        Raises UnknownRegion.
+        """Returns the combined area of regions, by their own or foreign codes. `inwards`: with a shore that is a little narrower, for an
+        exclusion. Raises UnknownRegion.
         """
         known = [own for code in codes for own in self.codes(code)]
         if self._base is not None and all(code in self._base for code in known):
@@ -223,20 +220,22 @@ class Library:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Differs from that of a library in which some point has another leaf."""
+        """Returns a text of 8 hexadecimal digits that differs between libraries in which some point has different leaves. Ignores drawn
+        regions.
+        """
         own = self.without_drawn
         told = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
         return f"{zlib.crc32(json.dumps(told).encode()):08x}"
 
     def is_filled(self, code: str) -> bool:
-        """Whether the parts of a region cover it, but for gaps. Raises UnknownRegion."""
+        """Returns whether the parts of a region cover it except for gaps. Raises UnknownRegion."""
         return not self._index.is_leaf[self._at(code)]
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)
 
     def ancestors(self, code: str) -> tuple[Region, ...]:
-        """What a region is part of, from its parent to its country. Raises UnknownRegion."""
+        """Returns the regions that a region is part of, from its parent to its country. Raises UnknownRegion."""
         parent = self.get(code).parent
         return (self.get(parent), *self.ancestors(parent)) if parent else ()
 
@@ -253,13 +252,13 @@ class Library:
         bbox: tuple[float, float, float, float] | None = None,
         near: tuple[float, float] | None = None,
     ) -> list[Region]:
-        """Returns regions of a kind, anywhere below `parent`, that touch a box and match `text`.
+        """Returns regions of a kind, anywhere below `parent`, that touch a box and match `text`, best first. Arguments that are None do not
+        restrict.
 
-        `bbox` is west, south, east, north and `near` is longitude, latitude, both in degrees. `text` matches a code, or
-        a name in any known language, without regard to case and accents. A name with a slip matches only if no other
-        does. Whole names come first, then names that start with the text, then the rest; of equals the larger. With
-        `near`, a near region that starts with the text precedes a region of that name on another continent. Without
-        `text` the regions are sorted from the widest kind to the narrowest, by code. Raises UnknownRegion.
+        `bbox` is west, south, east, north and `near` is longitude, latitude, both in degrees. `text` matches a code, or a name in any known
+        language, without regard to case and accents. A name with a typing error matches only if nothing else does. Whole names come first,
+        then names that start with the text, then the rest; of equals the larger. With `near`, a near region that starts with the text
+        precedes a region of that name on another continent. Without `text`, widest kinds come first, then by code. Raises UnknownRegion.
         """
         allowed = self._allowed(kind, parent, bbox)
         if text is None:
@@ -297,7 +296,7 @@ class Library:
         return allowed
 
     def _weight(self, positions: list[int], near: tuple[float, float] | None) -> dict[int, float]:
-        """How much speaks for each: its size, and how near it is."""
+        """Returns the weight of each region in a ranking: larger for a larger area and, with `near`, for a shorter distance."""
         weight = np.log10(self._km2[positions] + 1e-6)
         if near is not None and positions:
             west, south, east, north = shapely.bounds(self._geometries[positions]).T
@@ -312,14 +311,12 @@ class Library:
         return NameIndex([(region.name, region.code, *region.names.values()) for region in self.regions])
 
     def at(self, lon: float, lat: float) -> tuple[Region, ...]:
-        """The regions at a point (degrees), from the smallest to its country; empty at sea."""
+        """Returns the regions at a point (degrees), from the smallest to its country; () at sea."""
         leaf = int(self._index.leaves([lon], [lat])[0])
         return tuple(self.regions[i] for i in self._index.chain(leaf))
 
     def leaf_numbers(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.uint32]:
-        """The number of the smallest region at each point (degrees), of the nearest within 0.1 degree at a coast, else
-        0.
-        """
+        """Returns the number of the smallest region at each point (degrees), else of the nearest within 0.1 degree, else 0."""
         return self._numbers[self._index.leaves(lon, lat)]
 
     @cached_property
@@ -327,21 +324,19 @@ class Library:
         return np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
 
     def parent_numbers(self) -> dict[int, int]:
-        """The number of the region around each region, 0 at the top; wide regions first."""
+        """Returns for each region number the number of the region around it, 0 at the top; wide regions first."""
         order = np.argsort(self._kinds, kind="stable")
         return dict(zip(self._numbers[order].tolist(), self._numbers[self._parents[order]].tolist(), strict=True))
 
     def overlapping(self, geometry: shapely.Geometry) -> list[tuple[Region, float]]:
-        """The regions an area shares ground with and the share of each region's true area, largest share first; none
-        that is drawn.
-
-        The geometry is prepared in place.
+        """Returns the regions that overlap an area, and the share (0 to 1) of each region's true area that it covers, largest share first.
+        Leaves out drawn regions. Prepares the geometry in place.
         """
         found, shares = self._index.overlaps(geometry)
         return [(self.regions[i], share) for i, share in zip(found.tolist(), shares.tolist(), strict=True)]
 
     def is_tangled(self, geometry: shapely.Geometry) -> bool:
-        """Whether telling what an area is `overlapping` would take too long. The geometry is prepared in place."""
+        """Returns whether `overlapping` would take too long for an area. Prepares the geometry in place."""
         return self._index.is_tangled(geometry)
 
     def _at(self, code: str) -> int:
@@ -352,9 +347,8 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Returns up to three regions with a name or code like this text.
-
-        Omits drawn ones, because only their organisation may read their names.
+        """Returns up to three regions with a name or code similar to this text. Omits drawn ones: only their organisation may read their
+        names.
         """
         if self._base is not None:
             return self._base.nearest(code)
@@ -386,7 +380,7 @@ def revision_of(region: Region, shape: shapely.Geometry) -> int:
 
 
 def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Region, shapely.Geometry]]:
-    """Every region of every file of a folder, by code. A number that is `given` to a code already stays."""
+    """Returns every region of all files of a folder, by code. A code keeps a number that it has in `given`. Raises LibraryError."""
     numbers = files.read_numbers(folder)
     found: dict[str, tuple[Region, shapely.Geometry]] = {}
     for path in sorted(folder.glob(f"*{files.SUFFIX}")):

@@ -1,12 +1,11 @@
-"""Which points lie in an area or on its border: a point on the shared border of two regions belongs to both.
+"""Finds which points lie in an area or on its border. A point on the shared border of two regions belongs to both.
 
-Where many points are close together, as in a city, small squares are looked at first: a square that no edge runs
-through decides for all its points, and only the others are tested one by one.
+Where many points are close together, as in a city, small squares are checked first: a square that no edge crosses decides for all its
+points. Only points in the other squares are tested one by one.
 
-Scan conversion finds the cells of one level of the tile pyramid that an area's edges run through, and which other cells
-are inside. Along the middle of a row of cells, each crossed edge changes outside to inside and back. A cell without an
-edge is wholly inside or outside, so the number of crossings before it decides. Edges are straight in longitude and
-latitude; rows end at parallels.
+Scan conversion finds the cells of one level of the tile pyramid that the area's edges run through, and which other cells are inside. Along
+the middle of a row of cells, each crossed edge switches between outside and inside. A cell without an edge is wholly inside or wholly
+outside, so the number of crossings before it decides. Edges are straight in longitude and latitude; rows end at parallels.
 """
 
 from __future__ import annotations
@@ -26,22 +25,19 @@ Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
 
 OUTSIDE, INSIDE, BORDER = range(3)
-#: Edges times the rows that each runs through, at most: an area of many long edges is drawn onto coarser cells.
+#: Maximum sum, over all edges, of the rows that the edge runs through. An area of many long edges is scanned on coarser cells.
 MOST_PIECES = 1_000_000
-#: Of a cell. An edge so near to a cell runs through it: thousands of times what the arithmetic is wrong by.
+#: Share of a cell's width. An edge this near to a cell counts as running through it. This is thousands of times the rounding error.
 MARGIN = 1e-6
 DEPTH = 4  # levels below the tile: squares of about 500 metres. Measured: 3 is as good, 2 and 5 take a quarter longer
 SQUARES = 1 << DEPTH  # along a tile's side
-#: The most outlines that are kept, and their most bytes together. With all its levels the outline of a city has 4 to 20
-#: kB, Spain 450 kB, Canada 8 MB.
+#: Maximum number of cached outlines, and their maximum size together in bytes. With all its levels, the outline of a city has 4 to 20 kB,
+#: of Spain 450 kB, of Canada 8 MB.
 MOST, MOST_BYTES = 256, 16_000_000
 
 
 class Scan:
-    """An area, given by its edges as `Outline` has them, on the cells of a level.
-
-    It never changes, so threads may share it.
-    """
+    """The cells of one zoom level, compared with an area. `edges` is as in `Outline`. Immutable, so threads may share it."""
 
     def __init__(self, edges: Floats, zoom: int) -> None:
         lower, upper = np.sort(edges[:, 4:], axis=1).T
@@ -68,7 +64,7 @@ class Scan:
         self.nbytes: int = self._starts.nbytes + self._ends.nbytes + self._crossings.nbytes
 
     def verdicts(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.uint8]:
-        """OUTSIDE, INSIDE or BORDER of each cell. Quickest when they come in some order."""
+        """Returns OUTSIDE, INSIDE or BORDER for each cell, given by column and row. Fastest if the cells are in some order."""
         columns, rows = (side.astype(np.int64) >> self._coarser for side in (columns, rows))
         cells = rows * self._side + columns
         before = np.searchsorted(self._starts, cells, side="right") - 1
@@ -77,7 +73,7 @@ class Scan:
         return np.where(marked, BORDER, inside).astype(np.uint8)
 
     def _marks(self, pieces: Floats, row: Cells) -> tuple[Cells, Cells]:
-        """First and last cell of each piece, in the order of the first; last is that of any piece so far."""
+        """Returns the first cell of each piece of an edge, ascending, and the last cell of any piece up to this one."""
         if not len(row):
             return np.full(1, -1, np.int64), np.full(1, -1, np.int64)
         ends = np.sort([_along(pieces, latitude((row + lower) / self._side)) for lower in (0, 1)], axis=0)
@@ -90,7 +86,7 @@ class Scan:
 
 
 class Outline:
-    """An area, scanned on each level on demand. Threads may share it: a level is scanned once."""
+    """An area that is scanned on each zoom level when that is first used. Threads may share it."""
 
     def __init__(self, area: shapely.Geometry) -> None:
         # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their
@@ -104,7 +100,7 @@ class Outline:
 
     @property
     def nbytes(self) -> int:
-        """Returns the size of its data, with all levels scanned so far."""
+        """Returns the size of its data in bytes, with all levels scanned so far."""
         scans = tuple(self._scans.values())  # a thread may scan another level meanwhile
         return self._edges.nbytes + sum(one.nbytes for one in scans)
 
@@ -116,7 +112,7 @@ class Outline:
 
 
 def _along(pieces: Floats, lat: Floats) -> Floats:
-    """The longitude at which an edge is at a parallel, or at that end of it which is nearer to the parallel."""
+    """Returns the longitude at which each edge crosses a parallel, or that of the edge's nearer end if it does not reach the parallel."""
     x, y, to_x, to_y, *_ = pieces.T
     level = to_y == y
     share = np.where(level, lat < y, (lat - y) / np.where(level, 1, to_y - y))
@@ -137,7 +133,9 @@ def inside(area: shapely.Geometry, lon: ArrayLike, lat: ArrayLike) -> NDArray[np
 def inside_tiles(
     area: shapely.Geometry, squares: Scan, tiles: Codes, of_each: NDArray[np.int64], held: Records
 ) -> NDArray[np.bool_]:
-    """The same of records, each in the tile of that index, given the area's scan at `ZOOM + DEPTH`."""
+    """Returns which records lie in an area or on its border. `squares`: the area's scan at ZOOM + DEPTH. `of_each`: for each record the
+    index of its tile in `tiles`. Prepares the area in place.
+    """
     square = (of_each << 2 * DEPTH) | held.squares(DEPTH)
     is_asked = np.zeros(len(tiles) << 2 * DEPTH, np.bool_)
     is_asked[square] = True
@@ -154,10 +152,10 @@ def inside_tiles(
 
 
 class Outlines:
-    """A cache of the outlines of recent areas, by their shapes.
+    """A cache of the outlines of recently used areas, by the hash of their shape.
 
-    An area is used several times: while a person draws it, at its approval, for each ring and by later alerts. An
-    outline grows with its scanned levels.
+    An area is used several times: while a person draws it, at its approval, for each ring and by later alerts. An outline grows with its
+    scanned levels.
     """
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
@@ -166,14 +164,13 @@ class Outlines:
         self._bytes = 0
 
     def get(self, shape: bytes) -> Outline | None:
-        """The outline of a shape, if it is kept. Any thread may ask."""
+        """Returns the outline for a shape's hash, or None. Any thread may call it."""
         one = self._kept.get(shape)
         return one[0] if one else None
 
     def keep(self, shape: bytes, outline: Outline) -> None:
-        """Keeps an outline as the most recent one.
-
-        Call it from the event loop. Skips one that alone exceeds the limit.
+        """Stores an outline as the most recently used one, and drops the oldest ones over the limits. Skips an outline that alone exceeds
+        the limit. Call it only in the event loop.
         """
         self._bytes -= self._kept.pop(shape, (None, 0))[1]
         size = outline.nbytes

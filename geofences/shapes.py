@@ -1,9 +1,9 @@
-"""From what an operator drew or a program sent to valid polygons on the map.
+"""Converts polygons from operators and programs to valid geometries.
 
-A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the
-outline, then its holes). Edges run as a web map draws them (see `planes`). Longitudes may run past 180: 177 to 182
-crosses the antimeridian, and is cut there; a ring that ends where it began after a whole turn encloses the pole that is
-nearer. What can be mended without guessing is mended and reported; the rest is refused.
+A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the outline, then its holes).
+Edges run as a web map draws them (see `planes`). Longitudes may run past 180: 177 to 182 crosses the antimeridian, and is cut there; a ring
+that ends where it began after a whole turn encloses the nearer pole. What can be repaired without guessing is repaired and reported;
+anything else is refused.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ Floats = NDArray[np.float64]
 
 # Validating 100,000 vertices takes 0.16 s, a million 13 s.
 MAX_VERTICES = 100_000
-# One and a half turns: a shape across the antimeridian from either side, starting anywhere, stays below.
+# Largest longitude in the input: one and a half turns. A shape that crosses the antimeridian from either side, starting anywhere, stays
+# below.
 MAX_LONGITUDE = 540.0
 SHAPES = ("Polygon", "MultiPolygon")
 # Degrees, a millionth of a millimetre. Smaller values count as 0: their square may underflow, and GEOS divides by it.
 TINY = 1e-14
-# Square degrees, some square metres: what rounding leaves of an outline that encloses nothing.
+# Square degrees, some square metres. An outline up to this size encloses nothing: the rest is a rounding error.
 NOTHING = 1e-10
 
 
@@ -45,33 +46,33 @@ _OUTSIDE = (
 _NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
 
 
-#: Codes of repairs, for callers that use other words than these.
+#: Codes of repairs, for callers that use other texts than those of this module.
 RepairCode = Literal["round-north", "round-south", "open", "crossed", "simpler", "shores", "wider"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """Something mended, to be shown to the operator before anything is sent."""
+    """A repair of the input, to be shown to the operator before anything is sent."""
 
     pointer: str
     what: str
     code: RepairCode
-    #: Values for other words and languages: numbers in the unit of their names, and words of this module.
+    #: Values for texts in other languages: numbers, in the unit that the name gives, and words of this module.
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """A valid polygon or multipolygon within -180..180, and what had to be mended to make it one."""
+    """A valid polygon or multipolygon within -180..180, and the repairs that were needed."""
 
     geometry: BaseGeometry
     repairs: tuple[Repair, ...] = ()
 
 
 def polygon(value: Any, pointer: str = "", *, excludes: bool = False) -> Outline:
-    """The area of one polygon. Raises InvalidGeometry, with the pointer to the place at fault.
+    """Returns the area of one polygon of the input. Raises InvalidGeometry, with a pointer to the fault.
 
-    One of very many vertices is made simpler, so that it covers no less; or, if it `excludes`, no more.
+    An outline with very many vertices is simplified so that it covers no less ground; with `excludes`, so that it covers no more.
     """
     polygons = _polygons(value, pointer)
     count = sum(len(ring) for _, rings in polygons for _, ring in rings)
@@ -87,7 +88,7 @@ def polygon(value: Any, pointer: str = "", *, excludes: bool = False) -> Outline
 
 
 def _polygons(value: Any, pointer: str) -> list[tuple[str, list[tuple[str, Sequence[Any]]]]]:
-    """Returns pointers and rings of each polygon of the input, in either of its forms."""
+    """Returns for each polygon of the input its pointer, and the pointer and positions of each ring. Raises InvalidGeometry."""
     if isinstance(value, Mapping):
         kind, coordinates = value.get("type"), value.get("coordinates")
         if kind not in SHAPES:
@@ -120,12 +121,12 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_ring(value: Any) -> bool:
-    """Whether a bare list is one ring: its first element is a position, not a ring."""
+    """Returns whether a list is a single ring: its first element is a position and not a ring."""
     return _is_list(value) and bool(value) and _is_list(value[0]) and bool(value[0]) and not _is_list(value[0][0])
 
 
 def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[Repair]) -> list[Polygon]:
-    """The polygons of an outline and its holes: one, unless a ring goes round a pole."""
+    """Returns the polygons of an outline and its holes: one, or possibly several if a ring goes round a pole. Raises InvalidGeometry."""
     outline, *holes = [_ring(where, ring, repairs, hole=i > 0) for i, (where, ring) in enumerate(rings)]
     if not any(map(antimeridian.goes_round, (outline, *holes))):
         holes = [_nearest_turn(hole, outline) for hole in holes]
@@ -148,7 +149,7 @@ def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[
 
 
 def outside(shell: BaseGeometry, holes: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Which of the holes of an outline, all of them valid, have none of its ground."""
+    """Returns which of the holes share no ground with their outline. All geometries must be valid."""
     shapely.prepare(shell)
     misses: NDArray[np.bool_] = ~shapely.intersects(shell, holes) | shapely.touches(shell, holes)
     return misses & ~shapely.is_empty(holes)
@@ -161,14 +162,16 @@ def _filled(ring: Floats) -> Polygon:
 
 
 def _nearest_turn(hole: Floats, outline: Floats) -> Floats:
-    """A hole moved by whole turns to where its outline is: -179 is a hole in 177..182, too."""
+    """Returns a hole, moved by whole turns of 360 degrees to its outline: -179 is also a hole in 177..182."""
     middles = [(ring[:, 0].min() + ring[:, 0].max()) / 2 for ring in (outline, hole)]
     turns = round((middles[0] - middles[1]) / 360)
     return hole + np.array([360.0 * turns, 0.0]) if turns else hole
 
 
 def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: bool = False) -> Floats:
-    """One ring as an array of lon/lat positions, checked; closed, or once round a pole."""
+    """Returns one ring as an array of lon/lat positions: checked, and closed or once round a pole. Adds repairs to `repairs`. Raises
+    InvalidGeometry.
+    """
     lon_lat = _positions(pointer, ring)
     _check_range(pointer, lon_lat)
     lon_lat = antimeridian.unwound(lon_lat)
@@ -252,7 +255,7 @@ def _which_way(lon_lat: Floats, at: int) -> str:
 
 
 def _sound(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
-    """The geometry, valid. Raises InvalidGeometry where making it so would take too long."""
+    """Returns the geometry, repaired if it is invalid. Raises InvalidGeometry if the repair would take too long."""
     if too_tangled(shapely.get_parts(geometry)):
         raise InvalidGeometry(
             pointer, "The outline is too tangled to be worked out. Draw it with fewer and shorter edges."
@@ -261,9 +264,8 @@ def _sound(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseG
 
 
 def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
-    """By structure: every ground that any ring encloses stays enclosed.
-
-    (By linework, the middle of a star would fall out.)
+    """Returns the repaired geometry, and adds a repair. Keeps all ground that any ring encloses (method "structure"; with "linework" the
+    middle of a star would be lost). Raises InvalidGeometry.
     """
     if too_tangled(shapely.get_parts(geometry), mending=True):
         raise InvalidGeometry(pointer, "The outline crosses itself too often to be mended. Draw it anew.")

@@ -1,13 +1,12 @@
-"""Outlines with fewer vertices: for matching people (`thinned`) and for display on maps (`simple`).
+"""Simplifies outlines, for matching people (`thinned`) and for display on maps (`simple`).
 
-`thinned` moves an outline only outwards, so that everyone inside stays inside. No outline can drive up the time or the
-depth of a call.
+`thinned` moves an outline only outwards, so that everyone inside stays inside. No outline can make a call too slow or recurse too deep.
 
-To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look
-the same. A map needs a few kilobytes; the outline for matching takes megabytes.
+To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look the same. A map needs
+a few kilobytes; the outline for matching takes megabytes.
 
-GEOS's `simplify` calls itself once a vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth
-ends the process, one of 20,000 takes half a minute. Longer rings are simplified piece by piece.
+GEOS's `simplify` recurses once for each vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth crashes the
+process, one of 20,000 takes half a minute. So longer rings are simplified piece by piece.
 """
 
 from __future__ import annotations
@@ -21,29 +20,31 @@ from shapely.geometry.base import BaseGeometry
 
 from geofences.polygons import polygons_of
 
-#: Vertices of a ring that is simplified whole; a comb with this many takes some seconds.
+#: Maximum number of vertices of a ring that is simplified as a whole. A comb with this many takes some seconds.
 MOST_WHOLE = 10_000
-#: Edges of a piece; its ends stay in place.
+#: Number of edges of a piece. The ends of a piece stay in place.
 PIECE = 1_000
 FIRST = 8  # a share of the tolerance
 _RING = 4  # positions of the shortest
 MOST_VERTICES = 10_000
-#: Degrees of latitude: 11 m, doubled until the outline is simple enough, up to 1.4 km. Beyond it is left as it is.
+#: First and largest step in degrees of latitude: 11 m, doubled until the outline is simple enough, up to 1.4 km. If that is not enough, the
+#: outline stays unchanged.
 LEAST, MOST = 1e-4, 0.0128
 QUARTER = 2  # edges to a quarter circle, for what cuts a corner is made up for
 #: Steps by which a thinned outline is moved so that it lies on one side of the original, the smallest first. Thinning
 #: by a step moves a line by up to one step, by two where a ring begins, and by an eighth more if the ring is long.
 FAR_ENOUGH = (1.01, 1.14, 2.15)
-#: A map of one region shows no more; 300 positions are some 6 kB of GeoJSON.
+#: Maximum number of positions for a map of one region, which shows no more detail. 300 positions are some 6 kB of GeoJSON.
 MOST_DRAWN = 300
-#: Of the region's own width: half a pixel of a map of 1,000.
+#: First tolerance, as a share of the region's width: half a pixel on a map of 1,000 pixels.
 FIRST_TOLERANCE = 1 / 2000
-#: Ten metres.
+#: Grid of the positions for maps, in degrees: about ten metres.
 GRID_DEGREES = 1e-4
 
 
 def simplified(geometry: BaseGeometry, tolerance: float, *, preserve_topology: bool = True) -> BaseGeometry:
-    """Simplifies polygons like `shapely.simplify`; thins long rings a little first, piece by piece.
+    """Returns simplified polygons, like `shapely.simplify` with a tolerance in degrees. Long rings are first thinned a little, piece by
+    piece.
 
     Rings that stay long are simplified only piece by piece, and may then cross themselves or others.
     """
@@ -70,7 +71,7 @@ def _in_pieces(geometry: BaseGeometry, tolerance: float) -> shapely.MultiPolygon
 
 
 def _thinned(ring: shapely.LinearRing, tolerance: float) -> NDArray[np.float64]:
-    """Returns the remaining positions of a ring; all of them if it would vanish."""
+    """Returns the positions of a ring after simplification piece by piece, or all its positions if too few would remain."""
     xy = shapely.get_coordinates(ring)
     pieces = [shapely.LineString(xy[at : at + PIECE + 1]) for at in range(0, len(xy) - 1, PIECE)]
     thin = shapely.simplify(pieces, tolerance, preserve_topology=False)

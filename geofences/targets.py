@@ -1,7 +1,4 @@
-"""Resolves a target to its area: regions, polygons, circles and rings, widened by a buffer, minus exclusions.
-
-The area is one MultiPolygon.
-"""
+"""Computes the area of a target: regions, polygons, circles and rings, widened by a buffer, minus exclusions. The area is one MultiPolygon."""
 
 from __future__ import annotations
 
@@ -22,17 +19,17 @@ from geofences.polygons import area_km2, ground, too_tangled
 from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 
-# Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker
-# for minutes.
+# Maximum number of unknown codes that are examined. Finding codes similar to one takes some 20 ms, and a list of only unknown codes must
+# not occupy a worker for minutes.
 MOST_UNKNOWN = 20
-# Square kilometres of shore that are worth a sentence.
+# Shores from this size (km2) on are reported as a repair.
 TOLD_KM2 = 1
 _IDLE = "This takes nothing from the target. Mend it (a position is [longitude, latitude]), or take it away."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Ground, named or drawn; all of it together."""
+    """Named regions and drawn shapes; the selection is their union."""
 
     regions: tuple[str, ...] = ()  # codes of the region library
     polygons: tuple[Any, ...] = ()  # as `shapes.polygon` takes them
@@ -61,14 +58,14 @@ class Regions(Protocol):
     """A source of regions; `regions.Library` is one."""
 
     def codes(self, code: str) -> tuple[str, ...]:
-        """The regions that a code stands for. Raises UnknownRegion."""
+        """Returns the codes of the regions that a code stands for. Raises UnknownRegion."""
 
     def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
-        """The ground of regions together. Codes are known."""
+        """Returns the combined area of regions. All codes must be known."""
 
 
 def resolve(target: Target, library: Regions) -> Area:
-    """The area of a target. Raises TargetErrors with every fault at once, each with a pointer into the target."""
+    """Returns the area of a target. Raises TargetErrors with all faults at once, each with a pointer into the target."""
     faults: list[TargetFault] = []
     wanted = _named(target.regions, library, "", faults) + _drawn(
         target, "", faults, rings=target.rings, wider_km=target.buffer_km
@@ -99,7 +96,9 @@ def resolve(target: Target, library: Regions) -> Area:
 
 
 def outline(target: Target, library: Regions) -> MultiPolygon:
-    """The ground of a target's selection alone, without shores, buffer or exclusions. Raises TargetErrors."""
+    """Returns the ground of a target's regions and shapes alone, without shores, and without exclusions. Regions and polygons are not
+    widened by the buffer; circles and rings are. Raises TargetErrors.
+    """
     faults: list[TargetFault] = []
     wanted = _named(target.regions, library, "", faults) + _drawn(
         target, "", faults, rings=target.rings, wider_km=target.buffer_km
@@ -111,9 +110,8 @@ def outline(target: Target, library: Regions) -> MultiPolygon:
 
 
 def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
-    """Whether two areas differ by at most `most_share` of the larger one, by true area.
-
-    False if comparing takes too long.
+    """Returns whether two areas differ by at most `most_share` of the larger one, by true area. Returns False if the comparison would take
+    too long.
     """
     sizes = area_km2(one), area_km2(other)
     most = most_share * max(sizes)
@@ -148,7 +146,9 @@ def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_F
 
 
 def ring_areas(target: Target, area: BaseGeometry) -> tuple[MultiPolygon, ...]:
-    """Returns the area of each ring of a target: all within its radius, inner rings too. One may be empty."""
+    """Returns the part of the area within each ring of the target, in the rings' order. A ring includes the rings inside it. A part may be
+    empty.
+    """
     outlines = (circle(ring, wider_km=target.buffer_km).geometry for ring in target.rings)
     return tuple(ground(shapely.intersection(outline, area)) for outline in outlines)
 
@@ -166,9 +166,9 @@ def _too_much(found: list[_Found]) -> list[TargetFault]:
 
 
 def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> BaseGeometry:
-    """Returns the union of all, widened by a buffer. Adds a repair that states the buffer and its excess.
+    """Returns the union of the shapes, widened by a buffer. Adds a repair that states the buffer and its excess.
 
-    Some parts are wider already; this widens the others. Raises TargetErrors if that is impossible.
+    Circles are widened already (`wide`); this widens the others. Raises TargetErrors if that is impossible.
     """
     if not buffer_km:
         return _together([one.geometry for one in found])
@@ -195,7 +195,9 @@ class _Found:
 
 
 def _named(codes: Sequence[str], library: Regions, under: str, faults: list[TargetFault]) -> list[_Found]:
-    """The ground of the regions that these codes stand for; faults are added to `faults`, and then there is none."""
+    """Returns the combined area of the regions with these codes, as one element; [] without codes. Adds faults to `faults`, and returns []
+    if `faults` is not empty.
+    """
     unknown: list[TargetFault] = []
     for i, code in enumerate(codes):
         try:
@@ -216,9 +218,7 @@ def _named(codes: Sequence[str], library: Regions, under: str, faults: list[Targ
 def _drawn(
     selection: Selection, under: str, faults: list[TargetFault], *, rings: Sequence[Circle] = (), wider_km: float = 0
 ) -> list[_Found]:
-    """The outline of every shape of a selection that has one, and of rings; the faults of the others are added to
-    `faults`.
-    """
+    """Returns the outlines of the polygons and circles of a selection and of the rings. Adds the faults of invalid ones to `faults`."""
     excludes = bool(under)
     members: list[tuple[str, bool, Callable[[str], Outline]]] = [
         (f"{under}/polygons/{i}", False, partial(polygon, drawn, excludes=excludes))

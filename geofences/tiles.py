@@ -1,11 +1,10 @@
-"""Web-mercator z12 tiles: which tile a point is in, and where inside it.
+"""Web-mercator tiles of zoom 12: which tile contains a point, and where inside the tile the point is.
 
-A tile code is a 24-bit Morton code: the bits of x at the even positions, those of y (growing southward, as in slippy
-maps) at the odd ones. So the four children of a cell are consecutive, a cell of any coarser level is one range of
-codes, and the z8 ancestor of a tile is `code >> 8`. Inside its tile a point is two 16-bit numbers: 0.15 m at the
-equator, less elsewhere.
+A tile code is a 24-bit Morton code: the bits of x are at the even positions, those of y (growing southward, as in slippy maps) at the odd
+ones. So the four children of a cell are consecutive, a cell of any coarser level is one range of codes, and the z8 ancestor of a tile is
+`code >> 8`. Inside its tile a point is two 16-bit numbers: 0.15 m at the equator, less elsewhere.
 
-Web mercator ends at 85.0511 degrees. A point beyond is put on that edge of the map: it is stored and found at 85.0511.
+Web mercator ends at 85.0511 degrees of latitude. A point beyond is moved to that edge of the map: it is stored and found at 85.0511.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LAST = math.radians(LAST_LATITUDE)
 
 
 def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
-    """Tile code and position in the tile (x eastward, y southward) of each point (degrees, lon -180..180)."""
+    """Returns the tile code of each point (degrees, lon -180..180), and its position in the tile: x eastward and y southward, 16 bits each."""
     x = _cells(easting(lon))
     y = _cells(southing(lat))
     tile = interleave((x >> 16).astype(np.uint32), (y >> 16).astype(np.uint32))
@@ -39,7 +38,7 @@ def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
 
 
 def locate_one(lon: float, lat: float) -> tuple[int, int, int]:
-    """The same of one point: twenty times quicker."""
+    """Returns the same as `locate` for one point; twenty times as fast."""
     north = math.radians(lat)
     north = min(max(north, -_LAST), _LAST)
     x, y = (
@@ -50,7 +49,9 @@ def locate_one(lon: float, lat: float) -> tuple[int, int, int]:
 
 
 def position(tile: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """Longitude and latitude (degrees) of the centre of each cell: at most 0.11 m from what `locate` was given."""
+    """Returns the longitude and latitude (degrees) of the centre of each position in a tile: at most 0.11 m from the point that `locate`
+    was given.
+    """
     column, row = deinterleave(np.asarray(tile, np.uint32))
     east = (column.astype(np.float64) * 65536 + np.asarray(x, np.float64) + 0.5) / STEPS
     south = (row.astype(np.float64) * 65536 + np.asarray(y, np.float64) + 0.5) / STEPS
@@ -58,7 +59,7 @@ def position(tile: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Float
 
 
 def bounds(code: ArrayLike, zoom: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """West, south, east and north edge (degrees) of each cell of a level, given its Morton code in that level."""
+    """Returns the west, south, east and north edge (degrees) of each cell of a zoom level, given by its Morton code on that level."""
     column, row = deinterleave(np.asarray(code, np.uint32))
     x, y = column.astype(np.float64) / (1 << zoom), row.astype(np.float64) / (1 << zoom)
     side = 1 / (1 << zoom)  # a power of two, so neighbours share their edges to the last bit
@@ -66,39 +67,40 @@ def bounds(code: ArrayLike, zoom: int) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def easting(lon: ArrayLike) -> Floats:
-    """How far east of the antimeridian (degrees in), as a share of the world's side."""
+    """Returns the distance from the west edge of the map to each longitude (degrees), as a share of the world's side (0 to 1)."""
     return np.asarray(lon, np.float64) / 360 + 0.5
 
 
 def southing(lat: ArrayLike) -> Floats:
-    """How far south of the map's northern edge (degrees in), as a share of the world's side; 0 or 1 beyond the map."""
+    """Returns the distance from the map's northern edge to each latitude (degrees), as a share of the world's side; 0 or 1 beyond the map."""
     north = np.radians(np.asarray(lat, np.float64))
     share: Floats = 0.5 - np.arctanh(np.sin(np.clip(north, -_LAST, _LAST))) / (2 * np.pi)
     return np.clip(share, 0, 1)
 
 
 def latitude(share: Floats) -> Floats:
-    """The latitude (degrees) of a southing."""
+    """Returns the latitude (degrees) for each result of `southing`."""
     result: Floats = np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * share))))
     return result
 
 
 def interleave(x: NDArray[Word], y: NDArray[Word]) -> NDArray[Word]:
-    """The Morton code of columns and rows, which may have half as many bits as it."""
+    """Returns the Morton code of each column and row. Both may have half as many bits as the code's type."""
     return _spread(x) | (_spread(y) << y.dtype.type(1))
 
 
 def deinterleave(code: NDArray[Word]) -> tuple[NDArray[Word], NDArray[Word]]:
-    """The column and row of each Morton code."""
+    """Returns the column and the row of each Morton code."""
     return _gather(code), _gather(code >> code.dtype.type(1))
 
 
 def _cells(share: Floats) -> NDArray[np.int64]:
-    """Shares of the world's side as cell numbers; the far edge belongs to the last cell."""
+    """Returns shares of the world's side (0 to 1) as cell numbers. The far edge belongs to the last cell."""
     return np.clip(np.floor(share * STEPS), 0, STEPS - 1).astype(np.int64)
 
 
-#: How bits move apart to the even positions, and back: between two of these masks by 1, 2, 4, and so on.
+#: Masks for spreading the bits of a number to the even positions, and for gathering them again. Between two neighbouring masks the bits
+#: move by 1, 2, 4, and so on.
 _EVERY_MASK = (
     0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF,
 )  # fmt: skip
