@@ -32,13 +32,13 @@ class Order:
     """An import's instructions: which columns of the file to read, and how to add its regions to the library."""
 
     kind: str  # country, province, county or city
-    code_field: str  # columns of the file
+    code_field: str  # names of the file's columns
     name_field: str
     parent_field: str | None = None
     parent_digits: int = 0  # this many characters of a code are its parent's
     guess_parents: bool = False  # replace an unknown parent by the region in which it lies
-    exclaves: tuple[str, ...] = ()  # codes of those that lie outside of their parent, as by law
-    country: str | None = None  # ISO 3166-1 alpha-2, of all of them
+    exclaves: tuple[str, ...] = ()  # codes of regions that legally belong to a parent but lie outside of it
+    country: str | None = None  # ISO 3166-1 alpha-2 code of all regions
     layer: str | None = None
     encoding: str | None = None
     source: str = ""  # who made the data

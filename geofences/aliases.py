@@ -26,7 +26,7 @@ class Alias:
     scheme: str
     value: str  # the known code: that of a wider place if the requested one is unknown
     codes: tuple[str, ...]  # regions of the library
-    exact: bool  # the regions are that place; else they hold it or come close to it
+    exact: bool  # whether the regions are exactly that place; else they contain it or are close to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,11 +47,11 @@ class Named:
 class Part:
     """One part of an area's description: regions with the same parent, some of them named, the others counted. `WORLD` has neither."""
 
-    named: tuple[Named, ...]  # none where others of the same parent are named already
+    named: tuple[Named, ...]  # empty if other regions of the same parent are named already
     others: int = 0
-    kind: Kind  # of the others
-    parent: Named | None  # that the others are part of; None for countries
-    partly: bool  # parts of these regions; else the whole of each
+    kind: Kind  # kind of the regions in `others`
+    parent: Named | None  # the parent of these regions; None for countries
+    partly: bool  # the area covers only parts of these regions; else each whole
 
 
 #: The description of an area that contains nearly all land of the earth (WORLD_KM2 of its 149 million km2).
@@ -93,7 +93,7 @@ def _grouped(
         below[region.parent].append((region, share))
     groups: dict[str | None, _Group] = defaultdict(_Group)
     siblings: list[tuple[str | None, Found]] = [(None, below[None])]
-    for parent, parts in siblings:  # grows on the way
+    for parent, parts in siblings:  # the list grows during the loop
         for region, share in parts:
             shared, narrower = share * region.km2, below[region.code]
             if share < WHOLE and region.kind.depth < level.depth and _tell(library, area, region, narrower):

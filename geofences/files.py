@@ -54,7 +54,7 @@ class Source:
     name: str  # who made the data, and which edition
     licence: str
     attribution: str  # text that must accompany every display of the regions
-    package: str = ""  # what it was rebuilt from
+    package: str = ""  # package from which the file was built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

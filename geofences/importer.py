@@ -128,7 +128,7 @@ class _Layer:
     name: str
     driver: str
     columns: tuple[str, ...]
-    features: int  # -1 where counting would read it all
+    features: int  # number of features; -1 if counting would read the whole file
     polygons: bool
 
 

@@ -88,7 +88,7 @@ class RegionIndex:
         self._by_rank = order
         # The parts of a filled region cover it except for gaps, so it has no ground of its own.
         is_filled = self._filled(np.zeros(len(km2), np.bool_) if fitted is None else fitted)
-        self._leaves = np.flatnonzero(~is_filled)  # those with ground of their own
+        self._leaves = np.flatnonzero(~is_filled)  # positions of regions with area in none of their parts
         self.is_leaf = np.append(~is_filled, [False])  # NOWHERE is the last
         self._leaf_tree = shapely.STRtree(geometries[self._leaves])
         self._lock = threading.Lock()
@@ -140,19 +140,19 @@ class RegionIndex:
         """Returns the area off the regions `named` in which `leaves` assigns points to them; see `shore_of`. `outline`: the outline of
         these regions together. `inwards`: makes it a little narrower instead of wider, for an exclusion.
         """
-        own = np.zeros(len(self._parents), np.bool_)  # some of these, or below one of them
+        own = np.zeros(len(self._parents), np.bool_)  # whether a region is one of `named`, or inside one
         own[named] = True
         wider = self._parents
         while (wider != NOWHERE).any():
             own |= np.isin(wider, named)
             wider = np.where(wider == NOWHERE, NOWHERE, self._parents[wider])
         regions = self._geometries[own]
-        beyond = regions[~_covered(outline, regions)]  # of parts, from another source than the whole's
+        beyond = regions[~_covered(outline, regions)]  # parts whose outline, from another source, reaches beyond
         land = shapely.union_all([outline, *beyond]) if len(beyond) else outline
         within = shore_reach(land, inwards=inwards)
         chains = np.array([one for region in named.tolist() for one in self.chain(region)], np.int64)
         above = chains[~own[chains]]
-        unknown = self._geometries[np.intersect1d(above, self._leaves)]  # ground of these that is in no known part
+        unknown = self._geometries[np.intersect1d(above, self._leaves)]  # their area outside known parts
         unknown = shapely.difference(shapely.intersection(unknown, within), land)
         own[above] = True
         met = self._tree.query(within, predicate="intersects")
@@ -222,7 +222,7 @@ class RegionIndex:
         moved = found.copy()
         order = np.argsort(
             self._rank[self._leaves[nearest]], kind="stable"
-        )  # of those equally near the smallest is last, and stays
+        )  # of equally near leaves, the smallest comes last and wins
         for point, leaf in zip(doubtful[points[order]], self._leaves[nearest[order]], strict=True):
             if found[point] == NOWHERE or found[point] in self.chain(int(leaf)):
                 moved[point] = leaf
@@ -281,7 +281,7 @@ def shore_of(
     reach meets. `leaves` are the outlines of regions that may be nearer to some place in it. In doubt the shore is a
     little wider, or with `inwards` (for an exclusion) a little narrower.
     """
-    box = shapely.envelope(within)  # sooner cut by than what is in it
+    box = shapely.envelope(within)  # cutting by a box is faster than by its content
     open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, box)))
     free = _polygons(shapely.difference(open_, outline))
     wide = _wide(free)

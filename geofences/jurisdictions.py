@@ -32,7 +32,7 @@ class Outside:
 
     geometry: MultiPolygon  # WGS84 lon/lat
     km2: float  # true area
-    share: float  # of the area's own ground
+    share: float  # share of the area's land (0 to 1)
 
 
 class Regions(Protocol):
@@ -67,10 +67,10 @@ def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_
 class Division:
     """An area, divided by the organisations that may permit it. All geometries are WGS84 lon/lat."""
 
-    own: MultiPolygon  # empty where nothing of it lies in the jurisdiction
+    own: MultiPolygon  # part in the jurisdiction; may be empty
     others: Mapping[str, Outside]  # by the name of their owner, shores included; the area of two owners is in both
     nobodys: Outside | None  # the part outside the jurisdiction and these others
-    outside_km2: float  # true area of the land that is not one's own
+    outside_km2: float  # true area of the land outside the jurisdiction
 
 
 def divide(

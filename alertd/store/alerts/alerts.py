@@ -304,7 +304,7 @@ class Alerts:
 
         Returns whether it was done, and the earlier state ('telling' while a version is still being sent, 'late' after `until_ms`).
         """
-        await self.mark_live(alert_id)  # first, so that what is queued is settled
+        await self.mark_live(alert_id)  # first, so that the queued rows are settled
         sealed = self._seals(alert_id, None).seal("by", by) if by else b""
         done, old = await self._db.run_durably(
             "purge", [keys.chain(alert_id)], alert_id, listed(sources) if sources else "", self._db.skew_ms,

@@ -14,7 +14,7 @@ local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 local changes = redis.call('HGET', version_key, 'changes') or ''
-if last ~= ARGV[6] or changes ~= ARGV[13] then return {0, 'again'} end -- the version that tells has its words from what was seen
+if last ~= ARGV[6] or changes ~= ARGV[13] then return {0, 'again'} end -- the new content was made from what the caller read
 local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
@@ -37,7 +37,7 @@ local function park(channel)
   for _, entry in ipairs(redis.call('LRANGE', key(chain, 'ready', channel), 0, -1)) do
     if string.sub(entry, 1, #prefix) == prefix then redis.call('ZADD', parked, now, entry .. '/' .. WHOLE) end
   end
-  redis.call('DEL', key(chain, 'ready', channel)) -- the rest was of versions that are told no more
+  redis.call('DEL', key(chain, 'ready', channel)) -- the other entries belong to versions that are not sent any more
   local delayed = redis.call('ZRANGE', key(chain, 'delayed', channel), 0, -1, 'WITHSCORES')
   for i = 1, #delayed, 2 do
     if string.sub(delayed[i], 1, #prefix) == prefix then
@@ -68,7 +68,7 @@ local function becomes(version, was)
   return OPEN[was] and 'superseded' or nil
 end
 
-local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
+local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else the versions that are being sent continue
 local later = {unpack(versions_of(chain, ARGV[1]), 2)}
 for _, version in ipairs(tells and later or {}) do
   local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
@@ -85,7 +85,7 @@ for i = 14 + fields, 13 + fields + said, 2 do
   if ARGV[i] ~= ARGV[1] then redis.call('HINCRBY', key(chain, 'version', ARGV[i]), 'rev', 1) end
 end
 local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', 'restricted'))
-if teller ~= ARGV[1] then -- what is queued of it says as little
+if teller ~= ARGV[1] then -- its queued messages leave out the same facts
   redis.call('HSET', key(chain, 'version', teller), 'restricted', restricted or 0)
 end
 -- If the alert's end has changed, every active version that ended with the alert gets the new end. Its revision grows, so that workers read

@@ -48,7 +48,7 @@ class PublishedWords:
             return []
         now = self._now(record, record.box)
         kept = [one for one in await self._kept(record, record.box) if one.since <= now.since]
-        return kept if kept and kept[-1].since == now.since else [*kept, now]  # that one knows what was taken out since
+        return kept if kept and kept[-1].since == now.since else [*kept, now]  # stored: shows later removals
 
     async def rewrite(self, record: AlertRecord, change: Callable[[Alert], Alert]) -> int:
         """Removes facts from all earlier content, for good. `change` returns the alert without the facts. Returns the number of documents

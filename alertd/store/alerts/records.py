@@ -37,9 +37,9 @@ class LastStep:
     """The last step that a person took with a version."""
 
     by: str = ""  # the subject of the person
-    reason: str = ""  # in their words
-    code: str = ""  # the reason of a cancel, as people are told, or of a purge
-    since: int = 0  # when it came into its state; known of what was read whole, or is pending
+    reason: str = ""  # the person's own words
+    code: str = ""  # code of the reason of a cancel or a purge
+    since: int = 0  # when it entered its state (ms); set if read with its document, or pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,15 @@ class Review:
     at: int
     by: str  # the subject of the person
     verdict: Verdict
-    note: str = ""  # in their words; '' once the case is purged
+    note: str = ""  # the person's own words; '' after the case is purged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenGlass:
     """The approval of an alert by its own author, because no second person could be reached (break glass)."""
 
-    at: int  # 0: it is about to be approved
-    why: str  # '' once the case is purged
+    at: int  # time of the approval (ms); 0: not approved yet
+    why: str  # reason that the author gave; '' after the case is purged
     review: Review | None = None
 
 
@@ -66,9 +66,9 @@ class ApprovalFacts:
     """Who approved a version, and how."""
 
     by: str = ""  # the signature of the approver; '' before the approval
-    rev: int = 0  # the revision that the approver looked at; 0 if unknown
-    key: str = ""  # of what is to start later: id of the key it was approved with
-    is_alone: bool = False  # nobody but the author answers for the alert: no second person approved or reviewed it
+    rev: int = 0  # the revision that the approver saw; 0 if unknown
+    key: str = ""  # for an alert that starts later: id of the API key that approved it
+    is_alone: bool = False  # no second person approved or reviewed the alert
     glass: BrokenGlass | None = None
 
 
@@ -77,19 +77,19 @@ class FollowUp:
     """Why a later version is sent: it announces a follow-up of the alert."""
 
     occasion: Occasion
-    follows: tuple[Occasion, ...]  # who was told of these is told of it
-    alerted: int  # when the alert was first told
+    follows: tuple[Occasion, ...]  # earlier occasions whose recipients get this version
+    alerted: int  # when the alert was first sent (UNIX ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update(FollowUp):
     """The properties of a version that is sent in place of the earlier versions of its alert."""
 
-    notify: Notify  # who is told of it again
-    again: int = 0  # people who would be told of it again, as at the submission
-    newly: int = 0  # people in its area who had not been told, as at the submission
-    upon: str = ""  # the changes of the alert that it was written on
-    continues: bool = False  # a neighbour permitted its ground: nothing of what told the alert before begins anew
+    notify: Notify  # which recipients of earlier versions are notified again
+    again: int = 0  # number of people notified again, counted at the submission
+    newly: int = 0  # number of people in its area not notified before, counted at the submission
+    upon: str = ""  # `changes` of the alert on which the update is based
+    continues: bool = False  # a neighbour permitted its area: earlier recipients get nothing again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +97,15 @@ class Times:
     """The times of a version's life."""
 
     created: int
-    starts: int = 0  # when it is to start; 0 for as soon as it is approved
-    start: int = 0  # ledger times count from here
+    starts: int = 0  # requested start; 0: when it is approved
+    start: int = 0  # when its gate opened; times in the ledger count from here
     first_send: int = 0
     last_send: int = 0
     #: Time from which the delays of the rings count. Set for an update that does not change the target, and for the
     #: alert after such an update.
     rings_from: int = 0
-    changes: str = ""  # when it was changed since its approval: ms, one after the other
-    restricted: int = 0  # when the facts and photos were taken out of it
+    changes: str = ""  # times of its changes since the approval: ms, separated by spaces
+    restricted: int = 0  # when identity and photos were removed from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +122,20 @@ class PlanProgress:
 class TargetFacts:
     """Facts about the target of a version at its submission."""
 
-    seen: int  # people in the area
-    regions: str = ""  # numbers of the regions whose people are told: as `runs_of` writes them
-    countries: str = ""  # that its area lies in, as ISO 3166-1 codes
-    outline: str = ""  # of its whole target, by its digest; of no use once it is approved
+    seen: int  # number of people in the area
+    regions: str = ""  # numbers of the regions whose people are notified, written by `runs_of`
+    countries: str = ""  # countries in which its area lies, as ISO 3166-1 codes
+    outline: str = ""  # digest of the outline of its whole target; not used after the approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
     """Requests to and from other organisations about a version: permissions to alert in their jurisdiction, and requests to stand down."""
 
-    permissions: str = ""  # what they are asked for, and answered: as `permission.written` has it
+    permissions: str = ""  # the permissions asked for and the answers, written by `permission.written`
     answered_by: str = ""  # the subjects of those who answered, by organisation
-    reasons: str = ""  # and why, in their words
-    stand_down_asked: str = ""  # which organisations ask to stand it down: as `permission.written_requests` has it
+    reasons: str = ""  # the reasons of these answers, in their words
+    stand_down_asked: str = ""  # requests to stand down, written by `permission.written_requests`
     #: Areas in other organisations' jurisdictions, packed by `pack_area`: `ground:<org>` is what that organisation is
     #: asked to permit, `granted` is all that was permitted. Filled only if the record was read with its document.
     grounds: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
@@ -146,7 +146,7 @@ class ChainState:
     """The facts about its chain in a version's record."""
 
     paused: bool = False
-    lives: str = field(default="", compare=False)  # as `ids.version_id` has them
+    lives: str = field(default="", compare=False)  # the chain's lives after restores, in the form of `ids.version_id`
     #: By how many ms the chain's clock, which sets the version's times, is ahead of the server's clock because that was
     #: set back.
     ahead: int = field(default=0, compare=False)
@@ -170,19 +170,19 @@ class AlertRecord:
     case: str  # hash of its organisation and case number, or the chain for an alert without a case
     rev: int
     expires: int
-    people: int = 0  # in the frozen audience
-    texts: int = 0  # revision of the organisation's own texts that it is told with, as at the submission; 0 for none
+    people: int = 0  # number of people in the frozen audience
+    texts: int = 0  # revision of the organisation's own texts at the submission; 0 for none
     author: AlertAuthor
     last_step: LastStep = LastStep()
     approval: ApprovalFacts = ApprovalFacts()
-    follow_up: FollowUp | None = None  # None: it is the alert itself
+    follow_up: FollowUp | None = None  # None: this version is the alert itself
     times: Times
     plan: PlanProgress = PlanProgress()
     target: TargetFacts
     neighbours: Neighbours = Neighbours()
     chain: ChainState = ChainState()
-    document: bytes  # JSON, opened
-    box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case as it was then, if read
+    document: bytes  # JSON, decrypted; b'' if it was not read
+    box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, if it was read
 
     @cached_property
     def alert(self) -> Alert:
@@ -243,10 +243,10 @@ class Footing:
     """The conditions that a chain must meet for a follow-up. `follow.lua` checks them."""
 
     sources: Iterable[AlertState]  # states that the alert may be in
-    last: int  # how many versions it has
+    last: int  # number of versions of the chain
     rev: int | None  # revision of the alert; None for any
-    alive: bool = False  # its end must be to come
-    word: str = ""  # what its event is called where its state stays
+    alive: bool = False  # whether the alert must not be expired
+    word: str = ""  # type of the event if the alert's state stays
 
 
 def sources_of(new: AlertState) -> str:

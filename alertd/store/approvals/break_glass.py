@@ -17,7 +17,7 @@ class Claim(NamedTuple):
     """One attempt of an operator to approve an alert alone."""
 
     alert: str
-    rev: int  # of the alert that they saw: of another revision it comes to nothing
+    rev: int  # revision of the alert that the operator saw; void if the alert has another
     attempt: str  # a random name
 
 

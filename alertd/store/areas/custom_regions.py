@@ -90,7 +90,7 @@ class CustomRegions:
                 return number, known[number], code
         fresh = [(number, code) for code, number in numbers.items() if number not in known]
         kept = await self._db.execute_many([("HSETNX", keys.NUMBERS, str(number), code) for number, code in fresh])
-        return None if all(kept) else await self.clash(numbers)  # somebody else did so this moment
+        return None if all(kept) else await self.clash(numbers)  # another process stored one of them at the same moment
 
 
 def _drawing(code: str, value: bytes) -> Drawing:

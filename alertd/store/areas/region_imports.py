@@ -19,15 +19,15 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     org: str
-    name: str  # what the regions are kept under
+    name: str  # name under which the regions are stored
     dry_run: bool
-    state: Literal["running", "done", "stored", "refused"]  # stored: and not taken in
+    state: Literal["running", "done", "stored", "refused"]  # stored: in the folder, but not loaded yet
     step: Literal["reading", "checking", "trying", "storing"] = "reading"
-    regions: int = 0  # how many the file has, once that is known
-    seen: int  # UNIX milliseconds: when whoever does it told of it
-    why: str = ""  # it was refused, or is only stored
-    faults: int = 0  # how many features cannot be regions
-    problems: list[dict[str, Any]] = []  # the first of them: row, code, what
+    regions: int = 0  # number of regions in the file, 0 while unknown
+    seen: int  # UNIX ms of the last report by the process that imports
+    why: str = ""  # why it was refused, or is only stored
+    faults: int = 0  # number of features that cannot be regions
+    problems: list[dict[str, Any]] = []  # the first of these: row, code, what
     report: dict[str, Any] = {}
 
 

@@ -13,7 +13,7 @@ failed = failed + ARGV[1]
 redis.call('HSET', KEYS[1], 'failed', failed, 'failed_at', now)
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]) + 2 * ARGV[6]))
 local paused = tonumber(redis.call('HGET', KEYS[1], 'paused') or '0') / 1000
-if (rests == 0 and failed < tonumber(ARGV[3])) or paused > now then return 0 end -- others saw it fail meanwhile
+if (rests == 0 and failed < tonumber(ARGV[3])) or paused > now then return 0 end -- another process has started a rest already
 local rest = math.min(ARGV[5] * 2 ^ rests, tonumber(ARGV[6]))
 redis.call('HSET', KEYS[1], 'rests', rests + 1, 'paused', string.format('%.0f', (now + rest) * 1000),
   'pause', string.format('%.0f', rest * 1000))

@@ -30,8 +30,8 @@ class Block:
     """Permits that were granted together."""
 
     granted: int
-    wait_s: float  # when none; both: one message is to try a carrier that rests
-    mark: int  # the limiter's: until when they would come again by themselves, or which try this is
+    wait_s: float  # seconds to wait if none is granted; both: the block is a probe
+    mark: int  # mark of `take.lua`: when the bucket would have refilled these permits, or time of the probe (us)
 
     def less(self, permits: int, rate: float) -> Block:
         """Returns the block that remains after `permits` were given back. `rate`: permits a second."""
@@ -162,7 +162,7 @@ class Budgets:
         return bool(await self._db.execute("HEXISTS", keys.org_spent(org, chain), "free"))
 
 
-SILENT_MS = 3_000  # the share of a worker that is silent this long is free: workers claim theirs every second
+SILENT_MS = 3_000  # a worker loses its share after this silence; workers claim theirs every second
 #: Minimum number of connections in a share: a worker with fewer sends slowly, because one worker sends a whole batch. A
 #: share is smaller only if the carrier accepts fewer connections in total.
 LEAST = 4

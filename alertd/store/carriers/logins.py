@@ -20,7 +20,7 @@ class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     login: Login
     since_ms: int  # UNIX milliseconds: since when the worker finds this state
-    settings: str = ""  # a keyed hash of what it logs in with
+    settings: str = ""  # keyed hash of the settings with which the worker logs in
 
 
 class Logins:

@@ -13,8 +13,8 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[5] * 1000
 local rate, burst, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local loud = ARGV[6] == '1'
-local TRIED = 5000000 -- how long what becomes of a single message is waited for
-local AFTER_LOUD = 1000000 -- who is loud and had to wait has sent by then, and asks again
+local TRIED = 5000000 -- how long to wait for the outcome of a probe (us)
+local AFTER_LOUD = 1000000 -- a loud alert that had to wait has sent by then, and asks again (us)
 local function at(moment) return string.format('%.0f', moment) end
 local tat, paused, pause, probe, served, began, asked, ramped, rests = unpack(
   redis.call('HMGET', KEYS[1], 'tat', 'paused', 'pause', 'probe', 'loud', 'began', 'asked', 'ramped', 'rests'))
@@ -23,14 +23,14 @@ if paused - now > pause then -- the clock was set back: the pause begins anew, o
   paused = now + pause
   redis.call('HSET', KEYS[1], 'paused', at(paused))
 end
-if paused > now then -- what the carrier said may be wrong, or meant for one recipient: what is loud asks again
+if paused > now then -- the carrier's answer may be wrong, or about one recipient: loud alerts probe
   local every = ARGV[7] * 1000 + ARGV[10] * 1000
   local due = math.max(tonumber(probe or '0'), paused - pause) + every
   if not loud or (due > now and due - now <= every) then return {0, paused - now, 0} end
   redis.call('HSET', KEYS[1], 'probe', at(now))
   return {least, paused - now, now}
 end
-if rests then -- it failed and has rested: one message tries it, and the next if nothing is heard of that one
+if rests then -- the rest is over: one message probes; if its outcome stays unknown, the next one does
   local yields = ARGV[10] * 1000
   local due = math.max(tonumber(probe or '0') + TRIED, paused) + yields
   if due > now and due - now <= TRIED + yields then return {0, due - now, 0} end
@@ -40,7 +40,7 @@ end
 local share, ramp = 1, loud and 0 or ARGV[8] * 1000
 if ramp > 0 then
   began, asked = tonumber(began or '0'), tonumber(asked or '0')
-  if now < asked then began = began + now - asked end -- the clock was set back: it goes on from where it was
+  if now < asked then began = began + now - asked end -- the clock was set back: the ramp continues from where it was
   local floor = math.min(1, math.max(ARGV[9], 1 / rate)) -- a permit a second at least, or a slow carrier never began
   if now - asked >= ramp + least * 1000000 / (rate * floor) then began = now end -- no silence: waiting for one's turn
   redis.call('HSET', KEYS[1], 'began', at(began), 'asked', at(now))
@@ -62,7 +62,7 @@ end
 local room, wait, ramp_room, ramp_wait
 local was = tonumber(tat or '0')
 tat, room, wait = bucket('tat', tat, rate, burst, loud and 0 or burst / 10)
-if tat < was then -- what was loud has sent long since, or asks again
+if tat < was then -- the loud alert has sent by now, or asks again
   served = 0
   redis.call('HDEL', KEYS[1], 'loud')
 end

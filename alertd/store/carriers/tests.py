@@ -23,7 +23,7 @@ class CarrierTest(msgspec.Struct, frozen=True, kw_only=True):
     carrier: str
     to: str  # secret
     language: str
-    until: int  # UNIX milliseconds: later nobody waits for it, and it is not sent
+    until: int  # UNIX ms; later no operator waits for the result, and nothing is sent
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     reason: str
     took_ms: int
-    code: str = ""  # with `server`, `said` and `settings`: a `service.causes.Cause`; "" where the carrier accepted it
+    code: str = ""  # with `server`, `said` and `settings`: a `service.causes.Cause`; "" if accepted
     server: str = ""
     said: str = ""
     settings: tuple[str, ...] = ()

@@ -147,7 +147,7 @@ class RewritePolicy:
         """
         if self._asked is None or _base(self._directory) == self._asked[0]:
             return
-        with suppress(RedisError, OSError):  # then it is looked at again
+        with suppress(RedisError, OSError):  # the next check tries again
             if self._asked[1]:
                 await self._client.hset(keys.PURGES, "rewritten", self._asked[1])
             self._asked = None
@@ -185,7 +185,7 @@ class RewritePolicy:
         self._not_before = self._clock.monotonic() + PAUSE_S
         try:
             await self._client.bgrewriteaof()
-        except ResponseError:  # one is under way
+        except ResponseError:  # a rewrite is in progress
             return False
         except (RedisError, OSError):
             structlog.get_logger().warning("store.rewrite_request_failed")

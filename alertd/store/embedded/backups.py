@@ -58,17 +58,17 @@ class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
     """Description of a backup."""
 
-    made: str  # RFC 3339: what was acknowledged before is in it
+    made: str  # RFC 3339; all writes acknowledged before are in the backup
     alertd: str  # the version that made it
     schema: int
-    files: dict[str, CopiedFile]  # by their names below the copy
+    files: dict[str, CopiedFile]  # by path inside the backup
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Content of the file MARK: the data directory was restored from a backup, and the work after the restore is not done yet."""
 
-    made: str  # when the copy was, as `Backup.made`
-    put_back: int  # when, in UNIX milliseconds: what follows is done once for each
+    made: str  # time of the backup, as `Backup.made`
+    put_back: int  # time of the restore (UNIX ms); the work after it is done once for each time
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,13 +89,13 @@ def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: st
         with ExitStack() as stack:
             sources = _held(stack, directory)
             to.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (to / _AOF).mkdir(mode=0o700)  # of two at once, one: what the other copied is neither mixed nor taken away
+            (to / _AOF).mkdir(mode=0o700)  # fails for the second of two concurrent copies, so that they do not mix
             stack.push(partial(_removed_unless_whole, to))
             _check_room(directory, to, sum(size for _, size in sources.values()), reserve_bytes)
             files = {name: _copied(source, to / name, size) for name, (source, size) in sources.items()}
             backup = Backup(made=made.isoformat(), alertd=version, schema=SCHEMA_VERSION, files=files)
             whole = _encode(_Sealed(backup=backup, seal=_seal(backup, codec)))
-            _copied(io.BytesIO(whole), to / NAME, len(whole))  # last: a folder without it is no copy
+            _copied(io.BytesIO(whole), to / NAME, len(whole))  # last: without this file a folder is no backup
     except OSError as error:
         raise BackupError(f"{error.filename or to} cannot be copied: {error.strerror}") from None
     return backup
@@ -147,7 +147,7 @@ def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> Non
         for name, kept in backup.files.items():
             _check(copy / name, kept, part / name)
         mark = _encode(Mark(made=backup.made, put_back=now_ms))
-        _copied(io.BytesIO(mark), directory / MARK, len(mark))  # before the store: it is never served without
+        _copied(io.BytesIO(mark), directory / MARK, len(mark))  # first: no store without its mark
         for name in (_REGIONS, _AOF):
             if (part / name).exists():
                 (part / name).rename(directory / name)

@@ -63,7 +63,7 @@ class DataDirectory:
         """Takes the server's lock and returns its file descriptor, which the server inherits. Returns None while a server holds the lock."""
         lock = _try_lock(self.path / "server.lock")
         if lock is not None:
-            _write_pid(lock, "")  # the id in it was of a server that is gone; the next writes its own
+            _write_pid(lock, "")  # deletes the id of a dead server; the next server writes its own
         return lock
 
     def server_pid(self) -> int | None:

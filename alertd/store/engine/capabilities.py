@@ -108,7 +108,7 @@ async def until_loaded(client: Redis, tell: Callable[[], None], clock: Clock) ->
                 tell()
                 told = True
             await clock.sleep(LOOK_EVERY_S)
-        except (exceptions.RedisError, OSError):  # whoever opens the store finds the words for that
+        except (exceptions.RedisError, OSError):  # the caller that opens the store reports it
             return
         else:
             return

@@ -41,8 +41,8 @@ class StoreClock(SystemClock):
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._began_ms = -math.inf  # what the server's clock showed when `monotonic` was 0
-        self._is_apart = False  # as it was last told
+        self._began_ms = -math.inf  # time of the server's clock (UNIX ms) when `monotonic` was 0
+        self._is_apart = False  # as last logged
 
     def now_ms(self) -> int:
         """Returns the UNIX time in ms by the server's clock. It is never ahead of that clock, and behind it by at most the time that an
@@ -81,7 +81,7 @@ class StoreClock(SystemClock):
             yield
 
     async def _hear_again(self) -> None:
-        with suppress(StoreUnavailableError):  # whoever needs the store tells of that, and time goes on without it
+        with suppress(StoreUnavailableError):  # callers that need the store log it; the clock runs on without it
             await self.hear()
 
     async def _compare(self) -> None:

@@ -55,7 +55,7 @@ class NameKeys:
 
     settled: tuple[bytes, ...] = ()
     joining: bytes | None = None
-    prefers_new: bool = False  # under which of the two something new is kept
+    prefers_new: bool = False  # whether new values are written under the new name
 
     def stored(self, hashed: str) -> tuple[str, ...]:
         """Returns the names under which the store may have the value with this hash (from `Codec.hashed`): one, or two during a rotation. A
@@ -124,9 +124,9 @@ class _Held:
     """One key that a `Ring` holds."""
 
     name: str
-    mark: bytes  # how its values begin: the ring's format, and a byte that names the key
+    mark: bytes  # first two bytes of its values: the ring's format, a byte that names the key
     box: Box
-    seals: int = 0  # that nobody has counted yet
+    seals: int = 0  # number of seals that `take_seals` has not returned yet
 
 
 class Ring:
@@ -178,7 +178,7 @@ class Ring:
         """Returns the plain value that was sealed with this name. Raises SealError if no key of the ring opens it."""
         for key in self._keys:
             if sealed[:_MARK] == key.mark:
-                with suppress(SealError):  # another key may have the same byte
+                with suppress(SealError):  # another held key may have the same mark byte
                     return key.box.open(_FORMAT + sealed[_MARK:], name)
         raise SealError("a sealed value does not open under a key that is held here")
 
@@ -239,7 +239,7 @@ class Codec:
         self._cells: CellSeal | None = None
         self.master, self.audit = Ring(), Ring()
         self.names = NameKeys()
-        self.audit_keys: dict[str, bytes] = {}  # of the audit's entries, by the master key that each belongs to
+        self.audit_keys: dict[str, bytes] = {}  # audit keys, by the name of their master key
         self._hold_own()
 
     def name_of(self, master: bytes) -> str:

@@ -54,7 +54,7 @@ UNAVAILABLE = (
     exceptions.NoPermissionError,  # the operator may give the store's user more rights
     exceptions.OutOfMemoryError,
     exceptions.ClusterDownError,
-    exceptions.AskError,  # a slot is on its way to another server; MOVED is one too
+    exceptions.AskError,  # a slot is moving to another server; MovedError is a subclass
     exceptions.TryAgainError,
     OSError,
 )
@@ -226,11 +226,11 @@ class Connection:
         """
         commands = [
             (key, in_full(command)) for key, command in commands
-        ]  # no server can say again that it does not know it
+        ]  # with its text, no server can answer that it does not know the script
         if unknown := [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]:
             await self._ask_again(commands, answers, unknown)
         if elsewhere := [i for i, answer in enumerate(answers) if isinstance(answer, ELSEWHERE)]:
-            self.nodes.stale = True  # what is known of the servers is no longer so
+            self.nodes.stale = True  # the known map of the servers is out of date
             await self.nodes.freshen()
             await self._ask_again(commands, answers, elsewhere)
             self.nodes.stale |= any(isinstance(answer, ELSEWHERE) for answer in answers)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-BOUND_MS = 3_000  # a process that is silent this long is bound no more: it says so every second
-TAKING_MS = 15_000  # one with a low limit takes a message every few seconds
-AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
+BOUND_MS = 3_000  # a process repeats it every second; after this silence it counts as not bound
+TAKING_MS = 15_000  # a carrier with a low limit accepts a message every few seconds
+AT_WORK_MS = 10_000  # on an overloaded machine the heartbeat, due every second, may take several
 
 
 @dataclass(slots=True)

@@ -14,15 +14,15 @@ OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 class Strings:
     """Kind of keys that each hold one sealed value."""
 
-    head: int = 0  # bytes in front of the sealed value
-    bound: Callable[[str], str] = lambda name: name  # to what name a value is bound, by its key
+    head: int = 0  # number of plain bytes before the sealed value
+    bound: Callable[[str], str] = lambda name: name  # returns a value's associated data for its key
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
     """Kind of keys that are hashes with sealed fields."""
 
-    names: tuple[str, ...] = ()  # none: all
+    names: tuple[str, ...] = ()  # names of the sealed fields; empty: all
     bound: Callable[[str, str], str] = lambda name, field: f"{name} {field}"
 
 

@@ -62,7 +62,7 @@ class _Ask:
     """The commands of one caller, and the future of their answers."""
 
     names: list[Any]
-    packed: list[bytes]  # in C; the client does it in Python
+    packed: list[bytes]  # packed in C; the client packs in Python
     future: asyncio.Future[list[Any]]
 
 
@@ -71,7 +71,7 @@ class CommandPipeline:
 
     def __init__(self, node: Redis) -> None:
         self._node = node
-        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
+        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether the request waits for the disk
         self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         # Caches the callback for each command name: the client would convert the name to capitals at every look-up.
         self._callback: Callable[[str], Callable[[Any], Any] | None] = cache(node.response_callbacks.get)
@@ -120,7 +120,7 @@ class CommandPipeline:
                     ask.future.set_exception(error)
         finally:
             for ask in asked:
-                ask.future.cancel()  # none is left waiting; what is answered stays so
+                ask.future.cancel()  # no caller is left waiting; does nothing to a future that has a result
 
     async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
         """Writes the commands of several callers, reads the answers and resolves the callers' futures. `shared`: 1 if the last command of
@@ -135,14 +135,14 @@ class CommandPipeline:
         try:
             if _was_left(connection):
                 await connection.disconnect(nowait=True)
-            await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
+            await pool.ensure_connection(connection)  # reconnects if it was closed
             # The client's own method would take a task for the writing, and a timeout and five calls for each answer.
             async with asyncio.timeout(connection.socket_timeout):
                 connection._writer.write(b"".join(packed))  # noqa: SLF001  it has no other name
                 await connection._writer.drain()  # noqa: SLF001
                 answers = [await connection._parser.read_response() for _ in packed]  # noqa: SLF001
         except BaseException as error:
-            await connection.disconnect(nowait=True)  # whatever it was: not all was read, or it is none any more
+            await connection.disconnect(nowait=True)  # some answers may be unread, or the connection is broken
             if isinstance(error, TimeoutError):
                 raise exceptions.TimeoutError("no answer in time") from error
             raise
@@ -154,10 +154,10 @@ class CommandPipeline:
         end, first = answers[len(answers) - shared :], 0
         for ask in asked:
             own = answers[first : (first := first + len(ask.names) - shared)]
-            for i, answer in enumerate(own):  # each becomes what the client gives to whoever asks alone
+            for i, answer in enumerate(own):  # converts each answer as the client's own methods do
                 if (callback := self._callback(ask.names[i])) and not isinstance(answer, Exception):
                     own[i] = callback(answer)
-            if not ask.future.done():  # else whoever asked has gone
+            if not ask.future.done():  # else the caller was cancelled
                 ask.future.set_result([*own, *end])
 
 
@@ -188,7 +188,7 @@ class Nodes:
         self._clients: dict[tuple[str, int], Redis] = {}
         #: Returns the CommandPipeline of a client's server: always the same one, because it keeps idle connections.
         self.lines: Callable[[Redis], CommandPipeline] = cache(CommandPipeline)
-        self._slots: list[Redis] = []  # by slot, of a cluster
+        self._slots: list[Redis] = []  # client by slot, in a cluster; else empty
         self._learning = asyncio.Lock()
         self._turn = -1
 
@@ -233,7 +233,7 @@ class Nodes:
         ranges = await self._ranges()
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
-            here = self._client((host or b"").decode(), port)  # none: the host that was asked, as behind a proxy
+            here = self._client((host or b"").decode(), port)  # empty: the host that was asked, as behind a proxy
             slots[first : last + 1] = [here] * (last + 1 - first)
         self._slots, self.stale = slots, False
         self.all, self.only = list(dict.fromkeys(slots)) or [self.first], None if slots else self.first
@@ -255,7 +255,7 @@ class Nodes:
                     answer: list[Any] = await client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
             except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                 fault = error
-            except exceptions.ResponseError:  # clusters are not enabled there, or not known to it
+            except exceptions.ResponseError:  # the server has clusters disabled, or does not know the command
                 continue
             else:
                 if answer:
@@ -298,7 +298,7 @@ def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
 
 def in_place(parts: Collection[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
     """Returns the answers to shares of a list in the order of the list. Each share is given by its indices; `count` is the list's length."""
-    if len(parts) == 1:  # a share that is the whole list is in its order
+    if len(parts) == 1:  # a single share is the whole list, in its order
         (whole,) = answers
         return list(whole)
     found: dict[int, Item] = {}

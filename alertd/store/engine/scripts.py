@@ -18,7 +18,7 @@ from typing import Any
 from alertd.model import kinds, states
 from alertd.store.engine import keys
 
-LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
+LEASE_MS = 3_000  # a worker renews its leases every second and loses them after this silence
 #: If a chain's clock was not read for longer than this (ms), not one worker was silent but all workers, or the store.
 GAP_MS = LEASE_MS // 2
 #: A worker that went silent may still report its attempts for this long (ms). Until then the alert does not become

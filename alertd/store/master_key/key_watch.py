@@ -26,13 +26,13 @@ class KeyWatch:
     def __init__(self, connection: Connection, next_file: Path | None) -> None:
         self._master_keys = MasterKeys(connection)
         self._codec = connection.codec
-        self._next_file = next_file  # where the new key appears during a rotation
+        self._next_file = next_file  # file in which the new key appears during a rotation
         self._process = secrets.token_hex(8)
-        self._missing = ""  # the key that the log knows to be missing
-        self._refused = ""  # why the keys in the store cannot be used, as the log knows it
+        self._missing = ""  # name of the missing key that was last logged
+        self._refused = ""  # last logged reason why the store's keys cannot be used
         self._nodes = connection.nodes
         self._kept: StoredSecrets | None = None  # None: not read yet
-        self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
+        self._joined: tuple[str, ...] = ()  # words in the heartbeat about the joining secret (`reads`, `makes`)
 
     @asynccontextmanager
     async def run(self, clock: Clock) -> AsyncIterator[None]:
@@ -40,7 +40,7 @@ class KeyWatch:
         StoreUnavailableError if the first heartbeat fails.
         """
         await self.beat()
-        await self.beat()  # others read what this one loaded
+        await self.beat()  # tells the other processes which key the first beat loaded
         async with repeated("master keys", self._beat_again, BEAT_S, clock):
             yield
         with suppress(StoreUnavailableError):
@@ -67,10 +67,10 @@ class KeyWatch:
         """Loads the name keys and hashing secrets that the rotation has added, and uses them as its phase demands: for reading old and new
         names, for making names, and for signing.
         """
-        single = self._nodes.only is not None  # in a cluster names stay
+        single = self._nodes.only is not None  # in a cluster, names are not changed
         renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
         names, newest = rotation.named + renames, rotation.secrets + rotation.joins
-        hashing = newest + 1 if newest else 0  # before the first rotation the store keeps none
+        hashing = newest + 1 if newest else 0  # before the first rotation the store keeps no secrets
         if self._kept is None or len(self._kept.names) < names or len(self._kept.secrets) < hashing:
             self._kept = await self._master_keys.load_secrets()
         found = self._kept
@@ -91,9 +91,9 @@ class KeyWatch:
     async def _beat_again(self) -> None:
         try:
             await self.beat()
-        except StoreUnavailableError:  # whoever needs the store logs that
+        except StoreUnavailableError:  # callers that need the store log it
             return
-        except StoreRefusedError as error:  # it goes on with the keys it has; the log says so once
+        except StoreRefusedError as error:  # the process continues with its keys; logged once
             if self._refused != str(error):
                 self._refused = str(error)
                 structlog.get_logger().error("store_keys.refused", why=self._refused)

@@ -28,9 +28,9 @@ class Phase(StrEnum):
     """Phase of a rotation."""
 
     NONE = ""
-    SPREADING = "spreading"  # until every process holds the new key
-    SEALING = "sealing"  # processes seal with the new key, and what the old one sealed is sealed anew
-    JOINING = "joining"  # until every process verifies with a new hashing secret, and looks for people's names under a new name key
+    SPREADING = "spreading"  # waits until every process holds the new key
+    SEALING = "sealing"  # processes seal with the new key, and old values are sealed again
+    JOINING = "joining"  # waits until every process verifies with a new hashing secret and looks for names under a new name key
     NAMING = "naming"  # processes sign with the secret and make names with the key, and old names are renamed
     FINISHING = "finishing"  # nothing needs the old key any more
     DONE = "done"
@@ -39,11 +39,11 @@ class Phase(StrEnum):
 class Found(msgspec.Struct, frozen=True):
     """Counts from one or several pages of the walk over the store's keys."""
 
-    done: int = 0  # keys of the store that were looked at
-    resealed: int = 0  # values, or names that were made anew
-    left: int = 0  # values that are still under the old key: a writer came between, or they expire soon
-    unreadable: int = 0  # values that are marked with the old key, and do not open under it
-    named: tuple[str, ...] = ()  # the first of these, by the keys and fields of the store
+    done: int = 0  # number of store keys that were read
+    resealed: int = 0  # number of values sealed again, or keys renamed
+    left: int = 0  # number of values still under the old key: changed concurrently, or expiring soon
+    unreadable: int = 0  # number of values with the old key's mark that do not open under it
+    named: tuple[str, ...] = ()  # store keys and fields of the first unreadable values
 
     def __add__(self, other: Found) -> Found:
         return Found(
@@ -64,15 +64,15 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     flipped: int = 0  # when the new key became the current one, of the master key or of the name keys
     finished: int = 0
-    total: int = 0  # keys of the store
-    resealed: int = 0  # values that were sealed anew, in all passes
-    renamed: int = 0  # and names
-    named: int = 0  # name keys that everything is named with
-    secrets: int = 0  # the number of the hashing secret that signs
-    found: Found = Found()  # by the pass that is under way, or by the last
-    place: str = ""  # where the pass goes on, see `resealing`; '' between two passes
-    blocked: bool = False  # what is left is unreadable
-    give_up: bool = False  # the operator gives that up
+    total: int = 0  # number of keys in the store
+    resealed: int = 0  # number of values sealed again, in all passes
+    renamed: int = 0  # number of keys renamed, in all passes
+    named: int = 0  # number of name keys with which all names are made
+    secrets: int = 0  # index of the hashing secret that signs
+    found: Found = Found()  # counts of the current pass, or of the last
+    place: str = ""  # next position of the pass, see `resealing.Place`; '' between two passes
+    blocked: bool = False  # whether only unreadable values are left
+    give_up: bool = False  # whether the operator accepts the loss of these values
 
     @property
     def is_running(self) -> bool:

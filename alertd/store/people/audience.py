@@ -94,7 +94,7 @@ def table(wanted: MatchFilter) -> NDArray[np.uint8]:
 def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns the verdict (NO, YES or IN_DOUBT) for each record, with the filter's `table`."""
     bits = (held.high >> np.uint64(records.FLAGS_SHIFT + records.PLACE_SHIFT)) & np.uint64(_DECIDING - 1)
-    found = decided.take(bits.view(np.int64))  # looked up by signed words, which are not copied for it
+    found = decided.take(bits.view(np.int64))  # numpy would copy unsigned indices
     if wanted.max_age_h is not None:
         found[(found == YES) & (records.age_h(held.flags, wanted.now_h) > wanted.max_age_h)] = NO
     return found
@@ -214,7 +214,7 @@ class _Sifted:
     """The matches in one reply."""
 
     numbers: NDArray[np.uint64]
-    whats: NDArray[np.uint64]  # the other halves of the records: flags and leaf region
+    whats: NDArray[np.uint64]  # high words of the records: flags and leaf region
     in_doubt: NDArray[np.uint64]  # numbers of subscribers with a marked record
 
 
