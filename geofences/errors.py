@@ -69,4 +69,4 @@ class TargetErrors(GeofenceError):  # noqa: N818  it holds many
 
 
 class LibraryError(GeofenceError):
-    """A region file that cannot be read, or regions that contradict each other."""
+    """A region file cannot be read, or its regions contradict each other."""

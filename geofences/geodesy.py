@@ -1,6 +1,6 @@
 """The size and shape of the earth, and points at a distance on the WGS84 ellipsoid.
 
-Plain numpy, so that nothing that serves requests has to load a projection library.
+Uses numpy only, so that a process that serves requests need not load a projection library.
 """
 
 from __future__ import annotations

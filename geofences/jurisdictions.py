@@ -76,10 +76,10 @@ class Division:
 def divide(
     area: MultiPolygon, within: BaseGeometry, others: Mapping[str, BaseGeometry], library: Regions, *, most_share: float
 ) -> Division:
-    """Divides an area among a jurisdiction and those of others, given by name, by the rule of `outside`.
+    """Divides an area among a jurisdiction (`within`) and the jurisdictions `others`, by name, by the rule of `outside`.
 
-    A strip along the jurisdiction's border is not outside, and open water stays with the jurisdiction. A strip along
-    the border between two others is in no part.
+    A strip along the jurisdiction's border is not outside, and open water stays with the jurisdiction. A strip along the border between two
+    others is in no part.
     """
     beyond = outside(area, within, library, most_share=most_share)
     if beyond is None:

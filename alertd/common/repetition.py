@@ -126,7 +126,7 @@ class ErrorGuard:
     """Runs repeated steps for many alerts and logs failures, so that a fault of one alert does not stop another."""
 
     def __init__(self, lost: Callable[[], None], clock: Clock, unavailable: type[Exception]) -> None:
-        """`lost`: called if the store is unavailable, which an exception of the type `unavailable` shows."""
+        """`lost`: called when the store is unavailable. `unavailable`: type of the exception that means this."""
         self._lost = lost
         self._clock = clock
         self._unavailable = unavailable

@@ -1,4 +1,4 @@
-"""Where the data files that come with the program are."""
+"""Finds the data files that come with the program."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The configuration: one TOML file, and `ALERTD_*` in the environment."""
+"""The configuration: one TOML file, overridden by environment variables `ALERTD_*`."""

@@ -289,7 +289,7 @@ class Alerts:
         return unpack_audience(raw) if raw else None
 
     async def keep_pairs(self, alert_id: str, pairs: FrozenAudience, people: int) -> FrozenAudience:
-        """Stores the recipients of a follow-up unless they are stored, and the number of its `people`. Returns the stored ones."""
+        """Stores the recipients of a follow-up unless they are stored already, and the number of its `people`. Returns the stored ones."""
         name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
         kept, raw = await self._db.execute_many(
             [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
@@ -313,7 +313,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
-        """Pauses or resumes a chain, durably. Returns whether it is so now, and the version's state ('changed' if its `rev` is another)."""
+        """Pauses (`waits`) or resumes a chain, durably. Returns whether it is so now, and the state ('changed' if `rev` is old)."""
         sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
         await self.mark_live(alert_id, works=False)
         done, old = await self._db.run_durably(

@@ -34,7 +34,7 @@ class AlertAuthor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastStep:
-    """The last step that a person took with a version."""
+    """The last step (such as submit, return or cancel) that a person took with a version."""
 
     by: str = ""  # the subject of the person
     reason: str = ""  # the person's own words
@@ -89,12 +89,12 @@ class Update(FollowUp):
     again: int = 0  # number of people notified again, counted at the submission
     newly: int = 0  # number of people in its area not notified before, counted at the submission
     upon: str = ""  # `changes` of the alert on which the update is based
-    continues: bool = False  # a neighbour permitted its area: earlier recipients get nothing again
+    continues: bool = False  # a neighbour permitted its area: the delays of the rings do not begin again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The times of a version's life."""
+    """Times of a version. UNIX ms, 0 for not yet."""
 
     created: int
     starts: int = 0  # requested start; 0: when it is approved

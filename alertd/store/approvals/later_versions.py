@@ -115,7 +115,7 @@ class PermissionStore:
         return [chain.decode() for chain in found]
 
     async def drop(self, org: str, chains: Iterable[str]) -> None:
-        """Remove purged alerts from an organisation's list."""
+        """Removes purged alerts (`chains`) from an organisation's list of requests."""
         if gone := list(chains):
             await self._db.execute("ZREM", keys.org(org, "asked"), *gone)
 

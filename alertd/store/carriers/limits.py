@@ -27,7 +27,7 @@ NEW_FIRST_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Permits that were granted together."""
+    """Permits to send that a limiter granted together, or a probe of a paused or resting carrier."""
 
     granted: int
     wait_s: float  # seconds to wait if none is granted; both: the block is a probe
@@ -205,5 +205,5 @@ class ConnectionShares:
         return Share(*found)
 
     async def give_up(self, carrier: str, worker: str) -> None:
-        """Frees the share of a worker that ends. Raises StoreUnavailableError."""
+        """Deletes the claim of a worker that ends, so that other workers get its connections. Raises StoreUnavailableError."""
         await self._db.execute("HDEL", keys.shares(carrier), worker)

@@ -50,7 +50,9 @@ class Logins:
         return {name: chosen(records) for name, records in (await self._all(carriers)).items()}
 
     async def get_same(self, settings: Mapping[str, str]) -> dict[str, LoginRecord | None]:
-        """As `get`, but counts only the workers that log in with these settings, which are given by carrier. Raises StoreUnavailableError."""
+        """Like `get`, but counts only results of workers that log in with the given settings. `settings`: by carrier. Raises
+        StoreUnavailableError.
+        """
         found = await self._all(settings)
         return {
             name: chosen([one for one in records if one.settings == self._hashed(name, settings[name])])

@@ -50,7 +50,7 @@ class Owner:
 
 
 class MessageIds:
-    """The message ids of all carriers."""
+    """Stores the carriers' message ids, and finds the message that a report is about."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

@@ -1,7 +1,7 @@
-"""Store of the work of sending: planning chunks, leases, the gate and the ledger. Each change is one Lua script.
+"""Stores the work of sending: planning chunks, leases, the gate and the ledger. Each change is one Lua script.
 
-A lease is a random name that is used once, so it is its own epoch. A worker that takes work over gets a new name, and the next call
-of the old holder finds that its lease is gone.
+A lease has a random name that is used only once. A worker that takes over the rows of a lost lease gets a lease with a new name, so the
+next call of the old holder finds that its lease is gone.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Work:
         when: When = AT_ONCE,
         batch: int = BATCH,
     ) -> str:
-        """Appends one planning chunk, cut into batches of at most `batch` references. `when` delays and paces the rings.
+        """Appends one planning chunk, cut into batches of at most `batch` references. `cursor` and `after`: position in the audience before
+        and after the chunk. `last`: the audience ends here. `when`: delays and paces of the rings.
 
         Returns 'ok', 'behind' (another planner went further than `cursor`) or 'closed' (the version is not planned any more).
         """
@@ -130,7 +131,8 @@ class Work:
     ) -> list[Lease | Exception | None]:
         """Leases a batch of the channel from each chain, in one round trip. Returns for each chain the lease, None (no work), or the error.
 
-        `hold`: carriers whose open attempts are not repeated. `held`: the caller's leases; those in the same queues are renewed.
+        `hold`: numbers of the carriers (one byte each) whose unanswered attempts are not repeated. `held`: the caller's leases; those in
+        the same queues are renewed.
         """
         names, living = [secrets.token_hex(8) for _ in chains], _by_queue(held)
         given = await self._db.run_each(

@@ -102,7 +102,7 @@ AT_ONCE = When()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """References that one worker may send now."""
+    """Ledger rows, with their references (subscriber and address number), that one worker may send now."""
 
     name: str
     alert_id: str
@@ -128,7 +128,7 @@ class Settlement(NamedTuple):
 
 
 def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
-    """Packs outcomes for `gate.lua`. Consecutive rows with the same outcome become one entry."""
+    """Returns the outcomes packed for `gate.lua`. Consecutive rows with the same outcome become one entry."""
     starts = [
         i
         for i, one in enumerate(outcomes)
@@ -143,7 +143,7 @@ def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
 
 
 def pack_runs(rows: Sequence[int]) -> bytes:
-    """Packs row numbers for `gate.lua`. Consecutive rows become one entry."""
+    """Returns row numbers packed for `gate.lua`. Consecutive rows become one entry."""
     starts = [i for i, row in enumerate(rows) if not i or row != rows[i - 1] + 1]
     return b"".join(_RUN.pack(rows[i], end - i) for i, end in pairwise([*starts, len(rows)]))
 
@@ -161,7 +161,7 @@ class LateReport:
 
 
 class Reported(NamedTuple):
-    """Result of a late report."""
+    """Result of storing a late report."""
 
     old: int  # state of the row before the report, 0 if the row does not exist
     took_ms: int  # ms from sending to delivery, if this report marks the row delivered, else -1

@@ -45,7 +45,7 @@ _TRIES = 10
 
 
 class BackupError(RuntimeError):
-    """A copy cannot be made or restored. The message says why, and that nothing changed."""
+    """A backup cannot be made or restored. The message says why. Nothing was changed."""
 
 
 class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ def marked(directory: Path) -> Mark | None:
 
 
 def settled(directory: Path) -> None:
-    """Remove the mark: the work after the restore is done."""
+    """Removes the mark of a restored data directory, after the work that follows a restore is done."""
     (directory / MARK).unlink(missing_ok=True)
 
 

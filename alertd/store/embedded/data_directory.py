@@ -30,7 +30,7 @@ class DirectoryInUseError(RuntimeError):
 
 
 class DataDirectory:
-    """Files and locks of one embedded store."""
+    """The directory of one embedded store: its locks, its socket and its server's log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()

@@ -35,10 +35,10 @@ _KINDS: dict[type[Any], type[Any]] = {
 
 @dataclass(slots=True)
 class Batcher(Generic[Item, Answer]):
-    """Collects items and calls `many` with all that wait, one call at a time. `many` must return one answer for each item, in the order of
-    the items.
+    """Collects items and calls `many` with those that wait (at most 500), one call at a time. `many` must return one answer for each item,
+    in the order of the items.
 
-    An item that arrives during a call is part of the next call. Its answer therefore never comes from a read that began before the item
+    An item that arrives during a call is part of a later call. Its answer therefore never comes from a read that began before the item
     arrived, so a Batcher suits reads that must not be stale (callers' API keys, stops).
     """
 

@@ -93,7 +93,7 @@ class SealError(Exception):
 
 
 class Box:
-    """Seals and opens under one key."""
+    """Seals and opens values under one key."""
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
@@ -337,7 +337,9 @@ class Codec:
 
     @property
     def cells(self) -> CellSeal:
-        """The seal of the cells. Raises SealError before the store's cell key was taken: see `schema.load_cell_key`."""
+        """Returns the object that seals and opens the records of the cells. Raises SealError before the store's cell key was loaded: see
+        `schema.load_cell_key`.
+        """
         if self._cells is None:
             raise SealError("the store's cell key was not loaded")
         return self._cells

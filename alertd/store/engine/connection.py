@@ -37,7 +37,9 @@ class StoreUnavailableError(Exception):
 
     @property
     def in_full(self) -> str:
-        """The message with the client's own error, which names the certificate or right at fault. For the operator alone; has no password."""
+        """Returns the message, followed by the client's own error, which names the certificate or right at fault. Only for the operator.
+        Contains no password.
+        """
         return f"{self} ({self.__cause__})" if self.__cause__ else str(self)
 
 
@@ -251,8 +253,8 @@ class Connection:
         )
 
     async def _ask_again(self, commands: Sequence[Keyed], answers: list[Any], which: Sequence[int]) -> None:
-        """Repeats the commands at the indices `which`, and every WAITAOF, and replaces their answers. The first WAITAOF did not cover what had
-        failed. Of two confirmations the lower one counts.
+        """Repeats the commands with the indices `which`, and every WAITAOF, and replaces their answers in `answers`. WAITAOF is repeated
+        because the first one did not cover the failed commands; of two confirmations the lower one counts.
         """
         again = [*which, *(i for i, (_, command) in enumerate(commands) if command[0] == WAIT)]
         for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):

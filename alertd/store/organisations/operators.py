@@ -38,7 +38,7 @@ WayIn = Passkey | Identity
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """A one-time code, without the code itself."""
+    """A one-time code for signing in; only its hash is stored."""
 
     digest: str
     ends: int  # UNIX ms

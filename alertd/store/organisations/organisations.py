@@ -175,7 +175,9 @@ class OrganisationStore:
         )
 
     async def allow(self, org: str, alert_id: str, most: int) -> bool:
-        """Counts an alert among those of the last hour that were sent unattended, durably. Returns False if there are `most` already."""
+        """Counts an alert among those of the last hour that were sent without a second person, durably. Returns whether it is counted:
+        False if there are `most` already.
+        """
         return bool(
             await self._db.run_durably("allow", [keys.org(org, "unattended")], alert_id, most, self._db.skew_ms)
         )
@@ -193,7 +195,7 @@ TextKey = tuple[str, str, str, str]
 
 
 class StoredText(msgspec.Struct, frozen=True):
-    """One text and its place."""
+    """One of an organisation's own texts: its message, channel, language and part, and its template."""
 
     place: TextKey
     template: str

@@ -68,7 +68,7 @@ class SessionStore:
         return (_session(kept), int(proven or 0)) if kept else None
 
     async def renew(self, digest: str, session: Session, life_ms: int) -> None:
-        """Renews a session, unless it was ended meanwhile."""
+        """Stores a session with a new lifetime, unless it was ended meanwhile."""
         await self._db.execute("SET", keys.session(digest), _encode(session), "XX", "PX", life_ms)
 
     async def prove(self, digest: str, at: int, life_ms: int) -> None:

@@ -1,1 +1,1 @@
-"""Subscribers, and the index of where they are."""
+"""Subscribers, and the index that finds them by place."""

@@ -55,7 +55,7 @@ _DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
 
 @dataclass(frozen=True, kw_only=True)
 class MatchFilter:
-    """Which subscribers an alert is for."""
+    """The conditions by which an alert's recipients are found."""
 
     area: shapely.MultiPolygon
     regions: Sequence[int] = ()  # numbers of the regions; a place that names one of them counts as inside
@@ -160,7 +160,7 @@ def _firsts(ascending: NDArray[Any]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """Cells to read."""
+    """Cells (lists of records of one tile or region shard) that are to be read."""
 
     groups: Sequence[str]
     group: NDArray[np.intp]  # index of each cell's group
@@ -203,7 +203,7 @@ class _Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One reply to read and sift."""
+    """The cells of one read from the store."""
 
     cells: _Cells
     is_border: bool  # whether each record's point must be tested against the area
@@ -211,7 +211,7 @@ class _Job:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sifted:
-    """The matches in one reply."""
+    """The matching records in one job."""
 
     numbers: NDArray[np.uint64]
     whats: NDArray[np.uint64]  # high words of the records: flags and leaf region
@@ -220,7 +220,7 @@ class _Sifted:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sieve:
-    """Decides which records match the filter."""
+    """Decides which of the records that were read match the filter."""
 
     wanted: MatchFilter
     table: NDArray[np.uint8]
@@ -349,7 +349,9 @@ class Audience:
     def _work(
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
-        """Works on jobs in one thread, until none is left."""
+        """Takes jobs from `todo`, reads and filters them in this thread, and stores the results in `done`, until no job is left or `over`
+        is set.
+        """
         wanted = replace(sieve.wanted, area=copy_of(sieve.wanted.area))  # a geometry is prepared in place
         own, taken = replace(sieve, wanted=wanted), deque[tuple[int, _Job]]()
         for blobs in self._bulk.mgets(job.cells.keys for _, job in _taken(todo, taken, over)):

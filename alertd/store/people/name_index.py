@@ -21,7 +21,9 @@ _ONCE_BYTES = 2  # enough with the time in seconds: two equal claims would have 
 
 @dataclass(frozen=True, slots=True)
 class AddressClaim:
-    """A claim of an address (hashed): the subscriber's number, the subscriber's number for the address, the time (UNIX s)."""
+    """A claim of an address (`hashed`): the subscriber's number, the number of the address among the subscriber's addresses, the time (UNIX
+    s).
+    """
 
     hashed: str
     number: int
@@ -49,7 +51,9 @@ class NameIndex:
         self._db = connection
 
     async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
-        """Claims each id for its offered number. Returns the number that holds the id: the offered one if the id was free."""
+        """Claims each id for the subscriber number at the same position. Returns for each the number that has the id now: another
+        subscriber's if the id was taken.
+        """
         answers = await self._db.run_many_ahead(
             [
                 ("claim", self._id_names(name), [_number(number), b"", ""])
@@ -84,7 +88,7 @@ class NameIndex:
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
     async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:
-        """Replaces exact claims, from pairs (stored, wanted). Returns for each whether it was replaced."""
+        """For each pair (stored claim, new claim), replaces the stored claim if it is unchanged. Returns for each whether it was replaced."""
         answers = await self._db.run_many_ahead(
             [("claim", self._address_names(claim), [claim.packed(), old.packed(), ""]) for old, claim in pairs]
         )

@@ -43,7 +43,7 @@ POPULATIONS: tuple[Population, ...] = tuple(product(KINDS, (False, True)))
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The map of one population."""
+    """The map for one population (a kind of alert, for all subscribers or only testers)."""
 
     leaves: Leaves
     regions: RegionLeaves
@@ -130,7 +130,7 @@ def _part(arrays: Mapping[str, NDArray[Any]]) -> Part:
 
 @dataclass
 class _Counted:
-    """Places of one population: squares of the finest level or region numbers, each with a row of counts; not summed yet."""
+    """Records of one population: the finest squares or the region numbers, each with a row of counts. One name may occur several times."""
 
     names: list[NDArray[np.uint64]] = field(default_factory=list)
     counts: list[NDArray[np.int32]] = field(default_factory=list)
@@ -162,7 +162,9 @@ class _Tally:
         self._others = list[tuple[NDArray[Any], ...]]()  # all places that are no homes
 
     def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
-        """Counts homes immediately, and collects the other places until all homes are known."""
+        """Counts records of home places immediately, and keeps the other places until all homes are known. `pointed`: the records are in
+        tiles (else in regions). `members`: the tile of each record.
+        """
         self.records += len(held)
         flags = held.flags
         sure = (held.numbers != 0) & (held.numbers <= self._last) & ~records.moved(flags)
@@ -176,7 +178,7 @@ class _Tally:
         self._others.append((held.numbers[away], ranks[away], np.full(away.sum(), pointed), names[away], flags[away]))
 
     def end(self) -> None:
-        """Counts the subscribers without a home, each at the preferred place."""
+        """Counts the subscribers without a home place, each once, at the preferred one of their places."""
         if not self._others:
             return
         numbers, ranks, pointed, names, flags = (np.concatenate(parts) for parts in zip(*self._others, strict=True))

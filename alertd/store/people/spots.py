@@ -1,4 +1,4 @@
-"""The cell records of subscribers: which ones a change adds, marks as left, or relabels."""
+"""The records of subscribers in cells (tiles and regions): finds which records a change adds, marks as left, or gives another region label."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A cell record of one subscriber of a change; see `spots_of`."""
+    """One record of a subscriber in a cell. `change`: index of the change that it belongs to."""
 
     change: int
     places: tuple[int, ...]  # indices among the subscriber's places
@@ -43,7 +43,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """A record to replace in a cell, if it is still as expected."""
+    """A replacement of a record in a cell. It takes place only if the cell still has the expected record."""
 
     cell: keys.Cell
     slot: int  # a hint

@@ -97,7 +97,7 @@ class People:
         self.called_dead = HardBounces(connection)
 
     async def numbers(self, count: int) -> range:
-        """Reserves `count` new subscriber numbers."""
+        """Reserves `count` new subscriber numbers, and returns them."""
         last: int = await self._db.execute("HINCRBY", keys.COUNTERS, "subscribers", count)
         return range(last - count + 1, last + 1)
 
@@ -158,7 +158,9 @@ class People:
         return [bool(answer == b"1") for answer in answers]
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
-        """Carries out changes, each whole or not at all. Returns False for each subscriber that changed since it was read."""
+        """Carries out changes, each whole or not at all. Returns for each whether it was done: False if the subscriber changed since it was
+        read, or the write took too long.
+        """
         changes = [Change(change.old, self.lasting(change.new)) for change in changes]
         arriving, leaving, relabelled = difference(changes)
         await self._mark_groups(arriving)
@@ -177,7 +179,9 @@ class People:
         return person and without_past(person, (self._clock.now_ms() // HOUR_MS - TOO_OLD_H) * 3_600)
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
-        """Step 1. Returns the spots with their slots, and the time (ms, server clock) after which step 3 is refused."""
+        """Step 1 of a move: appends the records of these spots, marked. Returns the spots with their slots, and the time (ms, server clock)
+        after which step 3 is refused.
+        """
         by_cell = grouped((spot.cell, spot) for spot in arriving)
         plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
@@ -197,7 +201,9 @@ class People:
         return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
 
     async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
-        """Step 3, durable: an opt-out or a deletion survives the failure of any server."""
+        """Step 3 of a move: writes the subscribers' records. Returns for each whether it was written. Durable, so that an opt-out or a
+        deletion survives the failure of any server.
+        """
         by_slot = grouped((change.number // keys.SUBSCRIBERS_PER_TAG, i) for i, change in enumerate(changes))
         answers = await self._db.run_many(
             [
@@ -225,11 +231,11 @@ class People:
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
     async def _leave(self, leaving: Sequence[Spot]) -> None:
-        """Step 2: marks the records of these spots as left.
+        """Step 2 of a move: marks the records of these spots as left.
 
-        The store finds a record by its sealed bytes. A record has other bytes than expected if a crash left another label in it, or if
-        its mover has not unmarked it yet. This then reads the cell and marks every record of the spot, since a mover may be about to
-        unmark any of them.
+        The store finds a record by its sealed bytes. They differ from the expected ones if a crash left another label in the record, or if
+        the process that wrote it has not removed its mark yet. In that case this method reads the cell and marks every record of the spot,
+        since that process may be about to unmark any of them.
         """
         swaps = [Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
         for cell in await self._replace("left", swaps):
@@ -243,8 +249,8 @@ class People:
         return await asyncio.to_thread(unmarked, cell, self._db.codec.cells, sealed, gone)
 
     async def _replace(self, how: str, swaps: Sequence[Swap]) -> list[keys.Cell]:
-        """Replaces records that are still as expected: steps 2 and 4, and labels. `how` is that of `cells_replace.lua`. Returns the cells
-        that lacked an expected record.
+        """Replaces records that are still as expected (steps 2 and 4 of a move, and labels). `how`: "left", "cleared" or "label", see
+        `cells_replace.lua`. Returns the cells in which an expected record was missing.
         """
         by_cell = grouped((swap.cell, swap) for swap in swaps)
         plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
@@ -266,7 +272,7 @@ class People:
         ]
 
     async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
-        """Marks the groups as used before their first record is written, so that a query never skips one."""
+        """Marks the groups of these spots' cells as used, before their first record is written, so that no query skips a group."""
         groups = {spot.cell.group for spot in arriving}
         commands: list[Sequence[Arg]] = []
         for group in groups:
@@ -336,7 +342,7 @@ class People:
 
 
 class LabelMark:
-    """Fingerprint of the library for which all places were last labelled."""
+    """Stores the fingerprint of the region library with which all subscribers' places were last labelled."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

@@ -36,7 +36,7 @@ LEADS_MS = 15_000  # lease of the sweeper, five rounds: if its worker dies, anot
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """State of a dirty cell at the first observation."""
+    """A dirty cell (one with marked records) as the sweeper first saw it."""
 
     since: float  # time of the observation, monotonic seconds
     dirty: int  # since when the cell is dirty (ms, server clock): changes with every compaction, by any sweeper
@@ -46,7 +46,9 @@ class _Sight:
 
 @dataclass(slots=True)
 class Sweeper:
-    """Sweeps the cells. Keeps its observations in memory only: after a restart the grace period starts again, which is safe."""
+    """Settles the marked records of the cells, round by round. Keeps its observations only in memory: after a restart the grace period
+    starts again, which is safe.
+    """
 
     connection: Connection
     people: People

@@ -68,7 +68,8 @@ class AuditLog:
         return [(entry, self._said(name, entry) or b"") for entry in map(_entry, found)]
 
     async def verify(self, org: str, *, noted: tuple[int, str] | None = None) -> Verdict:
-        """Verifies the stream from its first entry on. `noted`: number and link of an entry, noted outside the store.
+        """Verifies the stream from its first entry on, and returns the result. `noted`: number and link of an entry that were noted outside
+        the store.
 
         A holder of the keys could forge the whole stream, but not a noted link.
         """

@@ -60,7 +60,9 @@ class Cases:
         return {name.decode(): int(at) for name, at in (await self.db.hash_of(keys.case_held(case))).items()}
 
     async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        """Takes the key away, durably. Returns False if something was sealed under it since `held` was read, or if the case has a hold."""
+        """Takes the key away from a case, durably, so that no process can use it. Returns False if something was sealed under it since
+        `held` was read, or if the case has a hold.
+        """
         names = [keys.case(case), keys.case_held(case), keys.case_dropped(case), keys.case_kept(case)]
         return bool(await self.db.run_durably("case_drop", names, *(part for pair in held.items() for part in pair)))
 

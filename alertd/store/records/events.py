@@ -30,7 +30,7 @@ LAST_LOOK_MS = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """New events of a chain, oldest first: JSON, with `n`, the number in the chain."""
+    """New events of a chain, oldest first. Each is JSON; its member `n` is its number in the chain."""
 
     org: str
     lent: tuple[str, ...]  # neighbour organisations that also get events of the chain, because it asks their permission
@@ -187,7 +187,7 @@ class Announcements:
         self._at: dict[str, float] = {}
 
     async def of(self, chains: Iterable[str]) -> None:
-        """Announces the chains. Raises StoreUnavailableError."""
+        """Announces the chains to the herald, so that it reads their events soon. Raises StoreUnavailableError."""
         now = asyncio.get_running_loop().time()
         self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
         fresh = set(chains) - self._at.keys()

@@ -18,7 +18,7 @@ from geofences.files import to_disk
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
-    """A case key that must not exist any more."""
+    """A destroyed case key, which must not exist any more."""
 
     case: str  # as `AlertRecord.case`
     key: str  # a fingerprint: the next key of the same case has another
@@ -38,7 +38,7 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PutBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A restore of a backup."""
+    """A restore of the store from a backup."""
 
     put_back: int  # time of the restore, UNIX ms
 

@@ -1,1 +1,1 @@
-"""Webhooks, and what distributors have of alerts."""
+"""Webhooks, distributors, and the alerts that each distributor has."""

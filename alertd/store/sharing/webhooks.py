@@ -36,7 +36,9 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DistributorHook(Hook, frozen=True, kw_only=True):
-    """A distributor. Its secrets sign the CAP documents. Events trigger the delivery; the distributor cannot choose their types."""
+    """A distributor (an organisation that passes on CAP documents), with its delivery like a webhook's. Its secrets sign the documents.
+    Events trigger the delivery; the distributor cannot choose their types.
+    """
 
     document: str  # JSON of `alertd.model.distributor.Distributor`
     authorization: str = ""  # value of the Authorization header that it requires
@@ -70,7 +72,7 @@ class HookStanding:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A queue entry that is due."""
+    """An entry of a webhook's or distributor's queue that is due."""
 
     name: str  # number of an event; for a distributor, the alert to check
     tries: int
@@ -80,7 +82,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Result of a try."""
+    """Result of one try to send a queue entry."""
 
     word: str  # "told" (accepted), "again" (retry) or "never" (given up)
     status: int | None  # status of the answer, 0 for no answer, None if nothing was sent
@@ -207,7 +209,7 @@ class Hooks(Generic[Of]):
         return [(int(number), int(float(at))) for number, at in pairs]
 
     async def again(self, hook: Hook, names: Iterable[str], steady_ms: int) -> None:
-        """Queues entries again, as if they had never been tried."""
+        """Queues entries again, due now and with their number of tries reset. `steady_ms`: the steady time (ms)."""
         await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", steady_ms, *names)
 
     async def rewind(self, hook: Hook, number: int) -> None:
