@@ -169,9 +169,9 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Locks this folder against all other users of `alone`, in any process of this machine.
+    """Context manager. Waits for the lock of this folder, and keeps out all other users of `alone`, in any process of this machine.
 
-    The holder may lock it again. The lock ends with the holder's process.
+    The holder may lock the folder again. The lock ends with the holder's process.
     """
     held, folder = _held.get(), folder.resolve()
     if folder in held:

@@ -48,8 +48,8 @@ THIN = 0.01
 QUARTER = 4
 #: Degrees, about 100 m. A person this close to another region counts as in both, as on a border on land.
 SLACK = 0.001
-#: Positions are rounded to DECIMALS of a degree (a tenth of a metre). If they are too regular for GEOS, each is moved at random by up to
-#: GRAIN degrees (half a metre), at most TRIES times.
+#: Positions are rounded to DECIMALS of a degree (a tenth of a metre). Each is then moved at random by up to GRAIN degrees (half a metre),
+#: because regular patterns make GEOS fail. At most TRIES attempts.
 DECIMALS, GRAIN, TRIES = 6, 4e-6, 4
 #: Smallest area (square degrees) that counts as shore, some ten square metres: smaller ones are rounding errors.
 LEAST_SHORE = 1e-9

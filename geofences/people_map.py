@@ -91,7 +91,9 @@ class Noise:
         self._population = population
 
     def least(self, depths: NDArray[np.uint8], codes: Words, column: int = 0) -> Floats:
-        """Returns how many people each square needs to be a leaf, or how many of a column to count it alone."""
+        """Returns for each square how many people it needs to be a leaf (`column` 0), or how many of a column it needs to count that column
+        by itself.
+        """
         return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, column + 1))[:, column]
 
     def noisy(self, depths: NDArray[np.uint8], codes: Words, counts: Counts) -> Floats:

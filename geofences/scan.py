@@ -37,7 +37,10 @@ MOST, MOST_BYTES = 256, 16_000_000
 
 
 class Scan:
-    """The cells of one zoom level, compared with an area. `edges` is as in `Outline`. Immutable, so threads may share it."""
+    """The cells of one zoom level, compared with an area. Immutable, so threads may share it.
+
+    `edges`: shape (n, 6): longitude and latitude (degrees) of both ends of each edge of the area, then the `southing` of both ends.
+    """
 
     def __init__(self, edges: Floats, zoom: int) -> None:
         lower, upper = np.sort(edges[:, 4:], axis=1).T
@@ -89,8 +92,7 @@ class Outline:
     """An area that is scanned on each zoom level when that is first used. Threads may share it."""
 
     def __init__(self, area: shapely.Geometry) -> None:
-        # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their
-        # southings.
+        # The edges, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, then the southings of both ends.
         points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(area)), return_index=True)
         joined = ring[1:] == ring[:-1]
         south = southing(points[:, 1])

@@ -154,7 +154,7 @@ def ring_areas(target: Target, area: BaseGeometry) -> tuple[MultiPolygon, ...]:
 
 
 def _too_much(found: list[_Found]) -> list[TargetFault]:
-    """Returns a fault if the drawn shapes together have too many vertices or cross each other too often."""
+    """Returns a list with one fault if the drawn shapes together have too many vertices or cross each other too often, else []."""
     drawn = [one.geometry for one in found if one.drawn]
     vertices = sum(int(shapely.get_num_coordinates(geometry)) for geometry in drawn)
     if vertices > MAX_VERTICES:

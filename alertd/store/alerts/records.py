@@ -74,7 +74,7 @@ class ApprovalFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """Why a later version is sent: it announces a follow-up of the alert."""
+    """Properties of a later version that announces a follow-up of the alert."""
 
     occasion: Occasion
     follows: tuple[Occasion, ...]  # earlier occasions whose recipients get this version

@@ -36,7 +36,7 @@ _decode = msgspec.json.Decoder(Import).decode
 
 
 class ImportRecords:
-    """The repository of imports."""
+    """The repository of the records of region imports."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection

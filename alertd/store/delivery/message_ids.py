@@ -62,7 +62,9 @@ class MessageIds:
         return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
 
     async def owners(self, carrier: str, said: Sequence[Said]) -> list[Owner | None]:
-        """Returns the message of each report, or None for an unknown id. A report with an unknown id is held."""
+        """Returns the message of each report, or None for an unknown id. Stores a report with an unknown id for HELD_MS, until `keep`
+        stores the id.
+        """
         found = await self._tell(carrier, [(one.message_id, f"!{one.state} {one.reason}", HELD_MS) for one in said])
         return [_owner(raw) if raw else None for raw in found]
 

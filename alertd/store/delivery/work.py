@@ -264,7 +264,9 @@ class Work:
         return [_counts(flat) for flat in await self._db.execute_many([("HGETALL", name) for name in names])]
 
     async def ready(self, alert_ids: Sequence[str]) -> list[int]:
-        """Returns for each alert the number of batches that wait for a lease, on the alert's channel with the fewest."""
+        """Returns for each alert the number of batches that wait for a lease. If an alert has several channels, counts the channel with the
+        fewest.
+        """
         channels = [list(counts) for counts in await self.counts_of(alert_ids)]
         lengths = iter(
             await self._db.execute_many(
@@ -334,10 +336,10 @@ class Work:
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
     async def spans(self, alert_id: str, row: float = math.inf) -> list[tuple[int, str]]:
-        """Returns the first row and the channel of each run of rows with one channel.
+        """Returns the version's runs of consecutive rows of one channel: for each run its first row and its channel.
 
-        Batches are only appended, so the cached runs stay right: the store is read only for an unknown `row`, and never again after the
-        plan is complete.
+        Batches are only appended, so cached runs stay right. The store is read only for a `row` after the cached runs, and never again
+        after the plan is complete.
         """
         kept, end = self._spans.get(alert_id, ([], 0.0))
         if row < end or end == math.inf:

@@ -153,7 +153,9 @@ class RewritePolicy:
             self._asked = None
 
     async def _purges(self) -> tuple[bytes | str | None, bytes | str | None]:
-        """Returns how many cases were purged, and how many of these before the last rewrite. Until then the file still holds their data."""
+        """Returns the number of purges so far, and the number before the last rewrite; (None, None) if the server does not answer. The file
+        holds the data of purges after the last rewrite.
+        """
         try:
             asked, rewritten = await self._client.hmget(keys.PURGES, ["asked", "rewritten"])
         except (RedisError, OSError):

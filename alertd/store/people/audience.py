@@ -303,7 +303,9 @@ class Audience:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _outlined(self, wanted: MatchFilter) -> tuple[scan.Outline, list[_Job]]:
-        """Returns the area's outline and the jobs to read: first the long ones, which are those of the border."""
+        """Returns the area's outline and the jobs to read. The jobs for border cells come first, because each of their points must be
+        tested, which takes longer.
+        """
         outline = self._outlines.get(wanted.shape) or scan.Outline(wanted.area)
         ancestors, regions = self._used_groups(with_regions=bool(wanted.regions))
         touched = outline.at(ANCESTOR_ZOOM).verdicts(*deinterleave(ancestors.astype(np.uint32))) != scan.OUTSIDE

@@ -150,7 +150,7 @@ class _Counted:
 
 
 class _Tally:
-    """Adds up records until each subscriber is counted once."""
+    """Counts the records of all populations so that each subscriber counts only once. Call `add` for all records, then `end`."""
 
     def __init__(self, last: int) -> None:
         """`last` is the highest subscriber number: a record with a larger one is damaged."""

@@ -244,7 +244,7 @@ class People:
                 await self._replace("left", found)
 
     async def _not_left(self, cell: keys.Cell, gone: set[bytes]) -> list[Swap]:
-        """Returns what to replace, so that all records of these identities in the cell are marked as left."""
+        """Returns the replacements that mark the records of these identities in the cell as left. Returns [] if all are marked."""
         sealed = await self._db.execute("GET", cell.key) or b""
         return await asyncio.to_thread(unmarked, cell, self._db.codec.cells, sealed, gone)
 
