@@ -44,8 +44,8 @@ FETCH_WITHIN_S = 20.0
 # Seconds. The longest life of an assertion that Google accepts.
 ASSERTION_LIFE_S = 3600
 
-# Seconds. expires_in is only recommended (RFC 6749 5.1). Without it, alertd fetches again soon; a 401 would also show
-# the end.
+# Assumed life in seconds of a token whose answer has no expires_in, which is only recommended (RFC 6749 5.1). It is
+# short, so alertd fetches again soon; a 401 would also show the end.
 UNSTATED_LIFE_S = 300.0
 
 REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
@@ -68,9 +68,8 @@ class AccessToken:
         *,
         within_s: float = FETCH_WITHIN_S,
     ) -> None:
-        """`source`: the path of the service account's JSON, or its content. `clock` returns UNIX seconds.
-
-        Raises `OSError` or `ValueError`.
+        """`source`: the path of the service account's JSON, or its content. `clock` returns UNIX seconds. `within_s`:
+        maximum seconds to wait for a fetch. Raises `OSError` or `ValueError` if the account cannot be read.
         """
         certificate = credentials.Certificate(source if isinstance(source, str) else dict(source))
         self.project_id = str(certificate.project_id)
@@ -100,8 +99,8 @@ class AccessToken:
         return self._token or self._failure or REFUSED
 
     def refuse(self, token: str) -> None:
-        """Drops a token that the carrier refused, so that the next `get` fetches another. A late refusal of an older
-        token has no effect.
+        """Drops a token that the carrier refused, so that the next `get` fetches another. Does nothing for an older
+        token, or within `REFUSAL_PAUSE_S` after the last drop.
         """
         now_s = self._clock()
         if token == self._token and now_s >= self._refused_until_s:
@@ -118,8 +117,8 @@ class AccessToken:
         return self._renewal
 
     async def _waited(self, renewal: asyncio.Task[None]) -> None:
-        """Waits for a renewal. A thread cannot be stopped: after the time-out it continues, and a later `get` uses its
-        result.
+        """Waits for a renewal, at most `within_s` seconds; then records a time-out as the failure. A thread cannot be
+        stopped: it continues, and a later `get` uses its result.
         """
         try:
             async with asyncio.timeout(self._within_s):

@@ -131,7 +131,7 @@ OF_THE_CARRIER = {(Answer.RETRY, Reason.CONNECTION), (Answer.UNKNOWN, Reason.GAR
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
-#: A fault of alertd between the address and the answer: the message may have been sent.
+#: A fault of alertd while it sent a message or read the answer: the message may have been sent.
 FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 
@@ -190,8 +190,9 @@ class MailMessage:
 
 Message = PushMessage | SmsMessage | MailMessage
 
-#: Placeholder in the text and HTML of a mail for the recipient's own `Recipient.leave`. If an author could write it in
-#: an alert, a link could collect the `leave` of every recipient. So it is random in each process, and never shown.
+#: Placeholder in the text and HTML of a mail for the recipient's own `Recipient.leave`, the tag of the unsubscribe
+#: link. If an author could write the placeholder in an alert, a link could collect the `leave` of every recipient. So
+#: it is random in each process, and never shown.
 OWN_LEAVE = secrets.token_hex(16)
 #: Replaces the placeholder in a preview and for a recipient without `leave`.
 NO_LEAVE = "your-own-link"
@@ -266,11 +267,13 @@ class Binding(Protocol):
     """
 
     def is_bound(self) -> bool:
-        """Returns whether it is bound now."""
+        """Returns whether this process holds a bind to the carrier now."""
         ...
 
     def bind_soon(self) -> None:
-        """Makes the next attempt at once instead of when it is due, because a place has become free."""
+        """Makes the next attempt to bind at once instead of at its due time. Called because another process gave up its
+        bind, so that the carrier has a free one.
+        """
         ...
 
 
@@ -280,7 +283,7 @@ class Sharing(Protocol):
 
     @property
     def connections(self) -> int:
-        """Returns the limit of the installation."""
+        """Returns the maximum number of connections of the whole installation."""
         ...
 
     def share(self, connections: int) -> None:
@@ -312,7 +315,9 @@ class Texting(Protocol):
     """A channel for SMS."""
 
     def codings(self, message: SmsMessage) -> list[Coding]:
-        """Returns the ways to send a message that the settings allow. The carrier uses the first."""
+        """Returns the encodings that the settings allow for the text of a message, the preferred one first. The channel
+        sends the first.
+        """
         ...
 
 
@@ -333,5 +338,7 @@ class Apart(Protocol):
     """
 
     def server_of(self, address: str) -> str:
-        """Returns the server of an address, for any text. The result contains nothing secret."""
+        """Returns the host of the server that an address names, with its port if the address has one. Accepts any text,
+        and returns "" if it names no server. The result contains nothing secret.
+        """
         ...

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from channels.base import Reason, ReportState
 from channels.mail_answers import by_code
 
-#: A report contains the mail that it is about, but the report itself comes first.
+#: Maximum bytes of a mail. The listener refuses a longer one; `read_bounce` reads only the start. There the report
+#: comes before the copy of the mail that it is about.
 LIMIT_BYTES = 1_000_000
 PARTS_LIMIT = 20
 BLOCKS_LIMIT = 50
@@ -98,11 +99,12 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
 
 
 def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
-    """Returns why a mail failed for good. `diagnostic` is the last server's answer; `for_people` holds the lines about
-    this mailbox.
+    """Returns why a mail failed for good: BLOCKED if no code is known. `diagnostic` is the last server's answer;
+    `for_people` holds the lines about this mailbox.
 
     The most exact code counts. Among equally exact codes, one that does not call the mailbox dead counts. `for_people`
-    is read if `status` and `diagnostic` are vague. A temporary code takes precedence over all others.
+    is read if `status` and `diagnostic` are vague. A temporary code takes precedence over all others, and gives
+    UNAVAILABLE.
     """
     codes = [code for text in (status, diagnostic) for code in _codes(text)]
     if not any(map(_exactness, codes)):
@@ -374,7 +376,9 @@ class _Conversation:
         return _OK
 
     async def _data(self) -> bytes:
-        """Returns one reply for each recipient, as LMTP requires."""
+        """Reads one mail and passes its reports to `take`. Returns one reply for each recipient, as LMTP requires: 250,
+        or 451 if the mail must be delivered again, or 552 if it is too long.
+        """
         if not self._to:
             return _ORDER
         self._writer.write(b"354 go ahead\r\n")

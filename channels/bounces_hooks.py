@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from channels.base import Reason, ReportState
 from channels.bounces import VERP, MailReport, status_reason
 
-#: SNS sends no larger body; the others send far less.
+#: Maximum bytes of a post. SNS sends no larger body; the others send far less.
 LIMIT_BYTES = 262_144
 
 
@@ -74,7 +74,7 @@ def tags_in(return_path: str, message_id: str) -> tuple[str, ...]:
 
 
 def posted_json(body: bytes) -> dict[str, Any]:
-    """Returns the posted JSON object. Raises `ValueError`."""
+    """Returns the posted JSON object. Raises `ValueError` if the body is too long or is not a JSON object."""
     if len(body) > LIMIT_BYTES:
         raise ValueError("This is longer than any report.")
     try:
@@ -104,8 +104,8 @@ def text_of(of: dict[str, Any], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-#: In seconds. Mailgun retries a webhook for eight hours. Its signature does not cover the body, so an old signature
-#: must expire.
+#: Maximum age of a Mailgun signature in seconds, and how many seconds its time may be ahead of this machine's clock.
+#: Mailgun retries a webhook for eight hours. The signature does not cover the body, so an old one must expire.
 MAILGUN_FRESH_S = 12 * 3600
 MAILGUN_AHEAD_S = 600
 
@@ -153,7 +153,8 @@ def _mailgun_reason(said: dict[str, Any]) -> Reason:
     )
 
 
-#: By "Type" of a bounce. Types that are not listed are not final (Postmark, "Bounce API", "Bounce types").
+#: Reason of a failed mail by Postmark's "Type" of the bounce. Other types are not final, and yield no failure
+#: (Postmark, "Bounce API", "Bounce types").
 POSTMARK_BOUNCES = {
     "HardBounce": Reason.GONE,
     "BadEmailAddress": Reason.BAD_ADDRESS,
@@ -218,7 +219,8 @@ _SNS_HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
 }  # SNS uses SHA-1 by default
 KEYS_KEPT = 8
 
-#: Permanent bounces that the recipient's server did not send, and transient ones that are not retried.
+#: Reason of a failed mail by SES's bounceType and bounceSubType. Lists permanent bounces that the recipient's server
+#: did not send, and transient ones that are not retried.
 SES_BOUNCES = {
     ("Permanent", "NoEmail"): Reason.GONE,
     ("Permanent", "Suppressed"): Reason.BLOCKED,
@@ -265,8 +267,8 @@ class SesHook:
             raise NotVouchedError from None
 
     async def _key(self, where: str) -> RSAPublicKey:
-        """Returns the key of an SNS certificate. Does not cache an invalid document, because the next answer may be
-        valid.
+        """Returns the public key of the certificate at the URL `where`, from the cache or fetched. Does not cache an
+        invalid document, because the next answer may be valid.
         """
         async with self._fetching:
             if where not in self._keys:
@@ -318,7 +320,9 @@ def _ses_bounce(kind: tuple[str, str], one: dict[str, Any], tags: tuple[str, ...
 
 
 async def fetch_small(url: str) -> bytes:
-    """Returns a small document, fetched over TLS without redirects. Raises `HookUnavailableError`."""
+    """Returns a small document, fetched over TLS without redirects. Raises `HookUnavailableError` if it cannot be
+    fetched.
+    """
     return await asyncio.to_thread(_fetched, url)
 
 

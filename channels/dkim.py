@@ -66,7 +66,7 @@ class Signer:
 
 
 class Common:
-    """The hashes of the part that all mails of one message share."""
+    """The hashes of the headers and the body that all mails of one message share."""
 
     def __init__(self, head: bytes, body: Sequence[bytes]) -> None:
         """`head`: header lines. `body`: the body in pieces. Each mail has its own non-white text between the pieces.
@@ -78,8 +78,8 @@ class Common:
         self._opening = hashlib.sha256(first)
 
     def signatures(self, own: bytes, signers: Sequence[Signer], now_s: int, fill: bytes = b"") -> bytes:
-        """Returns the DKIM-Signature headers of one mail. `own` holds the mail's other header lines; `fill` goes
-        between the pieces of the body.
+        """Returns the DKIM-Signature headers of one mail, one for each signer. `own` holds the mail's other header
+        lines; `fill` goes between the pieces of the body. `now_s`: UNIX seconds.
         """
         body = self._opening.copy()
         body.update(b"".join(fill + piece for piece in self._rest))

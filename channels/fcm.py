@@ -45,7 +45,7 @@ BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 # The message fields that can hold the recipient.
 TARGETS = ("message.token", "message.fid")
 
-# By firebase-admin's class of the FcmError in the answer, with the status that it must have.
+# Answer and reason by HTTP status and by firebase-admin's class for the FcmError in the body. Both must match.
 BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
     (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
     # The token belongs to another project; alertd's project may be the wrong one.
@@ -53,7 +53,7 @@ BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
     (401, messaging.ThirdPartyAuthError): (Answer.RETRY, Reason.CREDENTIALS),  # the APNs key in FCM's console is wrong
 }
 
-# By HTTP status, if the FcmError gives no details.
+# Answer and reason by HTTP status, for all other refusals.
 BY_STATUS = {**COMMON, 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
 # Statuses below 500 that may concern the project. A 429 may be the project's quota or one device's.
@@ -217,11 +217,11 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
 
 
 def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target: str) -> bytes:
-    """Returns the JSON of a request with an empty recipient in the field `target`.
+    """Returns the JSON of a request with an empty recipient in the field named `target`.
 
     firebase-admin requires a target and warns about its `token`, although today's apps hold tokens. So this encodes a
-    placeholder in the other field and removes it. Android gets no collapse key, because FCM keeps only four per device.
-    The notification's tag replaces an older version on the phone.
+    placeholder as `fid` and removes it. Android gets no collapse key, because FCM keeps only four per device. The
+    notification's tag replaces an older version on the phone.
     """
     stamp = message.stamp
     sound = CRITICAL if critical and stamp.loudness is Loudness.LOUD else SOUNDS[stamp.loudness]
@@ -321,7 +321,9 @@ class FcmChannel:
         await self._token.close()
 
     async def log_in(self) -> Login:
-        """Fetches an access token, unless it has one, and connects to FCM."""
+        """Fetches an access token, unless it has one, and connects to FCM without a request. Returns the result: why
+        the fetch failed, or whether the connection works.
+        """
         token = await self._token.get()
         if isinstance(token, Outcome):
             return self._token.fault or Login(LoginState.NOT_KNOWN)
@@ -333,7 +335,9 @@ class FcmChannel:
         return Prepared(encode(message, critical=self._settings.critical))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """Sends the message. The time to live is the time left at this call."""
+        """Sends the message. The time to live is the time left at this call. A message whose access token FCM refused
+        is posted once more, with another token.
+        """
         payload: FcmPayload = prepared.payload
         pieces = payload.at(self._clock())
         answers = await self._post(pieces, recipients, may_write)
@@ -347,8 +351,8 @@ class FcmChannel:
     async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
     ) -> list[Reply | Outcome]:
-        """Posts one chunk. A fault, as of an intermediary that answers for Google, becomes the chunk's outcome: other
-        outcomes are never lost.
+        """Posts one chunk and returns an answer for each recipient. A fault, as of an intermediary that answers for
+        Google, becomes the outcome of the whole chunk, so that other outcomes are never lost.
         """
         try:
             token = await self._token.get()

@@ -66,7 +66,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
 NAMES_AT_ONCE = 32  # threads, which mostly wait
 _PIECE = 65_536
-#: Seconds for the body of an answer after the status, which has all the necessary information.
+#: Maximum seconds to read the body of the answer to a post. The status before it has all the necessary information.
 _BODY_S = 3.0
 _HERE = "127.0.0.1"
 _LONGEST_NAME = 254  # with a trailing dot
@@ -74,7 +74,7 @@ _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]){_LABEL}\.?")
 #: Top-level names without public hosts: RFC 6761, 6762 and 7686, and ICANN's resolution 2024.07.29.06.
 _APART = frozenset({"localhost", "invalid", "local", "onion", "internal"})
-#: The host name that the HTTP client gets for every URL.
+#: The host name in every URL that the HTTP client gets. Its resolver returns the checked addresses for this name.
 _ANY = "judged.invalid"
 
 
@@ -187,7 +187,9 @@ class Fetcher:
         self._loopback = loopback
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
-        """Returns the document. Raises FetchError."""
+        """Returns the document. Raises FetchError if it has more than `most_bytes`, or if the fetch fails in any other
+        way.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(MOST_REDIRECTS + 1):
@@ -248,8 +250,8 @@ class Fetcher:
             raise FetchError(_NO_ANSWER)
 
     async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
-        """Returns the body and the URL, or None and the URL of a redirect. Raises FetchError if the URL, its host or
-        the answer is refused.
+        """Returns the body and the URL, or None and the target URL of a redirect. Raises FetchError if the URL, its
+        host or the answer is refused.
         """
         async with self._asked("GET", url, None, {}) as response:
             if response.status in REDIRECTS:
@@ -354,7 +356,9 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 
 class _Asking(aiohttp.TCPConnector):
-    """Calls `may_post` when the connection is open, which may have taken long, and before anything is written."""
+    """Calls `may_post` when the connection is open, which may have taken long, and before anything is written. Raises
+    WithheldError if it refuses.
+    """
 
     def __init__(self, may_post: MayPost | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
         super().__init__(resolver=resolver, ssl=ssl)
@@ -371,8 +375,8 @@ class _Asking(aiohttp.TCPConnector):
 
 
 class _Judged(AbstractResolver):
-    """Returns the checked addresses for any name. The client gets the same name for all hosts. It would not resolve an
-    address in a URL, and might parse a URL differently.
+    """Returns the checked addresses for any name. The client gets the same name for all hosts, because it would not
+    resolve an address in a URL, and might parse a URL differently.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:

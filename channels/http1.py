@@ -14,7 +14,8 @@ from typing import cast
 from channels.base import Outcome
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts, Reply
 
-# Carriers answer with a few hundred bytes. A longer answer is an intermediary's page, which alertd does not need.
+# Maximum bytes of the head and of the body of a reply. Carriers answer with a few hundred. A longer answer is an
+# intermediary's page, which alertd does not need.
 HEAD_BYTES = 65_536
 BODY_BYTES = 1_048_576
 
@@ -143,7 +144,9 @@ def _parse_head(lines: list[bytes]) -> _Head:
 
 
 def _framing(status: int, headers: dict[str, str]) -> tuple[int | None, bool]:
-    """Returns the length of the body and whether it is chunked (RFC 9112 6.3)."""
+    """Returns the length of the body in bytes, and whether the body is chunked (RFC 9112 6.3). The length is None if
+    the body is chunked or lasts until the connection ends. Raises `ValueError` if the headers contradict each other.
+    """
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None and (coding.lower() != "chunked" or length is not None):
         raise ValueError("the reply's length is ambiguous")
@@ -197,7 +200,9 @@ class Http1Connection(asyncio.Protocol):
             self._finish(reply)
 
     def eof_received(self) -> None:
-        """The server sends nothing more. The data so far is the reply, and no further request is sent."""
+        """Ends the connection, because the server sends nothing more. The data so far is the reply if the reply has no
+        length of its own; otherwise the outcome is LOST. No further request is sent.
+        """
         self._open = False
         self._finish(self._reader.end() or LOST)
 

@@ -13,8 +13,8 @@ from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 
-# Maximum seconds between checks. It is well below `https.KEEP_IDLE_S`, because a connection that waits for answers is
-# not idle.
+# Maximum seconds between checks for late requests. It is well below `https.KEEP_IDLE_S`, because a connection that
+# waits for answers is not idle.
 LOOK_S = 10.0
 
 
@@ -74,7 +74,9 @@ class Http2Connection(asyncio.Protocol):
         self._tell()
 
     def eof_received(self) -> None:
-        """The server sends nothing more, and would drop everything written from now on."""
+        """Handles the end of the server's data as a lost connection: the server would drop everything written from now
+        on.
+        """
         self.connection_lost(None)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -100,7 +102,9 @@ class Http2Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(min(self._timeout_s / 4, LOOK_S), self._look)
 
     def forget(self, together: Posts) -> None:
-        """Resets the streams of this call, and keeps the connection for the others."""
+        """Resets the streams of the requests `together`, whose call ended. The connection stays open for the other
+        requests.
+        """
         numbers = [number for number, posted in self._posted.items() if posted.post.together is together]
         for number in numbers:
             self._session.cancel(number)
@@ -113,7 +117,9 @@ class Http2Connection(asyncio.Protocol):
         self._end()
 
     def _tell(self) -> None:
-        """Reports room to the owner. Closes the connection if it takes no more requests and none is open."""
+        """Reports to the owner that the connection has room. Closes the connection if it takes no more requests and
+        none is open.
+        """
         takes_none = self._session.most == 0
         if (self._session.leaving or takes_none) and not self._posted and self._open:
             self.abort()

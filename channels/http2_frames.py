@@ -104,8 +104,8 @@ HEAD_BYTES = 16_000
 
 
 class Head(NamedTuple):
-    """The header block of a request without `START`, an own path and the content-length. `first` is for the first
-    request on a connection, `again` for later ones.
+    """The encoded headers of a request, without `START`, without a path of its own, and without the content-length.
+    `first` is for the first request on a connection. `again` is for later ones, and refers to the server's table.
     """
 
     first: bytes
@@ -114,8 +114,8 @@ class Head(NamedTuple):
 
 
 def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
-    """Returns the encoded headers. Without a path in the URL, each request has its own. Raises `ValueError` for an
-    invalid header, or if all are too long.
+    """Returns the encoded headers. If the URL has no path, they have none either, and each request adds its own. Raises
+    `ValueError` for an invalid header, or if all together are too long.
     """
     path = {":path": path_of(url)} if url.path else {}
     fields = {**path, ":authority": url.netloc, **{name.lower(): value for name, value in headers.items()}}
@@ -188,7 +188,7 @@ CREATED_BLOCKS = tuple(
 
 def read_head(block: bytes) -> tuple[int, dict[str, str]]:
     """Returns status and headers of a reply. Recognises 200 and 201 by their first bytes and then returns no headers.
-    Raises `ValueError`.
+    Raises `ValueError` if the block cannot be read or has no status.
     """
     if block.startswith(OK_BLOCKS):
         return 200, {}

@@ -82,7 +82,7 @@ class Http2Session:
         self._resized = b""
         self._received = 0
         self._block: tuple[int, bool, bytearray] | None = None  # a header block that continues in the next frame
-        # Not returned yet: `feed` may raise after these answers.
+        # Answers that `feed` has read but not returned yet, because it raised after them.
         self.answered: list[Answered] = []
         self.whole = 0  # received frames
         self.leaving = False  # the server closes, or stream numbers are used up: no new POSTs

@@ -103,8 +103,8 @@ class HttpsTransport:
         paths: Sequence[str] | None = None,
         hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
-        """Posts each body once. Only repeats a request if the server says that it did not process it, as when it
-        closes.
+        """Posts each body once and returns the answers in their order. Only repeats a request if the server says that
+        it did not process the request, as when it closes.
         """
         if self._context is None:
             raise RuntimeError("the channel is not open")
@@ -147,8 +147,8 @@ class HttpsTransport:
         self._hand_over_soon()  # later: a server may close right behind an answer
 
     def turned_away(self) -> None:
-        """Implements `channels.posting.Owner`. Handled like a failed connection, because the next connections would
-        accept nothing either.
+        """Implements `channels.posting.Owner`. Gives up to 100 waiting requests the outcome NOT_CONNECTED, as after a
+        failed connection: the next connections would accept nothing either.
         """
         self._answer_first(STREAMS, NOT_CONNECTED)
 
@@ -159,7 +159,7 @@ class HttpsTransport:
 
     @property
     def _each(self) -> int:
-        """Returns how many messages a new connection will take at a time, as the last one did."""
+        """Returns how many messages at a time a new connection is expected to take: as many as the newest one, or 100."""
         return (self._newest and self._newest.most) or STREAMS
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
@@ -254,7 +254,9 @@ class HttpsTransport:
         self._hand_over_soon()  # later: the server's settings follow its handshake
 
     def _forget(self, together: Posts) -> None:
-        """Cancels the connections that were opening for this call alone."""
+        """Drops the requests `together`, whose call was cancelled, and cancels the opening connections that no other
+        request needs.
+        """
         self._waiting = deque(post for post in self._waiting if post.together is not together)
         for connection in list(self._all):
             connection.forget(together)

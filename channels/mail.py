@@ -31,7 +31,7 @@ from channels.smtp_pool import SmtpPool
 from channels.smtp_relay import RelaySettings
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
-# Some servers disconnect because of one recipient.
+# The connection was lost before the content. Some servers disconnect because of one recipient.
 LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)
 SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
@@ -109,7 +109,8 @@ class MailChannel:
         outcome, ended = await self._try_one(
             await self._pool.take(is_new=recipient.is_new), recipient, to, body, may_write
         )
-        # The relay may end a kept connection at any time, so the next one needs no wait.
+        # The relay may end a kept connection at any time, and this message is not the cause. So it is sent at once over
+        # a new connection.
         if ended:
             session = await self._pool.replace(is_new=recipient.is_new) if may_write() else self._pool.lose()
             outcome, _ = await self._try_one(session, recipient, to, body, may_write)
@@ -153,7 +154,7 @@ class MailChannel:
     async def _named(
         self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
     ) -> Outcome | None:
-        """Returns None if the server waits for the content, otherwise the outcome."""
+        """Sends the envelope. Returns None if the server then waits for the content, otherwise the outcome."""
         if not may_write():
             return WITHHELD
         try:
@@ -196,7 +197,9 @@ class MailChannel:
         return refused
 
     async def _answer(self, step: Step, session: MailSession, recipient: Recipient) -> Reply:
-        """Returns the reply to a command. Raises `SessionLostError` or `TimeoutError`."""
+        """Returns the reply to the command of one step. `SlowRecipients` limits the wait for the reply to the
+        recipient. Raises `SessionLostError` or `TimeoutError`.
+        """
         if step != NAMING:
             return await session.reply(self._relay.timeout_s)
         return await self._pool.slow.reply(session, self._relay.timeout_s, recipient, self._pool.lanes)
@@ -218,8 +221,8 @@ class MailChannel:
         return refusal(reply.code, reply.text, Stage.CONTENT)._replace(said=f"{reply.code} {reply.text}")
 
     async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
-        """Returns the reply to the content, and waits for it in short steps. Raises `SessionLostError` or
-        `TimeoutError`.
+        """Returns the reply to the content. Waits in steps of `last_reply_s`, and no longer than `content_timeout_s`;
+        stops after a step if `may_write` returns False. Raises `SessionLostError` or `TimeoutError`.
         """
         left_s = self._relay.content_timeout_s
         while True:

@@ -75,7 +75,7 @@ ACCOUNT_WAITS_S = {"maximum sending rate exceeded": 1.0, "daily message quota ex
 # Refusals of the account, not of an address: 530 and 535 ask for (other) credentials.
 OURS = frozenset({530, 534, 535, 538})
 
-# The host accepts no mail (RFC 7504), or none from alertd, with any text.
+# Reply code of a host that accepts no mail (RFC 7504), or none from alertd, with any text.
 NO_SERVER = 521
 
 # Final reasons: they concern one mailbox or one message.
@@ -97,8 +97,8 @@ def refusal(code: int, text: str, stage: Stage) -> Outcome:
 
 
 def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | None:
-    """Returns the subject of a refusal. After the sender was accepted it is one recipient, unless the reply names the
-    server or the account.
+    """Returns the subject of a refusal, or None if it is final. After the sender was accepted it is one recipient,
+    unless the reply names the server or the account.
     """
     if outcome.answer is Answer.NEVER:
         return None
@@ -126,7 +126,9 @@ def _meaning(code: int, text: str, stage: Stage) -> Outcome:
 
 
 def by_code(text: str, table: Mapping[str, Reason] = PERMANENT) -> Reason | None:
-    """Returns the value in the table for a text with an enhanced code, or None."""
+    """Returns the reason that the table gives for the enhanced code in `text`, or for the family of that code ("4.7.").
+    None if the text has no enhanced code, or the table does not list it.
+    """
     enhanced = _enhanced(text)
     return table.get(enhanced) or table.get(enhanced[: enhanced.find(".", 2) + 1])
 

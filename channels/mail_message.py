@@ -1,5 +1,5 @@
-"""Builds a mail as bytes. It is built once; each recipient's headers are put before it and their link into it, and it
-is signed.
+"""Builds a mail as bytes. The part that all recipients share is built once. Each recipient's headers and unsubscribe
+link are then inserted, and the mail is signed.
 
 Everything is 7-bit (quoted-printable). So every relay accepts it unchanged, a DKIM signature survives, and a link can
 be inserted.
@@ -64,7 +64,9 @@ def _words(text: str, room: int) -> str:
 
 
 def _parts(text: str) -> list[bytes]:
-    """Returns UTF-8 in pieces of whole characters, as each encoded word requires (RFC 2047 section 5)."""
+    """Returns UTF-8 in pieces of at most `WORD_BYTES`, each of whole characters, as each encoded word requires (RFC
+    2047 section 5).
+    """
     parts = [bytearray()]
     for character in text:
         raw = character.encode("utf-8", "replace")
@@ -115,7 +117,7 @@ class MailPayload:
     common: Common | None  # None: there are no signers
 
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
-        """Returns the mail for one recipient. `to` is the result of `mailbox`."""
+        """Returns the mail for one recipient. `to` is the result of `mailbox`; `now_s` is the time in UNIX seconds."""
         leave = (recipient.leave or NO_LEAVE).encode()
         own = b"Date: %b\r\n%b" % (_date(int(now_s)), headers_for(to, recipient, self.identity))
         if self.common is not None:
@@ -162,7 +164,9 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
 
 
 def _around_leave(body: bytes) -> list[bytes]:
-    """Returns the pieces around each place of a link's own part. Each place gets its own line."""
+    """Returns the body split at each placeholder `OWN_LEAVE`, without the placeholders. Soft line breaks in the pieces
+    put the text that replaces a placeholder on its own line.
+    """
     return _OWN_LEAVE.sub(b"=\r\n\0=\r\n", body).split(b"\0")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from channels.base import Recipient
 
-#: Of one reply with its continuation lines. A mail server sends no longer one.
+#: Maximum bytes of one reply with its continuation lines. A mail server sends no longer one.
 REPLY_LIMIT_BYTES = 32_768
 HEAD = re.compile(rb"([0-9]{3})([ -]|$)")
 
@@ -61,7 +61,7 @@ class MailSession(asyncio.Protocol):
         self._transport.write(data)
 
     async def reply(self, timeout_s: float) -> Reply:
-        """Returns the next reply. Raises `SessionLostError` or `TimeoutError`."""
+        """Returns the next reply. Raises `SessionLostError`, or `TimeoutError` after `timeout_s` seconds."""
         if not self._replies:
             if not self.is_open:
                 raise SessionLostError
@@ -138,7 +138,7 @@ def session_over(
     return MailSession(cast("asyncio.Transport", transport), extensions, hear)
 
 
-#: The least seconds that a new mail waits for the reply to its recipient, and the multiple of the usual time. Postfix
+#: A new mail waits for the reply to its recipient up to TIMES the usual time, but at least LEAST_S seconds. Postfix
 #: delays each refusal by a second.
 LEAST_S, TIMES = 2.0, 4
 #: The weight of one reply in the usual time.
@@ -163,8 +163,8 @@ class SlowRecipients:
         self._yielding: dict[asyncio.Timeout, float] = {}  # mails to end for a new one, with the earliest time
 
     async def reply(self, session: MailSession, timeout_s: float, recipient: Recipient, connections: int) -> Reply:
-        """Returns the reply to one recipient. `connections`: the maximum of this process. Raises SessionLostError and
-        TimeoutError.
+        """Returns the reply to one recipient. `timeout_s`: longest wait in seconds. `connections`: the maximum of this
+        process. Raises SessionLostError, or TimeoutError if the mail is given up.
         """
         if recipient.is_alone:
             return await session.reply(timeout_s)
@@ -185,7 +185,9 @@ class SlowRecipients:
                 del self._yielding[limit]
 
     def make_room(self) -> None:
-        """Frees connections, because a new mail waits for one."""
+        """Called because a new mail waits for a connection. Ends the waits of the repeated mails that hold the other
+        connections, each after at least the maximum wait of a new mail.
+        """
         if not self._yielding:
             return
         now_s = asyncio.get_running_loop().time()

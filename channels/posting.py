@@ -74,8 +74,8 @@ async def post_each(
     transport: Transport, recipients: Sequence[Recipient], body_for: Callable[[Recipient], bytes],
     headers: Mapping[str, str], may_write: MayWrite, hear: Hear | None = None,
 ) -> list[Reply | Outcome]:  # fmt: skip
-    """Returns the answer for each recipient, in their order. If a body cannot be made, sends nothing to that recipient
-    and continues with the others.
+    """Posts a body to each recipient and returns the answers in their order. If a body cannot be made, sends nothing to
+    that recipient, whose outcome is UNMADE, and continues with the others.
     """
     made: list[bytes | Outcome] = []
     for recipient in recipients:
@@ -145,7 +145,9 @@ COMMON: dict[int, tuple[Answer, Reason]] = {
 
 
 def refusal(reply: Reply, answer: Answer, reason: Reason) -> Outcome:
-    """Returns the outcome of a refusal, with the carrier's delay if the message will be retried."""
+    """Returns the outcome of a refusal. If the message may be retried, it has the carrier's delay; throttling without
+    one gets 60 s.
+    """
     wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
     if reason is Reason.THROTTLED and wait_s is None:
         wait_s = THROTTLED_WAIT_S
@@ -251,7 +253,7 @@ class Connection(Protocol):
         ...
 
     def forget(self, together: Posts) -> None:
-        """Drops these requests, because their call ended. A late answer never counts for another request."""
+        """Drops the requests `together`, because their call ended. A late answer never counts for another request."""
         ...
 
     def abort(self) -> None: ...

@@ -11,8 +11,8 @@ import msgspec
 from channels.base import PushMessage
 from channels.text import whole_until
 
-# Bytes of the body that are worth more than image and link: these are removed before the body gets shorter. The
-# renderer writes no more.
+# The image and then the link are removed if fewer than this many bytes of the body would fit. The renderer writes no
+# longer body.
 BODY_BYTES = 1_000
 
 # Version of the `data` for apps; alertd/schemas/push-1.json defines the fields. New fields keep the number. A removed

@@ -38,7 +38,7 @@ class _Trouble:
 
 
 class Rests:
-    """The pauses of one process."""
+    """The paused servers of one channel in one process."""
 
     def __init__(self, clock: Callable[[], float], try_s: float) -> None:
         """`clock` returns seconds. `try_s`: how many seconds a trial send to a paused server may take."""
@@ -75,7 +75,8 @@ class Rests:
         failed = [(one, new) for one, new in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
         counted = [one for one, new in failed if new or one.subject is Subject.CARRIER]
         asked_s = sorted(one.retry_after_s or 0.0 for one in counted if one.reason is Reason.THROTTLED)
-        # Requires most of many: a limit, and the wait that the server asks for, may concern one recipient only.
+        # Throttling pauses the server if at least `ENOUGH` messages, and more than half of the chunk, were throttled. A
+        # single one, with the wait that the server asks for, may concern only its recipient.
         is_over = len(asked_s) >= ENOUGH and len(asked_s) > len(said) // 2
         if len(failed) < len(said) and not is_over:
             self._troubles.pop(server, None)

@@ -170,8 +170,8 @@ class SmtpPool:
         return found.outcome
 
     def lose(self) -> Outcome:
-        """Gives back a lent connection that the relay ended. Returns `WITHHELD`, for a message that may no longer be
-        written.
+        """Counts a lent connection that the relay ended as given back. Returns `WITHHELD`, because its message may no
+        longer be written.
         """
         self._lent -= 1
         self._serve()
@@ -293,7 +293,7 @@ class SmtpPool:
         self._serve()
 
     def _learn(self, found: _Failed) -> None:
-        """Handles a refused connection beside open ones. Connections that opened together count once."""
+        """Limits the connections to those open now, and doubles the wait before one more is tried, once per wait."""
         self._taken = self._open
         if not self._asks_again():
             return

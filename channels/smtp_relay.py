@@ -28,11 +28,13 @@ class RelaySettings:
     # Longest wait in seconds before the pool asks again for one more connection than the relay accepts.
     ask_again_s: float = 60.0
     silent_s: float = 10.0  # a relay without an answer for this many seconds does not count as working
-    # For each reply before the content. After this time-out, nothing was sent.
+    # Seconds for each reply before the content. After this time-out, nothing was sent.
     timeout_s: float = 60.0
-    # For the reply to the content, which a relay may scan first. A shorter wait causes duplicates (RFC 5321 4.5.3.2.6).
+    # Seconds for the reply to the content, which a relay may scan first. A shorter wait causes duplicates (RFC 5321
+    # 4.5.3.2.6).
     content_timeout_s: float = 600.0
-    # The same while the worker stops. Otherwise it may be killed first, and all other outcomes would be lost.
+    # Seconds for the reply to the content while the worker stops. With a longer wait the worker may be killed first,
+    # and all other outcomes would be lost.
     last_reply_s: float = 30.0
     connect_timeout_s: float = 10.0
 
@@ -42,7 +44,7 @@ class RelaySettings:
 
 
 def fault(error: Exception, server: str, relay: RelaySettings) -> Login:
-    """Returns why the relay refused the login."""
+    """Returns why a connection to the relay or its login failed. `server` is host:port."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         refused = isinstance(error, aiosmtplib.SMTPAuthenticationError)
         said = clean(f"{error.code} {error.message}", relay.username or "", relay.password or "")

@@ -137,8 +137,8 @@ def whole_until(text: str, end: int) -> int:
 
 
 def _continues(text: str, at: int) -> bool:
-    """Returns whether a cut there would split a character: marks, joiners, skin tones, letters joined by an Indic sign,
-    the two halves of a flag.
+    """Returns whether a cut before `text[at]` would split a character: marks, joiners, skin tones, letters joined by an
+    Indic sign, the two halves of a flag.
     """
     before, character = text[at - 1], text[at]
     if _FLAG_HALVES[0] <= character <= _FLAG_HALVES[1]:
@@ -177,8 +177,8 @@ def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> 
 
 
 def spelled_for_sms(text: str) -> str:
-    """Returns the text without the accents and ornaments that the GSM alphabet lacks. Returns the text itself if GSM
-    lacks other characters too, or if a link would change.
+    """Returns the text without the accents and ornaments that the GSM alphabet lacks, with plain punctuation. Returns
+    the text unchanged if GSM lacks other characters too, or if a link would change.
     """
     plain = transliterated(fold(text), GSM)
     return text if plain is None else plain

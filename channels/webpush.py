@@ -90,7 +90,9 @@ class Vapid:
         self._made: dict[str, tuple[float, str]] = {}  # by origin: when it was made, and the header
 
     def authorization(self, origin: str) -> str:
-        """Returns the header's value for a push service, identified by scheme, host and port."""
+        """Returns the value of the Authorization header for the push service `origin` (scheme, host and port). A token
+        is cached and renewed after `RENEW_S`.
+        """
         now_s = self._clock()
         made_s, header = self._made.get(origin, (0.0, ""))
         if not made_s <= now_s < made_s + RENEW_S:  # or the clock was set back
@@ -259,7 +261,7 @@ class WebPushChannel:
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 
     async def _server(self, origin: str) -> HttpsTransport:
-        """Returns the kept connections to one push service."""
+        """Returns the kept connections to one push service, or new ones. Closes unused connections above the maximum."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
         server = self._servers.pop(origin, None)
@@ -271,7 +273,9 @@ class WebPushChannel:
         return server
 
     async def _let_go(self, kept: str) -> None:
-        """Closes the connections that were unused for longest, above the maximum."""
+        """Closes connections if there are more than `MOST_SERVERS`: those unused for longest that are idle, but never
+        those of the origin `kept`.
+        """
         idle = [name for name, server in self._servers.items() if server.is_idle and name != kept]
         for name in idle[: max(0, len(self._servers) - MOST_SERVERS)]:
             await self._servers.pop(name).close()
