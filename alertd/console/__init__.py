@@ -16,12 +16,13 @@ from alertd.console.words import modules
 
 STATIC = Path(__file__).parent / "static"
 
-#: No inline code, no other origins, no framing. The map's icons use `data:`, photos behind a key use `blob:`.
+#: Content security policy: no inline code, no other origins, no framing. The map's icons use `data:`, photos behind a
+#: key use `blob:`.
 _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-#: Browsers revalidate each file (usually 304), so an upgrade takes effect at once.
+#: Headers of each file. Browsers revalidate it (usually 304), so an upgrade takes effect at once.
 _HEADERS = {
     hdrs.CACHE_CONTROL: "no-cache",
     "Content-Security-Policy": _POLICY,
@@ -31,8 +32,8 @@ _TYPES = {
     ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json",
     ".mjs": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain",
 }  # fmt: skip
-#: Served from disk in ranges: a browser fetches the tiles that it shows. Not cached: after an aborted range request, Chromium's cache
-#: sometimes returns an empty range of the same file.
+#: Suffixes of files that are served from disk in ranges: a browser fetches the map tiles that it shows. Not cached:
+#: after an aborted range request, Chromium's cache sometimes returns an empty range of the same file.
 _IN_RANGES = {".pmtiles"}
 _RANGE_HEADERS = _HEADERS | {hdrs.CACHE_CONTROL: "no-store"}
 
@@ -72,10 +73,11 @@ class _Files:
 
 
 def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]:
-    """Routes of the console: its page at /console and its files below. They need no key, because they contain no data.
+    """Returns the routes of the console: its page at /console and its files below. They need no key, because they
+    contain no data.
 
-    `needs`: the scopes of each API act, so that the console offers only permitted acts. `carried`: the channels with a carrier, which
-    are the default channels of an alert.
+    `needs`: the scopes of each API operation, so that the console offers only permitted operations. `carried`: the
+    channels with a carrier, which are the default channels of an alert.
     """
     files = _Files(STATIC, needs, carried)
 

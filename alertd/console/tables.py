@@ -1,4 +1,4 @@
-"""Rule tables for the console's scripts, generated from the running code, so that no rule is written twice."""
+"""Makes the rule tables for the console's scripts from the rules of the running code, so that no rule is written twice."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ from alertd.service.alerts.follow_up import CANCEL, CLOSE, REOPEN, STAND_DOWN, S
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 
-#: The states of a reference in four groups: delivered, lost, still to come, not needed.
+#: The states of a reference (an alert's message to one address) in four groups: delivered or accepted, lost, still to
+#: come, not needed.
 _TOLD = (State.DELIVERED, State.ACCEPTED)
 _LOST = (State.UNKNOWN, State.FAILED, State.EXPIRED)
 _LEFT = tuple(sorted(set(State) - SETTLED, reverse=True))
 _SPARED = tuple(sorted(SETTLED - {*_TOLD, *_LOST}))
 _ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": CANCEL}
 
-#: By audit name of an act: its scopes, one of which is required.
+#: By an operation's name in the audit log: its scopes, any one of which suffices.
 Needs = Mapping[str, Sequence[str]]
 
 
 def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
-    """Returns each table by its name in the scripts, states in table order. `carried`: the channels with a carrier."""
+    """Returns all tables by their names in the scripts. Lists of states are in the order of `AlertState`. `carried`:
+    the channels with a carrier.
+    """
     return {
         "needs": {act: list(scopes) for act, scopes in needs.items()},
         "channels": list(Channel),
@@ -74,7 +77,7 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
 
 @cache
 def _criteria_in_words() -> dict[str, dict[str, str]]:
-    """Texts of the criteria by language and code, as in `GET /v1/kinds/missing-child`."""
+    """Returns the texts of the criteria by language and code, as in `GET /v1/kinds/missing-child`."""
     catalogues = read_catalogues(templates_dir() / "catalogue")
     return {tag: dict(words.codes("criterion")) for tag, words in catalogues.items()}
 
@@ -86,7 +89,7 @@ def module(needs: Needs, carried: Collection[str]) -> str:
 
 
 def _value(model: type[BaseModel]) -> str:
-    """Returns the name of the field that holds the address."""
+    """Returns the name of the field of a contact model that holds the address."""
     (name,) = set(model.model_fields) - {"channel", "language", "n"}
     return name
 

@@ -1,4 +1,4 @@
-"""Makes one script of texts per language; a browser loads only its own."""
+"""Makes one script of texts for each language of the console. A browser loads only the script of its language."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class Catalogue(NamedTuple):
 
 
 def catalogue_of(path: Path) -> Catalogue:
-    """Reads words.json. The English text of a cause is null there; it comes from the API and the command line."""
+    """Returns the texts in words.json. The English text of a cause is null in the file; it is filled in here with the
+    sentence that the API and the command line use.
+    """
     found = json.loads(path.read_text(encoding="utf-8"))
     for code, (sentence, _) in SENTENCES.items():
         found["words"][f"cause-{code}"][0] = sentence
@@ -25,7 +27,7 @@ def catalogue_of(path: Path) -> Catalogue:
 
 
 def modules(path: Path) -> dict[str, str]:
-    """Returns the script of each language by file name."""
+    """Returns the content of each language's script by file name."""
     catalogue = catalogue_of(path)
     return {
         f"words.{tag}.js": _module({key: row[column] for key, row in catalogue.words.items()})

@@ -1,4 +1,4 @@
-"""The HTTP servers of the API: the public port with its handlers' dependencies, and the metrics port."""
+"""The HTTP servers of the API: the public port with the parts that its handlers need, and the metrics port."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
 @contextmanager
 def reserved(host: str, port: int, options: str) -> Iterator[socket.socket]:
-    """A socket bound to the address, before anything that needs the port is started. It does not listen yet.
-
-    Raises StartError, which names `options`.
+    """Yields a socket bound to the address. It does not listen yet, so a taken port shows before anything is started.
+    Raises StartError, which names the settings in `options`.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -57,7 +56,7 @@ def reserved(host: str, port: int, options: str) -> Iterator[socket.socket]:
 
 @contextmanager
 def reserved_for_metrics(listen: str) -> Iterator[socket.socket | None]:
-    """A socket bound to `metrics.listen`, or None if that is empty. Raises StartError."""
+    """Yields a socket bound to the address in `metrics.listen`, or None if the setting is empty. Raises StartError."""
     if not listen:
         yield None
         return
@@ -74,7 +73,9 @@ async def api_site(
     address: socket.socket,
     metrics_address: socket.socket | None = None,
 ) -> AsyncIterator[None]:
-    """The API, listening. Its metrics port shows this process and the workers at these sockets."""
+    """Serves the API until the end of the block. `address` and `metrics_address` are bound sockets; None: no metrics
+    port. The metrics port shows this process and the workers at the UNIX sockets `worker_sockets`.
+    """
     parts.disk = store.disk
     workers = {where: Succession() for where in worker_sockets}
 
@@ -103,7 +104,7 @@ async def api_site(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstWaysIn:
-    """The administrator's key and sign-in, made at the first start of a store."""
+    """The administrator's first key and sign-in address, made at the first start of a store."""
 
     key: str
     sign_in: str | None  # one-time sign-in address; None if there are operators already
@@ -111,10 +112,10 @@ class FirstWaysIn:
 
 
 def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
-    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere).
+    """Writes to standard output the URL of alertd and that of its metrics (`metrics` is "" if there are none).
 
-    At the first start it prints the key and the sign-in if standard output is a terminal. Otherwise a journal would
-    keep them: it writes them to a file in `directory`, and prints its name.
+    At the first start (`first`) it also prints the key and the sign-in address if standard output is a terminal.
+    Otherwise a journal would keep both: it writes them to a file in `directory`, and prints the file's name.
     """
     said = [f"alertd listens on {url}"]
     if first is None:
@@ -157,7 +158,7 @@ def _filed(first: FirstWaysIn, file: Path) -> str:
 
 
 def url_of(address: socket.socket | None) -> str:
-    """Returns the URL of the server at that address, or "" without a socket."""
+    """Returns the HTTP URL of a bound socket, or "" for None."""
     if address is None:
         return ""
     host, port = address.getsockname()[:2]
@@ -169,7 +170,9 @@ def _cannot_listen(host: str, port: int, options: str, error: OSError) -> StartE
 
 
 async def _scrape(where: str, worker: Succession) -> None:
-    """Takes a worker's series. Skips a worker that does not answer, for instance while it starts."""
+    """Fetches a worker's metrics from its UNIX socket `where` into `worker`. Leaves `worker` unchanged if the worker
+    does not answer within 2 s, for instance while it starts.
+    """
     timeout = aiohttp.ClientTimeout(total=2)
     try:
         async with aiohttp.ClientSession(

@@ -1,7 +1,7 @@
-"""Builds and opens the container of a process from its settings, and closes what it opened.
+"""Builds and opens the container with all parts of a process from its settings, and closes what it opened.
 
-`carrier_factory` makes a carrier from its settings. Modules above build the surroundings: `installation` the store's
-server, `api_site`, `worker_site` and `serve` the listeners, `sandbox` the simulated carriers.
+Other modules: `carrier_factory` makes a carrier from its settings; `installation` opens the store's server; `api_site`,
+`worker_site` and `serve` the listeners; `sandbox` the simulated carriers.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ from geofences.regions import Library
 async def joined(
     section: StoreSection, redis: Redis, codec: Codec
 ) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
-    """A store that is checked, with its clock and the watch over the keys of this process.
-
-    Raises StoreRefusedError and StoreUnavailableError.
+    """Yields a checked connection to the store, its running clock, and the watch that notices new keys of the store.
+    Raises StoreRefusedError if the store is not usable, and StoreUnavailableError.
     """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=section.replicas_required)
@@ -60,12 +59,12 @@ async def opened(
     library: Library | None = None,
     renderer: Renderer | None = None,
 ) -> AsyncIterator[Container]:
-    """Opens all parts with their carriers over a checked store. Closes them in reverse order.
+    """Yields the container with all parts and open carriers over a checked store. Closes them in reverse order.
 
-    A caller that has loaded the `library` or the `renderer` passes it. A process with `loads` false loads the library
-    at its first use; a worker plans with region numbers and never uses it. A process that sends nothing does not bind
-    to text message centres, because they count the binds of an account. Raises StoreRefusedError,
-    StoreUnavailableError, and ConfigError for unusable regions or carriers.
+    A caller that has loaded the `library` or the `renderer` passes it. Without `loads`, the library is loaded at its
+    first use; a worker plans with region numbers and never uses it. Without `sends`, the process does not bind to SMS
+    centres, because a centre limits the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and
+    ConfigError for unusable regions or carriers.
     """
     async with AsyncExitStack() as stack:
         db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
@@ -102,9 +101,8 @@ async def opened(
 
 
 def library_of(settings: config.Settings) -> Library:
-    """The shipped regions and those that were imported into the data directory.
-
-    Raises ConfigError for damaged files.
+    """Returns the shipped regions together with those that were imported into the data directory. Raises ConfigError
+    for damaged files.
     """
     added = settings.store.regions
     try:

@@ -43,7 +43,7 @@ from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 @contextmanager
 def usable(name: str) -> Iterator[None]:
-    """Raises ConfigError, which names the carrier, for an OSError or ValueError inside, as of a missing file."""
+    """Turns an OSError or ValueError inside the block, as of a missing file, into a ConfigError that names the carrier."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -59,8 +59,8 @@ def carrier_of(
 ) -> Carrier:
     """Returns a carrier from its settings, not open yet.
 
-    `number` is its byte in ledgers. The `clock` (None: the machine's) decides how long a message stays useful. Raises
-    ConfigError for settings or files that cannot be used.
+    `number` stands for the carrier in ledgers (one byte). The `clock` (None: the machine's) gives the time from which
+    messages' times to live are counted. Raises ConfigError for settings or files that cannot be used.
     """
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
@@ -86,7 +86,7 @@ def carrier_of(
 
 
 def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Clock | None = None) -> list[Carrier]:
-    """All carriers of the settings, as `carrier_of` makes them. Raises ConfigError with the faults of all."""
+    """Returns all carriers of the settings, as `carrier_of` makes them. Raises one ConfigError with the faults of all."""
     found, faults = list[Carrier](), list[str]()
     for name, section in settings.carriers.items():
         try:
@@ -99,7 +99,9 @@ def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Cl
 
 
 def _faults_of_files(section: AnyCarrier) -> Iterator[str]:
-    """Yields the faults of files in a carrier's options, except secrets, which are read with the configuration."""
+    """Yields a line for each file in a carrier's options that cannot be used. Skips secrets, which are read with the
+    configuration.
+    """
     for option, look in (("credentials", _service_account), ("ca_file", _authorities)):
         if path := getattr(section, option, None):
             try:
@@ -111,7 +113,7 @@ def _faults_of_files(section: AnyCarrier) -> Iterator[str]:
 
 
 def _authorities(path: Path) -> None:
-    """Raises OSError, and ValueError if no certificate is in the file."""
+    """Checks a file of certificates. Raises OSError, and ValueError if it contains no certificate."""
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
@@ -119,7 +121,7 @@ def _authorities(path: Path) -> None:
 
 
 def _service_account(path: Path) -> None:
-    """Raises OSError, and ValueError if no service account is in the file."""
+    """Checks a file with a Google service account. Raises OSError, and ValueError if it contains none."""
     text = path.read_text(encoding="utf-8")
     if not text.strip():
         raise ValueError("is empty")
@@ -137,8 +139,8 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: Settings on which a login depends, for servers that limit binds or connections. There the result of a worker's login
-#: may replace a login of one's own.
+#: Settings on which a login depends, by kind of carrier, for servers that limit binds or connections. Processes with
+#: the same values there may use the result of a worker's login instead of logging in themselves.
 _OF_A_LOGIN = {
     "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
     "smtp": ("host", "port", "tls", "ca_file", "user", "password"),
@@ -154,7 +156,7 @@ def _login_of(section: AnyCarrier) -> str:
 
 
 def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
-    """The limits of domains, by each of their names."""
+    """Returns the limits of mail domains, by each name of the domain."""
     limits = section.domains if isinstance(section, SmtpCarrier) else None
     found: dict[str, Domain] = {}
     for name, limit in (limits or {}).items():
@@ -211,13 +213,15 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
 
 
 def sms_settings(section: SmsCarrier) -> SmsSettings:
-    """How texts may be coded for one carrier."""
+    """Returns how texts may be encoded for one carrier."""
     tables = tuple(section.national_tables) if isinstance(section, SmppCarrier) else ()
     return SmsSettings(tables=tables, transliterate=section.transliterate)
 
 
 def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
-    """Returns what every SMS carrier takes. Any of them may send a text, so the text must not be too long for one."""
+    """Returns the encodings that every SMS carrier supports. Any of them may send a text, so the text must not be too
+    long for one.
+    """
     each = [sms_settings(one) for one in sections if isinstance(one, SmsCarrier)]
     if not each:
         return SmsSettings()
@@ -232,8 +236,8 @@ _MEANINGS = {
     "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
 }
-#: Seconds. If this process does not know a receipt's message by then, it looks in the store, which keeps the receipt if
-#: necessary.
+#: Seconds for which this process keeps a receipt whose message it does not know. Then it looks for the message in the
+#: store, which keeps the receipt if it has none either.
 _PATIENCE_S = 1.0
 
 

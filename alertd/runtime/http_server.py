@@ -1,6 +1,5 @@
-"""The HTTP server of a process, with limits that aiohttp lacks.
-
-Strangers cannot stall it or use up its memory or files.
+"""The HTTP server of a process, with limits that aiohttp lacks. With them no stranger can block the server, or use up
+its memory or files.
 """
 
 from __future__ import annotations
@@ -34,14 +33,15 @@ from alertd.common.repetition import repeated
 #: File descriptors not used for client connections: the store, carriers, webhooks, region files, threads that read.
 FILES_KEPT = 256
 LEAST_CONNECTIONS = 64
-#: Connections waiting to be accepted: in a flood, a client must not lose the second before its kernel tries again.
+#: Maximum connections that wait to be accepted. Beyond it, a client in a flood would lose the second before its kernel
+#: tries again.
 BACKLOG = 1024
 LISTENING_FILES = 32
-#: SO_LINGER: what the kernel has not sent is dropped with the connection.
+#: Value of SO_LINGER: the kernel discards unsent data when the connection is closed.
 _RESET = struct.pack("ii", 1, 0)
 #: The server returns free memory to the system after 100 connections have ended. It checks every 10 s.
 MANY_ENDED, GIVE_BACK_EVERY_S = 100, 10.0
-#: The log reports dropped and refused connections at most this often.
+#: Seconds. The log reports dropped and refused connections at most this often.
 REPORT_EVERY_S = 60.0
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: alertd\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -64,9 +64,8 @@ class Bounds:
 class Handler(RequestHandler):
     """One connection.
 
-    Answers what is not HTTP without repeating it: aiohttp would log and send back the bytes, which may hold a key, a
-    number or a Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a
-    key, a number or a child's name.
+    Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a key, a number
+    or a child's name.
     """
 
     def __init__(self, server: Server, **named: Any) -> None:
@@ -80,7 +79,9 @@ class Handler(RequestHandler):
 
     @property
     def is_expendable(self) -> bool:
-        """Returns whether the connection can be dropped: idle, or a keyless request that waits for its client."""
+        """Returns whether the connection can be dropped: it is idle, or it has a request without a key and waits for
+        its client.
+        """
         request = self._current_request
         if request is None:
             return True
@@ -88,11 +89,15 @@ class Handler(RequestHandler):
 
     @property
     def is_strangers(self) -> bool:
-        """Returns whether it is expendable and never carried a key, unlike those of proxies and programs."""
+        """Returns whether the connection is expendable and no request on it ever had a key. Those of proxies and
+        programs have had one.
+        """
         return not self.had_key and self.is_expendable
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Starts the time-out of the first head."""
+        """Starts the time-out for the head of the first request. Drops the connection if its place was already taken by
+        a later one.
+        """
         super().connection_made(transport)
         if self in self._server.newcomers:
             self._arm(self._server.bounds.head_s, self._check_head)
@@ -100,7 +105,7 @@ class Handler(RequestHandler):
             self.drop()
 
     def data_received(self, data: bytes) -> None:
-        """Ends the time-out of the first head once it is complete."""
+        """Ends the time-out for the first request's head once the head is complete. The connection then is no newcomer."""
         super().data_received(data)
         if self._request_count and self in self._server.newcomers:
             del self._server.newcomers[self]
@@ -109,14 +114,16 @@ class Handler(RequestHandler):
                 self._disarm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forgets the connection."""
+        """Removes the connection from the server's lists, and counts its end."""
         self._disarm()
         self._forget()
         self._server.count_end()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not keep up with the answer."""
+        """Called when the client reads more slowly than the answer is written. Starts the check of its progress, and
+        limits the unsent data of all clients.
+        """
         super().pause_writing()
         self.unsent, self._untaken = self._left(), self._not_taken()
         self._server.slow_readers[self] = None
@@ -124,7 +131,7 @@ class Handler(RequestHandler):
         self._server.bound_unsent()
 
     def resume_writing(self) -> None:
-        """The client has read most of the answer."""
+        """Called when the client has read most of the answer. Ends the check of its progress."""
         super().resume_writing()
         self._server.slow_readers.pop(self, None)
         self._disarm()
@@ -136,7 +143,9 @@ class Handler(RequestHandler):
             self.transport.abort()
 
     def cut_off(self) -> None:
-        """Drops a client that does not read, with the data in the kernel, which would otherwise keep it for minutes."""
+        """Drops a client that does not read, and also the data in the kernel, which would otherwise keep the connection
+        for minutes.
+        """
         if self.transport is not None:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.drop()
@@ -190,8 +199,8 @@ class Handler(RequestHandler):
     def _not_taken(self) -> int:
         """Returns the bytes of the answer that the client's machine has not confirmed.
 
-        The process itself sees no progress of a slow client for minutes, since the kernel takes 100 KB and more at
-        once. On systems that do not report the kernel's buffer, only this process's buffer counts.
+        The buffer of this process alone shows no progress of a slow client for minutes, since the kernel takes 100 KB
+        and more at once. On systems that do not report the kernel's buffer, only the buffer of this process counts.
         """
         kernel = bytes(4)
         if self.transport is not None:
@@ -210,7 +219,7 @@ class Handler(RequestHandler):
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection beyond the limit: answers 503 and closes."""
+    """The protocol of a connection beyond the limit: answers 503 and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         writable = cast("asyncio.WriteTransport", transport)  # uvloop's are, and do not say so
@@ -219,7 +228,7 @@ class _Refusal(asyncio.Protocol):
 
 
 class Server(web.Server):
-    """Makes connections, and room for new ones."""
+    """Makes the protocol of each new connection. At the limit it drops another connection first."""
 
     bounds: Bounds
     newcomers: dict[Handler, None]  # without a complete request yet, the oldest first
@@ -233,16 +242,15 @@ class Server(web.Server):
     _unreadable_reported: float
 
     def limit(self, bounds: Bounds) -> None:
-        """Sets the bounds. To be called before the first connection."""
+        """Sets the limits. The caller must call it before the first connection."""
         self.bounds, self.newcomers, self.known, self.slow_readers = bounds, {}, {}, {}
         self._ended = self._dropped = self._refused = 0
         self._unreadable = 0
         self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
-        """Returns the protocol of a new connection.
-
-        At the limit, drops another (see `_make_room`), or refuses this one.
+        """Returns the protocol of a new connection. At the limit, drops another connection (see `_make_room`) or, if
+        none can be dropped, returns one that answers 503.
         """
         if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
@@ -251,7 +259,7 @@ class Server(web.Server):
         return _Refusal()
 
     def bound_unsent(self) -> None:
-        """Drops the oldest slow readers while all together hold too much memory."""
+        """Drops the slow readers that became slow first, until the unsent data of all together is within `unsent_mb`."""
         total = sum(one.unsent for one in self.slow_readers)
         for one in list(self.slow_readers):
             if total <= self.bounds.unsent_mb * 1024 * 1024:
@@ -266,9 +274,8 @@ class Server(web.Server):
         self._ended += 1
 
     async def give_back(self) -> None:
-        """Returns free memory to the system if many connections have ended since the last time.
-
-        glibc keeps freed memory otherwise; other C libraries have no such call.
+        """Returns free memory to the system if at least 100 connections have ended since the last time. glibc keeps
+        freed memory otherwise; other C libraries have no such call.
         """
         if self._ended < MANY_ENDED:
             return
@@ -281,10 +288,11 @@ class Server(web.Server):
         return len(self.newcomers) + len(self.known)
 
     def _make_room(self) -> bool:
-        """Drops the oldest connection of a stranger, else the oldest expendable one. Returns whether there was one.
+        """Drops one connection and returns True, or returns False if none can be dropped. Chooses the oldest connection
+        of a stranger that sent a whole head, then the oldest newcomer (no whole head yet), then the oldest expendable
+        one.
 
-        A newcomer, which has sent no complete head yet, goes after the other strangers. Otherwise clients that hold the
-        others could keep all new clients out.
+        If newcomers went first, clients that hold the other connections could keep all new clients out.
         """
         oldest = (
             next((one for one in self.known if one.is_strangers), None)
@@ -320,9 +328,8 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An application with connections of our own.
-
-    A body arrives as it was sent: `with_body` inflates it within bounds.
+    """An application whose connections are `Handler`s of a `Server`. A request's body stays compressed: `with_body`
+    decompresses it within limits.
     """
 
     def __init__(self, app: web.Application, bounds: Bounds | None = None, **named: Any) -> None:
@@ -347,10 +354,10 @@ class Runner(web.AppRunner):
 
 @asynccontextmanager
 async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[None]:
-    """Serves at a bound socket, and ends the runner.
+    """Serves at a bound socket until the end of the block, then cleans up the runner.
 
-    uvloop accepts one connection of a listening file each time that its loop goes round, so a flood on a busy loop
-    would keep every client waiting for seconds. The socket is listened to by several files, and each accepts one.
+    uvloop accepts one connection per listening file in each round of its loop, so a flood on a busy loop would keep
+    every client waiting for seconds. So 32 duplicates of the socket listen, and each accepts one.
     """
     await runner.setup()
     try:
@@ -373,9 +380,8 @@ def connections_within(wanted: int) -> int:
 
 
 def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Wraps a request factory to remove an `Expect` other than 100-continue.
-
-    A server may ignore it (RFC 9110, section 10.1.1), and aiohttp would return its text to the client.
+    """Wraps a factory of requests. Removes an `Expect` header other than 100-continue from each request: a server may
+    ignore it (RFC 9110, section 10.1.1), and aiohttp would return its text to the client.
     """
 
     def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:

@@ -1,4 +1,4 @@
-"""Opens the store of an installation, external or embedded, and the parts of a process over it."""
+"""Opens the store of an installation (external or embedded), and the parts of a process that use it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_ADDRESS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """An available store, and how child processes reach it."""
+    """An available store, its encryption keys, and the environment variables with which child processes reach it."""
 
     url: str
     keys: Keys
@@ -53,10 +53,11 @@ class Store:
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:
-    """Opens the parts of this process over a store. Logs a warning if the store's durability is too weak.
+    """Yields the opened parts of this process over a store. Waits while the store loads its data. Logs a warning if the
+    store's durability is too weak.
 
-    A process that `sends` is a worker: it binds to text message centres and loads no regions. Raises StartError if the
-    store does not answer, and the exceptions of `opened`.
+    A process that `sends` is a worker: it binds to SMS centres and loads no regions. Raises StartError if the store
+    does not answer, and the exceptions of `opened`.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
@@ -97,9 +98,8 @@ def shared_store(section: StoreSection) -> Store:
 
 
 def running_store(section: StoreSection) -> Store | None:
-    """Returns the store in use: that of `store.url`, or the embedded one while its server runs, else None.
-
-    Raises StartError; SealError, ValueError and OSError for the keys of the embedded one.
+    """Returns the store in use: that of `store.url`, or the embedded one while its server runs. None if the server does
+    not run. Raises StartError, and SealError, ValueError or OSError for unusable keys of the embedded store.
     """
     if section.url:
         return shared_store(section)
@@ -110,9 +110,8 @@ def running_store(section: StoreSection) -> Store | None:
 
 @asynccontextmanager
 async def store_of(settings: Settings) -> AsyncIterator[Store]:
-    """The store of `store.url`, or the embedded one, running until the end.
-
-    Raises StartError, and what EmbeddedServer raises.
+    """Yields the store of `store.url`, or the embedded store, whose server runs until the end of the block. Raises
+    StartError, and the exceptions of EmbeddedServer.
     """
     section = settings.store
     if section.url:
@@ -151,9 +150,8 @@ def _made(directory: Path) -> Path:
 
 
 async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
-    """Loads the keys.
-
-    Makes them only for a new store: existing data was encrypted with other keys. Raises StartError.
+    """Returns the keys of the embedded store. Makes them only for a new store: existing data was encrypted with other
+    keys. Raises StartError if they are missing or damaged.
     """
     try:
         return Keys.load(directory)
@@ -179,7 +177,9 @@ def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:
 
 
 def client_of(url: str) -> Redis:
-    """A client that never repeats a command by itself: a script that was cut off may have run."""
+    """Returns a client of the store at `url` that never repeats a command by itself: a script whose answer was lost may
+    have run.
+    """
     never = Retry(NoBackoff(), 0)
     return Redis.from_url(
         url, retry=never, maint_notifications_config=NO_NOTICES, socket_connect_timeout=5, socket_timeout=30
@@ -187,7 +187,9 @@ def client_of(url: str) -> Redis:
 
 
 async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:
-    """Watch the disk, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
+    """Watches the disk every second until cancelled. Rewrites the append-only file when no loud alert is being sent, or
+    when the disk is too full to wait.
+    """
     clock = SystemClock()
     async with client_of(store.url) as client:
         alerts, looked = Alerts(Connection(client, Codec(store.keys))), clock.monotonic()

@@ -1,6 +1,7 @@
-"""Processes of `alertd serve`: their end, and child processes.
+"""Runs the processes of `alertd serve`: handles the signals that end a command, and starts its child processes.
 
-Children are restarted when they die, ended in order and never left behind. Also a folder for their sockets.
+A child that dies is restarted. Children are ended in order and never left behind. Also makes a folder for their
+sockets.
 """
 
 from __future__ import annotations
@@ -27,38 +28,41 @@ import geofences
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended, keep_running
 
-#: A draining worker waits for its carriers' answers; the slowest time-out is a relay's.
+#: Seconds for which children may take to end. A worker that stops waits for its carriers' answers; a mail relay has the
+#: longest time-out.
 DRAIN_S = 75.0
 CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
 FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
-#: Thresholds of the garbage collector. Objects of running calls are no garbage; with Python's default of 700 objects,
-#: collection takes a twentieth of an alert's time. For the start of a process see `cli.main`.
+#: Thresholds of the garbage collector. Objects of running calls are not garbage, but with Python's default of 700
+#: objects, collection takes a twentieth of an alert's time. For the start of a process see `cli.main`.
 COLLECTED_AT = (10_000, 10, 10)
 
 
 class StartError(Exception):
-    """The installation cannot start, or was stopped out of turn; the message says what to do."""
+    """The installation cannot start, or was stopped before it was ready or at once. The message says what to do."""
 
 
 class Life:
-    """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a closed terminal.
+    """Runs one command until SIGTERM, SIGINT, or the SIGHUP of a closed terminal.
 
-    The first signal ends it in order, even during its start, and closes everything opened so far. Another Ctrl-C cuts
-    the waiting short, and unfinished work is settled at the next start. Another SIGTERM has no effect: when a parent is
-    killed, the kernel may send one for each of its threads.
+    The first signal ends the command in order, even during its start, and closes everything opened so far. Another
+    Ctrl-C (SIGINT) ends the wait at once; the next start handles the unfinished work. Another SIGTERM has no effect:
+    when a parent is killed, the kernel may send one for each of its threads.
     """
 
     def __init__(self, name: str | None = None) -> None:
-        """With a `name`, it reports start and stop at the terminal."""
+        """`name`: the command, for the lines at the terminal that report start and stop. None: reports nothing."""
         self._name = name
         self._is_ready = self._is_stopping = self._is_cut_short = False
         self._finish: Callable[[], None] | None = None
 
     async def run(self, job: Coroutine[Any, Any, None]) -> None:
-        """Raises StartError when it was stopped before it was ready, or at once."""
+        """Runs the command until it ends or a signal ends it. Raises StartError if a signal came before `ready`, or if
+        a second Ctrl-C ended the wait.
+        """
         task = asyncio.ensure_future(job)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -77,7 +81,9 @@ class Life:
             raise StartError("stopped before it was ready")
 
     def ready(self, finish: Callable[[], None] | None = None) -> None:
-        """It is at work, until it is cancelled, or returns by itself after `finish`."""
+        """Called when the command has started. A later signal calls `finish` and the command returns by itself; without
+        `finish` the signal cancels it. Raises CancelledError if a signal came before.
+        """
         if self._is_stopping:  # some libraries swallow a cancellation that comes together with their result
             raise asyncio.CancelledError
         self._is_ready, self._finish = True, finish
@@ -153,7 +159,9 @@ class Child:
 
 @asynccontextmanager
 async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> AsyncIterator[None]:
-    """Runs one child `alertd` per environment. Restarts a child that dies, and ends all together."""
+    """Runs one child `alertd` with these arguments per environment until the end of the block, then ends all together.
+    Restarts a child that dies.
+    """
     children = [Child(arguments, environment) for environment in environments]
     keepers: list[asyncio.Task[NoReturn]] = []
     async with AsyncExitStack() as stack:
@@ -172,7 +180,9 @@ async def _cancel(keepers: Sequence[asyncio.Task[NoReturn]]) -> None:
 
 
 async def _end(children: Sequence[Child]) -> None:
-    """SIGTERM to all; SIGKILL for those that take too long, and for all that are left when the wait is cancelled."""
+    """Sends SIGTERM to all children and waits for them. Sends SIGKILL to those that still run after `DRAIN_S` seconds,
+    or when the wait is cancelled.
+    """
     started = [child for child in children if child.is_started]
     for child in started:
         child.signal(signal.SIGTERM)
@@ -197,9 +207,8 @@ async def appeared(file: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Makes a child of `alertd serve` end when its parent is killed (Linux). Elsewhere the next start ends it.
-
-    Exits at once if the parent has ended already.
+    """Called in a child of `alertd serve`: asks Linux to send the child SIGTERM when its parent is killed. On other
+    systems the next start ends the child. Exits at once if the parent has already ended.
     """
     parent = os.environ.get("ALERTD_PARENT")
     if parent is None:
@@ -222,15 +231,15 @@ def check_packages() -> None:
 
 
 PREFIX = "alertd-sockets-"
-#: The file that a process locks while it lives. Unlike a process id it is never reused, and every container sees it.
+#: Name of the file in a socket folder that the process locks while it runs. Unlike a process id, a lock is never
+#: reused, and every container sees it.
 LOCK = "lock"
 
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """Yields a new folder below the temporary one and removes it at the end.
-
-    First removes those of ended processes. Raises StartError if no temporary folder can be written.
+    """Yields a new folder inside the temporary folder and removes it at the end. First removes the folders that ended
+    processes left. Raises StartError if no temporary folder can be written.
     """
     try:
         _remove_left(Path(tempfile.gettempdir()))
@@ -245,7 +254,9 @@ def socket_folder() -> Iterator[Path]:
 
 
 def _made() -> tuple[Path, int]:
-    """A new folder with its lock, and the lock's descriptor, which no child inherits."""
+    """Makes a socket folder and locks its lock file. Returns the folder and the descriptor of the lock file, which no
+    child inherits.
+    """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)

@@ -23,7 +23,7 @@ SAMPLE_BATCH = 1_000
 
 @asynccontextmanager
 async def sandbox_of(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[dict[str, object]]:
-    """The sandbox, running; answers the carriers' settings."""
+    """Runs the sandbox in a child process until the end of the block. Yields the carriers' settings that connect to it."""
     directory = settings.store.directory.resolve() / "sandbox"
     directory.mkdir(parents=True, exist_ok=True)
     ready = directory / "sandbox.json"
@@ -34,7 +34,7 @@ async def sandbox_of(settings: Settings, environment: Mapping[str, str]) -> Asyn
 
 
 def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
-    """Carriers' settings for the endpoints of `sandbox.json`."""
+    """Returns the carriers' settings for the endpoints in `sandbox.json`, by carrier name."""
     push, sms, mail = ends["push"], ends["sms"], ends["mail"]
     return {
         "sandbox-push": {
@@ -55,7 +55,7 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
 
 
 async def load_sample_people(parts: Container, count: int) -> None:
-    """The first `count` sample people, unless they are there already."""
+    """Registers the first `count` sample people, unless the store has as many people already."""
     have = await parts.people.count()
     if not have:
         await parts.place_labels.bring_up()  # so that all labels come from this library

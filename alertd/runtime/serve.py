@@ -1,4 +1,4 @@
-"""The commands that run the API, or all of an installation; started and stopped in order."""
+"""Runs the API alone, or a whole installation, with its start and stop in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from alertd.store.embedded import backups
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.bounces import BounceListener, MailReport
 
-#: Two, so that one continues if the other dies; one alone would use only one of two processors.
+#: Minimum number of workers. With two, one continues if the other dies; one alone would use only one of two processors.
 LEAST_WORKERS = 2
 #: Threads of the API for geometry and files. Python's default is six on two processors: a few large targets would block
 #: every other alert, while the processors share their time fairly among more threads.
@@ -33,9 +33,8 @@ THREADS = 32
 
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
-    """API, workers and embedded store in one, with the sandbox and sample people if wanted, until SIGTERM or SIGINT.
-
-    Raises StartError, and what a store raises that cannot be opened.
+    """Runs API, workers and the store until SIGTERM or SIGINT. With `sandbox`, also runs the sandbox and registers
+    `sample_people` sample people. Raises StartError, and the exceptions of a store that cannot be opened.
     """
     check_packages()
     life = Life("alertd")
@@ -43,7 +42,7 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
 
 
 async def run_api(settings: Settings) -> None:
-    """The API alone, until SIGTERM or SIGINT."""
+    """Runs the API alone, until SIGTERM or SIGINT. Raises StartError."""
     check_packages()
     life = Life("alertd api")
     await life.run(_api(life, settings, shared_store(settings.store)))
@@ -73,7 +72,9 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
 
 
 async def _settle_restored(parts: Container, settings: Settings) -> None:
-    """Settles a store that was restored from a backup, before anything is sent."""
+    """If the embedded store was restored from a backup, brings its data up to date before anything is sent. Raises
+    StartError.
+    """
     directory = settings.store.directory.resolve()
     if not settings.store.url and (mark := backups.marked(directory)):
         try:
@@ -93,7 +94,7 @@ async def _api(life: Life, settings: Settings, store: Store) -> None:
 
 
 def _listening_at(address: socket.socket, settings: Settings) -> Settings:
-    """The settings with the port that was really taken."""
+    """Returns the settings with the port of the bound socket, which differs if the setting is 0."""
     api = settings.api.model_copy(update={"port": address.getsockname()[1]})
     return settings.model_copy(update={"api": api})
 
@@ -105,7 +106,7 @@ async def _serve(
     worker_sockets: list[str],
     addresses: tuple[socket.socket, socket.socket | None],
 ) -> None:
-    """Serves the API at the first of these addresses, and its metrics at the second, if there is one."""
+    """Serves the API at the first of `addresses`, and the metrics at the second unless it is None, until cancelled."""
     take_files()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "api"))
     site = api_site(parts, store, worker_sockets, *addresses)
@@ -129,7 +130,7 @@ async def _serve(
 
 
 async def _first_ways_in(parts: Container) -> FirstWaysIn | None:
-    """Those of the administrator of a store that has no key yet, else None."""
+    """Makes and returns the administrator's first key and sign-in. None if the store already has a key."""
     org = parts.settings.alerts.organisation
     key = await parts.access.first(org)
     if key is None:
@@ -140,13 +141,13 @@ async def _first_ways_in(parts: Container) -> FirstWaysIn | None:
 
 
 def workers_of(settings: Settings) -> int:
-    """How many workers are started."""
+    """Returns how many workers `alertd serve` starts."""
     return settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
 
 
 @asynccontextmanager
 async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
-    """The workers, at work; answers where each shows its metrics."""
+    """Runs the workers until the end of the block. Yields the sockets of their metrics, once all workers are ready."""
     with socket_folder() as folder:
         sockets = [f"{folder}/worker-{i}.sock" for i in range(workers_of(settings))]
         environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
@@ -158,7 +159,9 @@ async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def bounce_sites(parts: Container) -> AsyncIterator[list[int]]:
-    """Opens a server for each relay with one in its settings; yields the ports. Raises StartError for a port in use."""
+    """Runs a bounce server for each mail relay whose settings have `bounces_listen`, until the end of the block. Yields
+    the ports. Raises StartError for a port in use.
+    """
     listeners: list[BounceListener] = []
     try:
         for name, carrier in parts.settings.carriers.items():

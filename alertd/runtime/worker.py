@@ -1,9 +1,8 @@
-"""The worker: plans approved alerts, sends queued messages, settles ended alerts.
+"""The worker: plans approved alerts, sends queued messages, and closes ended alerts.
 
-Any number of workers share the store.
-
-A feeder takes leases and sends them; a heartbeat renews all held leases. Stopping drains: the worker waits for the
-carriers' answers to the messages already sent, settles them and gives back the rest.
+Any number of workers share the store. A feeder takes leases on queued messages and sends them; a heartbeat renews all
+held leases. To stop, the worker waits for the carriers' answers to the messages already sent, records these, and gives
+the unsent messages back.
 """
 
 from __future__ import annotations
@@ -44,10 +43,11 @@ from alertd.store.people.sweeper import Sweeper
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
-#: How often the worker reads the stop list. Together with the list's maximum age and the time from a chunk's gate to
-#: its last write, a stop takes effect within a second, even if it reaches this worker in no other way.
+#: Seconds between reads of the stop list. Together with the list's maximum age and the time from a chunk's last check
+#: to its last write, a stop takes effect within a second, even if it reaches this worker in no other way.
 LISTEN_S = 0.1
-#: Most reads of the stop list at a time. When one more would start, the answer to the first would be too old to use.
+#: Maximum concurrent reads of the stop list. When one more would start, the answer to the first would be too old to
+#: use.
 QUESTIONS = int(FRESH_S / LISTEN_S)
 SWEEP_S = 3.0
 CLOSE_S = 60.0
@@ -58,12 +58,12 @@ TELL_S = 0.2  # how often new events of alerts are reported to webhooks and to p
 
 
 class AnsweredTooLateError(Exception):
-    """The store's answer about stops is too old to send by it: the store is slow, or this process is."""
+    """The stop list that was read is too old to send by it, because the store or this process is slow."""
 
 
 @dataclass(kw_only=True)
 class Worker:
-    """One process's share of the work."""
+    """All work of one worker process, as tasks that repeat their steps."""
 
     alerts: Alerts
     work: Work
@@ -89,11 +89,11 @@ class Worker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
-        """Makes the worker take no more work; `run` returns when all open work is settled."""
+        """Makes the worker take no more work. `run` then returns when the outcomes of all sent messages are recorded."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Works until `stop`, then drains."""
+        """Works until `stop`. Then waits for the outcomes of sent messages, and returns."""
         async with asyncio.TaskGroup() as tasks:
             # Before it sends anything, the worker learns how many connections it may have.
             await self.steps.tried("beat", self._beat)
@@ -128,9 +128,8 @@ class Worker:
             raise AnsweredTooLateError
 
     async def _listen(self) -> None:
-        """Reads the stop list every LISTEN_S, without waiting for earlier answers.
-
-        So a slow store still answers often, each time with the stops as of that question.
+        """Reads the stop list every LISTEN_S seconds until `stop`, without waiting for the answers to earlier reads. So
+        even a slow store answers often, each time with the stops at the time of that read.
         """
         asking = set[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as questions:
@@ -141,7 +140,7 @@ class Worker:
                 await pause(LISTEN_S, self.clock, self._stop)
 
     async def _heart(self) -> None:
-        """Beats every HEARTBEAT_S until cancelled, also while the worker drains."""
+        """Calls `_beat` every HEARTBEAT_S seconds until cancelled, also after `stop` while answers are awaited."""
         await self.clock.sleep(HEARTBEAT_S)
         await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 
@@ -182,7 +181,7 @@ class Worker:
             await self._fall_silent()
 
     async def _fall_silent(self) -> None:
-        """Stops reporting events: another worker reports them, or none does."""
+        """Stops reporting events to webhooks and to people on call. Another worker, if there is one, reports them."""
         await self.webhooks.close()
         await self.paging.close()
 
@@ -195,7 +194,7 @@ class Worker:
         await self.health.beat()
 
     async def _sign(self) -> None:
-        """Announces that this worker takes messages of its channels. It does not while it drains."""
+        """Announces in the store that this worker sends messages of its channels. Not called after `stop`."""
         await self.at_work.announce(dict.fromkeys(self.channels, True))
 
 

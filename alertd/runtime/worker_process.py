@@ -1,4 +1,4 @@
-"""The command that runs one worker. It imports nothing of the API, so that a restarted worker is at work sooner."""
+"""Runs one worker process. The module imports nothing of the API, so that a restarted worker starts sooner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alertd.runtime.worker_site import metrics_site
 
 
 async def run_worker(settings: Settings) -> None:
-    """One worker, until SIGTERM or SIGINT; then it drains."""
+    """Runs one worker until SIGTERM or SIGINT; it then awaits the answers to its sent messages. Raises StartError."""
     die_with_parent()
     check_packages()
     take_files()

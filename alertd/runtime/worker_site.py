@@ -13,17 +13,16 @@ from alertd.runtime.http_server import Runner
 from alertd.runtime.processes import StartError
 from alertd.service.container import Container
 
-#: Header that distinguishes a worker's series from those of its predecessor.
+#: Header with a random id of the process, which distinguishes a worker's metrics from those of its predecessor.
 PROCESS_HEADER = "Alertd-Process"
-#: Calls that are under way at the end get this long; streams would go on for ever.
+#: Seconds that calls in progress get at the end. Streams would otherwise continue for ever.
 LAST_CALLS_S = 5.0
 
 
 @asynccontextmanager
 async def metrics_site(parts: Container, where: str) -> AsyncIterator[None]:
-    """A worker's own series and health, at "unix:PATH" or "HOST:PORT".
-
-    Raises StartError where it cannot listen there.
+    """Serves the metrics and health of a worker until the end of the block. `where` is "unix:PATH" or "HOST:PORT".
+    Raises StartError if it cannot listen there.
     """
     process = {PROCESS_HEADER: secrets.token_hex(8)}
 

@@ -1,8 +1,8 @@
 """The server of `http_wire` over HTTP/2 (RFC 9113), which FCM uses: 100 requests at a time on one connection.
 
-It must handle ten thousand requests a second too. So a repeated header block is decoded once, and all answers to one
-read are written together. A fault that ends a connection over HTTP/1.1 ends one request here. Aborts the connection if
-a client breaks the protocol.
+It must handle ten thousand requests a second, like `http_wire`. So a repeated header block is decoded once, and all
+answers to one read are written together. A fault that ends a connection over HTTP/1.1 ends one request here. Aborts the
+connection if a client breaks the protocol.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Heads:
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
 
     def decode(self, block: bytes) -> tuple[bytes, bytes]:
-        """Returns the request line and the header lines in the form of HTTP/1.1. Raises `ValueError`."""
+        """Returns the request line and the header lines in the form of HTTP/1.1. Raises `ValueError` if the block
+        cannot be decoded.
+        """
         found = self._known.get(block)
         if found is not None:
             return found
@@ -300,7 +302,7 @@ class Http2Wire(asyncio.Protocol):
         self._go_on()
 
     def _flush(self) -> None:
-        """Writes all output after the same latency, which keeps its order."""
+        """Writes all output. With a latency, writes it after that many seconds, which keeps its order."""
         if not self._out:
             return
         out = b"".join(self._out)

@@ -108,9 +108,9 @@ class Recorded:
 
 HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
-# Besides refusals: `html` answers with a page; `stall` answers nothing and disconnects after `delay_s`; `slow` accepts
-# and answers after `delay_s`; `reset` accepts and disconnects; `half` disconnects in the middle of its answer. Over
-# HTTP/1.1 the connection ends, over HTTP/2 only the message's stream.
+# Behaviours of all HTTP carriers besides refusals: `html` answers with a page; `stall` answers nothing and disconnects
+# after `delay_s`; `slow` accepts and answers after `delay_s`; `reset` accepts and disconnects; `half` disconnects in
+# the middle of its answer. Over HTTP/1.1 the connection ends, over HTTP/2 only the message's stream.
 FAULTS = frozenset({"html", "stall", "slow", "reset", "half"})
 
 

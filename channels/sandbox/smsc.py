@@ -44,9 +44,9 @@ REFUSALS = {
 # Behaviours that accept the message and report this failure.
 FAILURES = {"undelivered": "UNDELIV", "expired": "EXPIRED", "rejected": "REJECTD"}
 
-# Besides: `stall` accepts and never answers; `slow` answers after `delay_s`; `reset` accepts and cuts the connection;
-# `garbage` answers with an HTTP page; `half` sends half a frame and disconnects; `oversized` sends a frame of 4 GiB;
-# `stranger` answers under an unused sequence number; `unreadable` sends an id without an end; `nack` answers
+# Further behaviours: `stall` accepts and never answers; `slow` answers after `delay_s`; `reset` accepts and cuts the
+# connection; `garbage` answers with an HTTP page; `half` sends half a frame and disconnects; `oversized` sends a frame
+# of 4 GiB; `stranger` answers under an unused sequence number; `unreadable` sends an id without an end; `nack` answers
 # generic_nack.
 BEHAVIOURS = frozenset(
     {

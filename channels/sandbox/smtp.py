@@ -42,9 +42,9 @@ AT_CONTENT = {
     "garbage": b"<html>200 OK</html>",
 }
 
-# Besides: `stall` takes the content and never answers; `reset` takes it and cuts the connection; `slow` answers after
-# `delay_s`; `half` disconnects in the middle of its answer; `cut` cuts the connection at RCPT, before any content;
-# `waits` refuses the recipient but still waits for content.
+# Further behaviours: `stall` takes the content and never answers; `reset` takes it and cuts the connection; `slow`
+# answers after `delay_s`; `half` disconnects in the middle of its answer; `cut` cuts the connection at RCPT, before any
+# content; `waits` refuses the recipient but still waits for content.
 BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "half", "slow", "cut", "waits"})
 
 ADDRESS = re.compile(rb"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)

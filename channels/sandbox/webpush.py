@@ -2,8 +2,8 @@
 and records it.
 
 It stands for all push services: the VAPID token names the host of the endpoint. Every path below `/push/` is a
-subscription, and all share the keys in `sandbox.json`. Besides the real call: `POST /control`, `GET /counts` and `GET
-/recorded`. Their addresses are the endpoints; rules match the start of an endpoint.
+subscription, and all share the keys in `sandbox.json`. Besides the call to push: `POST /control`, `GET /counts` and
+`GET /recorded`. The recorded addresses are the endpoints; rules match the start of an endpoint.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ class WebPushSandbox:
         return Reply(201, b"", headers=b"Location: /m/%d\r\n" % self.recorded.total)
 
     def _opened(self, request: Request) -> bytes | None:
-        """Returns the text if it is encrypted for this browser and is a notification in JSON (RFC 8291 section 3).
-        Otherwise returns None.
+        """Returns the decrypted notification. None if the body is not encrypted for this browser, or is not a
+        notification in JSON (RFC 8291 section 3).
         """
         body = request.body
         if request.header(b"content-encoding") != b"aes128gcm" or len(body) <= HEAD_BYTES:
@@ -158,8 +158,8 @@ class WebPushSandbox:
         return text
 
     def _looked_at(self, header: bytes) -> _Trusted:
-        """Returns the checked VAPID token (RFC 8292 section 4.2). It is signed by the key beside it. Each header is
-        checked once.
+        """Returns the audience and the expiry of the VAPID token in an Authorization header (RFC 8292 section 4.2),
+        whose signature is checked with the key beside it. Checks each header once and keeps the result.
         """
         if header not in self._trusted:
             self._trusted[header] = _read(header.decode("ascii", "replace"))

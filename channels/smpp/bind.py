@@ -47,7 +47,9 @@ class _Connection(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     def take(self, events: list[Event]) -> None:
-        """Passes the events on. Then writes the session's replies and the listener's acknowledgements together."""
+        """Passes the session's events to `tell`. Then writes the session's replies and the acknowledgements of the
+        receiver of the events together. Closes the socket if the session has ended.
+        """
         self._tell(events)
         self.flush()
         if self.session.phase is Phase.ENDED and self._transport is not None:
@@ -140,8 +142,8 @@ class Bind:
             self._connection.flush()
 
     async def keep(self, context: ssl.SSLContext | None) -> None:
-        """Keeps the bind up until the task is cancelled. The wait between attempts doubles, with jitter, up to
-        `back_off_max_s`.
+        """Keeps the bind up until the task is cancelled. `context`: TLS, or None without TLS. The wait between attempts
+        doubles, with jitter, up to `back_off_max_s` seconds.
         """
         while True:
             await self._live(context)
@@ -153,7 +155,7 @@ class Bind:
             self._soon.clear()
 
     def soon(self) -> None:
-        """Makes the next attempt now and resets the wait to the shortest, unless the bind is up."""
+        """Makes the next attempt now and resets the wait to the shortest. Does nothing while the bind is up."""
         if not self.is_bound:
             self.down, self._failures = None, 0
             self._soon.set()
@@ -213,8 +215,8 @@ class Bind:
         self._hear(self, [event for event in events if isinstance(event, Answered | Delivered)])
 
     def _ended(self, reason: Reason) -> None:
-        """Sets `down` if the centre refused the credentials, or if the bind was lost again soon. A first loss leaves
-        `down` as it was: the next attempt may succeed.
+        """Sets `down` if the centre refused the credentials, or if two attempts in a row failed or lost the bind within
+        `STEADY_S`. A first loss leaves `down` as it was: the next attempt may succeed. Also sets `login`.
         """
         bound_s, self._bound_s = self._bound_s, None
         if bound_s is not None and asyncio.get_running_loop().time() - bound_s > STEADY_S:

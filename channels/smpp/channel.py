@@ -29,7 +29,8 @@ NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 #: A send that waits for room checks `may_write` after this many seconds.
 LOOK_S: Final = 0.05
 
-#: If a throttling centre accepted a part within this many seconds, it is slow rather than closed.
+#: If a throttling centre accepted a part within the last so many seconds, it only accepts slowly; otherwise it accepts
+#: nothing.
 ACCEPTS_S: Final = 2.0
 
 
@@ -69,8 +70,8 @@ class SmppChannel:
             bind.soon()
 
     async def log_in(self) -> Login:
-        """Waits until one sending bind is up or all have failed, at most `connect_timeout_s` + 1 s. The binds connect
-        by themselves.
+        """Waits until one sending bind is up or all have failed, at most `connect_timeout_s` + 1 s, and returns the
+        result. Does not connect, because the binds connect by themselves.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.connect_timeout_s + 1):
@@ -136,8 +137,8 @@ class SmppChannel:
         return flight.outcomes
 
     async def _write(self, flight: Flight, piece: Piece | None, now_s: float, may_write: MayWrite) -> None:
-        """Writes the next piece on the bind with the most room. If there is no room or no piece yet, waits up to 50 ms.
-        Stops the flight if `may_write` refuses or all sending binds are down.
+        """Writes `piece` on the bind with the most room. If no bind has enough room, or `piece` is None because none is
+        due, waits up to 50 ms. Stops the flight if `may_write` refuses or all sending binds are down.
         """
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
@@ -197,8 +198,8 @@ class SmppChannel:
             self._inbox.joined([*late, *self._receipts.sent(message_.tag, message_.ids)])
 
     def _all_paused_s(self) -> float | None:
-        """Returns the seconds until the first bind sends again. None if one sends now, because then the carrier needs
-        no rest.
+        """Returns the seconds until the first bind of the paused ones sends again. None if a bind sends now, because
+        then the carrier as a whole needs no pause.
         """
         now_s = asyncio.get_running_loop().time()
         sessions = [bind.session for bind in self._senders if bind.session is not None]

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 from channels.smpp.receipts import BETWEEN_IDS
 
-#: A throttled send begins no new message after this many seconds, so that the caller can settle the answers. The next
-#: send takes the rest.
+#: A send that was throttled begins no new message after this many seconds, so that its caller can record the outcomes.
+#: The messages that were not begun go with the next send.
 BEGIN_S: Final = 10.0
 #: Maximum number of tries for a message if a slow centre throttles all of its parts. After that the phone number itself
 #: may be limited.
@@ -29,8 +29,8 @@ FINISH_S: Final = 30.0
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 4.0
 
-#: The answer with the highest rank becomes the outcome of the message. If the centre refused one part, the message
-#: cannot arrive whole, although phones may show the other parts.
+#: Rank of each answer. The highest among the answers to its parts becomes the outcome of the message. If the centre
+#: refused one part, the message cannot arrive whole, although phones may show the other parts.
 _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
 
 
@@ -111,7 +111,9 @@ class Message:
             self.settle()
 
     def settle(self) -> None:
-        """Sets the outcome of the message. Throttled parts are not sent again."""
+        """Sets the outcome of the message from the answers so far. Throttled parts count as refused, and are not sent
+        again.
+        """
         if self._throttled:
             self._count(self._throttling)
         outcome = self._worst
@@ -196,7 +198,9 @@ class Flight:
             self._wake()
 
     def stop(self, outcome: Outcome) -> None:
-        """Stops writing. Messages without a written part get `outcome`."""
+        """Stops writing. Messages without a written part get `outcome`; throttled messages get the centre's last
+        answer.
+        """
         self.stopped = True
         self._drop(outcome, begun_too=True)
 

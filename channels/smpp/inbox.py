@@ -25,8 +25,8 @@ from channels.smpp.words import Word, meaning, words
 #: again later.
 MOST_WAITING: Final = 20_000
 
-#: Maximum size of one call to the listener. The answers are acknowledged per call, so a STOP waits for at most this
-#: many.
+#: Maximum number of reports or answers in one call to the listener. Answers are acknowledged per call, so a STOP waits
+#: for at most this many.
 BATCH: Final = 500
 
 #: Seconds before a failed call to the listener is repeated. The pause doubles up to the longest.
@@ -64,8 +64,8 @@ class Listener(Protocol):
         ...
 
     async def reports(self, reports: Sequence[Report]) -> None:
-        """Takes reports. The end of a message comes once, or twice if a failed message is delivered later. Calls are
-        repeated without limit.
+        """Takes reports. The final state of a message comes once, or twice if a failed message is delivered later. A
+        call that raises is repeated without limit.
         """
         ...
 
@@ -109,7 +109,7 @@ class Inbox:
             self._somebody.set()
 
     def joined(self, reports: Sequence[Report]) -> None:
-        """Queues reports that arrived before the answer to their message."""
+        """Queues reports for the listener whose receipts arrived before the answer to their message."""
         if reports:
             self._reports += reports
             self._something.set()
@@ -131,8 +131,8 @@ class Inbox:
                 _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
     async def _hand_over_reports(self) -> None:
-        """Hands over reports and retries without limit: reading a receipt changes `Receipts`, so a lost report would
-        not come again.
+        """Hands reports to the listener until cancelled, and retries without limit: reading a receipt changes
+        `Receipts`, so a lost report would not come again.
         """
         while True:
             with contextlib.suppress(TimeoutError):

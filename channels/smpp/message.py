@@ -175,15 +175,17 @@ class Writer:
         self._references = itertools.count(secrets.randbelow(256))
 
     def tails(self, payload: SmppPayload, now_s: float) -> list[bytes]:
-        """Returns the octets after the number, one entry per PDU. Each call uses a new reference, so that a phone never
-        joins parts of two tries.
+        """Returns the octets of `submit_sm` after the recipient's number, one entry per PDU. `now_s`: UNIX seconds.
+        Each call uses a new reference, so that a phone never joins parts of two tries.
         """
         validity = _cells(validity_period=self._until(payload.expires_s, now_s))
         reference = next(self._references) % 256
         return [self._tail(payload.coded.data_coding, validity, *one) for one in self._pieces(payload.coded, reference)]
 
     def to(self, recipient: Recipient) -> bytes | None:
-        """Returns the octets before the tail, or None if the address is not a number."""
+        """Returns the octets of `submit_sm` up to the recipient's number, to which a tail is added. None if the address
+        is not a number.
+        """
         if _NUMBER.fullmatch(recipient.address) is None:
             return None
         kind = self._international if recipient.address[0] == "+" else self._short
@@ -211,8 +213,8 @@ class Writer:
         return before + validity + after + parameters
 
     def _until(self, expires_s: float, now_s: float) -> str:
-        """Returns the validity period (section 7.1.1). A relative time works even if the two clocks differ, but some
-        centres only accept an absolute one.
+        """Returns the validity period (section 7.1.1), or "" if the settings ask for none. A relative time works even
+        if the two clocks differ, but some centres only accept an absolute one.
         """
         if self._validity == "none":
             return ""

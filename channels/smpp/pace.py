@@ -12,8 +12,8 @@ from typing import Final
 
 #: Seconds over which accepted and throttled parts are counted.
 _SPAN_S: Final = 1.0
-#: If the centre throttles at most this share of the counted parts, the bind is not too fast. The limit belongs to
-#: single numbers, or the bind is testing a higher rate.
+#: If the centre throttles at most this share of the parts counted within `_SPAN_S`, the bind is not too fast. The limit
+#: then belongs to single numbers, or the bind is testing a higher rate.
 _SHARE: Final = 0.2
 #: If the centre throttles fewer repeats within `_SPAN_S`, the bind is not too fast: they may be the parts of one
 #: message.

@@ -19,11 +19,12 @@ from channels.sms_answers import SmsState
 #: How a carrier writes an id in the answer to a message, and then in the receipt. Leading zeros and case never matter.
 IdForm = Literal["same", "hex-then-decimal", "decimal-then-hex"]
 
-#: Bits 5 to 2 of `esm_class`. The two kinds are a receipt and an intermediate notification.
+#: Bits 5 to 2 of `esm_class`, and the two values that mark a receipt and an intermediate notification.
 _KIND: Final = 0x3C
 _RECEIPT_KINDS: Final = frozenset({0x04, 0x20})
 
-#: Appendix B, table B-2, by the first five letters, because carriers shorten and lengthen the words.
+#: State and reason by the first five letters of a receipt's status word (appendix B, table B-2). Five, because carriers
+#: shorten and lengthen the words.
 _WORDS: Final[Mapping[str, tuple[SmsState, Reason]]] = {
     "DELIV": (SmsState.DELIVERED, Reason.NONE),
     "EXPIR": (SmsState.FAILED, Reason.TIMEOUT),
@@ -35,7 +36,7 @@ _WORDS: Final[Mapping[str, tuple[SmsState, Reason]]] = {
     "UNKNO": (SmsState.ACCEPTED, Reason.NONE),  # the centre does not know the state: nothing new
     "REJEC": (SmsState.FAILED, Reason.BLOCKED),
 }
-#: Section 5.2.28.
+#: The same status words by the number of the message_state parameter (section 5.2.28).
 _STATES: Final[Mapping[int, str]] = {
     1: "ENROU",
     2: "DELIV",
@@ -193,7 +194,9 @@ class Receipts:
         return reports
 
     def take(self, receipt: Receipt) -> list[Report]:
-        """Records a receipt. Returns the new reports."""
+        """Records a receipt and returns the reports that it adds. A receipt without a known message is kept for
+        `patience_s` seconds, in case the answer with its id comes later.
+        """
         for key in receipt.ids:
             message = self._new.get(key) or self._old.get(key)
             if message is not None:
@@ -205,8 +208,8 @@ class Receipts:
         return []
 
     def strays(self) -> list[Report]:
-        """Returns reports without a tag, for receipts that matched no message within `patience_s`. If too many wait,
-        also takes the oldest.
+        """Removes the receipts that matched no message within `patience_s` seconds, and returns a report without a tag
+        for each. If too many wait, also takes the oldest.
         """
         now_s, reports = self._now(), list[Report]()
         while self._early:

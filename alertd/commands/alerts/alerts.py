@@ -327,7 +327,9 @@ def _decided(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str,
 
 
 def _posted(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:
-    """Prints the alert after a step."""
+    """Takes one step of an alert by the API, and returns the alert after the step. `seen`: the version that the caller
+    saw.
+    """
     alert: dict[str, Any] = connect().post(f"{_path(alert_id)}/{step}", body, version=seen)
     return alert
 

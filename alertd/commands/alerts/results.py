@@ -95,7 +95,9 @@ def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:
 
 
 def _channel(version: Mapping[str, Any], channel: str) -> list[Any]:
-    """A channel of a version: the counts above 0, seconds until half, 95 % and all were handed over, readers, opt-outs."""
+    """Returns the table row of one channel of a version: the counts above 0; the seconds until half, 95 % and all
+    messages were handed over; the readers and the opt-outs.
+    """
     counts = {state: n for state, n in version["channels"][channel].items() if n}
     speed = version["handed_over"].get(channel, {})
     took = [f"{speed[name]:.1f} s" if name in speed else "" for name in ("p50_s", "p95_s", "last_s")]
@@ -103,5 +105,5 @@ def _channel(version: Mapping[str, Any], channel: str) -> list[Any]:
 
 
 def _time(ms: int) -> str:
-    """UNIX milliseconds as RFC 3339; "" for 0, never."""
+    """Returns UNIX milliseconds as RFC 3339 in UTC, or "" for 0, which means never."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else ""

@@ -1,4 +1,4 @@
-"""The texts that the second person reads before the approval."""
+"""The texts that an approver reads before the approval."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
     "lapsed": "was not answered by {}",
 }  # fmt: skip
-#: States of a permission in which a decision is still open.
+#: States of an alert in which a decision is still open.
 OPEN = {"draft", "pending", "returned"}
 
 
 def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
-    """Prints an alert as it stands. While a decision is pending, also prints its messages, in `language` or by default its first. Of an update:
-    the messages for people who received the alert.
+    """Prints an alert in its current state. While a decision is pending, also prints its messages, in `language` or by
+    default in the alert's first language. For an update, these are the messages to people who received the alert.
     """
     document = alert.get("alert") or {}
     facts = {
@@ -62,7 +62,9 @@ def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _asked(document: dict[str, Any]) -> dict[str, Any]:
-    """Returns the requested settings of a document, and the legal basis."""
+    """Returns the facts that the author entered in an alert's document, by the name to print, such as case and
+    children.
+    """
     target, case = document.get("target", {}), document.get("case", {})
     verification = case.get("verification") or {}
     return {

@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
-#: Seconds. A preview of a continent and a thousand lines of an import take seconds; the event stream is silent for at most 15 s.
+#: Seconds to wait for the next data of an answer. A preview of a continent and a thousand lines of an import take
+#: seconds; the event stream is silent for at most 15 s.
 TIMEOUT_S = 60.0
 #: Seconds between retries, 15 s together: a service that restarts is back by then.
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -30,7 +31,8 @@ LONGEST_WAIT_S = 60.0  # maximum, even if Retry-After is longer
 READY_TIMEOUT_S = 5.0  # short, because a health check repeats soon
 #: Hosts that are called directly, without the proxy of the environment.
 HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Statuses after which the same call is repeated; proxies send them, too, while the service behind them restarts.
+#: Problem types and statuses after which the same call is repeated. Proxies also send these statuses, while the service
+#: behind them restarts.
 TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
 GATEWAY = frozenset({502, 503, 504})
 
@@ -274,7 +276,7 @@ def _broke_off(error: Exception) -> bool:
     return True
 
 
-#: Members of a problem that have their own line or no news; the others are shown by name.
+#: Members of a problem that `explained` shows in a form of their own or leaves out. It shows the others by name.
 _SAID = frozenset({"type", "title", "status", "detail", "instance", "errors", "what_to_do", "request_id"})
 
 
@@ -312,12 +314,16 @@ def place(fault: Mapping[str, Any]) -> str:
 
 
 def slug(problem: Mapping[str, Any]) -> str:
-    """Returns the problem's slug in the catalogue; empty if it is none."""
+    """Returns the name of a problem in the catalogue, which is the last part of its type. "" if the JSON is not a
+    problem.
+    """
     return str(problem.get("type", "")).rpartition("/")[2]
 
 
 def read_refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
-    """Returns the status, the problem (empty if it is none) and the seconds of Retry-After."""
+    """Returns the status, the problem, and the seconds of Retry-After (None without). The problem is empty if the body
+    is not a JSON object.
+    """
     with refusal:
         raw = refusal.read()
     try:

@@ -56,7 +56,9 @@ class Common:
 
 
 def people_seen(text: str | None) -> int | str | None:
-    """Returns `PeopleSeen` as the API takes it: a number, or the words of an estimate, which the API checks."""
+    """Returns the value of --people as the API takes it: a number, or the words of an estimate, which the API checks.
+    None if the option is absent.
+    """
     return int(text) if text and text.isdecimal() else text
 
 
@@ -93,7 +95,7 @@ def read_key(file: Path) -> str:
 
 
 def _keep(ctx: typer.Context, **given: Any) -> None:
-    """Replaces the value before the command's name by the one after it."""
+    """Stores the options given after the command's name, in place of those before it."""
     said = {name: value for name, value in given.items() if value is not None}
     if said and not ctx.resilient_parsing:  # during completion, the options before the command's name are not read
         keep(replace(common(), **said))

@@ -15,18 +15,20 @@ from rich.text import Text
 
 from alertd.commands.base.options import common
 
-#: Width without a terminal: large enough that no row is cut or wrapped.
+#: Width in characters without a terminal: large enough that no row is cut or wrapped.
 UNBOUNDED = 10_000
 #: Encodings that can represent every character.
 UNICODE = frozenset({"utf-8", "utf8", "utf-16"})
 #: Control characters that JSON need not escape, and characters that change the direction of writing.
 _COMMANDS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-#: Members that are left out for people.
+#: Values that are left out of the output for people.
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def tell_json(document: Any) -> None:
-    """Returns a JSON text on one line. Escapes what a terminal would read as a command, and characters that its encoding lacks."""
+    """Prints a value as JSON on one line to standard output. Escapes characters that a terminal would read as a
+    command, and those that its encoding lacks.
+    """
     text = json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() not in UNICODE)
     sys.stdout.write(_COMMANDS.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")
     sys.stdout.flush()
@@ -82,13 +84,13 @@ def tell_facts(facts: Mapping[str, Any]) -> None:
 
 
 def tell_some(answer: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Prints selected facts of an answer; with --json all of it."""
+    """Prints the facts of an answer that have these names; with --json prints the whole answer."""
     if not told_in_json(answer):
         tell_facts({name: answer[name] for name in names})
 
 
 def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str]) -> None:
-    """Prints the list `under` a name of an answer, a row for each item; with --json all of it."""
+    """Prints the list in the member `under` of an answer, a row for each item; with --json prints the whole answer."""
     if not told_in_json(answer):
         tell_table(columns, ([one[name] for name in columns] for one in answer[under]))
 
@@ -104,7 +106,7 @@ def _print(table: Table) -> None:
 
 
 def shown(value: Any) -> str:
-    """Returns a value in words."""
+    """Returns a value as text for people: yes or no, numbers with commas, lists and objects on one line, "" for None."""
     match value:
         case None | bool():
             return {None: "", True: "yes", False: "no"}[value]
@@ -119,7 +121,7 @@ def shown(value: Any) -> str:
 
 
 def estimated(count: int | str) -> str:
-    """Returns an estimate in words."""
+    """Returns an estimate of people in words: "about 480", or "fewer than 100" for "<100"."""
     return f"about {count:,}" if isinstance(count, int) else f"fewer than {count.removeprefix('<')}"
 
 

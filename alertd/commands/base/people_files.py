@@ -30,11 +30,11 @@ Line = tuple[int, bytes]  # its number in the file, counted from 1, and the regi
 
 
 class CsvError(ValueError):
-    """A file with no usable row; the message says why."""
+    """The CSV cannot be read further. The message says why, and at which line."""
 
 
 def ndjson_lines(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Yields the lines that are not empty."""
+    """Yields the number and the text of each line that is not empty."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line.strip()
@@ -62,7 +62,7 @@ def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
 
 
 def registration_of(row: dict[str, str]) -> dict[str, Any]:
-    """Returns a row, by column name, as the JSON of a registration; empty cells are left out."""
+    """Returns the registration in a row, as a JSON object. `row`: the cells by column name; empty cells are left out."""
     result: dict[str, Any] = {}
     for column, cell in row.items():
         if text := cell.strip():
@@ -87,7 +87,9 @@ def _put(result: dict[str, Any], column: str, text: str) -> None:
 
 
 def _part(column: str) -> str:
-    """Returns the part of a registration that a column belongs to, by the service's name."""
+    """Returns the name that the API has for the part of a registration to which a column belongs: `places/home` for
+    `home.lon`.
+    """
     head, _, member = column.partition(".")
     if not member:
         return f"addresses/{column}" if column in ADDRESSES else column

@@ -23,7 +23,9 @@ REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerEr
 
 
 def run(what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
-    """Load the settings and run. Raises ConfigError, RefusedError."""
+    """Loads the settings and runs the coroutine that `what` makes from them, until it ends. Raises ConfigError,
+    RefusedError.
+    """
     settings = common().settings()
     logs.set_up(settings.log_level)
     try:

@@ -140,7 +140,7 @@ def _codec(folder: Path) -> Codec:
 
 
 def _copy_keys(source: Path, to: Path) -> None:
-    """Copies the keys. Raises RefusedError if the folder has different ones."""
+    """Copies both keys into a folder. Raises RefusedError if the folder has different keys or cannot be written."""
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in KEYS:

@@ -37,7 +37,9 @@ async def found(carriers: Mapping[str, Carrier], store: tuple[str, Codec] | None
 async def _of_workers(
     carriers: Mapping[str, Carrier], names: Sequence[str], store: tuple[str, Codec] | None
 ) -> dict[str, Login]:
-    """Returns the results of workers that log in with the same settings."""
+    """Returns, by carrier, the last login of a worker with the same settings. Leaves out carriers without such a login,
+    and returns none if the store does not answer.
+    """
     settings = {name: carriers[name].login for name in names if carriers[name].login}
     if not settings or store is None:
         return {}

@@ -70,8 +70,8 @@ def inspected(
     settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
     contact: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Yields all findings, in the order in which a start needs them. `config_file` is the source of the settings; `regions` loads the library,
-    or returns a loaded one; `contact`: also log in at the carriers.
+    """Returns all findings, in the order in which a start needs them. `config_file` is the source of the settings;
+    `regions` loads the library, or returns a loaded one; `contact`: also log in at the carriers.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
     library = _loaded(settings, regions)
@@ -164,7 +164,9 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
 
 
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
-    """Warns if alertd pages no person for an alert that waits for approval (approval by a second person is the default)."""
+    """Yields a warning if alertd can page nobody about an alert that waits for approval (approval by a second person is
+    the default).
+    """
     if rota is None or not rota.steps:
         yield "no person is on call: the author of a waiting alert has to call a second person"
     elif not anybody(rota, SystemClock().now_ms()):
@@ -172,14 +174,16 @@ def _uncalled(rota: OnCall | None) -> Iterator[str]:
 
 
 def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
-    """Warns if the link in a page cannot be reached by the person on call."""
+    """Yields a warning if the person on call cannot reach the link in a page."""
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
         yield f"pages to people on call link to {site}, which only this machine reaches: set api.public_url"
 
 
 def _passkeys(settings: Settings) -> Iterator[Finding]:
-    """Warns about origins where browsers offer no passkey, because their domain differs from that of the passkeys."""
+    """Yields a warning for each origin where browsers offer no passkey, because its domain differs from the passkeys'
+    domain.
+    """
     own = RelyingParty.of(settings)
     for origin in own.origins:
         if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
@@ -188,7 +192,9 @@ def _passkeys(settings: Settings) -> Iterator[Finding]:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Checks whether operators could sign in by the OpenID provider. The service starts without it, and passkeys work."""
+    """Yields a finding on the OpenID provider, if one is configured: whether operators could sign in by it. The service
+    also starts without the provider, and passkeys work.
+    """
     if not settings.oidc.issuer:
         return
     back = f"{RelyingParty.of(settings).origins[0]}/console"
@@ -205,7 +211,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
 
 
 def _words(own: Organisation) -> Iterator[str]:
-    """Yields the alerts that an organisation allows without a second person."""
+    """Yields a sentence for each kind of alert that an organisation allows without a second person."""
     if one := own.unattended:
         yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
     if alone := own.break_glass:
@@ -213,7 +219,9 @@ def _words(own: Organisation) -> Iterator[str]:
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
-    """Returns warnings by subject. Raises StoreUnavailableError; SealError if the keys do not match the store."""
+    """Returns warnings by part: each organisation, the keys, the regions. Raises StoreUnavailableError, and SealError
+    if the keys do not match the store.
+    """
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
@@ -238,7 +246,9 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
 
 
 async def _worn(connection: Connection) -> AsyncIterator[str]:
-    """Warns if a key has sealed too many values, or if a rotation waits or is running."""
+    """Yields a warning for each key that has encrypted too many values, and for a rotation that has stopped or is
+    running.
+    """
     master_keys = MasterKeys(connection)
     check = await connection.execute("GET", keys.KEY_CHECK)
     for ring, seals in (await master_keys.seals((check or b"").decode())).items():
@@ -252,14 +262,18 @@ async def _worn(connection: Connection) -> AsyncIterator[str]:
 
 
 def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
-    """Warns about people with no known place, because their region is gone: ask them again."""
+    """Yields a warning about people whose place is not known, because their region is gone. They must be asked again.
+    `gone`: subscriber numbers by region code.
+    """
     if gone:
         people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
         yield f"{people:,} people named regions that no longer exist, and get no alert for them: {codes}"
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
-    """Returns, by organisation, the distributors that have not confirmed take-downs, and so may still show alerts that are over."""
+    """Returns warnings by organisation: which distributors have not confirmed take-downs, and so may still show alerts
+    that are over.
+    """
     hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
     tracks = Tracks(connection)
     held = await tracks.holders(await hooks.orgs())
@@ -278,7 +292,9 @@ async def _takedowns(connection: Connection) -> dict[str, list[str]]:
 
 
 def _tombstones(section: StoreSection) -> Finding:
-    """Checks the file of tombstones. Without it no case can be purged, which the operator should know early."""
+    """Returns a finding on the file of tombstones, the list of purged cases. If it cannot be written, no case can be
+    purged, which the operator should know early.
+    """
     file = section.tombstones_file.absolute()
     writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
     says = (
@@ -331,7 +347,9 @@ def _about(section: AnyCarrier) -> str:
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:
-    """Warns if mail is signed for a domain other than the sender's (RFC 7489, section 3.1.1, relaxed)."""
+    """Yields a warning for each mail carrier that signs (DKIM) for another domain than the sender's (RFC 7489, section
+    3.1.1, relaxed).
+    """
     for name, carrier in settings.carriers.items():
         if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
             continue
@@ -360,7 +378,9 @@ def _sandbox_runs(told: Path) -> bool:
 
 
 def _return_address(settings: Settings) -> Iterator[Finding]:
-    """Warns about reports and links that fail, because `api.public_url` points to this machine only."""
+    """Yields a warning if carriers' reports and mails' links would fail, because `api.public_url` points to this
+    machine only.
+    """
     url = settings.api.reached_at
     lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
     if lost and _is_here(url):

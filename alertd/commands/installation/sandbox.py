@@ -37,7 +37,7 @@ def sandbox(
 
 
 async def _serve(directory: Path, mail_password: str | None, *, quiet: bool) -> None:
-    """Waits for SIGTERM or SIGINT."""
+    """Runs the sandbox until SIGTERM or SIGINT. Prints the addresses unless `quiet`."""
     die_with_parent()
     life = Life()
     life.ready()

@@ -95,7 +95,7 @@ def _user() -> str:
 
 
 ACT = "key.recover"
-#: The person in the audit: no identity was proven.
+#: The subject of the audit's entries, in place of a person: no identity was proven.
 BY = "alertd"
 
 

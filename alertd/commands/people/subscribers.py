@@ -29,7 +29,7 @@ from alertd.commands.base.people_files import CsvError, Line, csv_lines, ndjson_
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-#: Lines in a call: as many as the service writes together, and few enough to repeat after a broken connection.
+#: Lines in one call: as many as the service writes together, and few enough to repeat after a broken connection.
 LINES = 1_000
 FAULTS_TOLD = 20
 #: Without a terminal, one line of progress for this many calls.
@@ -123,7 +123,9 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
-    """Writes a batch. Returns the refused lines by their numbers in the file."""
+    """Posts a batch of lines, and returns the faults of the refused ones. The `line` of a fault is the number in the
+    file. Raises RefusedError if the answer is incomplete.
+    """
     answers = client.post_lines("/v1/subscribers/import", b"\n".join(line for _, line in batch) + b"\n")
     if not answers or answers[-1].get("line") != len(batch):
         raise RefusedError("the answer ended before the lines did; send the file again, which changes nothing twice")

@@ -87,7 +87,9 @@ def _lookup(channel: Channel, address: str) -> dict[str, Any]:
 
 
 def _batches(file: IO[bytes]) -> Iterator[tuple[str, ...]]:
-    """Yields the addresses of a file, in groups of a call's size. Raises RefusedError for a file that is not text."""
+    """Yields the addresses of a file, one a line, in groups of at most `AT_ONCE`. Raises RefusedError for a file that
+    is not in UTF-8.
+    """
     try:
         lines = (line.decode().strip() for line in file)
         yield from iter(lambda: tuple(itertools.islice(filter(None, lines), AT_ONCE)), ())

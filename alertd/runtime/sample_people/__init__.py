@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-#: Half of all sample people live within 50 km of here, so that one city's alert is worth watching.
+#: Longitude and latitude of a city. More than half of all sample people live near it, so that an alert there is worth
+#: watching.
 CENTRE = (-5.98, 37.39)
 NEAR_DEGREES = 0.6
 NEAR_SHARE = 0.6
-#: Of every hundred people: with the app, with a number, with a mailbox.
+#: Shares of the sample people with the app, with a phone number, with a mailbox.
 SHARES = {"push": 0.82, "sms": 0.12, "mail": 0.06}
-#: One in this many also has a browser, at the push service of the sandbox, with the keys that all browsers have there.
+#: One sample person in this many also has a browser, at the sandbox's push service. All browsers there have the same
+#: keys.
 A_BROWSER_OF = 25
 BROWSER = "https://push.example/push/"
 BROWSER_KEYS = {
@@ -64,7 +66,7 @@ class Person:
 
 
 def people(count: int, seed: int = 1) -> Iterator[Person]:
-    """The first `count` sample people of a seed: always the same ones."""
+    """Yields the first `count` sample people of a seed. A seed always gives the same people."""
     chance = np.random.default_rng(seed)
     known = towns()
     weights = _weights(known)
@@ -92,7 +94,7 @@ def _silent(draw: list[float]) -> bool:
 
 
 def towns() -> list[tuple[str, str, float, float, int]]:
-    """Name, country, longitude, latitude and population of each."""
+    """Returns name, country, longitude, latitude and population of each town."""
     with (Path(__file__).parent / "towns.csv").open(encoding="utf-8", newline="") as file:
         return [
             (row["name"], row["country"], float(row["lon"]), float(row["lat"]), int(row["population"]))
