@@ -77,12 +77,12 @@ OPERATIONS = (
 
 
 def needs() -> dict[str, tuple[str, ...]]:
-    """Returns, by act (as the audit names it), the scopes of which the caller needs one."""
+    """Returns, by the name that an operation has in the audit, its scopes. The caller needs one of them."""
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
 def create_app(services: Container) -> web.Application:
-    """Returns the application that serves these services."""
+    """Returns the web application of the API, with the services of this container."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
     app[STREAMS] = Streams(services.settings.api.streams_per_key)

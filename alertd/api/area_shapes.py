@@ -96,7 +96,9 @@ async def area_reply(s: Container, area: Area, shares: Sequence[Share], language
 
 
 def audience_reply(preview: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
-    """Returns the people of a target as replies show them; `loudness` maps a ring's number to its loudness."""
+    """Returns the counts of people and addresses in a target as replies show them. `loudness` maps a ring's number to
+    its loudness.
+    """
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
         **_counted(preview.reach.whole if preview.reach else NOBODY),
@@ -134,11 +136,11 @@ def eta(
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
 ) -> dict[str, float]:
-    """Returns seconds by channel at the carriers' rates and the requested pace. "<100" counts as 100. Messages that are not loud, or may
-    not be, ramp up.
+    """Returns the estimated seconds of a send by channel, at the carriers' rates and the requested pace. An estimate of
+    "<100" counts as 100. The time in which a carrier's rate grows counts unless all messages are loud.
 
-    Limits of mail domains are not counted: alertd would have to open every record to find the domain of each mailbox. That takes
-    seconds for a million people, and reveals more about them than a count of addresses does.
+    Limits of mail domains are not counted: alertd would have to open every record to find the domain of each mailbox.
+    That takes seconds for a million people, and reveals more about them than a count of addresses does.
     """
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {REST: audience.addresses}

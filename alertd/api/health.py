@@ -1,4 +1,4 @@
-"""Health checks of a process: of the API, and of a worker, which serves nothing else."""
+"""Health checks of a process: of the API, or of a worker, which has no other operations."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from alertd.service.areas.reach_preview import AreaReach
 from alertd.service.reach import Estimate, Shown, by_code, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.records import AlertRecord
 
-#: Pattern for paths next to `{id}.cap`: an alert's id contains no dot.
+#: The path of one alert. An id contains no dot, so that the path does not match `{id}.cap`.
 ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
 AlertId = Annotated[
     str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-[1-9][0-9]*)?$", examples=["01M882R9G938BE2P8KXNZ55750"])
@@ -240,7 +240,9 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
 
 
 def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
-    """Splits a stored person of a record of `org` into the person and their organisation; (None, None) if there is none."""
+    """Splits a stored person into name and organisation. `org` is the organisation of a person stored without one.
+    Returns (None, None) for an empty text.
+    """
     return signer(kept, org) if kept else (None, None)
 
 
@@ -250,7 +252,9 @@ def permission_replies(record: AlertRecord) -> list[PermissionReply]:
 
 
 def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:
-    """Returns one permission of a record; with its count of people if `counts` or if it was permitted."""
+    """Returns one permission of an alert as the API shows it. Hides the number of people unless `counts` is set or the
+    permission was granted.
+    """
     by, why = words_of(record.neighbours.answered_by).get(one.org), words_of(record.neighbours.reasons).get(one.org)
     state = one.state(record.state)
     reply = permission_reply(one, state, by if one.at else None, why if one.at else None)

@@ -28,7 +28,7 @@ import geofences
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended, keep_running
 
-#: Seconds for which children may take to end. A worker that stops waits for its carriers' answers; a mail relay has the
+#: Seconds that children may take to end. A worker that stops waits for its carriers' answers; a mail relay has the
 #: longest time-out.
 DRAIN_S = 75.0
 CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual

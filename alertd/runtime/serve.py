@@ -72,8 +72,8 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
 
 
 async def _settle_restored(parts: Container, settings: Settings) -> None:
-    """If the embedded store was restored from a backup, brings its data up to date before anything is sent. Raises
-    StartError.
+    """If the embedded store was restored from a backup, stands down its open alerts and returns the pending ones to
+    their authors, before anything is sent. Raises StartError if the file of tombstones cannot be written.
     """
     directory = settings.store.directory.resolve()
     if not settings.store.url and (mark := backups.marked(directory)):

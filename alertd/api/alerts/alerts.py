@@ -194,7 +194,7 @@ def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
 
 
 def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """Notes in the audit the area that a dry run counted people in."""
+    """For a dry run, adds the area in which people were counted to the audit entry of the call."""
     if dry_run:
         facts = facts_of(taken.area.geometry, taken.record.kind)
         note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])

@@ -137,7 +137,7 @@ class Making:
 
 
 def making_of(s: Container) -> Making:
-    """The renderer and the SMS carriers of this process."""
+    """Returns the renderer, the SMS carriers of this process, and the configured price of an SMS segment."""
     texting = {one.name: one.channel for one in s.carriers.all() if isinstance(one.channel, Texting)}
     return Making(renderer=s.renderer, texting=texting, segment_price=s.settings.budget.segment_price)
 
@@ -193,7 +193,9 @@ def _texts(making: Making, message: Message) -> dict[str, Any]:
 
 
 def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
-    """Returns the text as the least capable carrier sends it, and the codings of each carrier."""
+    """Returns the SMS members of a previewed message: the text as the least capable carrier sends it, and the codings
+    of each carrier.
+    """
     sent = best_coding(message.text, making.renderer.sms, message.names)
     nameless = best_coding(message.text, making.renderer.sms)
     found = [

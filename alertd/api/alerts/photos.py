@@ -136,7 +136,7 @@ async def _from_form(request: web.Request, s: Container, who: Credential) -> Tak
 
 
 def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
-    """Returns the JSON as its model. Raises Problem with all its faults, with pointers below `place`."""
+    """Returns the JSON `raw` as the model. Raises Problem with all its faults, whose pointers begin with `place`."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

@@ -26,7 +26,8 @@ from alertd.store.alerts.alerts import ListPlace
 from alertd.store.alerts.records import AlertRecord
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
-#: Seconds between two writes of an event stream at most, so that proxies and clients see that it is alive.
+#: Seconds between two reads of the progress for an event stream, and the longest silence in seconds. After that a
+#: comment shows proxies and clients that the stream is alive.
 STREAM_EVERY_S = 0.25
 STREAM_SILENCE_S = 15.0
 UNSETTLED = frozenset(State) - SETTLED
@@ -177,7 +178,9 @@ def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
 
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
-    """Yields server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
+    """Yields server-sent events (HTML Living Standard, section 9.2): each change of the progress, and a comment after
+    15 s without one. Ends when sending is over or the caller loses access.
+    """
     last, silent_s = None, 0.0
     while True:
         progress, over = await _progress(request, alert_id)
@@ -194,8 +197,9 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
 
 
 def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> bool:
-    """Returns whether sending has ended and every reference has a final state. References behind a closed gate get theirs after
-    it closes.
+    """Returns whether sending has ended and every reference (one message to one address) has a final state. When
+    sending was stopped, the unsent references get their final state a little later. `channels`: counts by channel and
+    state.
     """
     left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
     return state in UNWATCHED and not left
@@ -240,7 +244,7 @@ async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
 
 
 def history_reply(alert_id: str, found: History) -> HistoryReply:
-    """Returns the acts as the API shows them."""
+    """Returns the acts on an alert as the API shows them."""
     acts = [
         ActReply(
             entry=one.number,

@@ -1,4 +1,6 @@
-"""What /docs shows of an OpenAPI document: its operations and its schemas, each with its members and an example."""
+"""Reads from an OpenAPI document what /docs shows: its operations and its schemas, each with its members and an
+example.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One status an operation can answer with."""
+    """One status with which an operation can answer."""
 
     status: str
     words: str
@@ -97,7 +99,7 @@ def schemas_of(document: Schema) -> list[SchemaEntry]:
 
 
 def _references(node: Any) -> set[str]:
-    """The names of the schemas that a part of the document refers to."""
+    """Returns the names of the schemas to which a part of the document refers."""
     if isinstance(node, Mapping):
         own = {name_of(node)} if str(node.get("$ref", "")).startswith("#/components/schemas/") else set()
         return own.union(*map(_references, (each for key, each in node.items() if key not in {"example", "examples"})))
@@ -146,7 +148,7 @@ def _answer(reader: Reader, status: str, response: Schema) -> Answer:
 
 
 def _schema(content: Mapping[str, Any]) -> Schema | None:
-    """The schema of the first media type that has one."""
+    """Returns the schema of the first media type that has one, or None."""
     return next((media["schema"] for media in content.values() if "schema" in media), None)
 
 
@@ -155,19 +157,21 @@ def _schema_name(schema: Schema | None) -> str:
 
 
 def _example(content: Mapping[str, Any]) -> str:
-    """The example of the first media type that has one."""
+    """Returns the example of the first media type that has one, as text; "" without an example."""
     return _shown(next((media["example"] for media in content.values() if "example" in media), ""))
 
 
 def _shown(value: Any) -> str:
-    """A value as text, cut where it is long."""
+    """Returns a value as text of at most `LONGEST` lines. If it is longer, "…" replaces the rest."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
     lines = text.splitlines()
     return "\n".join([*lines[:LONGEST], *(["…"] if len(lines) > LONGEST else [])])
 
 
 def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
-    """A call that can be pasted once ALERTD_URL and ALERTD_KEY are set."""
+    """Returns a curl command for an operation. It can be pasted into a shell in which ALERTD_URL and ALERTD_KEY are
+    set.
+    """
     url = f'"$ALERTD_URL{path.replace("{", "$").replace("}", "")}"'
     lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{url}"]
     if operation.get("x-scope"):
@@ -181,7 +185,9 @@ def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
 
 
 def _sent(kind: str, value: Any) -> list[str]:
-    """The options of curl that send a body: JSON in place, a form part by part, anything else from a file."""
+    """Returns the options of curl that send a body of a media type: JSON in the command, a form part by part, any other
+    body from a file.
+    """
     if kind == "multipart/form-data":
         return ["-F photo=@FILE", f"-F 'facts={_quoted(value['facts'])};type={JSON}'"]
     return [f"-H 'Content-Type: {kind}'", f"-d '{_quoted(value)}'" if kind == JSON else "--data-binary @FILE"]

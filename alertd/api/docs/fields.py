@@ -12,7 +12,7 @@ Schema = Mapping[str, Any]
 #: Maximum depth of rows; deeper schemas are shown by name only.
 MAX_DEPTH = 8
 
-#: Least, most, and of what.
+#: The JSON Schema keywords of a least and a most value, and the unit to show after the number.
 _RANGES = (
     ("minimum", "maximum", ""),
     ("minLength", "maxLength", " characters"),
@@ -25,7 +25,7 @@ _LIMITS = {"exclusiveMinimum": "more than {}", "exclusiveMaximum": "less than {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One member."""
+    """One member of a schema, as the page shows it."""
 
     name: str
     kind: str
@@ -45,7 +45,9 @@ class Reader:
         self._responses: Schema = document["components"]["responses"]
 
     def rows(self, schema: Schema, depth: int = 0) -> tuple[Row, ...]:
-        """The members of an object, of an array's items, or of each alternative. Members that are schemas of their own are named only."""
+        """Returns the rows of an object's members, of those of an array's items, or of each alternative. A member with
+        a schema of its own has that schema's name and no further rows.
+        """
         whole = self.resolved(schema)
         if depth >= MAX_DEPTH:
             return ()
@@ -75,7 +77,9 @@ class Reader:
         )
 
     def objects(self, schema: Schema) -> tuple[str, ...]:
-        """The names of the schemas of objects that a schema consists of: itself, its alternatives, its items or its members by name."""
+        """Returns the names of the object schemas to which a schema leads: itself, its alternatives, its items, or its
+        members by name.
+        """
         if "$ref" in schema:
             return () if self._is_plain(schema) else (name_of(schema),)
         parts = [
@@ -86,7 +90,9 @@ class Reader:
         return tuple(dict.fromkeys(name for part in parts for name in self.objects(part)))
 
     def kind(self, schema: Schema) -> str:
-        """Returns a short description of the type: of an object that is a schema of its own, the name."""
+        """Returns a short description of a schema's type. An object with a schema of its own is described by that
+        schema's name.
+        """
         if "$ref" in schema and not self._is_plain(schema):
             return name_of(schema)
         return self._kind_in_place(self.resolved(schema))
@@ -109,16 +115,18 @@ class Reader:
         return words.get(whole.get("format", ""), str(whole.get("type", "anything")))
 
     def resolved(self, schema: Schema) -> Schema:
-        """The schema a reference names, or itself."""
+        """Returns the schema that a reference names; a schema that is no reference is returned unchanged."""
         return self.components[name_of(schema)] if "$ref" in schema else schema
 
     def named(self, response: Schema) -> Schema:
-        """The response a reference names, or itself."""
+        """Returns the response that a reference names; a response that is no reference is returned unchanged."""
         name = response.get("$ref", "").removeprefix("#/components/responses/")
         return self._responses[name] if name else response
 
     def sample(self, schema: Schema, depth: int = 0) -> Any:
-        """A small value of the schema's form: its own example if it has one; of an object the required members, or all if none is."""
+        """Returns a small example value of a schema: its own example, if it has one. An object gets its required
+        members, or all if none is required.
+        """
         whole = self.resolved(schema)
         for key in ("examples", "enum"):
             if whole.get(key):
@@ -139,7 +147,7 @@ class Reader:
         return samples.get(whole.get("type", ""), _TEXTS.get(whole.get("format", ""), "…"))
 
     def _is_plain(self, schema: Schema) -> bool:
-        """Whether it is a text or a number, such as a code."""
+        """Returns whether a schema is a text, a number or another plain value, such as a code."""
         whole = self.resolved(schema)
         return not choices_of(whole) and whole.get("type") not in {"object", "array"}
 
@@ -168,7 +176,9 @@ def name_of(reference: Schema) -> str:
 
 
 def by_name(whole: Schema) -> Schema | None:
-    """The schema of each member, where the names are free or of a form."""
+    """Returns the schema of the members of a map, whose names are free or follow a pattern. None if the object is not a
+    map.
+    """
     rest = whole.get("additionalProperties") or next(iter(whole.get("patternProperties", {}).values()), None)
     return rest if isinstance(rest, Mapping) else None
 

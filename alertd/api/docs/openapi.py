@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the same table and the same annotations that check the requests.
+"""Makes the OpenAPI 3.1 document from the table of operations and the annotations that also check the requests.
 
 Each request and answer has an example in `examples.json`, recorded from real calls.
 """
@@ -24,12 +24,13 @@ from alertd.api.http.idempotency import HEADER as IDEMPOTENCY_HEADER
 from alertd.api.http.operations import ANY, NDJSON, Operation, Signature, signature_of
 
 Schema = dict[str, Any]
-#: By name, in the order of the document: `description` and `operations`, a list of operation ids.
+#: Groups of operations by name, in the order of the document. Each has a `description` and `operations`, a list of
+#: operation ids.
 Groups = Mapping[str, Mapping[str, Any]]
 
 _REF = "#/components/schemas/"
 
-#: Media types that are no JSON: how a body of each is described.
+#: The schema of a body by media type, for media types other than JSON.
 _OTHER_MEDIA: dict[str, Schema] = {
     NDJSON: {"type": "string", "description": "One JSON object a line; `x-item-schema` has its form."},
     EVENTS: {
@@ -56,8 +57,8 @@ HEADERS: dict[str, Schema] = {
 
 
 def openapi(operations: Iterable[Operation], groups: Groups, *, title: str, version: str, description: str) -> Schema:
-    """The document, as JSON values, in the order of the groups. Raises TypeError for a handler that does not fit its path, ValueError
-    if an operation is not in exactly one group.
+    """Returns the document as JSON values, with the operations in the order of the groups. Raises TypeError for a
+    handler that does not fit its path, and ValueError if an operation is not in exactly one group.
     """
     tags = _tags(groups)
     rows = [(each, signature_of(each)) for each in _in_order(operations, list(tags))]
@@ -117,27 +118,31 @@ def descriptions() -> dict[str, dict[str, Any]]:
 
 @cache
 def groups() -> Groups:
-    """Returns `groups.toml`."""
+    """Returns the content of `groups.toml`: the groups of operations."""
     return tomllib.loads(Path(__file__).with_name("groups.toml").read_text(encoding="utf-8"))
 
 
 class _Schemas:
-    """The schema of each operation's parts."""
+    """The schemas of the parts of operations. A part is named "query", "headers", "path.NAME", "body TYPE" or "gives
+    TYPE".
+    """
 
     def __init__(self, found: dict[tuple[str, str], Schema], components: dict[str, Schema]) -> None:
         self._found = found
         self._components = components
 
     def of(self, operation: Operation, part: str) -> Schema:
-        """A reference, or a schema in place."""
+        """Returns the schema of a part of an operation: a reference, or the schema itself. Raises KeyError if it has
+        none.
+        """
         return self._found[operation.id, part]
 
     def found(self, operation: Operation, part: str) -> Schema | None:
-        """As `of`, or None where nothing is said of this part."""
+        """Returns the schema of a part of an operation as `of` does, or None if the part has none."""
         return self._found.get((operation.id, part))
 
     def whole(self, operation: Operation, part: str) -> Schema:
-        """The schema itself, where a reference will not do."""
+        """Returns the schema of a part of an operation itself, even if the document refers to it by name."""
         schema = self.of(operation, part)
         return self._components[schema["$ref"].removeprefix(_REF)] if "$ref" in schema else schema
 
@@ -190,8 +195,8 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
 
 
 def describe(components: dict[str, Schema]) -> None:
-    """Adds the descriptions of the table to the document's models and their fields. Raises KeyError for an unknown field, and for what
-    is described where it is declared, too.
+    """Adds the descriptions in `descriptions.toml` to the document's schemas and their fields. Raises KeyError for an
+    unknown field, and for one that also has a description in the code.
     """
     for name, text in descriptions()["schemas"].items():
         if name in components:
@@ -209,7 +214,9 @@ def _describe(name: str, schema: Schema, text: str) -> None:
 
 
 def _name_members(schema: Any) -> None:
-    """States the form of each member's name in maps that pydantic describes by `patternProperties`."""
+    """Changes the schemas of maps, which pydantic describes by `patternProperties`: the pattern of the names goes into
+    `propertyNames`, and the values' schema into `additionalProperties`.
+    """
     if isinstance(schema, list):
         for each in schema:
             _name_members(each)
@@ -283,8 +290,8 @@ def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -
 
 
 def _present(schema: Schema) -> Schema:
-    """A parameter's schema where there is one: absent is not null, and only a member of JSON can be null. One value is a list of
-    one, for generators of clients that know no constants there.
+    """Returns the schema of a parameter without null: a parameter is absent, never null. A single allowed value becomes
+    a list of one, because some generators of clients do not support `const`.
     """
     kept = {key: value for key, value in schema.items() if key not in {"title", "description", "anyOf"}}
     if kept.get("default", ...) is None:

@@ -1,7 +1,7 @@
-"""The documentation: its routes, and pages made from the OpenAPI document. They load nothing from other hosts.
+"""The routes of the documentation, and its pages, made from the OpenAPI document. They load nothing from other hosts.
 
-The routes are /openapi.json, /docs (where / leads) and a page for each problem type, which is what `type` points to. /docs has a
-script for its search, and is complete without it.
+The routes are /openapi.json, /docs (where / leads), and a page for each problem type, to which the problem's `type`
+points. The search of /docs needs a script; the page is complete without it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def docs_page(document: Schema) -> str:
-    """The whole API on one page."""
+    """Returns the HTML page that documents the whole API."""
     entries = operations_of(document)
     groups = [(_anchor(tag["name"]), tag, [entries[name] for name in tag["x-operations"]]) for tag in document["tags"]]
     return (
@@ -58,13 +58,13 @@ def _anchor(title: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Paragraphs, with `code` as code."""
+    """Returns a description as HTML paragraphs, with text in backquotes as code."""
     paragraphs = (re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(part))) for part in text.split("\n\n"))
     return Markup("").join(Markup(f"<p>{part}</p>") for part in paragraphs if part)  # noqa: S704  escaped above
 
 
 def _linked(kind: str, schemas: Iterable[str]) -> Markup:
-    """A kind with links to the schemas that it names."""
+    """Returns the description of a type as HTML, in which the names of `schemas` are links."""
     text = str(escape(kind))
     for name in schemas:
         text = re.sub(rf"\b{name}\b", f'<a href="#schema-{name}">{name}</a>', text)
@@ -73,12 +73,15 @@ def _linked(kind: str, schemas: Iterable[str]) -> Markup:
 
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-#: The same for everyone until the program is another one.
+#: Headers of the pages. Caches may keep them for 5 minutes: they are the same for all readers and only change with the
+#: program.
 _HEADERS = {"Cache-Control": "public, max-age=300", "Content-Security-Policy": _POLICY}
 
 
 def docs_routes(document: Callable[[], Schema]) -> list[web.RouteDef]:
-    """The routes of an OpenAPI document. Each page is made when it is first asked for, since that takes as long as loading the library."""
+    """Returns the routes of an OpenAPI document's pages. Each page is made at its first request, since that takes as
+    long as loading the library.
+    """
     document = cache(document)
 
     async def problem(request: web.Request) -> web.Response:

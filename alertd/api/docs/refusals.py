@@ -15,12 +15,13 @@ Schema = dict[str, Any]
 _EXAMPLES = "#/components/examples/"
 _RESPONSES = "#/components/responses/"
 
-#: What an operation of a form can answer, besides what its row says.
+#: Problems that every operation with a body, every POST, and every operation can return, besides those that it
+#: declares.
 _OF_BODY = ("wrong-content-type", "wrong-encoding", "too-large")
 _OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
 _OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
 
-#: Headers that come with a status.
+#: Headers of the answers with a status.
 _HEADERS = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
@@ -31,7 +32,9 @@ _HEADERS = {
 
 
 def refusals(operation: Operation, signature: Signature) -> Schema:
-    """The problems of an operation by status: a named response, or one that stands for several."""
+    """Returns the problems of an operation by status. A status with one problem refers to its named response; one with
+    several has a response of its own.
+    """
     by_status: dict[int, list[str]] = {}
     for slug in sorted(set(_told(operation, signature))):
         by_status.setdefault(CATALOGUE[slug].status, []).append(slug)
@@ -82,7 +85,7 @@ def _response(status: int, slugs: list[str]) -> Schema:
 
 
 def headers(*names: str) -> Schema:
-    """These headers, and the one that every answer has."""
+    """Returns references to these headers, and to X-Request-Id, which every answer has."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
 
 
@@ -100,7 +103,7 @@ def _example(status: int, slug: str) -> Schema:
     return {"summary": kind.title, "value": value}
 
 
-#: What examples of some problems have besides.
+#: Further members in the examples of some problems.
 _MEMBERS: dict[str, Schema] = {
     "invalid-request": {
         "errors": [

@@ -1,5 +1,5 @@
-"""An example of each schema of an OpenAPI document: its own, one from a recorded request or answer, one from `descriptions.toml`, or a
-made-up one.
+"""Finds an example of each schema of an OpenAPI document: the schema's own one, one from a recorded request or answer,
+one from `descriptions.toml`, or else a generated one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def examples_of(document: Schema) -> dict[str, Any]:
 
 
 def _recorded(document: Schema) -> Iterator[tuple[Schema, Any]]:
-    """The JSON values in the examples of bodies and answers, with their schemas."""
+    """Yields the JSON values in the examples of requests and answers, each after its schema."""
     for methods in document["paths"].values():
         for operation in methods.values():
             for part in (operation.get("requestBody", {}), *operation["responses"].values()):
@@ -52,7 +52,7 @@ def _values(media: Schema) -> Iterator[tuple[Schema, Any]]:
 
 
 def _parts(reader: Reader, schema: Schema, value: Any) -> Iterator[tuple[str, Any]]:
-    """The values of named schemas within a value, with their names."""
+    """Yields the name of each named schema within `schema`, with the part of `value` that has this schema."""
     whole = reader.resolved(schema)
     if "$ref" in schema:
         yield name_of(schema), value
@@ -71,7 +71,9 @@ def _parts(reader: Reader, schema: Schema, value: Any) -> Iterator[tuple[str, An
 
 
 def _fits(reader: Reader, schema: Schema, value: Any) -> bool:
-    """Whether a value is of this alternative, as far as the names of its members tell."""
+    """Returns whether a value matches an alternative of a schema. Looks at the names of its members and at constants
+    only.
+    """
     whole = reader.resolved(schema)
     choices = choices_of(whole)
     if choices:

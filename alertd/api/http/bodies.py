@@ -72,8 +72,8 @@ class Keyless:
         self._large = 0
 
     async def read_body(self, request: web.Request, within_s: float) -> web.Request:
-        """Returns the request with its body read. Raises Problem if the body does not arrive in time or too many large bodies
-        are arriving; aiohttp's error if it is too large.
+        """Returns the request with its body read. Raises Problem if the body does not arrive within `within_s` seconds
+        (20 at most), or if too many large bodies are arriving. Raises aiohttp's error if it is too large.
         """
         request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
         large = request.content_length is None or request.content_length > LARGE_BYTES

@@ -27,7 +27,9 @@ from alertd.store.engine.codec import Box
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A check that can be repeated during a call. It holds no reference to the call, so the request is freed with its answer."""
+    """A check of the caller that can be repeated during a call. It holds no reference to the request, so the request is
+    freed when it is answered.
+    """
 
     ask: Callable[[web.Request], Awaitable[Credential]]
 
@@ -41,10 +43,11 @@ CREDENTIAL = web.RequestKey("credential", Credential)
 #: The id for the object that this call creates, chosen before the first attempt. Missing without an Idempotency-Key.
 PREPARED_ID = web.RequestKey("prepared_id", str)
 
-#: Set if the same call was answered before: the handler does nothing, reads the object of PREPARED_ID and answers its current state.
+#: Set if the same call was answered before. The handler then changes nothing: it reads the object of PREPARED_ID and
+#: returns its current state.
 REPLAY = web.RequestKey("replay", bool)
 
-#: The event loop's time when the first byte of the answer was due; missing until then.
+#: The event loop's time in seconds when the first byte of the answer was due. Missing until then.
 STARTED = web.RequestKey("started", float)
 
 #: The facts of the call for the audit. Missing if the call is not audited.
@@ -56,20 +59,20 @@ GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
 #: Looks up the caller again; raises Problem if they no longer have access. Missing if the operation needs no key.
 MAY = web.RequestKey("may", Question)
 
-#: Set once a call only watches: it does not prolong the session.
+#: Set when a call has begun to stream: it then only watches, and does not prolong the session.
 WATCHES = web.RequestKey("watches", bool)
 
 #: The organisation's rules for a submission, read when the call was admitted. Missing for other operations.
 ORG_POLICY = web.RequestKey("org_policy", OrganisationPolicy)
 
-#: The event loop's time when the caller was last checked. Missing if the operation needs no key.
+#: The event loop's time in seconds when the caller was last checked. Missing if the operation needs no key.
 ASKED = web.RequestKey("asked", float)
 
 #: Seconds that a check of the caller stays valid during a call. Longer than a call with a prompt body takes, so that such a call is not
 #: checked twice; at most as long as the sender relies on a read of the stops.
 HOLDS_S = 0.5
 
-#: The same for a caller who only watches a stream.
+#: Seconds that a check of the caller stays valid while the caller only watches a stream.
 RECHECK_S = 2.0
 
 
@@ -89,8 +92,8 @@ async def end_streams(app: web.Application) -> None:
 
 
 async def still_may(request: web.Request) -> bool:
-    """Whether a stream goes on: its reader is connected and still has access, and the service is not shutting down. Watching does not prolong
-    a session.
+    """Returns whether a stream may continue: its reader is connected and still has access, and the service is not
+    shutting down. Watching does not prolong a session.
     """
     if request.app[GOES_DOWN].is_set() or request.transport is None:
         return False
@@ -105,7 +108,9 @@ async def still_may(request: web.Request) -> bool:
 def note(
     request: web.Request, *, object_: str = "", record: AlertRecord | None = None, box: Box | None = None, **facts: Fact
 ) -> None:
-    """Adds facts to the audit entry of this call, besides those in its path; `box` is the key of the record's case, if at hand."""
+    """Adds facts to the audit entry of this call, besides those in its path. `object_`: the id of the object. `record`:
+    the alert. `box`: the encryption key of the alert's case, if the handler has it.
+    """
     noted = request.get(NOTED)
     if noted is not None:
         noted.object, noted.record, noted.box = object_ or noted.object, record or noted.record, box or noted.box
@@ -133,7 +138,7 @@ class Conditions(BaseModel):
 
     @property
     def version(self) -> int | None:
-        """The version that the object must still have; None for any version."""
+        """Returns the version that the object must still have, or None if any version will do."""
         if self.if_match in {None, "*"}:
             return None
         text = str(self.if_match).strip('"')

@@ -11,7 +11,8 @@ from alertd.common.errors import Problem
 from alertd.service.access import Credential
 
 NAME = "alertd_session"
-#: Cookie of a browser that was sent to the provider: binds the answer to that browser (RFC 6749, section 10.12).
+#: Cookie of a browser that was sent to the OpenID provider. It binds the provider's answer to that browser (RFC 6749,
+#: section 10.12).
 SENT = "alertd_sent"
 _SAFE = {"GET", "HEAD"}
 #: Form of the secrets given to browsers. Other cookie values are ignored: they may contain line breaks or bytes that are not text.
@@ -58,12 +59,14 @@ def expired_cookie(request: web.Request) -> dict[str, str]:
 
 
 def sent_browser(request: web.Request) -> str | None:
-    """Returns the secret that this browser got before it was sent to the provider; None without it."""
+    """Returns the secret that this browser got when it was sent to the OpenID provider, or None without one."""
     return _sent_back(request, SENT)
 
 
 def sent(request: web.Request, browser: str, life_s: int) -> dict[str, str]:
-    """Returns the header that sets that secret for `life_s` seconds."""
+    """Returns the header that stores the secret `browser` in a browser that is sent to the OpenID provider, for
+    `life_s` seconds.
+    """
     return {hdrs.SET_COOKIE: f"{_name(request, SENT)}={browser}; Max-Age={life_s}; {_attributes(request)}"}
 
 

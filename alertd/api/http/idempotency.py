@@ -27,21 +27,24 @@ HEADER = "Idempotency-Key"
 #: Header of an answer to a request that was already done.
 REPLAYED = "Idempotent-Replayed"
 Note = Callable[[], Awaitable[None]]
-#: Seconds that an unsaved note is kept in memory. Shorter than a claim, so that no other request can hold the claim by then.
+#: Seconds for which this process remembers a result that the store failed to record. It is shorter than a claim lasts,
+#: so no other request can have claimed the key by then.
 OWED_S = CLAIM_MS / 1000 / 3
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII; other services accept this length, too
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The request was not done yet, or its attempt failed: do it, with this id."""
+    """The request was not carried out yet, or its attempt failed. The caller must carry it out, with this id for its
+    object.
+    """
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request was done, with this id and this status."""
+    """The request was carried out before: the id of its object, and the status of its answer."""
 
     id: str
     status: int
@@ -60,10 +63,11 @@ class Mismatch:
 
 
 class KeptKeys:
-    """Keeps idempotency keys in the store for 24 hours: the digest of the request, the id and, after the answer, the status.
+    """Keeps idempotency keys in the store for 24 hours: the digest of the request, the id of its object and, after the
+    answer, the status.
 
-    If the store fails to note a result, the next request with the key notes it first. Else that request would have to wait until the claim
-    ends, and with it, for instance, an approval.
+    If the store fails to record a result, the next request with the key records it first. Otherwise that request would
+    have to wait until the claim of the first one expires, and so would, for instance, an approval.
     """
 
     def __init__(self, requests: Requests, clock: Clock) -> None:
@@ -72,7 +76,9 @@ class KeptKeys:
         self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
 
     async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
-        """Claims a key for a caller. An unfinished claim expires by itself; its id stays for the retry."""
+        """Claims a key for a caller, and returns whether the request is new, done, running, or another one than before.
+        An unfinished claim expires by itself; its id stays for the retry.
+        """
         await self._make_up(caller, key)
         word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
         match word:
@@ -110,7 +116,10 @@ class KeptKeys:
 
 
 def idempotent(store: KeptKeys, explain: Explain) -> Middleware:
-    """The middleware."""
+    """Returns the middleware for POSTs with an Idempotency-Key. It carries a request out once, and runs the handler of
+    a repeat as a replay. Raises Problem for an invalid key, one of another request, or one whose first request is not
+    answered yet.
+    """
 
     @web.middleware
     async def once(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -144,7 +153,9 @@ class _Claim:
     key: str
 
     async def settle(self, made_id: str, status: int) -> None:
-        """Settles the claim by the status. Below 400 the request is done. A refusal frees the key; after a failure the id stays for a retry."""
+        """Ends the claim by the status of the answer. Below 400 the request is done. A refusal (4xx) frees the key.
+        After a failure (5xx) the id stays for a retry.
+        """
         if status < 400:
             await self.store.finish(self.caller, self.key, made_id, status)
         else:
@@ -162,7 +173,9 @@ async def _first(request: web.Request, handler: Handler, claim: _Claim, explain:
 
 
 async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
-    """Settles the claim. If the store fails, the answer is sent all the same, and the claim expires by itself."""
+    """Ends the claim by the status of the answer. If the store fails, the answer is sent all the same, and the claim
+    expires by itself.
+    """
     try:
         await claim.settle(request[PREPARED_ID], status)
     except Exception as error:  # noqa: BLE001  whatever the store raises

@@ -60,12 +60,12 @@ _HEADERS = {
 
 
 async def nobody(_request: web.Request) -> Credential | None:
-    """No sessions."""
+    """Returns None: no call has a session."""
     return None
 
 
 async def nothing_stopped(_who: Credential) -> None:
-    """No stops."""
+    """Does nothing: no key is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +77,17 @@ class Admission:
     signed_in: Callable[[web.Request], Awaitable[Credential | None]] = nobody
     #: Counts a call. Raises Problem if the caller exceeds the rate.
     meter: Callable[[Credential], Awaitable[None]] | None = None
-    #: Raises Problem if a scope does not reach as far as the caller's organisation.
+    #: Raises Problem for a scope that only the organisation running the service has, if the caller is of another one.
     check_scope: Callable[[Credential, str], None] = lambda _who, _scope: None
     #: Raises Problem if the caller's key is stopped.
     check_stop: Callable[[Credential], Awaitable[None]] = nothing_stopped
-    #: Whether the disk and the memory have room for a write.
+    #: Returns whether the disk and the memory have room for a write.
     takes_writes: Callable[[], bool] = lambda: True
 
     async def let_in(self, request: web.Request, operation: Operation, scope: str) -> Credential:
-        """Returns the caller. Raises Problem if they may not call."""
+        """Returns the caller, by the session or the key of the call. Raises Problem if the caller is unknown or has
+        neither `scope` nor the operation's alternative scope.
+        """
         credential = None if hdrs.AUTHORIZATION in request.headers else await self.signed_in(request)
         credential = credential or await by_key(request, self.recognise)
         if not any(credential.may(one) for one in (scope, operation.or_scope) if one):
@@ -238,8 +240,11 @@ async def by_key(request: web.Request, recognise: Recognise) -> Credential:
 
 
 def with_body(within_s: float) -> Middleware:
-    """Reads and inflates the whole body before the handler runs, unless the operation reads it in pieces. Refuses a body that does not
-    come in time. Keyless bodies have tighter bounds: many strangers may send them at once, and each is kept until it is whole.
+    """Returns the middleware that reads and inflates the whole body before the handler runs, unless the operation reads
+    it in pieces. Raises Problem for a body that does not come within `within_s` seconds.
+
+    Bodies without a key have tighter limits: many strangers may send them at once, and each stays in memory until it is
+    complete.
     """
     keyless, inflated = Keyless(), asyncio.Semaphore(INFLATED_AT_ONCE)
 
@@ -302,7 +307,9 @@ def audited(recorder: Audit, explain: Explain) -> Middleware:
 
 
 async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, noted: Noted, number: int) -> None:
-    """Writes the outcome. If that fails for a refused act, the refusal is answered all the same: the act's first entry exists."""
+    """Writes the outcome of a refused act to the audit. If that fails, the refusal is answered all the same: the act's
+    first entry exists.
+    """
     try:
         await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
     except Exception as error:  # noqa: BLE001  whatever the store raises

@@ -97,26 +97,29 @@ class Operation:
 
     @property
     def id(self) -> str:
-        """The operationId and the name of the route: the handler's name."""
+        """Returns the name of the handler, which is also the operationId and the name of the route."""
         return self.handler.__name__
 
     @property
     def writes(self) -> bool:
-        """Whether the operation needs room on the disk."""
+        """Returns whether the operation is refused when the disk or memory is nearly full: it is no GET, and neither
+        essential nor one that stops harm.
+        """
         stops_harm = self.act is not None and self.act.stops_harm
         return self.method != "GET" and not (self.essential or stops_harm)
 
     @property
     def while_stopped(self) -> bool:
-        """Whether a stopped key may call it: operations that stop harm, or that return the caller. A stopped key reads nothing else, because
-        it may be stolen. It also cannot remove keys and operators (sessions need a step-up for that), because it could remove everyone who can keep it stopped.
+        """Returns whether a stopped key may call it: operations that stop harm, or that return facts about the caller.
+        A stopped key reads nothing else, because it may be stolen. It also cannot remove keys and operators (sessions
+        need a step-up for that), because it could remove everyone who can keep it stopped.
         """
         return self.of_caller or (self.act is not None and self.act.stops_harm and not self.step_up)
 
     @property
     def takes_key(self) -> bool:
-        """Whether it honours an Idempotency-Key. A stream's content is unknown until its end, so it takes none: each of its lines has the
-        same effect when repeated.
+        """Returns whether the operation uses an Idempotency-Key: each POST that needs a scope, except streams. The
+        content of a stream is unknown until its end, and each of its lines has the same effect when repeated.
         """
         return self.method == "POST" and self.scope is not None and not self.streams
 

@@ -18,7 +18,7 @@ CONTENT_TYPE = "application/problem+json"
 #: Returns the problem for a library's exception, or None. The caller that knows the libraries (such as the store's) provides it.
 Explain = Callable[[Exception], Problem | None]
 
-#: aiohttp's own errors: slug and sentence. Its other errors become an invalid request.
+#: Slug and sentence of the problem for a status of aiohttp's own errors. Its other errors become an invalid request.
 _OF_AIOHTTP = {
     404: ("not-found", "There is nothing at this address."),
     405: ("wrong-method", "This address does not know the method."),

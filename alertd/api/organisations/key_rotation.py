@@ -92,7 +92,7 @@ async def show_master_key_rotation(request: web.Request) -> RotationReply:
 
 
 def _check_host(s: Container, who: Credential) -> None:
-    """Raises Problem."""
+    """Raises Problem unless the caller is of the organisation that runs the service, with a key that is no test key."""
     if who.test or not s.organisations.is_host(who):
         raise Problem(
             "not-allowed", "Only administrators of the host organisation rotate the master key, and no test key does."

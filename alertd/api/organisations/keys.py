@@ -189,7 +189,9 @@ async def revoke_key(request: web.Request, *, id: KeyId) -> None:
 
 
 async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
-    """Returns the organisation of the new key. Raises Problem."""
+    """Returns the organisation of the new key. Raises Problem if the caller may not create keys for it, or if it does
+    not exist.
+    """
     if body.organisation in {None, who.org}:
         return who.org
     if not (s.organisations.is_host(who) and who.may("admin")):
@@ -204,7 +206,7 @@ async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
 
 
 async def _check_terms(s: Container, body: NewKey) -> None:
-    """Raises Problem."""
+    """Raises Problem if the new key would already have expired, or if its jurisdiction is invalid."""
     if body.expires and body.terms.expires <= s.clock.now_ms():
         raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))
     if body.jurisdiction:

@@ -187,7 +187,9 @@ def _own(request: web.Request, org: str) -> str:
 
 
 def _changed(request: web.Request, org: str) -> str:
-    """As `_own`, but raises Problem for a test key, because the texts are also those of Actual alerts."""
+    """Returns the caller's organisation, as `_own` does. Also raises Problem for a test key, because the texts are also
+    those of Actual alerts.
+    """
     if credential(request).test:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert, and no words of one.")
     return _own(request, org)

@@ -27,7 +27,7 @@ from geofences.simplifying import simple
 
 #: A code of the library's own, or a foreign one with its scheme.
 RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$", examples=["41091", "NUTS:ES618"])]
-#: What is drawn gets a code that is no foreign one.
+#: Code of a drawn region. It cannot look like a code of a foreign scheme.
 DrawnCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", examples=["PATROL-1"])]
 
 
@@ -118,7 +118,7 @@ class DrawnRegion(BaseModel):
     geometry: Shape
 
 
-#: `import` takes a file of many.
+#: The path of one region. "import" is no region's code, because /v1/regions/import imports files.
 _ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
 OPERATIONS = Operations()
 
@@ -165,7 +165,9 @@ async def show_region(
 
 
 def _known(library: Library, code: str) -> str:
-    """Returns the region of a code. Raises Problem, with the codes of all candidates if it is ambiguous."""
+    """Returns the code of the only region that `code` stands for. Raises Problem if there is none, or several: the
+    problem then lists their codes.
+    """
     try:
         codes = library.codes(code)
     except UnknownRegion as error:
@@ -244,7 +246,9 @@ def _told(library: Library, region: Region) -> dict[str, Any]:
 
 
 def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
-    """Parses degrees: longitude and latitude in turn. Raises Problem."""
+    """Returns the `count` numbers in a text: longitude and latitude in degrees, in turn. Raises Problem if the text is
+    not `form` or not on Earth.
+    """
     parts = text.split(",")
     numbers = tuple(float(part) for part in parts if re.fullmatch(_DEGREES, part))
     if len(numbers) != len(parts) or len(numbers) != count:

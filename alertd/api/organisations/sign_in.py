@@ -22,7 +22,8 @@ from alertd.service.organisations.oidc import SENT_MS, Answer
 from alertd.service.organisations.sign_in import credential_of
 from alertd.store.organisations.operators import StoredOperator, WayIn
 
-#: Bytes in base64url without padding (RFC 4648, section 5), as browsers tell what an authenticator said.
+#: Bytes in base64url without padding (RFC 4648, section 5), the form in which browsers pass on an authenticator's
+#: answer.
 Bytes = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", max_length=65_536)]
 Code = Annotated[str, Field(min_length=1, max_length=40, examples=["7K2M-9QXD-4TVB-31HN"])]
 
@@ -164,8 +165,8 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def caller_of(request: web.Request) -> str:
-    """Returns the caller's network, as the name to count attempts under. A proxy adds its value last, in the same header line or a new one; the
-    caller may have forged all earlier values.
+    """Returns the network of the caller, under which attempts to sign in are counted. Behind a proxy it is the last
+    value of the configured header; the caller may have forged all earlier values.
     """
     header = services(request).settings.sign_in.address_header
     told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
@@ -173,7 +174,9 @@ def caller_of(request: web.Request) -> str:
 
 
 async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
-    """Returns the browser's session: the present one if it began with the same passkey or identity, else a new one that replaces it."""
+    """Returns the answer to a sign-in, with a session for the browser: the present one if it began with the same
+    passkey or identity, else a new one that replaces it. `proven`: the operator's identity was proven just now.
+    """
     sessions = services(request).sessions
     known, token = await cookies.known(request), cookies.session_token(request)
     is_own = known is not None and (known.org, known.key_id) == (operator.org, operator.id)
@@ -271,7 +274,9 @@ async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> R
 
 
 def _back(request: web.Request) -> str:
-    """Returns the console page that the browser is on, if it is one of this service."""
+    """Returns the URL of the console page to return to: at the request's origin, if it is one of this service's
+    origins, otherwise at the first of these.
+    """
     origins = services(request).passkeys.relying.origins
     origin = request.headers.get(hdrs.ORIGIN)
     return f"{origin if origin in origins else origins[0]}/console"

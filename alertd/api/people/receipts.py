@@ -36,7 +36,8 @@ CarrierTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
 FORM = "application/x-www-form-urlencoded"
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 
-#: The schema is public; web pages may read it, too. One hour, because fields are added within the same version.
+#: Headers of the published schemas. They are public, and web pages may read them, too. Caches keep them for one hour,
+#: because fields are added within the same version.
 _SCHEMA_HEADERS = {"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"}
 
 
@@ -209,18 +210,24 @@ async def leave(request: web.Request) -> web.Response:
 
 
 def _mail_reference(request: web.Request) -> Reference | web.Response:
-    """Returns the mail that the link belongs to, or the answer if the link is incomplete: mail programs break long links. Raises Problem."""
+    """Returns the mail to which the link belongs. If the link is incomplete, because mail programs break long links,
+    returns a page or raises Problem.
+    """
     reference = services(request).receipts.reference(request.match_info["tag"], TokenPurpose.LEAVE)
     return reference or _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
 
 
 def _too_old(request: web.Request) -> web.Response:
-    """Refuses an expired link. A confirmation would be false, because the address would still get messages. Raises Problem."""
+    """Answers that the link has expired: with a page, or by raising Problem. A confirmation would be false, because the
+    address would still get messages.
+    """
     return _refused(request, "old", "This link is too old. Use the one in the latest mail.", 410)
 
 
 def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:
-    """Answers a person with a page and a program with a problem. Raises Problem."""
+    """Refuses a link: returns a page for a person, and raises Problem for a program. `text` names the page's text;
+    `sentence` is the problem's.
+    """
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         raise Problem("gone" if status == HTTPStatus.GONE else "not-found", sentence)
     return _page(request, "broken", text, status=status)
@@ -234,7 +241,7 @@ def _words(request: web.Request) -> Catalogue:
 
 
 def _page(request: web.Request, title: str, text: str, *, form: str = "", status: int = 200) -> web.Response:
-    """Returns a page with these texts."""
+    """Returns the page with the title and text of these names, in the reader's language."""
     words = _words(request)
     told = words.words["leave"]
     page = _PAGE.format(

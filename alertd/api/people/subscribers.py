@@ -37,7 +37,7 @@ from alertd.model.subscriber import Subscriber, to_document
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 
-#: Lines written together: one round trip for each step of all of them, and one report.
+#: Maximum lines and bytes that are written together, in one round trip for each step, and reported together.
 IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000
 LONGEST_LINE = 64 * 1024
 PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # a place is replaced as a whole, not merged
@@ -127,7 +127,7 @@ class _Line(BaseModel):
     only: Only = None
 
 
-#: Operations on all subscribers at once, beside those on one.
+#: The path of one subscriber. "import" and "lookup" are no ids, because they are operations on all subscribers.
 _ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
 OPERATIONS = Operations()
 
@@ -261,7 +261,9 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
 
 
 def address_of(body: Lookup) -> tuple[int, str]:
-    """Returns the address as channel and stored value. Raises Problem."""
+    """Returns the address as the number of its channel and its stored value. Raises Problem if it is not valid for the
+    channel.
+    """
     return CHANNELS.index(body.channel), as_kept(body.channel, body.value, "/value")
 
 
@@ -315,7 +317,7 @@ async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> di
 
 
 async def _put(s: Container, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
-    """Writes entries by id, each with its line number. Returns the refused ones."""
+    """Writes entries, which are given by subscriber id with their line numbers. Returns the faults of the refused ones."""
     faults: list[dict[str, Any]] = []
     outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
     for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):

@@ -19,7 +19,8 @@ from alertd.model.kinds import LiftReason
 from alertd.model.registration import AddressDocument
 from alertd.model.states import CHANNELS
 
-#: With a language each, a body of them has no more members than any may have.
+#: Maximum addresses in one call. Even with a language for each, such a body stays within the general limit of JSON
+#: members.
 MAX_SUPPRESSED = 5_000
 
 

@@ -91,7 +91,9 @@ async def list_events(
 
 
 async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator[bytes]:
-    """Server-sent events (HTML Living Standard, section 9.2), and a comment when nothing happens."""
+    """Yields server-sent events (HTML Living Standard, section 9.2) from `batch` on: each event, and a comment after 15
+    s without one. Ends when the caller loses access.
+    """
     silent_s = 0.0
     while True:
         for cursor, event in batch.events:

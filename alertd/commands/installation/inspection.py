@@ -70,8 +70,8 @@ def inspected(
     settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
     contact: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Returns all findings, in the order in which a start needs them. `config_file` is the source of the settings;
-    `regions` loads the library, or returns a loaded one; `contact`: also log in at the carriers.
+    """Returns all findings, in the order in which a start needs them. `config_file` is the source of the settings; `regions` loads the library, or
+    returns a loaded one; `contact`: also log in at the carriers.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
     library = _loaded(settings, regions)
@@ -164,9 +164,7 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
 
 
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
-    """Yields a warning if alertd can page nobody about an alert that waits for approval (approval by a second person is
-    the default).
-    """
+    """Yields a warning if alertd can page nobody about an alert that waits for approval (approval by a second person is the default)."""
     if rota is None or not rota.steps:
         yield "no person is on call: the author of a waiting alert has to call a second person"
     elif not anybody(rota, SystemClock().now_ms()):
@@ -181,9 +179,7 @@ def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
 
 
 def _passkeys(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning for each origin where browsers offer no passkey, because its domain differs from the passkeys'
-    domain.
-    """
+    """Yields a warning for each origin where browsers offer no passkey, because its domain differs from the passkeys' domain."""
     own = RelyingParty.of(settings)
     for origin in own.origins:
         if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
@@ -192,8 +188,8 @@ def _passkeys(settings: Settings) -> Iterator[Finding]:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Yields a finding on the OpenID provider, if one is configured: whether operators could sign in by it. The service
-    also starts without the provider, and passkeys work.
+    """Yields a finding on the OpenID provider, if one is configured: whether operators could sign in by it. The service also starts without the
+    provider, and passkeys work.
     """
     if not settings.oidc.issuer:
         return
@@ -219,8 +215,8 @@ def _words(own: Organisation) -> Iterator[str]:
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
-    """Returns warnings by part: each organisation, the keys, the regions. Raises StoreUnavailableError, and SealError
-    if the keys do not match the store.
+    """Returns warnings by part: each organisation, the keys, the regions. Raises StoreUnavailableError, and SealError if the keys do not match the
+    store.
     """
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
@@ -246,9 +242,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
 
 
 async def _worn(connection: Connection) -> AsyncIterator[str]:
-    """Yields a warning for each key that has encrypted too many values, and for a rotation that has stopped or is
-    running.
-    """
+    """Yields a warning for each key that has encrypted too many values, and for a rotation that has stopped or is running."""
     master_keys = MasterKeys(connection)
     check = await connection.execute("GET", keys.KEY_CHECK)
     for ring, seals in (await master_keys.seals((check or b"").decode())).items():
@@ -262,8 +256,8 @@ async def _worn(connection: Connection) -> AsyncIterator[str]:
 
 
 def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
-    """Yields a warning about people whose place is not known, because their region is gone. They must be asked again.
-    `gone`: subscriber numbers by region code.
+    """Yields a warning about people whose place is not known, because their region is gone. They must be asked again. `gone`: subscriber numbers by
+    region code.
     """
     if gone:
         people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
@@ -271,9 +265,7 @@ def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
-    """Returns warnings by organisation: which distributors have not confirmed take-downs, and so may still show alerts
-    that are over.
-    """
+    """Returns warnings by organisation: which distributors have not confirmed take-downs, and so may still show alerts that are over."""
     hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
     tracks = Tracks(connection)
     held = await tracks.holders(await hooks.orgs())
@@ -292,8 +284,8 @@ async def _takedowns(connection: Connection) -> dict[str, list[str]]:
 
 
 def _tombstones(section: StoreSection) -> Finding:
-    """Returns a finding on the file of tombstones, the list of purged cases. If it cannot be written, no case can be
-    purged, which the operator should know early.
+    """Returns a finding on the file of tombstones, the list of purged cases. If it cannot be written, no case can be purged, which the operator
+    should know early.
     """
     file = section.tombstones_file.absolute()
     writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
@@ -347,9 +339,7 @@ def _about(section: AnyCarrier) -> str:
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning for each mail carrier that signs (DKIM) for another domain than the sender's (RFC 7489, section
-    3.1.1, relaxed).
-    """
+    """Yields a warning for each mail carrier that signs (DKIM) for another domain than the sender's (RFC 7489, section 3.1.1, relaxed)."""
     for name, carrier in settings.carriers.items():
         if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
             continue
@@ -378,9 +368,7 @@ def _sandbox_runs(told: Path) -> bool:
 
 
 def _return_address(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning if carriers' reports and mails' links would fail, because `api.public_url` points to this
-    machine only.
-    """
+    """Yields a warning if carriers' reports and mails' links would fail, because `api.public_url` points to this machine only."""
     url = settings.api.reached_at
     lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
     if lost and _is_here(url):
