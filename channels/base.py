@@ -136,7 +136,7 @@ FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 
 class Loudness(enum.StrEnum):
-    """How loud a message is on the phone. It also selects the lane of the message."""
+    """How loud a message is on the phone. It also selects the lane of the queue in which the message waits."""
 
     LOUD = "loud"
     NORMAL = "normal"
@@ -231,8 +231,9 @@ class Channel(Protocol):
         ...
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """Sends to all recipients concurrently. Calls `may_write` right before each write to a socket. Once it returns
-        False, nothing more is written, and the other outcomes are `WITHHELD`.
+        """Sends to all recipients concurrently, and returns their outcomes in their order. Calls `may_write` right
+        before each write to a socket. Once it returns False, nothing more is written, and the other outcomes are
+        `WITHHELD`.
         """
         ...
 
@@ -271,8 +272,8 @@ class Binding(Protocol):
         ...
 
     def bind_soon(self) -> None:
-        """Makes the next attempt to bind at once instead of at its due time. Called because another process gave up its
-        bind, so that the carrier has a free one.
+        """Makes the next attempt to bind at once instead of at its due time. Called when no process is bound any more,
+        so that the carrier has a free bind.
         """
         ...
 

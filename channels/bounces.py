@@ -7,9 +7,9 @@ the lines about the failed mailbox count.
 Anyone can send such a mail. So it is read without recursion, in one pass and up to a limit, and it only counts with one
 of alertd's tags. Automatic replies and all other mails yield no report.
 
-A mail server delivers them by LMTP (RFC 2033), which answers for each recipient whether the mail was accepted. The mail
-server must be on this machine or in a private network: any client that reaches the listener can claim that a mail
-failed.
+A mail server delivers such mails by LMTP (RFC 2033), which answers for each recipient whether the mail was accepted.
+The mail server must be on this machine or in a private network: any client that reaches the listener can claim that a
+mail failed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _MESSAGE_ID = re.compile(r"<([A-Za-z0-9_-]{1,80})@")
 _FIELD = re.compile(r"^([!-9;-~]{1,80})[ \t]*:(.*)$")
 _STATUS = re.compile(r"(?<!\d\.)\b([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")  # and not a part of an IP address
 
-#: The states of actions (RFC 3464 2.3.3). "relayed" and "expanded" are intermediate, so they are left out.
+#: The state of a mail by the action in its report (RFC 3464 2.3.3). "relayed" and "expanded" are intermediate, so they
+#: are left out.
 ACTIONS = {"failed": ReportState.FAILED, "delivered": ReportState.DELIVERED}
 
 #: Complaints that mean an opt-out (RFC 5965 7.3).
@@ -50,7 +51,7 @@ COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
 REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status", "message/feedback-report"})
 RETURNED = frozenset({"text/rfc822-headers", "message/rfc822", "message/global", "message/global-headers"})
 
-#: Text for people. A part without a type is text too.
+#: Media types of the text for people. A part without a type is text too.
 TEXTS = frozenset({"text/plain", ""})
 #: A diagnostic that begins with a temporary reply code.
 _TEMPORARY = re.compile(r"(?:[\w-]+;)?\s*4\d\d\b")

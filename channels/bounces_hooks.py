@@ -204,8 +204,8 @@ class PostmarkHook:
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
-#: A region in AWS's form (docs.aws.amazon.com/general/latest/gr/sns.html). `sns.s3-us-west-2.amazonaws.com` could be
-#: any customer's bucket.
+#: The start of an SNS URL, with a region in AWS's form (docs.aws.amazon.com/general/latest/gr/sns.html).
+#: `sns.s3-us-west-2.amazonaws.com` could be any customer's bucket.
 _SNS = r"https://sns\.[a-z]{2}(-[a-z]{2,20}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?"
 _CERTIFICATE = re.compile(_SNS + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem")
 _CONFIRM = re.compile(_SNS + r"/\?Action=ConfirmSubscription&[!-~]{1,2000}")

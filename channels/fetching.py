@@ -357,7 +357,7 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 class _Asking(aiohttp.TCPConnector):
     """Calls `may_post` when the connection is open, which may have taken long, and before anything is written. Raises
-    WithheldError if it refuses.
+    WithheldError if `may_post` returns False.
     """
 
     def __init__(self, may_post: MayPost | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:

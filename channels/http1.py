@@ -43,7 +43,9 @@ class ReplyReader:
         self.keeps = False
 
     def feed(self, data: bytes) -> Reply | None:
-        """Returns the reply when it is complete, else None. Raises `ValueError`; the connection is then unusable."""
+        """Returns the reply when it is complete, else None. Raises `ValueError` for an invalid reply; the connection is
+        then unusable.
+        """
         self._buffer += data
         while self._head is None:
             head = self._take_head()

@@ -94,7 +94,7 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 #: The start of every header block: `:method POST` and `:scheme https`, whole fields of the static table (RFC 7541
 #: appendix A).
 START = b"\x83\x87"
-#: Names of the static table, by index.
+#: Index in the static table of HPACK, by the name of a header.
 NAMES = {":authority": 1, ":path": 4, "authorization": 23, "content-length": 28, "content-type": 31, "user-agent": 58}
 INDEXED, WITH_INDEXING, WITHOUT_INDEXING, RESIZING = (0x80, 7), (0x40, 6), (0x00, 4), (0x20, 5)
 FIRST_DYNAMIC = 62  # the newest entry of the table; older ones count up
@@ -162,7 +162,9 @@ def _literal(name: str, value: str, form: tuple[int, int]) -> bytes:
 
 
 def _integer(value: int, flag: int, bits: int) -> bytes:
-    """Returns an integer in the form of RFC 7541 section 5.1."""
+    """Returns an integer in the form of RFC 7541 section 5.1. `bits`: the size of its prefix. `flag`: the bits before
+    the prefix.
+    """
     most = (1 << bits) - 1
     if value < most:
         return bytes([flag | value])

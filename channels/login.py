@@ -98,7 +98,7 @@ def server_of(url: str) -> str:
     return f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
-#: The first matching class decides.
+#: The result of a failed login by the class of its error. The first matching class decides.
 _BY_CLASS: tuple[tuple[type[BaseException], LoginState], ...] = (
     (ssl.SSLCertVerificationError, LoginState.CERTIFICATE_REFUSED),
     (ssl.SSLError, LoginState.NO_TLS),
@@ -107,13 +107,14 @@ _BY_CLASS: tuple[tuple[type[BaseException], LoginState], ...] = (
     (TimeoutError, LoginState.TIMED_OUT),
 )
 _BY_NUMBER = {errno.ECONNREFUSED: LoginState.CONNECTION_REFUSED, errno.ETIMEDOUT: LoginState.TIMED_OUT}
-#: asyncio joins the errors of several addresses into one text.
+#: The system's error number in the text of an exception, because asyncio joins the errors of several addresses into one
+#: text.
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = False) -> Login:
-    """Returns the meaning of a failed connection. `within_s` is its time-out in seconds. `tls`: the connection began
-    with a TLS handshake.
+    """Returns the result of a login whose connection failed with this error. `within_s` is the connection's time-out in
+    seconds. `tls`: the connection began with a TLS handshake.
     """
     causes = list(_causes(error))[::-1]  # the deepest first: libraries wrap the system's error
     for one in causes:

@@ -55,8 +55,8 @@ def sender(text: str) -> bytes:
 
 
 def _words(text: str, room: int) -> str:
-    """Returns the text unchanged if readers then see the same, otherwise as encoded words. Spaces between encoded words
-    do not count.
+    """Returns the text for a header: unchanged if readers then see the same, otherwise as encoded words. `room`: the
+    characters that fit its line. Spaces between encoded words do not count.
     """
     if len(text) <= room and _PLAIN.fullmatch(text) and "=?" not in text:
         return text

@@ -58,7 +58,7 @@ def fitted(message: PushMessage, most_bytes: int, size: Callable[[PushMessage], 
 
 
 def inside_string(text: str) -> bytes:
-    """Returns a text as the inside of a JSON string."""
+    """Returns a text in the form that it has inside a JSON string, without the quotes."""
     return msgspec.json.encode(text)[1:-1]  # once or twice a message: json takes ten times as long
 
 

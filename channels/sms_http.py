@@ -54,7 +54,7 @@ VALIDITY_MAX_S = 36_000
 
 FORM = "application/x-www-form-urlencoded"
 
-#: The meaning of the status of an account request.
+#: The result of a login by the HTTP status of the request for the account.
 _BY_ACCOUNT_STATUS = {
     200: LoginState.WORKS,
     401: LoginState.LOGIN_REFUSED,
@@ -123,8 +123,8 @@ class HttpSmsChannel:
         await self._transport.close()
 
     async def log_in(self) -> Login:
-        """Requests the account, which is free of charge (twilio.com/docs/iam/api/account). A provider that copies the
-        API may lack this call. Its account is then not verified before the first message.
+        """Requests the account, which is free of charge (twilio.com/docs/iam/api/account), and returns the result. A
+        provider that copies the API may lack this call. Its account is then not verified before the first message.
         """
         settings, server = self._settings, server_of(self._account_url)
         within = aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=settings.connect_timeout_s)

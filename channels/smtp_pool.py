@@ -89,7 +89,7 @@ class SmtpPool:
         self._context = ssl.create_default_context(cafile=self._relay.ca_file)
 
     async def close(self) -> None:
-        """Ends the idle connections with QUIT."""
+        """Ends the idle connections with QUIT, and cancels those that are opening."""
         while self._idle:
             self._end(self._idle.pop())
         for timer in (self._sweeper, self._watch):

@@ -38,7 +38,7 @@ class NationalTable:
     beyond: Mapping[int, str]  # characters not in the extension, by septet
 
 
-#: Each table has the extension and the characters below.
+#: The national tables by name. Each has the characters of the extension and those below.
 NATIONAL: Final[Mapping[TableName, NationalTable]] = {
     "spanish": NationalTable(
         2,
@@ -94,7 +94,8 @@ UNITS, UNITS_OF_PART = 70, 67
 #: 9.2.3.24).
 _OCTETS, _OF_PART, _OF_TABLE = 140, 5, 3
 
-#: Pictures and joiners carry no fact. A single one more than halves the capacity of an SMS.
+#: Unicode categories of pictures and joiners, which carry no fact. A single one more than halves the capacity of an
+#: SMS.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
 
 #: Letters that Unicode cannot decompose, but that people write without their mark in SMS. The Turkish dotless i is left

@@ -237,8 +237,8 @@ class WebPushChannel:
     async def _post(
         self, origin: str, payload: WebPushPayload, requests: list[_Request], may_write: MayWrite
     ) -> list[tuple[int, Outcome]]:
-        """Posts the requests of one push service. A fault becomes their outcome, so that the other outcomes are never
-        lost.
+        """Posts the requests of one push service. Returns the recipient's index and the outcome for each. A fault
+        becomes the outcome of all these requests, so that the other outcomes are never lost.
         """
         are_new = [request.is_new for request in requests]
         if refused := self._rests.refusal(origin, is_new=any(are_new)):

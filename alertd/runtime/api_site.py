@@ -24,10 +24,12 @@ from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import LAST_CALLS_S, PROCESS_HEADER
 from alertd.service.container import Container
 
-#: Kernel buffer per connection for answers that a client does not read; the default is up to 4 MB.
+#: Bytes of the kernel's send buffer of each connection, for answers that a client does not read. The default is up to 4
+#: MB.
 SENDING_BYTES = 256 * 1024
 API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
-#: File in the data directory, written at the first start without a terminal.
+#: Name of the file in the data directory that gets the administrator's first key and sign-in, if the first start has no
+#: terminal.
 FIRST_KEY = "first-key"
 METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 

@@ -68,7 +68,9 @@ def make_authority(directory: Path) -> Authority:
 
 
 def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
-    """Writes a key file in the Firebase console's format. Its token endpoint is the sandbox's."""
+    """Writes a key file in the Firebase console's format, whose token endpoint is `token_uri`, the sandbox's. Returns
+    the file and the public key.
+    """
     key = _account_key()
     file = directory / "service-account.json"
     content = {

@@ -29,8 +29,7 @@ NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 #: A send that waits for room checks `may_write` after this many seconds.
 LOOK_S: Final = 0.05
 
-#: If a throttling centre accepted a part within the last so many seconds, it only accepts slowly; otherwise it accepts
-#: nothing.
+#: A throttling centre that accepted a part within this many seconds only accepts slowly. Otherwise it accepts nothing.
 ACCEPTS_S: Final = 2.0
 
 
@@ -184,7 +183,9 @@ class SmppChannel:
             asyncio.get_running_loop().call_soon(_wake, waiter)
 
     def _answered(self, session: Session | None, message_: Message, number: int, event: Answered) -> None:
-        """Records the answer to one part."""
+        """Records the answer to one part. Queues the reports of receipts that came before the last answer to their
+        message.
+        """
         outcome, now_s, slow = event.outcome, asyncio.get_running_loop().time(), False
         if outcome.answer is Answer.ACCEPTED:
             self._accepted_s = now_s

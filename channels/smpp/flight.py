@@ -47,8 +47,8 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message: the PDU bodies of its parts, and their answers. Either some parts are unanswered, or one piece
-    waits.
+    """One message: the PDU bodies of its parts, and their answers. Either some parts are unanswered, or one piece waits
+    to be written.
     """
 
     flight: Flight

@@ -52,7 +52,7 @@ _OCTETS: Final[Mapping[TableName | None, Mapping[str, bytes]]] = {
 DATA_CODING: Final[Mapping[Encoding, int]] = {"gsm7": 0, "ucs2": 8}
 
 UDH_INDICATOR: Final = 0x40  # in esm_class: the text begins with a header
-#: Elements of a header: one part of a longer text, and the national table of single characters.
+#: Identifiers of header elements: one part of a longer text, and the national table of single characters.
 PART: Final = 0x00
 SINGLE_SHIFT: Final = 0x24
 
@@ -81,8 +81,8 @@ def _units(text: str) -> bytes:
 
 
 def header(reference: int, parts: int, number: int, table: TableName | None = None) -> bytes:
-    """Returns the header of part `number` (from 1) of `parts`; `reference` is 0 to 255. Empty for a single part without
-    a national table.
+    """Returns the user data header of part `number` (from 1) of `parts`; `reference` is 0 to 255. Empty for a single
+    part without a national table.
     """
     part = bytes((PART, 3, reference, parts, number)) if parts > 1 else b""
     elements = part + (bytes((SINGLE_SHIFT, 1, NATIONAL[table].identifier)) if table else b"")
@@ -133,7 +133,7 @@ def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
 #: Maximum validity in seconds. Centres keep a message no longer than this, and some refuse a longer period.
 LONGEST_VALIDITY_S: Final = 48 * 3600
 
-#: Section 5.2.17: the centre reports the final outcome, success or failure.
+#: Value of registered_delivery (section 5.2.17): the centre reports the final outcome, success or failure.
 _REPORT_ENDS: Final = 1
 
 _SIZES: Final = dict(LAYOUTS[Command.SUBMIT_SM])

@@ -31,7 +31,7 @@ _FORGET_S: Final = 60.0
 _SLACK_S: Final = 0.1
 #: If a bind is throttled again at a known rate, it pauses for the time of this many parts.
 _PAUSE_PARTS: Final = 2
-#: In parts a second. No bind is faster.
+#: Parts a second. No bind is faster, so a rate that has grown above this is no limit any more.
 _UNLIMITED: Final = 50_000.0
 
 

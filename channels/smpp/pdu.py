@@ -99,7 +99,8 @@ class Tag(enum.IntEnum):
 HEADER: Final = struct.Struct(">IIII")  # length, command, status, sequence
 _TLV: Final = struct.Struct(">HH")
 
-#: In octets. The largest parameter has 64 KiB; all other fields of a PDU together have far less than 4 KiB.
+#: Maximum octets of a PDU. The largest parameter has 64 KiB; all other fields of a PDU together have far less than 4
+#: KiB.
 LONGEST_PDU: Final = 0x10000 + 4096
 
 #: The least and most octets in the value of a parameter.
@@ -140,7 +141,7 @@ _MESSAGE: Final[Layout] = (
     ("sm_default_msg_id", 0),
     ("short_message", -1),
 )
-#: Section 4.7.1: the text is in the optional parameters.
+#: Fields of data_sm (section 4.7.1), whose text is in the optional parameters.
 _DATA: Final[Layout] = (
     ("service_type", 6),
     *((name, 65 if size else 0) for name, size in (*_SOURCE, *_DESTINATION)),

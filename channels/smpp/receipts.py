@@ -112,8 +112,8 @@ def parse_receipt(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
 
 
 def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
-    """Returns the possible ids. The parameter should hold the id in the form of the answer. If it only repeats the id
-    of the text, it has the text's form.
+    """Returns the possible ids of the message of a receipt. The parameter should hold the id in the form of the answer.
+    If the parameter only repeats the id in the text, that id has the form of the text.
     """
     of_tlv = pdu.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1") or None
     repeats = of_tlv is not None and of_text is not None and plain(of_tlv) == plain(of_text) and form != "same"
@@ -124,7 +124,7 @@ def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
 
 
 def _as_answered(receipted: str, form: IdForm) -> str:
-    """Converts the id of a receipt to the form of the answer."""
+    """Returns the id of a receipt in the form that it has in the answer. An id that is not a number keeps its form."""
     try:
         if form == "hex-then-decimal":
             return f"{int(receipted, 10):x}"
@@ -158,8 +158,8 @@ def _counted(tag: str, at_s: float) -> _Sent:
 
 
 class Receipts:
-    """Matches receipts to answers, in either order. Reports each end once: delivered when all parts are, failed when
-    one part is.
+    """Matches receipts to answers, in either order. Reports the final state of a message once: delivered when all parts
+    are, failed when one part is.
 
     If two messages were accepted under the same id, its receipts are ignored: some centres give all messages one id or
     restart their numbering. Memory is bounded: if it is full, the older half is forgotten. A receipt for a forgotten

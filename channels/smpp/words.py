@@ -82,8 +82,8 @@ Words = Mapping[str, Word]
 
 
 def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Words:
-    """Returns the known answers in these languages. If a word has two meanings, the earlier language counts; `own`, the
-    carrier's words, take precedence.
+    """Returns the meaning of each known answer in these languages, by its plain text. If a word has two meanings, the
+    earlier language counts; `own`, the carrier's words, take precedence.
 
     Raises `KeyError` for a language without words.
     """
@@ -95,7 +95,7 @@ def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Wo
 
 
 def meaning(text: str, known: Words) -> Word | None:
-    """Returns the meaning of an answer, or None for any other text, which a person has to read."""
+    """Returns whether an answer means stop, help or start. None for any other text, which a person has to read."""
     said = next(filter(None, map(plain, text.splitlines())), "")
     if said in known:
         return known[said]

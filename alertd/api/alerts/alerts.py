@@ -103,10 +103,10 @@ class AlertPatch(RootModel[dict[str, Any]]):
     model_config = ConfigDict(json_schema_extra={"examples": [{"target": {"regions": ["ES-CA"]}}]})
 
 
-#: A decision of the approval service on behalf of a caller.
+#: Takes a decision on an alert on behalf of a caller, and returns the changed alert.
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
-#: A follow-up (update, end, restriction) on behalf of a caller.
+#: Takes a follow-up (update, end, restriction) on behalf of a caller, and returns its result.
 Follow = Callable[[Container, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "The public does not learn of this."
 
@@ -185,7 +185,9 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
 
 def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """Names the alert in the audit. For a repeated submission, ties the caller's Idempotency-Key to the first alert."""
+    """Adds the submitted alert to the audit entry of the call. For a repeated submission, also stores the first alert's
+    id under the caller's Idempotency-Key.
+    """
     note(request, record=taken.record, box=taken.box, dry_run=dry_run)
     note_reach(request, taken, dry_run=dry_run)
     if taken.is_repeat:
@@ -309,7 +311,9 @@ async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions
 
 
 async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply[AlertReply]:
-    """Runs a follow-up. Returns the alert as it stands now, with the version that notifies recipients."""
+    """Takes a follow-up and returns the alert after it, with the version that notifies recipients. A repeated call only
+    returns the alert.
+    """
     s, who = services(request), credential(request)
     if is_replay(request):
         return reply_with_alert(await s.approval.get(alert_id, who))

@@ -21,7 +21,7 @@ _OF_BODY = ("wrong-content-type", "wrong-encoding", "too-large")
 _OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
 _OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
 
-#: Headers of the answers with a status.
+#: Further headers of an answer, by its status.
 _HEADERS = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),

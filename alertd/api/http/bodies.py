@@ -120,7 +120,9 @@ async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def is_gzip(request: web.Request) -> bool:
-    """Returns whether the body is in gzip. Raises Problem (wrong-encoding) for any other encoding, or if the operation needs no key."""
+    """Returns whether the body is in gzip. Raises Problem (wrong-encoding) for any other encoding, and for gzip in an
+    operation that needs no key.
+    """
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
     taken = [_GZIP] if CREDENTIAL in request else []
     if encoding not in {"identity", *taken}:

@@ -167,7 +167,9 @@ def services(request: web.Request) -> Container:
 
 
 def route_of(request: web.Request) -> str:
-    """Returns the pattern of the path, such as /v1/alerts/{id}; "none" without a route. Unlike paths, it is a closed set."""
+    """Returns the pattern of the path, such as /v1/alerts/{id}; "none" without a route. Unlike the paths, the patterns
+    are a closed set.
+    """
     resource = request.match_info.route.resource
     return "none" if resource is None else resource.canonical
 

@@ -39,7 +39,9 @@ async def signed_in(request: web.Request) -> Credential | None:
 
 
 async def known(request: web.Request) -> Credential | None:
-    """Returns the credential of the call's session, for calls that need no sign-in; None if it is over or another site uses it."""
+    """Returns the credential of the call's session, for calls that need no sign-in. None without a session, if it is
+    over, or if another site uses it.
+    """
     token = _sent_back(request, NAME)
     return await services(request).sessions.recognise(token) if token and _is_own(request) else None
 

@@ -338,7 +338,9 @@ def still_let_in(admission: Admission) -> Middleware:
 
 
 async def prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Sets the headers right before the first byte of any answer, including streams and refusals."""
+    """Sets the headers that all answers have, right before the first byte of any answer, including streams and
+    refusals.
+    """
     request[STARTED] = asyncio.get_running_loop().time()
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)

@@ -167,7 +167,9 @@ class Signature:
 
 
 def signature_of(operation: Operation) -> Signature:
-    """Reads a handler's annotations. Raises TypeError if they do not match the path."""
+    """Returns a handler's parameters and result, read from its annotations. Raises TypeError if they do not match the
+    path.
+    """
     hints = get_type_hints(operation.handler, include_extras=True)
     parameters = inspect.signature(operation.handler).parameters
     variables = re.findall(r"\{(\w+)", operation.path)
@@ -187,7 +189,7 @@ def signature_of(operation: Operation) -> Signature:
 
 
 def names_of(model: type[BaseModel]) -> dict[str, str]:
-    """Returns the fields of a model by their names on the wire."""
+    """Returns the names of a model's fields, by the names that these fields have in requests (their aliases)."""
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 

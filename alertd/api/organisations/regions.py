@@ -36,7 +36,9 @@ _DEGREES = r"-?[0-9]{1,3}(?:\.[0-9]{1,17})?(?:[eE]-[0-9]{1,2})?"
 
 
 def _degrees(form: str) -> dict[str, Any]:
-    """Returns the JSON schema of a text of numbers, as `_numbers` parses it."""
+    """Returns the JSON schema of a text of numbers, separated by commas, as `_numbers` parses it. `form` names the
+    numbers, as "lon,lat".
+    """
     count = form.count(",") + 1
     return {"pattern": f"^{','.join([_DEGREES] * count)}$"}
 

@@ -200,7 +200,9 @@ async def ask(request: web.Request) -> web.Response:
 
 
 async def leave(request: web.Request) -> web.Response:
-    """Opts the address out at once, for a person or a mail program (RFC 8058, section 3.2: no cookie, no redirect)."""
+    """Opts the address out at once, for a person or a mail program (RFC 8058, section 3.2: no cookie, no redirect).
+    Returns the page that confirms it.
+    """
     reference = _mail_reference(request)
     if isinstance(reference, web.Response):
         return reference

@@ -281,7 +281,7 @@ def _facts(watched: Watched) -> dict[str, object]:
 
 
 def subscription_facts(hook: Hook, standing: HookStanding) -> dict[str, Any]:
-    """Returns the members of a `SubscriptionReply`."""
+    """Returns the values of the members of a `SubscriptionReply`, by name."""
     return {
         "id": hook.id, "made_at": time_of(hook.made), "made_by": hook.by, "made_by_org": hook.org,
         "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),

@@ -38,7 +38,7 @@ COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
 def _reasoned(step: str, text: str) -> None:
-    """Adds the command of a step that takes only a reason."""
+    """Adds the command `step`, which takes only an alert's id and a reason. `text`: its help."""
 
     @app.command(step, help=text)
     def take_step(alert_id: AlertId, reason: Reason, seen: Seen = None) -> None:

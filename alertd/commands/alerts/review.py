@@ -47,7 +47,7 @@ def remark_similar(alert: Mapping[str, Any]) -> None:
 
 
 def standing(alert: Mapping[str, Any]) -> str:
-    """Returns the state of an alert, and whether a pause holds its messages."""
+    """Returns the state of an alert as text, followed by "paused" if a pause holds its messages."""
     return f"{alert['state']}, paused" if is_on_hold(alert) else alert["state"]
 
 

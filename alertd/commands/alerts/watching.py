@@ -41,7 +41,9 @@ def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
 
 
 def _nobody(alert: dict[str, Any]) -> str:
-    """Explains that there was no one to notify, and how to register a tester if the alert is a Test or an Exercise."""
+    """Returns a text which explains that there was no one to notify. For a Test or an Exercise it also says how to
+    register a tester.
+    """
     if alert["status"] == "Actual":
         return f"There was no one to notify: no subscriber of kind {alert['kind']} in the area has an address for its channels."
     tester = {

@@ -270,7 +270,9 @@ def segment(text: str) -> str:
 
 
 def _broke_off(error: Exception) -> bool:
-    """Returns whether the server was reached and then lost, so that it may have done the call. urllib wraps errors before the answer."""
+    """Returns whether the connection was lost after the server was reached, so that the server may have carried out the
+    call. urllib raises URLError for errors before the answer.
+    """
     if isinstance(error, urllib.error.URLError):
         return isinstance(error.reason, ConnectionResetError | BrokenPipeError)
     return True

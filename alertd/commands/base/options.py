@@ -45,7 +45,7 @@ class Common:
     as_json: bool = False
 
     def settings(self) -> Settings:
-        """The installation's settings. Raises ConfigError."""
+        """Returns the installation's settings. Raises ConfigError."""
         from alertd.config.settings import load  # noqa: PLC0415  half of what a command takes that is told where to ask
 
         return load(self.config_file)

@@ -133,7 +133,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _check(columns: list[str]) -> None:
-    """Raises CsvError for an unknown column, or one that occurs twice."""
+    """Raises CsvError for an unknown column, for one that occurs twice, or if the column `id` is missing."""
     examples = [*MEMBERS, *ADDRESSES, *(f"consent.{m}" for m in CONSENT), *(f"home.{m}" for m in PLACE)]
     for column in columns:
         head, _, member = column.partition(".")
