@@ -170,9 +170,7 @@ class SmtpPool:
         return found.outcome
 
     def lose(self) -> Outcome:
-        """Counts a lent connection that the relay ended as given back. Returns `WITHHELD`, because its message may no
-        longer be written.
-        """
+        """Counts a lent connection that the relay ended as given back. Returns `WITHHELD`: its message may not be written."""
         self._lent -= 1
         self._serve()
         return WITHHELD

@@ -187,9 +187,7 @@ class Library:
         return Aliases(self._foreign, {region.code: Own(region.country, region.parent) for region in self.regions})
 
     def geometry(self, code: str) -> shapely.MultiPolygon:
-        """Returns the outline of a region, or of all regions that a foreign code stands for, WGS84 lon/lat. It is shared: do not prepare
-        it. Raises UnknownRegion.
-        """
+        """Returns the outline of a code's regions (WGS84, lon/lat), which is shared: do not prepare it. Raises UnknownRegion."""
         positions = [self._at(known) for known in self.codes(code)]
         outline: shapely.MultiPolygon = self._geometries[positions[0]]
         if len(positions) > 1:
@@ -197,9 +195,7 @@ class Library:
         return outline
 
     def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
-        """Returns the combined area of regions, by their own or foreign codes. `inwards`: with a shore that is a little narrower, for an
-        exclusion. Raises UnknownRegion.
-        """
+        """Returns the combined area of codes; `inwards`: with a slightly narrower shore, for an exclusion. Raises UnknownRegion."""
         known = [own for code in codes for own in self.codes(code)]
         if self._base is not None and all(code in self._base for code in known):
             return self._base.ground(known, inwards=inwards)  # a new drawing does not empty that cache
@@ -220,9 +216,7 @@ class Library:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Returns a text of 8 hexadecimal digits that differs between libraries in which some point has different leaves. Ignores drawn
-        regions.
-        """
+        """Returns 8 hexadecimal digits that differ if some point lies in other regions. Ignores drawn regions."""
         own = self.without_drawn
         told = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
         return f"{zlib.crc32(json.dumps(told).encode()):08x}"
@@ -347,9 +341,7 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Returns up to three regions with a name or code similar to this text. Omits drawn ones: only their organisation may read their
-        names.
-        """
+        """Returns up to three regions with a similar name or code. Omits drawn ones, which only their organisation may see."""
         if self._base is not None:
             return self._base.nearest(code)
         named = self.find(text=code) if fold(code) else []

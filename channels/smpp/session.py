@@ -1,8 +1,4 @@
-"""One session with an SMS centre, as a state machine without sockets or a clock. Octets and times go in, octets and
-events come out.
-
-Times are seconds of any monotonic clock.
-"""
+"""One session with an SMS centre, as a state machine without sockets: octets and times (monotonic s) go in, octets and events come out."""
 
 from __future__ import annotations
 

@@ -282,9 +282,7 @@ class Alerts:
         return [one for one in await self.heads(await self.versions([chain])) if one is not None]
 
     async def pairs(self, alert_id: str) -> FrozenAudience | None:
-        """Returns the recipients of a follow-up by number and channel, None before they are known. Ring 1: an earlier version had not reached
-        them yet.
-        """
+        """Returns a follow-up's recipients by number and channel (ring 1: not reached by an earlier version), or None if not known yet."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
         return unpack_audience(raw) if raw else None
 
