@@ -333,7 +333,7 @@ class Subscribed(Protocol):
 
 
 @runtime_checkable
-class Apart(Protocol):
+class MultiServer(Protocol):
     """A channel that sends to several independent servers. It pauses them one by one, because a failure of one server
     is not the carrier's.
     """

@@ -31,7 +31,7 @@ async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOn
 async def _lane(todo: Iterator[tuple[int, Recipient]], outcomes: list[Outcome], send_one: SendOne) -> None:
     for index, recipient in todo:
         outcomes[index] = await _caught(send_one, recipient)
-        heed_cancelling()
+        raise_if_cancelled()
 
 
 async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
@@ -42,7 +42,7 @@ async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
         return FAULT
 
 
-def heed_cancelling() -> None:
+def raise_if_cancelled() -> None:
     """Raises `CancelledError` if this task was cancelled but the cancellation was lost.
 
     Until Python 3.12 `asyncio.wait_for`, which aiosmtplib uses, swallows a cancellation that arrives together with its

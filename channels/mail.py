@@ -22,7 +22,7 @@ from channels.base import (
     Subject,
 )
 from channels.bounces_hooks import Hook
-from channels.lanes import heed_cancelling, in_lanes
+from channels.lanes import in_lanes, raise_if_cancelled
 from channels.login import Login
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
@@ -145,7 +145,7 @@ class MailChannel:
         refused = await self._named(session, recipient, commands, may_write)
         if refused is not None:
             return refused
-        heed_cancelling()
+        raise_if_cancelled()
         if may_write():
             return await self._content(session, body, may_write)
         session.close()  # the server waits for content, and would take any command for it

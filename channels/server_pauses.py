@@ -37,7 +37,7 @@ class _Trouble:
     tried: bool = False  # one chunk was let through after the pause
 
 
-class Rests:
+class ServerPauses:
     """The paused servers of one channel in one process."""
 
     def __init__(self, clock: Callable[[], float], try_s: float) -> None:

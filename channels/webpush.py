@@ -23,7 +23,7 @@ from channels.base import ACCEPTED, FAULT, Answer, MayWrite, Outcome, Prepared, 
 from channels.https import HttpsTransport, trust
 from channels.login import WORKS, Login, reach
 from channels.posting import COMMON, UNMADE, PostSettings, Reply, outcome_of, refusal
-from channels.rests import Rests
+from channels.server_pauses import ServerPauses
 from channels.webpush_message import Subscription, WebPushPayload, base64url, encode
 
 #: Texts with which Apple and Google refuse alertd's token, with 403, for instance if its clock is wrong. They also
@@ -167,7 +167,7 @@ class WebPushChannel:
         self._settings = settings
         self._clock = clock
         self._vapid = Vapid(settings.private_key, settings.contact, clock)
-        self._rests = Rests(time.monotonic, settings.connect_timeout_s + settings.timeout_s)
+        self._pauses = ServerPauses(time.monotonic, settings.connect_timeout_s + settings.timeout_s)
         self._context: ssl.SSLContext | None = None
         self._servers: dict[str, HttpsTransport] = {}  # by origin, the last used at the end
 
@@ -241,7 +241,7 @@ class WebPushChannel:
         becomes the outcome of all these requests, so that the other outcomes are never lost.
         """
         are_new = [request.is_new for request in requests]
-        if refused := self._rests.refusal(origin, is_new=any(are_new)):
+        if refused := self._pauses.refusal(origin, is_new=any(are_new)):
             return [(request.index, refused) for request in requests]
         answers: Sequence[Reply | Outcome]
         try:
@@ -253,7 +253,7 @@ class WebPushChannel:
             _log.error("chunk.send_failed", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome_of(answer, outcome) for answer in answers]
-        self._rests.note_outcomes(origin, found, are_new)
+        self._pauses.note_outcomes(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             # Logged here only, because the channel still works for other push services.
             _log.error("server.token_refused", extra={"server": origin})

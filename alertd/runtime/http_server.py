@@ -125,7 +125,7 @@ class Handler(RequestHandler):
         limits the unsent data of all clients.
         """
         super().pause_writing()
-        self.unsent, self._untaken = self._left(), self._not_taken()
+        self.unsent, self._untaken = self._left(), self._unconfirmed_bytes()
         self._server.slow_readers[self] = None
         self._arm(self._server.bounds.stalled_s, self._check_progress)
         self._server.bound_unsent()
@@ -186,7 +186,7 @@ class Handler(RequestHandler):
             self.drop()
 
     def _check_progress(self) -> None:
-        bounds, left = self._server.bounds, self._not_taken()
+        bounds, left = self._server.bounds, self._unconfirmed_bytes()
         if self._untaken - left < bounds.least_rate * bounds.stalled_s:
             self.cut_off()
         else:
@@ -196,7 +196,7 @@ class Handler(RequestHandler):
     def _left(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
-    def _not_taken(self) -> int:
+    def _unconfirmed_bytes(self) -> int:
         """Returns the bytes of the answer that the client's machine has not confirmed.
 
         The buffer of this process alone shows no progress of a slow client for minutes, since the kernel takes 100 KB
@@ -348,7 +348,7 @@ class Runner(web.AppRunner):
         server.__class__ = Server
         assert isinstance(server, Server)
         server.limit(self._bounds)
-        server.request_factory = _without_wishes(server.request_factory)
+        server.request_factory = _without_expect(server.request_factory)
         return server
 
 
@@ -379,7 +379,7 @@ def connections_within(wanted: int) -> int:
     return most
 
 
-def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+def _without_expect(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
     """Wraps a factory of requests. Removes an `Expect` header other than 100-continue from each request: a server may
     ignore it (RFC 9110, section 10.1.1), and aiohttp would return its text to the client.
     """

@@ -16,7 +16,7 @@ from alertd.runtime.processes import appeared, kept_running
 from alertd.runtime.sample_people import Person, people
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
-from channels.lanes import heed_cancelling
+from channels.lanes import raise_if_cancelled
 
 SAMPLE_BATCH = 1_000
 
@@ -63,7 +63,7 @@ async def load_sample_people(parts: Container, count: int) -> None:
     loaded = 0
     while batch := [_entry(person) for person in islice(left, SAMPLE_BATCH)]:
         await parts.registry.put_many(batch)
-        heed_cancelling()
+        raise_if_cancelled()
         if loaded % (10 * SAMPLE_BATCH) == 0:
             structlog.get_logger().info("sample_people.load_advanced", loaded=loaded, of=count)
         loaded += len(batch)

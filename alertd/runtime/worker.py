@@ -111,13 +111,13 @@ class Worker:
                     ("close", self.closing.round, CLOSE_S),
                     ("test", self._test, TEST_S),
                     ("log in", self.logins.round, LOG_IN_S),
-                    ("sign", self._sign, SIGN_S),
+                    ("sign", self._announce, SIGN_S),
                 ):
                     work.create_task(repeat(partial(self.steps.tried, name, step), every_s, self.clock, self._stop))
                 work.create_task(self._listen())
                 for channel in self.channels:
                     work.create_task(self.feeder.feed(channel, self._stop))
-            await self._fall_silent()
+            await self._stop_reporting()
             await self.logins.close()
             await self.carrier_tests.close()
             await ended(heart)
@@ -178,9 +178,9 @@ class Worker:
             await self.steps.tried("webhooks", self.webhooks.round)
             await self.steps.tried("paging", self.paging.round)
         else:
-            await self._fall_silent()
+            await self._stop_reporting()
 
-    async def _fall_silent(self) -> None:
+    async def _stop_reporting(self) -> None:
         """Stops reporting events to webhooks and to people on call. Another worker, if there is one, reports them."""
         await self.webhooks.close()
         await self.paging.close()
@@ -193,7 +193,7 @@ class Worker:
             await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
         await self.health.beat()
 
-    async def _sign(self) -> None:
+    async def _announce(self) -> None:
         """Announces in the store that this worker sends messages of its channels. Not called after `stop`."""
         await self.at_work.announce(dict.fromkeys(self.channels, True))
 

@@ -6,7 +6,7 @@ import pytest
 
 from alertd.runtime.sample_people import BROWSER, BROWSER_KEYS
 from channels.base import ACCEPTED, Answer, Outcome, Reason
-from channels.rests import ENOUGH
+from channels.server_pauses import ENOUGH
 from channels.webpush import HOSTS, MOST_SERVERS, is_served
 from channels.webpush_message import Subscription
 from tests.outcomes import without_words

@@ -26,7 +26,7 @@ from alertd.store.engine.codec import Box
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CallerCheck:
     """A check of the caller that can be repeated during a call. It holds no reference to the request, so the request is
     freed when it is answered.
     """
@@ -57,7 +57,7 @@ NOTED = web.RequestKey("noted", Noted)
 GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
 
 #: Looks up the caller again; raises Problem if they no longer have access. Missing if the operation needs no key.
-MAY = web.RequestKey("may", Question)
+CALLER_CHECK = web.RequestKey("may", CallerCheck)
 
 #: Set when a call has begun to stream: it then only watches, and does not prolong the session.
 WATCHES = web.RequestKey("watches", bool)
@@ -66,24 +66,24 @@ WATCHES = web.RequestKey("watches", bool)
 ORG_POLICY = web.RequestKey("org_policy", OrganisationPolicy)
 
 #: The event loop's time in seconds when the caller was last checked. Missing if the operation needs no key.
-ASKED = web.RequestKey("asked", float)
+CHECKED_AT = web.RequestKey("asked", float)
 
 #: Seconds that a check of the caller stays valid during a call. Longer than a call with a prompt body takes, so that such a call is not
 #: checked twice; at most as long as the sender relies on a read of the stops.
-HOLDS_S = 0.5
+CHECK_VALID_S = 0.5
 
 #: Seconds that a check of the caller stays valid while the caller only watches a stream.
 RECHECK_S = 2.0
 
 
-async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
+async def check_caller(request: web.Request, holds_s: float = CHECK_VALID_S) -> None:
     """Raises Problem if the caller has lost access: the key was revoked or stopped or has expired, the session is over, or the role is
     gone. Cheap to call often: it looks up the caller at most every `holds_s` seconds. Raises StoreUnavailableError.
     """
     now = asyncio.get_running_loop().time()
-    if MAY in request and now - request[ASKED] >= holds_s:
-        request[CREDENTIAL] = await request[MAY].ask(request)
-        request[ASKED] = now
+    if CALLER_CHECK in request and now - request[CHECKED_AT] >= holds_s:
+        request[CREDENTIAL] = await request[CALLER_CHECK].ask(request)
+        request[CHECKED_AT] = now
 
 
 async def end_streams(app: web.Application) -> None:

@@ -19,14 +19,14 @@ from prometheus_client import Histogram
 
 from alertd.api.http.bodies import BODY_S, INFLATED_AT_ONCE, Keyless, in_time, inflate, is_gzip
 from alertd.api.http.call import (
-    ASKED,
+    CALLER_CHECK,
+    CHECKED_AT,
     CREDENTIAL,
     EVENTS,
-    MAY,
     NOTED,
     REQUEST_ID,
     STARTED,
-    Question,
+    CallerCheck,
     check_caller,
     is_replay,
     route_of,
@@ -96,7 +96,7 @@ class Admission:
         self.check_scope(credential, scope)
         return credential
 
-    async def let_in_again(self, request: web.Request) -> Credential:
+    async def readmit(self, request: web.Request) -> Credential:
         """Returns the caller with their current rights. Raises Problem if they would no longer be admitted."""
         operation = request[OPERATION]
         now = await self.let_in(request, operation, operation.scope or "")
@@ -127,7 +127,7 @@ def install(
     app.middlewares.extend(
         [
             guarded(explain, timer), admitted(table, admission), with_body(body_s),
-            idempotent(idempotency, explain), audited(recorder, explain), still_let_in(admission),
+            idempotent(idempotency, explain), audited(recorder, explain), still_admitted(admission),
         ]
     )  # fmt: skip
     app.on_response_prepare.append(prepare)
@@ -199,7 +199,7 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
     organisation and enough rate left. The rate never limits operations that stop harm. Refuses writes while the disk or memory is
     nearly full, because a write could be lost. `operations` maps route names to operations.
     """
-    question = Question(admission.let_in_again)
+    question = CallerCheck(admission.readmit)
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -208,11 +208,11 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
             return await handler(request)
         request[OPERATION] = operation
         if operation.scope:
-            request[ASKED] = asyncio.get_running_loop().time()
+            request[CHECKED_AT] = asyncio.get_running_loop().time()
             request[CREDENTIAL] = credential = await admission.let_in(request, operation, operation.scope)
             if hasattr(request.protocol, "had_key"):  # at the limit of connections, those without a key close first
                 request.protocol.had_key = True
-            request[MAY] = question
+            request[CALLER_CHECK] = question
             # Checked once, here: a large body may take longer than the step-up stays valid.
             if operation.step_up and not credential.fresh:
                 sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
@@ -317,7 +317,7 @@ async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, 
         log.warning("audit.write_failed", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
 
 
-def still_let_in(admission: Admission) -> Middleware:
+def still_admitted(admission: Admission) -> Middleware:
     """Returns the middleware that refuses stopped keys, and callers who have lost access since the call began: a body may take two
     minutes. It runs within the audit, so attempts with a stolen key are recorded. Some operations read the stops themselves
     (`stop_check`).

@@ -163,7 +163,7 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
         return None
 
 
-def _uncalled(rota: OnCall | None) -> Iterator[str]:
+def _no_on_call(rota: OnCall | None) -> Iterator[str]:
     """Yields a warning if alertd can page nobody about an alert that waits for approval (approval by a second person is the default)."""
     if rota is None or not rota.steps:
         yield "no person is on call: the author of a waiting alert has to call a second person"
@@ -171,7 +171,7 @@ def _uncalled(rota: OnCall | None) -> Iterator[str]:
         yield "no person is on call at this hour: alertd cannot page anyone about a waiting alert until the next duty begins"
 
 
-def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
+def _unreachable_links(rota: OnCall | None, settings: Settings) -> Iterator[str]:
     """Yields a warning if the person on call cannot reach the link in a page."""
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
@@ -229,19 +229,19 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
             called = OnCall.model_validate_json(rota.document) if rota else None
             found[f"organisation {org}"] = [
                 *(_words(own) if own else ()),
-                *_uncalled(called),
-                *_unreached(called, settings),
+                *_no_on_call(called),
+                *_unreachable_links(called, settings),
             ]
         for org, sentences in (await _takedowns(connection)).items():
             found.setdefault(f"organisation {org}", []).extend(sentences)
-        found["keys"] = [says async for says in _worn(connection)]
+        found["keys"] = [says async for says in _key_warnings(connection)]
         with contextlib.suppress(SealError):  # an empty store has no cell key and no records
             await load_cell_key(connection)
         gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
-        return {"regions": list(_nowhere(gone)), **found}
+        return {"regions": list(_lost_regions(gone)), **found}
 
 
-async def _worn(connection: Connection) -> AsyncIterator[str]:
+async def _key_warnings(connection: Connection) -> AsyncIterator[str]:
     """Yields a warning for each key that has encrypted too many values, and for a rotation that has stopped or is running."""
     master_keys = MasterKeys(connection)
     check = await connection.execute("GET", keys.KEY_CHECK)
@@ -255,7 +255,7 @@ async def _worn(connection: Connection) -> AsyncIterator[str]:
         yield "the master key is being rotated: alertd keys rotate-master shows how far it is"
 
 
-def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
+def _lost_regions(gone: dict[str, set[int]]) -> Iterator[str]:
     """Yields a warning about people whose place is not known, because their region is gone. They must be asked again. `gone`: subscriber numbers by
     region code.
     """

@@ -40,7 +40,7 @@ from alertd.service.carriers.retries import Signs, is_of_an_address, is_refusal,
 from alertd.store.carriers.limits import FAILURES, Block, ConnectionShares, Limits, Share
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
-from channels.base import WITHHELD, Answer, Apart, Binding, Outcome, Reason, Sharing, Subject
+from channels.base import WITHHELD, Answer, Binding, MultiServer, Outcome, Reason, Sharing, Subject
 
 #: Beats in a row in which no process is bound, after which all processes try. A process that was just accepted has
 #: announced it by then. The first beat counts before this process has read what the others announced.
@@ -276,7 +276,7 @@ class CarrierHealth:
         if not self._is_bound(carrier) or self._is_refused(carrier, said):
             said = [WITHHELD if was_not_bound(one) else one for one in said]
         channel = carrier.channel
-        if isinstance(channel, Apart):
+        if isinstance(channel, MultiServer):
             whose = [f"{carrier.name} {channel.server_of(address)}" for address in addresses]
             return ChunkReport(said, self.believed(whose, said, attempts, resting=probes)[0])
         answers, refused = self.believed([carrier.name] * len(said), said, attempts, resting=probes)

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.api.http.call import HOLDS_S
+from alertd.api.http.call import CHECK_VALID_S
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
@@ -390,7 +390,7 @@ async def test_a_file_whose_sender_may_no_more_is_not_imported(client: Any, part
         await until(is_used)
         async with client.delete(f"/v1/keys/{who.key_id}", headers=named) as revoked:
             assert revoked.status == 204
-        await asyncio.sleep(HOLDS_S)
+        await asyncio.sleep(CHECK_VALID_S)
         yield raw[50:]
 
     sent = named | {"Authorization": f"Bearer {token}"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError
 
-from alertd.api.http.call import HOLDS_S
+from alertd.api.http.call import CHECK_VALID_S
 from alertd.store.delivery.work_records import BatchKey, pack_ref
 from tests.integration.acts import ANA, BEA, alert_of, registration
 from tests.integration.authority.desks import ALL, Desk
@@ -47,7 +47,7 @@ async def halved(desk: Desk, who: str, path: str, body: bytes) -> str:
         yield body[:5]
         await until(lambda: is_used(desk, "police", key))
         assert await desk.slug("ana", "DELETE", f"/v1/keys/{key}") == "ok"
-        await asyncio.sleep(HOLDS_S)
+        await asyncio.sleep(CHECK_VALID_S)
         yield body[5:]
 
     headers = {"Authorization": f"Bearer {desk.tokens[who]}", "Content-Type": "application/json"}
@@ -86,7 +86,7 @@ async def test_an_import_ends_with_its_key(desk: Desk, how: str):
     answer = await desk.client.post("/v1/subscribers/import", data=lines(), headers=headers)
     assert json.loads(await answer.content.readline())["written"] == 1_000
     await taken_away(desk, "mallory", how)
-    await asyncio.sleep(HOLDS_S)
+    await asyncio.sleep(CHECK_VALID_S)
     told.set()
     with pytest.raises(ClientPayloadError):
         await answer.read()
@@ -119,6 +119,6 @@ async def test_a_ledger_is_read_no_further_than_its_key_may(desk: Desk, sample: 
     answer = await desk.client.get(f"/v1/alerts/{record.id}/deliveries", headers=headers)
     assert json.loads(await answer.content.readline())["row"] == 0
     await taken_away(desk, "mallory", how)
-    await asyncio.sleep(HOLDS_S)
+    await asyncio.sleep(CHECK_VALID_S)
     with pytest.raises(ClientPayloadError):
         await answer.read()

@@ -44,7 +44,7 @@ async def test_where_no_worker_sends_the_api_says_so(
     assert await parts.channel_coverage.channels() == nobody
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {False}
     assert b'alertd_channel_at_work{channel="sms"} 0.0' in (await parts.fleet.metrics()).whole
-    await worker_of(parts)._sign()
+    await worker_of(parts)._announce()
     assert await parts.channel_coverage.channels() == dict.fromkeys(nobody, True)
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {True}
     assert b'alertd_channel_at_work{channel="sms"} 1.0' in (await parts.fleet.metrics()).whole

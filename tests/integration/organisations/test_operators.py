@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.api.http.call import HOLDS_S
+from alertd.api.http.call import CHECK_VALID_S
 from alertd.config.sections import ApiSection, SignInSection
 from alertd.config.settings import Settings
 from alertd.model.operator import Role
@@ -460,7 +460,7 @@ async def test_whoever_is_let_out_while_their_call_comes_does_nothing(console: C
         yield b'{"subject": "carl@centre.example", '
         await until(seen_since)
         assert (await way_out[how]())[0] < 300
-        await asyncio.sleep(HOLDS_S)
+        await asyncio.sleep(CHECK_VALID_S)
         yield b'"scopes": ["admin"]}'
 
     async def seen_since() -> bool:

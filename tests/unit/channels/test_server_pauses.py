@@ -3,7 +3,7 @@
 import pytest
 
 from channels.base import ACCEPTED, FAULT, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
-from channels.rests import ENOUGH, LONGEST_ASKED_S, LONGEST_S, MOST, NEW_FIRST_S, SHORTEST_S, Rests
+from channels.server_pauses import ENOUGH, LONGEST_ASKED_S, LONGEST_S, MOST, NEW_FIRST_S, SHORTEST_S, ServerPauses
 
 TRY_S = 20.0
 GONE = Outcome(Answer.NEVER, Reason.GONE)
@@ -31,7 +31,7 @@ def clock():
     return Clock()
 
 
-class Listening(Rests):
+class Listening(ServerPauses):
     """Messages are new unless a test says otherwise."""
 
     def note_outcomes(self, server, outcomes, are_new=None):

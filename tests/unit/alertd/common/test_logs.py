@@ -57,15 +57,15 @@ async def test_a_callback_that_fails_tells_nothing_that_it_was_given(caplog: pyt
 
 def test_a_channels_event_has_its_sentence_and_its_members() -> None:
     """Which server it is, for one, and nothing else of the record."""
-    record = logging.getLogger("channels.rests").makeRecord(
-        "channels.rests", logging.WARNING, "", 0, "server.paused", (), None,
+    record = logging.getLogger("channels.server_pauses").makeRecord(
+        "channels.server_pauses", logging.WARNING, "", 0, "server.paused", (), None,
         extra={"server": "https://push.example", "seconds": 4},
     )  # fmt: skip
     line = json.loads(OneLine().format(record))
     del line["at"]
     assert line == {
         "event": "server.paused", "message": EVENTS["server.paused"], "server": "https://push.example", "seconds": 4,
-        "logger": "channels.rests", "level": "warning",
+        "logger": "channels.server_pauses", "level": "warning",
     }  # fmt: skip
 
 
