@@ -97,7 +97,7 @@ def program_of(line: str) -> str:
 
 
 def is_tried(program: str) -> bool:
-    if re.fullmatch(r"(?:~/alertd/bin/|\.venv/bin/)?(?:alertd|pip|python|pytest|ruff|mypy|lint-imports)", program):
+    if re.fullmatch(r"(?:~/alertd-env/bin/|\.venv/bin/)?(?:alertd|pip|python|pytest|ruff|mypy|lint-imports)", program):
         return True  # tests/architecture/test_operations.py looks alertd's commands and options up; ops/setup runs the others
     return program in BY_HAND | CLIENTS or (program.startswith("./ops/") and (ROOT / program).is_file())
 
