@@ -264,8 +264,8 @@ def _sound(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseG
 
 
 def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
-    """Returns the repaired geometry, and adds a repair. Keeps all ground that any ring encloses (method "structure"; with "linework" the
-    middle of a star would be lost). Raises InvalidGeometry.
+    """Returns the repaired geometry, and adds a repair. Keeps all ground that an outer ring encloses (method "structure"; with "linework" the
+    middle of a star would be lost). Raises InvalidGeometry if the outline crosses itself too often.
     """
     if too_tangled(shapely.get_parts(geometry), mending=True):
         raise InvalidGeometry(pointer, "The outline crosses itself too often to be mended. Draw it anew.")

@@ -272,7 +272,7 @@ def permission_reply(
 
 
 def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
-    """Returns the author's approval alone and its review; None if the alert was not approved by break-glass."""
+    """Returns the approval that the author gave without a second person, and its review; None if there was none."""
     glass = record.approval.glass
     if not glass:
         return None

@@ -204,7 +204,7 @@ BY_GLASS = "break-glass: "
 
 
 def is_sent_alone(approver: Credential) -> bool:
-    """Returns whether a policy or the author approved the alert, so that no second person answers for it."""
+    """Returns whether no second person answers for the alert: `approver` is a policy, or the author by break-glass."""
     return approver.subject.startswith((BY_POLICY, BY_GLASS))
 
 

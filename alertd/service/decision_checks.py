@@ -96,8 +96,8 @@ def check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
 
 
 def refused(old: str, new: AlertState) -> Problem:
-    """Returns the Problem for an alert that could not change to the state `new`. `old` is its state, or "expired",
-    "changed" or "revised".
+    """Returns the Problem for an alert that could not change to the state `new`. `old` is its present state, or why the
+    store refused: "expired", "changed" (during the approval), "revised" (since its update was submitted).
     """
     if old == "expired":
         return has_ended()

@@ -143,7 +143,7 @@ class FcmSandbox:
 
     def _grant(self, request: Request) -> Reply:
         """Issues an access token (RFC 7523). The assertion must be signed by the service account's key, for this
-        endpoint. Any clock is accepted, because a test may set the client's clock ahead.
+        endpoint. Its times are not checked, because a test may set the client's clock ahead.
         """
         form = urllib.parse.parse_qs(request.body.decode())
         if form.get("grant_type") != [GRANT]:

@@ -201,7 +201,9 @@ class Amendment:
 
     async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
         """Writes the change. Returns False if another change came first, and the alert must be read again. Raises
-        Problem.
+        Problem if the alert has expired or its state allows no change.
+
+        `last`: the number of the latest version that the caller knows. `fields`: fields of the record to set.
         """
         footing = Footing(sources=KNOWN, last=last, rev=record.rev, alive=True, word=change.word)
         done, old = await self.alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)

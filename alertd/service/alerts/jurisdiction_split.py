@@ -141,8 +141,8 @@ class JurisdictionSplit:
             return whole
         preview = await self.reach_previews.preview_alert(alert, found.at_once, whole.countries)
         keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
-        # An organisation that got this area into its jurisdiction later has permitted nothing. It is not asked either,
-        # because the permission of another organisation covers the area.
+        # Leaves out an organisation that got the area into its jurisdiction only after the permissions were given. The
+        # permission of another organisation covers the area, so alertd does not ask this one.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(

@@ -285,8 +285,8 @@ async def told_before(
 
 
 def _waits(version: AlertRecord, found: DeliveredTo, meant: Pairs) -> Pairs:
-    """Returns the pairs that a version is to notify and has not notified yet: from its ledger, and from the unplanned
-    part of its audience (`meant`). Returns none for a version that is not sent any more.
+    """Returns the pairs (person, channel) that a version has not notified yet: the queued rows of its ledger, and those
+    of its audience `meant` that are not planned yet. Returns none for a version that is not sent any more.
     """
     if version.state not in _CUT_SHORT:
         return NOBODY

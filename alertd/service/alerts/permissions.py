@@ -39,8 +39,8 @@ from alertd.store.alerts.records import AlertRecord, Update, numbers_of, runs_of
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 from geofences.polygons import ground as ground_of
 
-#: Maximum number of requests that an organisation sees, newest first. Unanswered ones are among them, because every
-#: alert ends.
+#: Maximum number of requests that an organisation sees, newest first. Every unanswered request is among them: it ends
+#: with its alert, long before so many newer ones arrive.
 MOST = 200
 _S = PermissionState
 #: The name of each event, and of each act in the audit of the organisation that alerts.

@@ -227,7 +227,8 @@ class Domains:
         """Returns the seconds after which each of `count` waiting mails asks again: one after the other at the domain's
         rate, so that few ask in vain.
 
-        Each alert has its own order, so that a cancelled alert leaves no gap for the others to wait out.
+        The mails of each alert have a queue of their own. So if one alert is cancelled, the others do not wait for its
+        mails.
         """
         now, each = self._clock.monotonic(), 1 / domain.rate
         self._ends = {key: end for key, end in self._ends.items() if end > now}

@@ -269,7 +269,7 @@ class Organisations:
         return None
 
     async def within(self, area: Area, who: Credential, known: Known | None = None) -> Area | None:
-        """Returns the part of an area inside the caller's jurisdictions, or None if there is none."""
+        """Returns the part of an area inside the caller's jurisdictions, or None if there is none. `known`: their organisation, if read."""
         own = (known or await self.get(who.org)).organisation.jurisdiction
         geometry = area.geometry
         for jurisdiction in (own, who.terms.jurisdiction):

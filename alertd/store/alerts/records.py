@@ -19,7 +19,7 @@ from alertd.store.engine.codec import Box, SealError
 
 
 def version_key(alert_id: str) -> str:
-    """Returns the key of a version's hash in the store."""
+    """Returns the store's key of the record (a Redis hash) of an alert or of one of its later versions."""
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 

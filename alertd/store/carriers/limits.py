@@ -127,8 +127,8 @@ class Limits:
         }
 
 
-#: How long the units spent on a day are stored: until that day is over in every time zone. And those spent for an
-#: alert: as long as an alert may be extended.
+#: How long the units that were spent on a day are stored: until that day is over in every time zone. How long those
+#: that were spent for an alert are stored: as long as an alert may be extended.
 KEPT_DAY_MS = 3 * DAY_MS
 KEPT_ALERT_MS = 400 * DAY_MS
 

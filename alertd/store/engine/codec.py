@@ -69,7 +69,7 @@ class NameKeys:
         return (self.after(old), old) if self.prefers_new else (old, self.after(old))
 
     def after(self, old: str) -> str:
-        """Returns the name under the key that a rotation adds, for a name under the keys before."""
+        """Returns the name that replaces `old` in a rotation: `old` is made with the earlier keys, the new one with the added key."""
         assert self.joining is not None
         return _renamed(len(self.settled) + 1, self.joining, old)
 
