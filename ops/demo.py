@@ -49,6 +49,7 @@ def alert() -> dict[str, Any]:
         "status": "Actual",
         "expires": later,
         "external_id": "demo-1",
+        "publish": {"page": True},
         "author": {"subject": "ana@centre.example", "on_behalf_of": "Policía Nacional"},
         "case": {
             "number": "DEMO-2026-1",
@@ -259,6 +260,8 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
             print(json.dumps(summary(arguments.subscribers, found, last)))
             wrong = found["outside"] or found["missed"] or found["twice"]
             return 0 if not wrong and last["state"] == "sent" else 1
+        page = (await ana.call("GET", f"/v1/alerts/{submitted['id']}"))["page"]
+        console.print(f"The page that every message links to: {page}", soft_wrap=True)
         console.print(f"Console, one-time link to register your passkey: {sign_in}", soft_wrap=True)
         console.print(f"Console, sign in with the key below: {base}/console")
         console.print(f"API documentation: {base}/docs\nMetrics: {metrics}/metrics and {metrics}/metrics/fleet")

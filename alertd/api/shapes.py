@@ -172,6 +172,10 @@ class AlertReply(AlertIdentity):
         description="Other living alerts of the same case, kind and status. Compare them before you approve this one. Only in the answer to"
         " `GET /v1/alerts/{id}`.",
     )
+    page: str | None = Field(
+        None,
+        description="The alert's public page; null without `publish.page`, and for a Test or Exercise. Only in the answer to `GET /v1/alerts/{id}`.",
+    )
     notice: str | None = Field(None, description="An effect that this call did not have.")
     told_by: str | None = Field(
         None,

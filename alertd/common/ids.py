@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_MISREAD = str.maketrans("OIL", "011")  # letters that Crockford's alphabet reads as digits
 _PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
@@ -34,6 +35,23 @@ _NAMED = _HEAD.size + _ROW.size + _NAME_BYTES
 def new_id(now_ms: int) -> str:
     """Returns a ULID for this time."""
     return _ulid_text(now_ms.to_bytes(6, "big") + secrets.token_bytes(10))
+
+
+#: Letters of a public id: 50 random bits, few enough letters for an SMS and too many ids to guess.
+PUBLIC_LETTERS = 10
+#: Stands for a public id before the alert has one, in previews and checks of a message's length.
+SOME_PUBLIC_ID = "X" * PUBLIC_LETTERS
+
+
+def new_public_id() -> str:
+    """Returns a random name for an alert's public page. It says nothing about the alert, not even when it was made."""
+    return "".join(secrets.choice(CROCKFORD) for _ in range(PUBLIC_LETTERS))
+
+
+def public_id_in(text: str) -> str | None:
+    """Returns the public id that a person wrote, in any case and with O, I or L for 0 and 1; None if it is no such id."""
+    plain = text.upper().translate(_MISREAD)
+    return plain if len(plain) == PUBLIC_LETTERS and set(plain) <= set(CROCKFORD) else None
 
 
 def chain_of(alert_id: str) -> str:

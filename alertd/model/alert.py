@@ -195,9 +195,9 @@ class Policy(Document):
 
 
 class Publish(Document):
-    """Where the alert is also published while it is active. There are no public pages yet, so `page` is refused."""
+    """Where the alert is also published while it is active. Only an Actual alert to the public is."""
 
-    page: bool = False
+    page: bool = False  # a page at /a/{public id}, to which every message links
     feed: bool = False  # /feed.atom, and its CAP document for everyone
     area: Literal["regions", "exact", "none"] = "regions"  # the area to publish; `regions` leaves out drawn shapes
 
@@ -231,6 +231,11 @@ class Alert(Document):
     certainty: Certainty | None = None
     response_type: Annotated[ResponseType | None, Field(alias="responseType")] = None
     sender_name: Annotated[Line | None, Field(alias="senderName")] = None
+
+    @property
+    def has_page(self) -> bool:
+        """Returns whether the alert has a public page while it is active."""
+        return self.publish.page and self.status is Status.ACTUAL and self.scope == "Public"
 
     @field_validator("level")
     @classmethod

@@ -30,7 +30,6 @@ MAX_LIFE = timedelta(days=30)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("target/groups", (), "Groups are not handled yet."),
-    ("publish/page", False, "There is no public page yet."),
 )
 
 _VERIFIED = "An Actual missing-child alert needs"

@@ -45,7 +45,7 @@ ROOM = {
         named=3, people=20, name=80, place=500, headline=160, text=0, form="long", contacts=MAX_CONTACTS, photo="mail"
     ),
 }
-ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"]}
+ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"], "page": replace(ROOM["mail"], photo="page")}
 
 #: Maximum bytes of title and body of a push. FCM takes 4,096 bytes and web push about as much, with links and stamp,
 #: and JSON may write a letter of two bytes as six: 1,000 bytes of title and body are at most 3,000 there.
@@ -126,6 +126,11 @@ class Renderer:
         )
         names = environment.list_templates(filter_func=lambda name: name.startswith("messages/"))
         self.templates = {name: environment.get_template(name) for name in names}
+        #: The public pages, by the name of their template.
+        self.pages = {
+            name.removeprefix("public/"): environment.get_template(name)
+            for name in environment.list_templates(filter_func=lambda name: name.startswith("public/"))
+        }
         needed = {_name(each, channel, part) for each in MESSAGES for channel in PARTS for part in PARTS[channel]}
         if missing := needed - set(names):
             raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
@@ -192,6 +197,20 @@ class Renderer:
         contacts = tuple(f"contact {one.shown}" for one in known.contacts[room.contacts :])
         return Preview(
             message=message, left_out=(*contacts, *left_out), shortened=(*(("children",) if fewer else ()), *cut)
+        )
+
+    def link(self, document: Alert, public_id: str) -> str | None:
+        """Returns the link to the alert's public page; None if it has none."""
+        return f"{self._site}/a/{public_id}" if self._site and public_id and document.has_page else None
+
+    def page_facts(
+        self, document: Alert, language: str, *, loudness: Loudness, telling: Telling = THE_ALERT,
+        countries: Sequence[str] = (),
+    ) -> Facts:  # fmt: skip
+        """Returns the facts of the alert's public page: those of a mail, with photos at paths of the same site."""
+        words = replace(self.words(language), language=language)
+        return facts_of(
+            document, words, ROOM["page"], loudness=loudness, url=None, telling=telling, countries=countries, site=""
         )
 
     def _facts(

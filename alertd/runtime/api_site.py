@@ -90,7 +90,7 @@ async def api_site(
 
     app = create_app(parts)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
-    app.add_routes(public_routes(parts.feeds, parts.settings.api.reached_at, parts.clock))
+    app.add_routes(public_routes(parts, parts.clock))
     metrics = metrics_app(
         process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope,
         parts.stop_control.check_key, explain, parts.clock,

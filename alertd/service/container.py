@@ -74,8 +74,10 @@ from alertd.service.sharing.distributor_acknowledgements import DistributorAckno
 from alertd.service.sharing.distributor_delivery import DistributorDelivery
 from alertd.service.sharing.distributors import Distributors
 from alertd.service.sharing.feeds import Feeds
+from alertd.service.sharing.public_alerts import PublicAlerts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
+from alertd.store.alerts.public_ids import PublicIds
 from alertd.store.approvals.break_glass import Claims
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 from alertd.store.areas.custom_regions import CustomRegions
@@ -310,6 +312,9 @@ class Container:
         )  # fmt: skip
         self.cap_out = CapOut(
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
+        )
+        self.public_alerts = PublicAlerts(
+            self.open_alerts, self.alerts, PublicIds(self.db, self.alerts), self.targeting, self.renderer, clock
         )
         self.feeds = Feeds(self.open_alerts, self.alerts, self.cap_out, self.renderer, self.texts, clock)
         to_distributors = self._compose_distribution(kept, poster)

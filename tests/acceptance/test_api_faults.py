@@ -53,7 +53,7 @@ CASES = [
     ),
     ({"case/contact": [{"dial": "116000", "countries": ["ES"]}]}, 422, "contact-voice-only", ["/case/contact"]),
     ({"starts": "2020-01-01T00:00:00Z"}, 400, "invalid-request", ["/starts"]),
-    ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
+    ({"target/groups": ["volunteers"]}, 400, "invalid-request", ["/target/groups"]),
 ]
 
 

@@ -213,6 +213,8 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     reply.body.still_named = await s.amendment.still_named(record)
     reply.body.told_by = await s.reports.told_by(id)
     reply.body.similar = similar_replies(await s.reports.similar(record))
+    if record.document:
+        reply.body.page = s.renderer.link(record.alert, record.chain.public_id)
     return reply
 
 

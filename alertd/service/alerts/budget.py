@@ -8,7 +8,7 @@ import asyncio
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.common.ids import chain_of, new_id
+from alertd.common.ids import SOME_PUBLIC_ID, chain_of, new_id
 from alertd.config.sections import BudgetSection
 from alertd.model.alert import Alert
 from alertd.model.kinds import Channel
@@ -90,6 +90,7 @@ class Budget:
                     rendered(
                         alert, new_id(record.times.created), BatchKey(channel=Channel.SMS, language=language), self._renderer,
                         sent_ms=record.times.created, own=own, countries=record.target.countries.split(),
+                        public_id=SOME_PUBLIC_ID,
                     )
                 ).cost
                 for carrier in self._carriers.of(Channel.SMS)

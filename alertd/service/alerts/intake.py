@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from alertd.common.clock import Clock, ms_of, time_of
 from alertd.common.errors import Fault, Problem
-from alertd.common.ids import new_id
+from alertd.common.ids import new_id, new_public_id
 from alertd.common.merge_patch import merged
 from alertd.model import rules
 from alertd.model.alert import Alert, Author, Status, loudest
@@ -44,7 +44,15 @@ from alertd.service.organisations.organisations import (
 )
 from alertd.service.records.photos import Photos
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.records import AlertAuthor, AlertRecord, LastStep, Neighbours, TargetFacts, Times
+from alertd.store.alerts.records import (
+    AlertAuthor,
+    AlertRecord,
+    ChainState,
+    LastStep,
+    Neighbours,
+    TargetFacts,
+    Times,
+)
 from alertd.store.engine.codec import Box
 
 TOLD_TOO_LATE = "Some people would be notified after the alert has ended."
@@ -363,6 +371,7 @@ class Intake:
                 outline=preview.outline,
             ),
             neighbours=Neighbours(permissions=written(preview.permissions), grounds=preview.grounds),
+            chain=ChainState(public_id=new_public_id()),
             document=checked.document,
         )
 

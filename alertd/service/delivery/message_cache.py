@@ -122,7 +122,7 @@ class MessageCache:
         try:
             message = rendered(
                 alert, alert_id, alike, self._renderer, sent_ms=record.times.start, own=own, countries=record.target.countries.split(),
-                telling=telling, loud=loudness,
+                telling=telling, loud=loudness, public_id=record.chain.public_id,
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  any fault concerns this message alone

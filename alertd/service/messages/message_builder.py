@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from alertd.common.errors import Fault
-from alertd.common.ids import chain_of, new_id, sequence_of
+from alertd.common.ids import SOME_PUBLIC_ID, chain_of, new_id, sequence_of
 from alertd.model.alert import Alert, loudness
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
@@ -35,7 +35,7 @@ def stamp_of(
 
 def rendered(  # noqa: PLR0913  each argument is a separate fact
     alert: Alert, alert_id: str, alike: BatchKey, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
-    countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None,
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None, public_id: str = "",
 ) -> Message:  # fmt: skip
     """Returns the message for one channel in one of the alert's languages. The check and the sender both use it. Raises
     every error of rendering.
@@ -43,7 +43,7 @@ def rendered(  # noqa: PLR0913  each argument is a separate fact
     stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring, loud=loud)
     return renderer.render(
         alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
-        countries=countries,
+        countries=countries, url=renderer.link(alert, public_id),
     )  # fmt: skip
 
 
@@ -79,8 +79,9 @@ def _failing(
             # A loud message has one word more.
             alike = BatchKey(channel=channel, language=language, ring=ring)
             message = rendered(
-                alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
-            )
+                alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling,
+                public_id=SOME_PUBLIC_ID,
+            )  # fmt: skip
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  any error here would also occur at the send
             tell(alert_id, BatchKey(channel=channel, language=language), error)

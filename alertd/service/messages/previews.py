@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alertd.common.errors import Fault, Problem
-from alertd.common.ids import new_id
+from alertd.common.ids import SOME_PUBLIC_ID, new_id
 from alertd.model.alert import Alert
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
@@ -52,8 +52,9 @@ def previews(
         for language in languages:
             stamp = stamp_of(alert, version, language, sent_ms=now_ms)
             preview = renderer.preview(
-                alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own, countries=countries
-            )
+                alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own, countries=countries,
+                url=renderer.link(alert, SOME_PUBLIC_ID),
+            )  # fmt: skip
             specimens.append(Specimen(channel=channel, language=language, preview=preview))
     return specimens
 

@@ -248,6 +248,7 @@ class CapOut:
             headline=_whole(clip(headline or "", MAX_HEADLINE)),
             description=_whole(description),
             instruction=_whole(text.instruction if text else None),
+            web=self._renderer.link(alert, record.chain.public_id),
             resources=tuple(self._photos(alert, language)) if record.state in SHOWN else (),
         )
 

@@ -12,6 +12,7 @@ from alertd.common.ids import chain_of
 from alertd.model.fields import folded_number
 from alertd.model.states import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.store.alerts.external_ids import ExternalIds
+from alertd.store.alerts.public_ids import claim
 from alertd.store.alerts.record_fields import (
     NAMES,
     OF_CASE,
@@ -85,12 +86,13 @@ class Alerts:
             ("ZADD", keys.org(record.org, "alerts"), "NX", record.times.created, record.id),  # a retry keeps its place
             ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
             announcement(chain),
+            *claim(record.chain.public_id, record.id),
         ]
         box = await Cases(self._db).box(record.case, record.id, listed_first)
         seals = self._seals(record.id, box)
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
-            "state", str(record.state), *encode_content(record, seals),
+            record.chain.public_id, "state", str(record.state), *encode_content(record, seals),
         )  # fmt: skip
         return box if made else None
 
@@ -369,13 +371,9 @@ class Alerts:
         await self._db.execute_many([announcement(chain), *works_too], durable=durably)
 
     async def retire(self, chain: str, seen: bytes) -> bool:
-        """Removes a chain without work from the active ones, unless it was announced again since `live` returned `seen`.
-
-        Returns whether it was removed.
-        """
-        await self.mark_live(
-            chain, works=False
-        )  # the events of an active chain are read anyway; announces it for the last ones
+        """Removes a chain without work from the active ones, unless it was announced again since `live` gave `seen`. Returns whether."""
+        # The events of an active chain are read anyway. This announces the last ones.
+        await self.mark_live(chain, works=False)
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
     def _seals(self, alert_id: str, case: Box | None) -> Seals:

@@ -88,7 +88,7 @@ NAMES = (*NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
 #: area that this organisation is asked to permit; GRANTED has all that was permitted.
 GROUND, GRANTED = "ground:", "granted"
 #: Fields of the chain's hash that become part of a version's record.
-OF_CHAIN = ("paused", "ahead", "keys", "lives")
+OF_CHAIN = ("paused", "ahead", "keys", "lives", "public")
 #: The fields of a `PlanHead`.
 PLAN_HEAD = ("state", "loudness", "people", "cursor", "planned")
 _PLAIN = frozenset({*NUMBERS, *TEXTS})
@@ -179,7 +179,7 @@ def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[
     """Returns the record of a version from its stored fields and from the values of the chain's fields `OF_CHAIN`. Missing fields read as
     empty or 0. Raises SealError if a field does not open.
     """
-    paused, ahead, sent_by, lives = of_chain
+    paused, ahead, sent_by, lives, public_id = of_chain
     number = {name: int(fields.get(name, 0)) for name in NUMBERS}
     text = {name: fields.get(name, b"").decode() for name in TEXTS}
     text |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
@@ -211,7 +211,7 @@ def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[
         ),
         chain=ChainState(
             paused=paused == b"1", ahead=int(ahead or 0), lives=(lives or b"").decode(),
-            sent_by=tuple((sent_by or b"").decode().split()),
+            sent_by=tuple((sent_by or b"").decode().split()), public_id=(public_id or b"").decode(),
         ),
         document=seals.case.open(fields["doc"], seals.alert_id) if seals.case and "doc" in fields else b"",
         box=seals.case,

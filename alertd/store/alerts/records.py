@@ -153,6 +153,9 @@ class ChainState:
     #: Ids of the API keys of the chain's authors and approvers. An id of another organisation's key is preceded by that
     #: organisation and a colon.
     sent_by: tuple[str, ...] = field(default=(), compare=False)
+    public_id: str = field(
+        default="", compare=False
+    )  # name of the alert's public page; "" for an alert of an earlier release
 
 
 @dataclass(frozen=True, kw_only=True)

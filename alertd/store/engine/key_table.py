@@ -98,6 +98,7 @@ TABLE = (
     KeyKind("{c:<case>}:kept", "hash", "the hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_set_hold.lua case_purging.lua case_drop.lua case_keys", "when it is released, or purged"),
     KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "`media.unused_hours` after it was handed in, or 90 days after the end of the last alert that has it", Fields(("key",), media_bound)),
     KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", "when the photo would have; it outlives one that is purged"),
+    KeyKind("{public:<public id>}", "string", "the name of an alert's public page -> its alert", "public_ids", KEPT),
     KeyKind("{e:<hash>}", "string", "an organisation's external id -> its alert, the time limit of the claim, and the revision that claims it", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request fails"),
     KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number is freed: until then the version of none (4)", Strings(head=4)),
     KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "name_index", "when the subscriber is forgotten or refused"),

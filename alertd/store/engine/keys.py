@@ -81,6 +81,7 @@ case_dropped: Named = "{{c:{}}}:dropped".format
 case_kept: Named = "{{c:{}}}:kept".format
 media: Named = "{{f:{}}}".format
 media_alerts: Named = "{{f:{}}}:alerts".format
+public: Named = "{{public:{}}}".format
 external_id: Named = "{{e:{}}}".format
 subscriber_id: Named = "{{i:{}}}".format
 address: Named = "{{h:{}}}".format

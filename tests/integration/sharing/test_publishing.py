@@ -17,7 +17,7 @@ from alertd.common.errors import Problem
 from alertd.model.cap.messages import Message, MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import PurgeReason
-from alertd.public import FRESH_S, WAITING, public_routes
+from alertd.public import FRESH_S, WAITING, feed_routes
 from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from alertd.service.sharing.feeds import Feeds
@@ -48,7 +48,7 @@ async def reader(parts: Container, aiohttp_client: Any) -> Any:
     await register(parts, 20)
     app = api_of(parts)
     app[CLOCK] = Later()
-    app.add_routes(public_routes(parts.feeds, SITE, app[CLOCK]))
+    app.add_routes(feed_routes(parts.feeds, SITE, app[CLOCK]))
     return await aiohttp_client(app)
 
 
@@ -261,7 +261,7 @@ class Unhurried:
 async def test_whoever_asks_for_many_documents_keeps_nobody_from_the_feed(parts: Container, aiohttp_client: Any):
     """More than may wait for one are told to come again; who reads the feed waits for none of them."""
     slow, app = Unhurried(parts), api_of(parts)
-    app.add_routes(public_routes(slow, SITE, parts.clock))  # type: ignore[arg-type]
+    app.add_routes(feed_routes(slow, SITE, parts.clock))  # type: ignore[arg-type]
     reader = await aiohttp_client(app, connector=aiohttp.TCPConnector(limit=0))
     asked = [asyncio.ensure_future(reader.get(f"/cap/x{i}.xml")) for i in range(WAITING + 20)]
     await until(lambda: any(one.done() for one in asked))

@@ -18,7 +18,9 @@ from alertd.common.ids import (
     chain_of,
     made_ms,
     new_id,
+    new_public_id,
     nth_of,
+    public_id_in,
     sequence_of,
     version_id,
     with_life,
@@ -149,3 +151,19 @@ def test_versions_of_a_life_have_numbers_that_none_of_an_earlier_life_had():
 def test_an_id_tells_when_its_chain_was_made(ms: int):
     """Of a later version, too."""
     assert made_ms(f"{new_id(ms)}-2") == ms
+
+
+def test_a_public_id_is_read_as_people_write_it():
+    """Ten letters and digits, each time others; in small letters and with O, I and L for 0 and 1 it is still the same."""
+    made = {new_public_id() for _ in range(1_000)}
+    assert len(made) == 1_000
+    for one in made:
+        assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", one)
+        assert (
+            public_id_in(one)
+            == public_id_in(one.lower())
+            == public_id_in(one.replace("0", "o").replace("1", "l"))
+            == one
+        )
+    for other in ("", "0" * 9, "0" * 11, "000000000U", "00000 0000", "０" * 10):
+        assert public_id_in(other) is None

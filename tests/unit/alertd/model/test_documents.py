@@ -184,7 +184,6 @@ def test_line_ends_of_every_system_are_taken(end: str) -> None:
 NOT_HONOURED = [
     ("scope", "Restricted", "/scope"),
     ("target/groups", ["volunteers"], "/target/groups"),
-    ("publish/page", True, "/publish/page"),
 ]
 
 

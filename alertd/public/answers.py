@@ -1,0 +1,100 @@
+"""Answers of public pages: each is made at most once a second, few at a time, and caches keep it for seconds only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+
+#: Maximum age of a page, and cache time for clients. Together they stay below the five seconds within which a child must be hidden.
+FRESH_S = 1.0
+KEEP_S = 2
+#: Maximum numbers: of cached pages, of pages made at the same time, and of requests that may wait. Further requests get
+#: 429.
+MOST, AT_ONCE, WAITING = 256, 2, 200
+_HEADERS: dict[str, str] = {hdrs.CACHE_CONTROL: f"public, max-age={KEEP_S}, must-revalidate"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    body: bytes
+    content_type: str
+    etag: str
+    location: str | None = None  # its own path, if the request used an older identifier
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Make = Callable[[], Awaitable[Answer]]
+
+
+class Answers:
+    """Makes pages by name, each at most once in `FRESH_S`, and shares each among concurrent requests."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made: OrderedDict[str, tuple[float, asyncio.Task[Answer]]] = OrderedDict()
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def of(self, name: str, make: Make) -> Answer:
+        """Returns the page of this name, made by `make` if it is older than `FRESH_S`. Raises Problem if too many
+        requests wait, and any exception of `make`.
+        """
+        began, task = self._made.get(name, (0.0, None))
+        if task is None or (task.done() and self._clock.monotonic() - began > FRESH_S):
+            if self._waiting >= WAITING:
+                raise Problem("rate-limited", "Too many ask at once.", headers={"Retry-After": "1"})
+            self._waiting += 1
+            task = asyncio.create_task(self._make(make))
+            task.add_done_callback(self._is_made)
+            self._made[name] = (self._clock.monotonic(), task)
+            self._made.move_to_end(name)
+            while len(self._made) > MOST:
+                self._made.popitem(last=False)
+        return await asyncio.shield(task)
+
+    async def _make(self, make: Make) -> Answer:
+        async with self._turn:
+            return await make()
+
+    def _is_made(self, task: asyncio.Task[Answer]) -> None:
+        """Counts one waiting request less. Retrieves the exception of a failed task, even if no request waits for it
+        any more.
+        """
+        self._waiting -= 1
+        _ = task.cancelled() or task.exception()
+
+
+def answer(
+    body: bytes, content_type: str, *, location: str | None = None, status: HTTPStatus = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:  # fmt: skip
+    """Returns the answer with this body. Its ETag is a digest of the body."""
+    etag = hashlib.sha256(body).hexdigest()[:32]
+    return Answer(
+        body=body, content_type=content_type, etag=etag, location=location, status=status, headers=headers or {}
+    )
+
+
+def respond(request: web.Request, made: Answer) -> web.Response:
+    """Returns the response with the page, or 304 if the client's ETag matches. Does not support If-Modified-Since: with
+    two changes in one second, or after a purge, a client would keep a child that must be hidden.
+    """
+    response = web.Response(status=made.status, headers=_HEADERS | dict(made.headers))
+    response.etag = made.etag
+    if made.location:
+        response.headers[hdrs.CONTENT_LOCATION] = made.location
+    if any(one.value in {made.etag, "*"} for one in request.if_none_match or ()):
+        response.set_status(304)
+        return response
+    response.content_type, response.charset, response.body = made.content_type, "utf-8", made.body
+    return response

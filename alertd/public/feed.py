@@ -1,0 +1,36 @@
+"""The feed of the active alerts, and each alert as a CAP document. Both contain only public data of active alerts."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from alertd.common.clock import Clock
+from alertd.model.cap.writer import MEDIA_TYPE
+from alertd.public.answers import Answer, Answers, answer, respond
+from alertd.public.atom import FEED_TYPE, atom
+from alertd.service.sharing.feeds import Feeds
+
+_SHARED: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # web pages of other sites may read it
+
+
+def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
+    """Returns the routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
+    # Separate queues: requests for missing documents cannot block the feed.
+    feed_answers, documents = Answers(clock), Answers(clock)
+
+    async def make_feed() -> Answer:
+        return answer(atom(await feeds.feed(), site), FEED_TYPE, headers=_SHARED)
+
+    async def feed(request: web.Request) -> web.Response:
+        return respond(request, await feed_answers.of("", make_feed))
+
+    async def cap(request: web.Request) -> web.Response:
+        identifier = request.match_info["identifier"]
+
+        async def make_cap() -> Answer:
+            current, document = await feeds.cap(identifier)
+            return answer(document, MEDIA_TYPE, location=f"/cap/{current}.xml", headers=_SHARED)
+
+        return respond(request, await documents.of(identifier, make_cap))
+
+    return [web.get("/feed.atom", feed), web.get("/cap/{identifier}.xml", cap)]

@@ -1,0 +1,126 @@
+"""The alerts that have a public page: Actual alerts to the public, from their start on, unless `publish.page` is false.
+
+After its end an alert still has a page, which says that it is over and contains nothing of a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alertd.common.clock import Clock, time_of
+from alertd.common.errors import Problem
+from alertd.model.alert import Alert, Status
+from alertd.model.kinds import CancelReason, Occasion
+from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
+from alertd.rendering import THE_ALERT, Renderer, Telling
+from alertd.rendering.catalogue import area_name
+from alertd.service.areas.targeting import Targeting
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.open_alerts import OpenAlerts
+from alertd.store.alerts.public_ids import PublicIds
+from alertd.store.alerts.records import AlertRecord, unless_damaged
+from geofences.area_names import Part
+from geofences.polygons import area_km2
+from geofences.targets import Area
+
+_ENDS = {AlertState.STOOD_DOWN: Occasion.STAND_DOWN, AlertState.CANCELLED: Occasion.CANCEL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicAlert:
+    """An alert for its public page. Times are UNIX milliseconds."""
+
+    public_id: str
+    alert: Alert | None  # None: it was purged
+    telling: Telling  # the occasion of the page's text; that of an end if the alert is over
+    is_over: bool
+    updated: int
+    countries: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()  # of its area; empty if the area is not published
+    codes: frozenset[str] = frozenset()  # of the regions that the published area touches
+
+
+class PublicAlerts:
+    """Reads the alerts that have a public page."""
+
+    def __init__(
+        self, current: OpenAlerts, alerts: Alerts, public_ids: PublicIds, targeting: Targeting, renderer: Renderer,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._current = current
+        self._alerts = alerts
+        self._public_ids = public_ids
+        self._targeting = targeting
+        self._renderer = renderer
+        self._clock = clock
+        self._active: dict[tuple[str, int], PublicAlert | None] = {}
+
+    async def find(self, public_id: str | None) -> PublicAlert:
+        """Returns the alert of a public id. Raises Problem if there is none, or if it has no page yet."""
+        record = await self._public_ids.find(public_id) if public_id else None
+        found = await self._public(record) if record else None
+        if found is None:
+            raise Problem("not-found", "No alert has this page.")
+        return found
+
+    async def active(self) -> list[PublicAlert]:
+        """Returns the active alerts of all organisations, newest first. Reads only those that changed since the last call."""
+        current = await self._current.alerts()
+        rows = await self._alerts.fields(current, "state", "rev", "expires")
+        now = self._clock.now_ms()
+        names = {
+            (one, int(rev or 0)): one
+            for one, (state, rev, expires) in zip(current, rows, strict=True)
+            if state and AlertState(state.decode()) in SHOWN and int(expires or 0) > now
+        }
+        known = self._active  # a concurrent call may replace it meanwhile
+        self._active = found = {
+            name: known[name] if name in known else await unless_damaged(one, self._read(one))
+            for name, one in names.items()
+        }
+        return [one for one in reversed(found.values()) if one is not None and not one.is_over]
+
+    def area(self, found: PublicAlert, language: str) -> str:
+        """Returns the name of the published area in a language; "" if the area is not published."""
+        return area_name(self._renderer.words(language), found.parts) if found.parts else ""
+
+    async def _read(self, alert_id: str) -> PublicAlert | None:
+        record = await self._alerts.get(alert_id)
+        return await self._public(record) if record else None
+
+    async def _public(self, record: AlertRecord) -> PublicAlert | None:
+        """Returns an alert for its page; None if it has none."""
+        start, public_id = record.times.start, record.chain.public_id
+        if not start or not public_id or record.status != Status.ACTUAL or record.state not in SHOWN | NO_LONGER_SHOWN:
+            return None
+        alert = record.alert if record.document else None
+        if alert is not None and not alert.has_page:
+            return None
+        is_over = alert is None or record.state in NO_LONGER_SHOWN or record.expires <= self._clock.now_ms()
+        changes = [int(ms) for ms in record.times.changes.split()]
+        updated = record.last_step.since if is_over and alert is not None else max([start, *changes])
+        telling = await self._end(record) if is_over else THE_ALERT
+        parts: tuple[Part, ...] = ()
+        codes: frozenset[str] = frozenset()
+        if alert is not None and not is_over and alert.publish.area != "none":
+            geometry = await self._alerts.area(record.id)
+            shares = await self._targeting.shares(geometry)
+            parts = await self._targeting.parts(Area(geometry=geometry, km2=area_km2(geometry)), shares)
+            codes = frozenset(share.code for share in shares)
+        return PublicAlert(
+            public_id=public_id, alert=alert, telling=telling, is_over=is_over, updated=updated,
+            countries=tuple(record.target.countries.split()), parts=parts, codes=codes,
+        )  # fmt: skip
+
+    async def _end(self, record: AlertRecord) -> Telling:
+        """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version that
+        announces a cancel has its reason.
+        """
+        occasion, alerted_at = _ENDS.get(record.state, Occasion.CLOSE), time_of(record.times.start)
+        if occasion is not Occasion.CANCEL:
+            return Telling(occasion=occasion, alerted_at=alerted_at)
+        versions = await self._alerts.chain(record.id)
+        codes = [one.last_step.code for one in versions if one.occasion is Occasion.CANCEL]
+        if not codes:  # it was cancelled before anyone was notified
+            return Telling(occasion=Occasion.CLOSE, alerted_at=alerted_at)
+        return Telling(occasion=occasion, reason=CancelReason(codes[-1]), alerted_at=alerted_at)

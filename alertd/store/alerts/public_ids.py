@@ -1,0 +1,31 @@
+"""Index from the public id of an alert's page to the alert. An entry outlives the alert's content, and names nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alertd.store.alerts.records import AlertRecord
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Arg, Connection
+
+if TYPE_CHECKING:
+    from alertd.store.alerts.alerts import Alerts
+
+
+def claim(public_id: str, alert_id: str) -> list[tuple[Arg, ...]]:
+    """Returns the commands that store an entry: none for an alert without a public id."""
+    return [("SET", keys.public(public_id), alert_id)] if public_id else []
+
+
+class PublicIds:
+    """Finds the alert of a public id."""
+
+    def __init__(self, connection: Connection, alerts: Alerts) -> None:
+        self._db = connection
+        self._alerts = alerts
+
+    async def find(self, public_id: str) -> AlertRecord | None:
+        """Returns the alert (its first version) with its document; None if there is none."""
+        found = await self._db.execute("GET", keys.public(public_id))
+        record = await self._alerts.get(found.decode()) if found else None
+        return record if record and record.chain.public_id == public_id else None

@@ -1,0 +1,96 @@
+"""The public pages in a browser: for everyone, on small screens, in both lights, from either side, and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, expect
+
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
+from alertd.common.resources import templates_dir
+from alertd.public import page_routes
+from alertd.rendering import THE_ALERT, Renderer
+from alertd.service.sharing.public_alerts import PublicAlert
+from tests.browser.desks import AXE
+from tests.browser.layout import SCHEMES, TOO_WIDE
+from tests.unit.alertd.rendering.usual import LONGEST, USUAL, alert_of
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
+
+CODE, LONG = "K3V9Q2M7XA", "0123456789"
+RUN = "axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations.map(one => [one.id, one.nodes[0].html]))"
+
+
+class Few:
+    """Two active alerts, the usual one and the longest."""
+
+    def __init__(self) -> None:
+        self.every = {
+            code: PublicAlert(
+                public_id=code, alert=alert_of({**document, "publish": {"page": True}}), telling=THE_ALERT,
+                is_over=False, updated=1_795_000_000_000, countries=("ES",),
+            )
+            for code, document in ((CODE, USUAL), (LONG, LONGEST))
+        }  # fmt: skip
+
+    async def find(self, public_id: str | None) -> PublicAlert:
+        if public_id not in self.every:
+            raise Problem("not-found", "There is none.")
+        return self.every[public_id]
+
+    async def active(self) -> list[PublicAlert]:
+        return [*self.every.values()]
+
+    def area(self, found: PublicAlert, language: str) -> str:
+        return f"Sevilla ({language}, {found.public_id})"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def url() -> AsyncIterator[str]:
+    app = web.Application()
+    alerts: Any = Few()
+    app.add_routes(page_routes(alerts, Renderer(templates_dir()), SystemClock()))
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")).rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/a/{CODE}?lang=en", f"/a/{LONG}?lang=ar", "/alerts?lang=de", f"/verify?lang=es&q={CODE}", "/a/none?lang=en"],
+)
+async def test_axe_finds_nothing_and_nothing_is_too_wide(plain: Browser, url: str, path: str):
+    context = await plain.new_context(viewport={"width": 320, "height": 640}, bypass_csp=True)
+    page = await context.new_page()
+    await page.goto(url + path)
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert await page.evaluate(TOO_WIDE) == 0
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        assert await page.evaluate(RUN) == []
+
+
+async def test_everything_works_without_scripts(plain: Browser, url: str):
+    """From the list to an alert, to another language, and to the check of its code; the style sheet is applied."""
+    context = await plain.new_context(viewport={"width": 390, "height": 800}, java_script_enabled=False, locale="en")
+    page = await context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda said: wrong.append(said.text))
+    await page.goto(f"{url}/alerts")
+    await page.get_by_role("link", name="Inés P.").first.click()
+    await expect(page.get_by_text("Do not approach")).to_be_visible()
+    call = page.get_by_role("link", name="Call 116000")
+    assert ((await call.bounding_box()) or {})["height"] >= 40
+    await page.get_by_role("link", name="العربية").click()
+    await expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    await page.get_by_role("link", name="English").click()
+    await page.get_by_role("link", name="Is this alert real?").click()
+    await page.get_by_label("Link or code").fill(CODE.lower())
+    await page.get_by_role("button", name="Check").click()
+    await expect(page.get_by_role("status")).to_have_text("Real and active")
+    assert wrong == []

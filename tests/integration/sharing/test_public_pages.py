@@ -1,0 +1,147 @@
+"""The public page of an alert: its facts while it is active, nothing of a person afterwards, and none for a Test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from lxml import html
+
+from alertd.model.kinds import PurgeReason
+from alertd.public import FRESH_S, page_routes
+from alertd.service.alerts.approval import submit
+from alertd.service.container import Container
+from tests.clocks import Later
+from tests.integration.acts import ANA, BEA, alert_of, api_of, planned, register, submitted
+from tests.integration.sharing.published import over_and_told
+
+CLOCK = web.AppKey("clock", Later)
+PAGE = {"page": True}
+
+
+@pytest.fixture
+async def reader(parts: Container, aiohttp_client: Any) -> Any:
+    """Somebody without a key."""
+    await register(parts, 20)
+    app = api_of(parts)
+    app[CLOCK] = Later()
+    app.add_routes(page_routes(parts.public_alerts, parts.renderer, app[CLOCK]))
+    return await aiohttp_client(app)
+
+
+async def read(reader: Any, path: str, status: int = 200, language: str = "en") -> str:
+    """The text of a page, once it is as old as it gets."""
+    reader.app[CLOCK].pass_by(FRESH_S + 1)
+    answer = await reader.get(path, headers={"Accept-Language": language})
+    assert answer.status == status
+    assert answer.headers["X-Robots-Tag"] == "noindex, noarchive"
+    assert "max-age=2" in answer.headers["Cache-Control"]
+    raw: str = await answer.text()
+    assert "<script" not in raw
+    assert len(raw.encode()) < 50_000
+    return raw
+
+
+async def test_the_page_shows_the_facts_in_the_readers_language(parts: Container, reader: Any, sample: dict[str, Any]):
+    """The same facts as the mail; the preview of a link names nobody. It is found under its code in any case."""
+    record = await planned(parts, sample, publish=PAGE)
+    path = f"/a/{record.chain.public_id}"
+    page = html.fromstring(await read(reader, path))
+    name = record.alert.case.children[0].name
+    assert name is not None
+    assert name.public in page.findtext(".//h1")
+    assert (page.get("lang"), page.get("dir")) == ("en", "ltr")
+    assert "Do not approach" in page.text_content()
+    assert "tel:116000" in page.xpath("//a/@href")
+    assert "Sevill" in page.text_content()
+    assert [name.public in one for one in page.xpath("//head/title/text() | //meta/@content")].count(True) == 0
+    arabic = html.fromstring(await read(reader, path.lower(), language="ar, en;q=0.5"))
+    assert (arabic.get("lang"), arabic.get("dir")) == ("ar", "rtl")
+    assert "آخر مشاهدة" in arabic.text_content()
+    assert html.fromstring(await read(reader, f"{path}?lang=de", language="ar")).get("lang") == "de"
+
+
+@pytest.mark.parametrize(
+    ("changes", "tester"),
+    [({"publish": {"page": False}}, False), ({"publish": PAGE, "status": "Test"}, True)],
+    ids=["not wanted", "a test"],
+)
+async def test_an_alert_may_have_no_page(
+    parts: Container, reader: Any, sample: dict[str, Any], changes: dict[str, Any], tester: bool
+):
+    if tester:
+        await register(parts, 3, first=50, tester=True)
+    taken = await submit(parts.intake, parts.approval, alert_of(sample, **changes), ANA)
+    record = taken.record if tester else await parts.approval.approve(taken.record.id, BEA)
+    stored = await parts.alerts.get(record.id)
+    assert stored is not None
+    assert (stored.times.start > 0, len(stored.chain.public_id)) == (True, 10)
+    assert parts.renderer.link(stored.alert, stored.chain.public_id) is None
+    await read(reader, f"/a/{stored.chain.public_id}", 404)
+    assert stored.chain.public_id not in await read(reader, "/alerts")
+
+
+async def test_an_alert_that_waits_has_no_page_yet(parts: Container, reader: Any, sample: dict[str, Any]):
+    taken = await submitted(parts, sample, publish=PAGE)
+    await read(reader, f"/a/{taken.record.chain.public_id}", 404)
+
+
+@pytest.mark.parametrize("step", ["stand_down", "close", "cancel", "purge"])
+async def test_after_its_end_the_page_contains_nothing_of_a_person(
+    parts: Container, reader: Any, sample: dict[str, Any], step: str
+):
+    """It still answers at the same address, within what an answer is old at most, and says that the alert is over."""
+    record = await planned(parts, sample, publish=PAGE)
+    path = f"/a/{record.chain.public_id}"
+    child = record.alert.case.children[0]
+    assert child.name is not None
+    personal = [child.name.public, child.name.public.split()[0], *child.clothing.values()]
+    for shown in (await read(reader, path), await read(reader, "/alerts")):
+        assert child.name.public in shown
+    ended = await getattr(parts.follow_ups, "cancel" if step == "purge" else step)(record.id, BEA, "withdrawn")
+    if step == "purge":
+        await over_and_told(parts, ended.told_by)
+        await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
+    over = await read(reader, path)
+    for shown in (over, await read(reader, "/alerts"), await read(reader, f"{path}?lang=es")):
+        assert [one for one in personal if one in shown] == []
+    said = {
+        "stand_down": "no longer active",
+        "close": "has ended",
+        "cancel": "withdrawn",
+        "purge": "This alert is over.",
+    }
+    assert said[step] in over
+    assert "Real, but it is over" in await read(reader, f"/verify?q={record.chain.public_id}")
+
+
+async def test_a_restricted_alert_keeps_its_page_and_names_nobody(
+    parts: Container, reader: Any, sample: dict[str, Any]
+):
+    record = await planned(parts, sample, publish=PAGE)
+    path, child = f"/a/{record.chain.public_id}", record.alert.case.children[0]
+    assert child.name is not None
+    assert child.name.public in await read(reader, path)
+    await parts.amendment.restrict(record.id, BEA, "protected")
+    page = await read(reader, path)
+    assert child.name.public not in page
+    assert "Do not approach" in page
+
+
+async def test_a_link_is_checked(parts: Container, reader: Any, sample: dict[str, Any]):
+    """By its code or its whole address, and never with more than one of three answers."""
+    record = await planned(parts, sample, publish=PAGE)
+    code = record.chain.public_id
+    for asked in (code, code.lower(), f"https://alerts.example/a/{code}?lang=es"):
+        assert "Real and active" in await read(reader, f"/verify?q={asked.replace('?', '%3F')}")
+    for asked in ("0" * 10, "nonsense", "%3Cb%3E"):
+        assert "Not one of our alerts" in await read(reader, f"/verify?q={asked}")
+    assert "Not one of" not in await read(reader, "/verify")
+
+
+async def test_the_list_is_filtered_by_region(parts: Container, reader: Any, sample: dict[str, Any]):
+    record = await planned(parts, sample, publish=PAGE)
+    assert record.chain.public_id in await read(reader, "/alerts")
+    assert record.chain.public_id in await read(reader, "/alerts?region=41091")
+    assert record.chain.public_id not in await read(reader, "/alerts?region=11012")
