@@ -86,6 +86,7 @@ EVENTS_BY_SUBJECT: Final[Mapping[str, Mapping[str, str]]] = {
         "region_library.load_failed": "The region library cannot be loaded: import again, or remove the file that `why` names.",
         "region_library.loaded": "alertd loaded the region library.",
         "sample_people.load_advanced": "The sandbox loads sample people.",
+        "sign_up_mail.send_failed": "No carrier accepted a mail to a person who signs up: check the carriers of mail.",
         "subscriber.read_failed": "The subscriber's record is damaged, and they get no alert: register them again.",
     },
     "Calls and sign-in": {

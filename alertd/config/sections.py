@@ -303,6 +303,11 @@ class MediaSection(Section):
     waiting: int = Field(200, ge=1)
 
 
+class PublicSection(Section):
+    sign_up: bool | None = None  # None: on if there are a mail carrier and a public URL
+    sign_ups_per_hour: int = Field(1_000, ge=1)
+
+
 class EventSection(Section):
     keep: int = Field(100_000, ge=1_000)
     keep_days: int = Field(30, ge=4)  # webhooks are retried for three days

@@ -38,6 +38,7 @@ from alertd.config.sections import (
     MediaSection,
     MetricsSection,
     OidcSection,
+    PublicSection,
     RetentionSection,
     Secret,
     Section,
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     retention: RetentionSection = RetentionSection()
     cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
+    public: PublicSection = PublicSection()
     events: EventSection = EventSection()
     webhooks: WebhookSection = WebhookSection()
     carriers: Annotated[dict[str, AnyCarrier], AfterValidator(_named), AfterValidator(_of_one_key)] = {}

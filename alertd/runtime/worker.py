@@ -29,6 +29,7 @@ from alertd.service.delivery.planner import Planner, PlanScheduler
 from alertd.service.delivery.schedule import Expiry, Schedule
 from alertd.service.delivery.sender import CarrierSelection, Sender
 from alertd.service.oncall.paging import Paging
+from alertd.service.people.sign_up_mails import SignUpMails
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery
 from alertd.service.retention.archiving import Archiving
@@ -80,6 +81,7 @@ class Worker:
     webhooks: WebhookDelivery
     paging: Paging
     carrier_tests: CarrierTests
+    sign_up_mails: SignUpMails
     logins: LoginWatch
     health: CarrierHealth
     at_work: Heartbeats
@@ -120,6 +122,7 @@ class Worker:
             await self._stop_reporting()
             await self.logins.close()
             await self.carrier_tests.close()
+            await self.sign_up_mails.close()
             await ended(heart)
             await self.steps.tried("share", self.health.end)
 
@@ -187,6 +190,7 @@ class Worker:
 
     async def _test(self) -> None:
         await self.carrier_tests.round(self.health.may_use, self.logins.log_in)
+        await self.sign_up_mails.round(self.health.may_use)
 
     async def _beat(self) -> None:
         if self.feeder.held:  # first: a worker that renews too late loses its leases
@@ -253,6 +257,7 @@ def worker_of(parts: Container) -> Worker:
         webhooks=parts.webhook_delivery,
         paging=parts.paging,
         carrier_tests=parts.carrier_tests,
+        sign_up_mails=parts.sign_up_mails,
         logins=LoginWatch(
             carriers=parts.carriers,
             logins=parts.logins,

@@ -54,6 +54,9 @@ from alertd.service.organisations.sign_in import Sessions, SignIn
 from alertd.service.people.dead_addresses import DeadAddresses
 from alertd.service.people.place_labels import PlaceLabels
 from alertd.service.people.registry import Registry
+from alertd.service.people.sign_up import SignUp
+from alertd.service.people.sign_up_links import SignUpLinks
+from alertd.service.people.sign_up_mails import SignUpMails
 from alertd.service.people.suppression import Suppression
 from alertd.service.reach import Reaches
 from alertd.service.records.audit import Audit
@@ -101,6 +104,7 @@ from alertd.store.organisations.organisations import OrganisationStore, Stops, T
 from alertd.store.organisations.paging import Rotas, Waiting
 from alertd.store.organisations.sessions import SessionStore
 from alertd.store.people.audience import Audience
+from alertd.store.people.sign_up_queue import SignUpQueue
 from alertd.store.people.subscribers import LabelMark, People
 from alertd.store.photos.photos import Media
 from alertd.store.records import events as event_store
@@ -277,6 +281,7 @@ class Container:
         self.webhooks = Webhooks(hooks, kept, poster, clock)
         self.domains = Domains(self.limits, clock, metrics)
         pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
+        self._compose_sign_up(pager)
         self.channel_coverage = ChannelCoverage(self.carriers, at_work(self.db), clock)
         self.logins = Logins(self.db)
         self.carrier_states = CarrierStates(
@@ -325,6 +330,22 @@ class Container:
         self.fleet = FleetMetrics(
             self.alerts, self.work, self.people, self.carrier_states, hooks, self.tracks, clock, self.organisations.names,
             self.break_glass.awaiting, self.channel_coverage.channels, self.key_rotation.seals,
+        )  # fmt: skip
+
+    def _compose_sign_up(self, pager: Pager) -> None:
+        """Makes the services that let the public sign up. Sign-up is closed without a mail carrier."""
+        section, api = self.settings.public, self.settings.api
+        wanted = section.sign_up if section.sign_up is not None else bool(api.public_url)
+        queue, links = SignUpQueue(self.db), SignUpLinks(self.db.codec.derived("sign-up"), self.clock)
+        self.sign_up = SignUp(
+            queue=queue, registry=self.registry, regions=self.regions, suppression=self.suppression, limits=self.limits,
+            links=links, codec=self.db.codec, clock=self.clock, is_open=wanted and "mail" in self.carriers.channels,
+            per_hour=section.sign_ups_per_hour,
+        )  # fmt: skip
+        self.sign_up_mails = SignUpMails(
+            queue=queue, carriers=self.carriers, registry=self.registry, suppression=self.suppression, limits=self.limits,
+            links=links, renderer=self.renderer, deliver=pager.mail, hashed=self.db.codec.hashed, clock=self.clock,
+            site=api.reached_at,
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> DistributorDelivery:

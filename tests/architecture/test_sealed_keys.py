@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2] / "alertd"
 SEALERS = {
     "store/alerts/record_fields.py": ["{a:<chain>}:v:<id>"],
     "store/carriers/tests.py": ["{m}:carrier-tests"],
+    "store/people/sign_up_queue.py": ["{m}:sign-ups"],
     "store/records/case_keys.py": ["{c:<case>}"],
     "store/organisations/api_keys.py": ["{k:<key id>}"],
     "store/master_key/state.py": ["{m}:secrets", "{m}:secrets"],

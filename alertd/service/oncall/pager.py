@@ -20,7 +20,7 @@ from alertd.service.carriers.carriers import Carrier, Carriers, Domains
 from alertd.service.carriers.health import OF_A_MACHINE
 from alertd.service.carriers.retries import signs_of
 from alertd.store.carriers.limits import Block, Limits
-from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient, Subject
+from channels.base import FAULT, Answer, MailMessage, Message, Outcome, Prepared, Reason, Recipient, Subject
 
 #: Longest wait for a permit, in seconds: a second's worth of pages at the slowest sensible rate. Then the pager tries another address.
 PERMIT_S = 3.0
@@ -77,6 +77,18 @@ class Pager:
             is_sick = is_sick or outcome.reason in OF_A_MACHINE or outcome.answer is Answer.WITHHELD
             reached = Reached(address.channel, taken=False, is_sick=is_sick)
         return reached or Reached(person.addresses[-1].channel, taken=False)
+
+    async def mail(self, mailbox: str, message: MailMessage, tag: str) -> bool:
+        """Sends one mail outside of alerts, by the first carrier that accepts it. Returns whether one did."""
+        for carrier in self.carriers.turn("mail"):
+            try:
+                prepared = carrier.channel.prepare(message)
+            except ValueError:
+                continue
+            to = Recipient(mailbox, f"single-{tag}", is_new=True, is_alone=True)
+            if (await self.send(carrier, prepared, to, tag)).answer is Answer.ACCEPTED:
+                return True
+        return False
 
     def _ways(self, person: OnCallPerson) -> Iterator[tuple[ContactAddress, Carrier]]:
         for address in person.addresses:

@@ -102,6 +102,10 @@ class Suppression:
         """Returns since when (UNIX s) an address is on the list, None if it is not."""
         return (await listed(self.people, [address])).get(key_of(*address))
 
+    async def is_held(self, address: Given) -> bool:
+        """Returns whether an operator put an address on the list, so that its owner cannot take it off."""
+        return await self.people.suppressions.is_held(self.people.names.address_hash(*address))
+
     async def look_again(self, addresses: Sequence[Given]) -> None:
         """Applies the list again to addresses that were claimed a second time. The first claim may have been given up
         before the record was written; then a change of the list did not find it at its step 2.

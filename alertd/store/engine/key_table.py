@@ -116,7 +116,7 @@ TABLE = (
             KeyKind(f"{group}:gens", "hash", "cell -> number of its changes: no value comes twice", "cells_append.lua cells_replace.lua", KEPT),
         )
     ),
-    KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
+    KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), of sign-ups (sign-up/<hash>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "exists while a process is bound to an SMS centre", "heartbeats", "three seconds after the last heartbeat"),
     KeyKind("{l:<carrier>}:taking", "string", "exists while it accepts messages", "heartbeats", "fifteen seconds after the last heartbeat"),
     KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it waits for connections (ms), whether it goes last, how many it claims, whether one works, its last heartbeat (ms)", "share.lua limits", "an entry when the worker ends, or is silent for three seconds"),
@@ -178,6 +178,7 @@ TABLE = (
     KeyKind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "custom_regions", KEPT),
     KeyKind("{b:<import>}", "string", "an import of regions: how far it is, its report", "region_imports", "after a week"),
     KeyKind("{m}:carrier-tests", "list", "tests of carriers that wait for a worker: sealed, because each has an address", "tests", "an entry when a worker takes it, all a minute after the last came", Passing()),
+    KeyKind("{m}:sign-ups", "list", "mails of sign-up that wait for a worker: sealed, because each has an address", "sign_up_queue", "an entry when a worker takes it, all a minute after the last came", Passing()),
     KeyKind("{d:<test>}", "string", "what a carrier answered to a test", "tests", "after a day"),
     KeyKind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua delete_drawing.lua", KEPT),
     KeyKind("{m}:carriers", "hash", "name -> byte in ledgers", "numbers", KEPT),

@@ -50,6 +50,11 @@ class Suppressions:
         found = await values_of(self._db, keys.suppression, hashed)
         return [abs(int(raw)) if raw else None for raw in found]
 
+    async def is_held(self, hashed: str) -> bool:
+        """Returns whether an operator added an address, so that its owner cannot remove it."""
+        [raw] = await values_of(self._db, keys.suppression, [hashed])
+        return (raw or b"").startswith(b"-")
+
     def _call(self, name: str, command: str, *args: Arg) -> Call:
         return named(self._db, keys.suppression, name, command, *args)
 

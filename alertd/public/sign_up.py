@@ -1,0 +1,247 @@
+"""Pages on which people sign up by mail: the form, and the page behind the link in the mail.
+
+The answer to the form is the same for every mailbox. The links are not changed by being opened, because mail scanners open
+every link: only the button does something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
+
+from alertd.model.fields import Mailbox
+from alertd.public import forms
+from alertd.public.own_settings import OwnSettingsPages
+from alertd.public.places import Places
+from alertd.public.privacy import privacy_page
+from alertd.rendering import Renderer
+from alertd.rendering.catalogue import Catalogue, matching
+from alertd.service.people.sign_up import Confirmed, SignUp
+from alertd.service.people.sign_up_links import OpenedForm, Wish, new_once
+from alertd.store.engine.connection import StoreUnavailableError
+
+#: Seconds. Nobody fills in the form faster, but programs do.
+FASTEST_S = 2
+_mailbox = TypeAdapter(Mailbox)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignUpPages:
+    """Handles the pages."""
+
+    sign_up: SignUp
+    renderer: Renderer
+    places: Places
+    address_header: str  # of the proxy, with the browser's address
+
+    async def show_form(self, request: web.Request) -> web.Response:
+        words = forms.words_of(request, self.renderer)
+        return self._form(words, {"language": words.language}, {})
+
+    async def take_form(self, request: web.Request) -> web.Response:
+        """Takes a request to sign up. Asks for the place again if several have its name."""
+        words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
+        told = words.words["subscribe"]
+        if given.get("website"):  # people do not see this field
+            return _sent(words, "sent")
+        faults, mailbox = {}, read_mailbox(given)
+        if mailbox is None:
+            faults["mailbox"] = told["bad_mailbox"]
+        if not given.get("consent"):
+            faults["consent"] = told["no_consent"]
+        found = await self.places.chosen(given.get("region", ""), given.get("place", ""))
+        if not found:
+            faults["place"] = told["no_place"]
+        opened = self.sign_up.links.open(given.get("form", ""), OpenedForm)
+        if not faults and (opened is None or self.sign_up.links.now_s() - opened.made_s < FASTEST_S):
+            faults["form"] = told["again"]
+        if faults or mailbox is None:
+            return self._form(words, given, faults, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        if len(found) > 1:
+            return self._which(words, given, found)
+        if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
+            return self._form(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
+        language = matching(given.get("language", ""), self.renderer.all_languages) or words.language
+        wish = Wish(
+            made_s=self.sign_up.links.now_s(), mailbox=mailbox, regions=(found[0],), language=language,
+            general=bool(given.get("general")), once=new_once(),
+        )  # fmt: skip
+        await self.sign_up.ask(wish)
+        return _sent(words, "sent")
+
+    async def show_confirmation(self, request: web.Request) -> web.Response:
+        """Returns the page with the button that confirms. Changes nothing."""
+        words, wish = forms.words_of(request, self.renderer), self._wish(request)
+        if wish is None:
+            return _refused(words, Confirmed.BROKEN)
+        words = words if request.query.get("lang") else self.renderer.words(wish.language)
+        told = words.words["subscribe"]
+        names = words.listed([words.isolate(self.places.name(code, words.language)) for code in wish.regions])
+        body = forms.paragraph(told["confirm_text"].format(places=names)) + forms.form(
+            forms.button(told["confirm_button"])
+        )
+        return forms.html_page(words, told["confirm_title"], body)
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """Confirms at once. May be repeated."""
+        words, wish = forms.words_of(request, self.renderer), self._wish(request)
+        result, name = await self.sign_up.confirm(request.match_info["token"])
+        if wish is not None and not request.query.get("lang"):
+            words = self.renderer.words(wish.language)
+        if result is not Confirmed.DONE:
+            return _refused(words, result)
+        told = words.words["subscribe"]
+        to = f"../../me/{self.sign_up.settings_token(name)}"
+        return forms.html_page(
+            words, told["done_title"], forms.paragraph(told["done"]) + forms.link(to, told["settings"])
+        )
+
+    async def show_manage(self, request: web.Request) -> web.Response:
+        return self._manage(forms.words_of(request, self.renderer), {}, {})
+
+    async def take_manage(self, request: web.Request) -> web.Response:
+        """Queues the mail with the link to one's settings. The answer is the same for every mailbox."""
+        words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
+        told = words.words["subscribe"]
+        if given.get("website"):
+            return _sent(words, "manage_sent")
+        mailbox = read_mailbox(given)
+        if mailbox is None:
+            return self._manage(words, given, {"mailbox": told["bad_mailbox"]}, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
+            return self._manage(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
+        await self.sign_up.ask_for_settings(mailbox, words.language)
+        return _sent(words, "manage_sent")
+
+    async def show_privacy(self, request: web.Request) -> web.Response:
+        return privacy_page(forms.words_of(request, self.renderer))
+
+    def _wish(self, request: web.Request) -> Wish | None:
+        return self.sign_up.links.open(request.match_info["token"], Wish)
+
+    def _form(
+        self,
+        words: Catalogue,
+        given: Mapping[str, str],
+        faults: Mapping[str, str],
+        *,
+        status: HTTPStatus = HTTPStatus.OK,
+    ) -> web.Response:
+        told = words.words["subscribe"]
+        names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
+        language = matching(given.get("language", ""), self.renderer.all_languages) or words.language
+        body = (
+            forms.fault(faults.get("form", ""), "form")
+            + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
+            + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
+            + forms.select("language", told["language"], names, language)
+            + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
+            + forms.choice(
+                "checkbox", "consent", "1", told["consent"], checked=bool(given.get("consent")), error=faults.get("consent", "")
+            )
+            + self._trap(told["trap"])
+            + forms.button(told["submit"])
+        )  # fmt: skip
+        page = (
+            forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + forms.form(body)
+            + forms.link("privacy", told["privacy"]) + forms.link("subscribe/manage", told["manage_title"])
+        )  # fmt: skip
+        return forms.html_page(words, told["title"], page, status=status, languages=names)
+
+    def _which(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
+        """Returns the second step: one place of several with the same name."""
+        told = words.words["subscribe"]
+        kept = Markup().join(
+            forms.hidden(name, given[name])
+            for name in ("place", "mailbox", "language", "general", "consent", "form")
+            if given.get(name)
+        )
+        body = kept + self.places.choices(words, found) + forms.button(told["next"])
+        return forms.html_page(words, told["which"], forms.form(body))
+
+    def _manage(
+        self,
+        words: Catalogue,
+        given: Mapping[str, str],
+        faults: Mapping[str, str],
+        *,
+        status: HTTPStatus = HTTPStatus.OK,
+    ) -> web.Response:
+        told = words.words["subscribe"]
+        body = (
+            forms.fault(faults.get("form", ""), "form")
+            + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
+            + self._trap(told["trap"]) + forms.button(told["manage_button"])
+        )  # fmt: skip
+        page = forms.paragraph(told["manage_text"]) + forms.form(body) + forms.link("../privacy", told["privacy"])
+        return forms.html_page(words, told["manage_title"], page, status=status)
+
+    def _trap(self, label: str) -> Markup:
+        """Returns the signed time of the form, and a field that people do not see and programs fill in."""
+        token = self.sign_up.links.make(OpenedForm(made_s=self.sign_up.links.now_s()))
+        return forms.hidden("form", token) + Markup(
+            '<div class="trap" aria-hidden="true"><label>{}<input name="website" tabindex="-1" autocomplete="off"></label></div>\n'
+        ).format(label)
+
+
+def read_mailbox(given: Mapping[str, str]) -> str | None:
+    """Returns the mailbox of a form, or None if it is not one."""
+    try:
+        return _mailbox.validate_python(given.get("mailbox", ""))
+    except ValidationError:
+        return None
+
+
+def _sent(words: Catalogue, text: str) -> web.Response:
+    told = words.words["subscribe"]
+    return forms.html_page(words, told["sent_title"], forms.paragraph(told[text]))
+
+
+def _refused(words: Catalogue, result: Confirmed) -> web.Response:
+    told = words.words["subscribe"]
+    body = forms.paragraph(told[result.value])
+    if result is not Confirmed.BLOCKED:
+        body += forms.link("../../subscribe", told["title"])
+    status = HTTPStatus.NOT_FOUND if result is Confirmed.BROKEN else HTTPStatus.CONFLICT
+    return forms.html_page(words, words.words["leave"]["broken"], body, status=status)
+
+
+def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str) -> list[web.RouteDef]:
+    """Routes of sign-up, of one's own settings and of the privacy page. Sign-up that is off answers 404."""
+    places = Places(sign_up.regions)
+    pages = SignUpPages(sign_up=sign_up, renderer=renderer, places=places, address_header=address_header)
+    own = OwnSettingsPages(sign_up=sign_up, renderer=renderer, places=places)
+
+    def guarded(handler: Handler) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            words = forms.words_of(request, renderer)
+            told = words.words["subscribe"]
+            if not sign_up.is_open:
+                return forms.html_page(words, told["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
+            try:
+                return await handler(request)
+            except StoreUnavailableError:
+                page = forms.html_page(words, told["unavailable"], Markup(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+                page.headers[hdrs.RETRY_AFTER] = "5"
+                return page
+
+        return handle
+
+    return [
+        web.get("/privacy", pages.show_privacy),
+        web.get("/subscribe", guarded(pages.show_form)),
+        web.post("/subscribe", guarded(pages.take_form)),
+        web.get("/subscribe/manage", guarded(pages.show_manage)),
+        web.post("/subscribe/manage", guarded(pages.take_manage)),
+        web.get("/subscribe/confirm/{token}", guarded(pages.show_confirmation)),
+        web.post("/subscribe/confirm/{token}", guarded(pages.confirm)),
+        web.get("/me/{token}", guarded(own.show)),
+        web.post("/me/{token}", guarded(own.act)),
+        web.get("/me/{token}/data.json", guarded(own.download)),
+    ]
