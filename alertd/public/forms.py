@@ -19,9 +19,9 @@ _PAGE = Markup("""<!doctype html>
 <html lang="{lang}" dir="{dir}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex, noarchive">
 <title>{title}</title><style>
-:root{{color-scheme:light dark;--line:#6b7480;--accent:#0b57b0;--on:#fff;--bad:#b3261e}}
-@media (prefers-color-scheme:dark){{:root{{--line:#8d96a1;--accent:#9cc4ff;--on:#0d1b2e;--bad:#ffb4ab}}}}
-*{{box-sizing:border-box}}
+:root{{color-scheme:light dark;--line:#6b7480;--accent:#0b57b0;--on:#fff;--bad:#b3261e;--page:#fff;--text:#1a1c1e}}
+@media (prefers-color-scheme:dark){{:root{{--line:#8d96a1;--accent:#9cc4ff;--on:#0d1b2e;--bad:#ffb4ab;--page:#121416;--text:#eceef0}}}}
+*{{box-sizing:border-box}}html{{background:var(--page);color:var(--text)}}
 body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:0 auto;padding:1rem 1rem 3rem;overflow-wrap:anywhere}}
 h1{{font-size:1.6rem;line-height:1.25}}h2{{font-size:1.2rem;margin-top:2rem}}
 label,legend{{display:block;font-weight:600;margin-top:1.1rem}}
@@ -30,7 +30,7 @@ input:not([type=checkbox],[type=radio]),select{{font:inherit;width:100%;min-heig
 .choice{{display:flex;gap:.6rem;align-items:flex-start;font-weight:400;min-height:2rem;margin-top:.5rem}}
 .choice input{{width:1.4rem;height:1.4rem;margin:.15rem 0 0;flex:none}}
 button{{font:inherit;font-weight:600;min-height:2.75rem;padding:.5rem 1.2rem;margin-top:1.2rem;border:0;border-radius:4px;background:var(--accent);color:var(--on)}}
-button.plain{{background:none;color:var(--accent);border:1px solid var(--accent);margin-top:.4rem}}
+button.plain{{background:var(--page);color:var(--accent);border:1px solid var(--accent);margin-top:.4rem}}
 a{{color:var(--accent);display:inline-block;min-height:1.5rem}}:focus-visible{{outline:3px solid var(--accent);outline-offset:2px}}
 .fault{{color:var(--bad);font-weight:600;border-inline-start:4px solid var(--bad);padding-inline-start:.7rem}}
 .quiet{{font-size:1rem}}.trap{{position:absolute;inset-inline-start:-10000px;width:1px;height:1px;overflow:hidden}}
@@ -125,11 +125,14 @@ def choice(kind: str, name: str, value: str, label: str, *, checked: bool = Fals
     )  # fmt: skip
 
 
-def select(name: str, label: str, options: Mapping[str, str], chosen: str) -> Markup:
-    """Returns a labelled list of options: values and their texts."""
-    rows = Markup("").join(
-        Markup('<option value="{0}" lang="{0}"{1}>{2}</option>').format(
-            value, Markup(" selected") if value == chosen else "", text
+def select(name: str, label: str, options: Mapping[str, str], chosen: str, *, languages: bool = False) -> Markup:
+    """Returns a labelled list of options: values and their texts. `languages`: each value is the language of its text."""
+    rows = Markup().join(
+        Markup('<option value="{}"{}{}>{}</option>').format(
+            value,
+            Markup(' lang="{}"').format(value) if languages else "",
+            Markup(" selected") if value == chosen else "",
+            text,
         )
         for value, text in options.items()
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
+from importlib import resources
 from typing import Any
 
 from aiohttp import hdrs, web
-from babel.core import get_global
 from markupsafe import Markup
 
 from alertd.common.errors import Problem
@@ -47,6 +48,8 @@ class OwnSettingsPages:
         told = words.words["subscribe"]
         action, patch = given.get("action", ""), None
         if action == "erase":
+            return _sure(words)
+        if action == "erase-now":
             await self.sign_up.erase(person)
             return forms.html_page(words, told["erased"], Markup())
         if action == "add":
@@ -143,7 +146,7 @@ class OwnSettingsPages:
             + forms.link(f"{request.match_info['token']}/data.json", told["download"])
             + forms.link("../privacy", told["privacy"])
             + forms.paragraph(told["erase_text"])
-            + forms.form(forms.hidden("action", "erase") + forms.button(leave["link"] + " – " + told["erase"], plain=True))
+            + forms.form(forms.hidden("action", "erase") + forms.button(words.joined([leave["link"], told["erase"]], "dash"), plain=True))
         )  # fmt: skip
         status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
         return forms.html_page(words, told["me_title"], body, status=status)
@@ -166,7 +169,7 @@ class OwnSettingsPages:
         zones = self._zones(person, document.get("time_zone"))
         return (
             forms.hidden("action", "save")
-            + forms.select("language", told["language"], names, chosen)
+            + forms.select("language", told["language"], names, chosen, languages=True)
             + forms.choice("checkbox", "general", "1", told["general"], checked=Kind.GENERAL.value in document["kinds"])
             + Markup('<fieldset><legend>{}</legend>\n<p class="quiet">{}</p>\n').format(
                 told["quiet"], told["quiet_hint"]
@@ -181,9 +184,28 @@ class OwnSettingsPages:
     def _zones(self, person: Subscriber, current: str | None) -> list[str]:
         """Returns the time zones that the person may live in: the stored one, and those of the countries of their places."""
         countries = [self.places.country(place.region) for place in person.places if place.region]
-        by_country = get_global("territory_zones")
-        found = [zone for country in countries for zone in by_country.get(country, ())]
+        found = [zone for country in countries for zone in _zones_of().get(country, ())]
         return list(dict.fromkeys([*([current] if current else []), *found, "UTC"]))
+
+
+@cache
+def _zones_of() -> dict[str, list[str]]:
+    """Returns the time zones of each country (ISO 3166-1), the one of most people first where that makes sense (`zone.tab`)."""
+    table = resources.files("tzdata").joinpath("zoneinfo", "zone.tab").read_text(encoding="utf-8")
+    found: dict[str, list[str]] = {}
+    for line in table.splitlines():
+        if not line.startswith("#"):
+            country, _, zone = line.split("\t")[:3]
+            found.setdefault(country, []).append(zone)
+    return found
+
+
+def _sure(words: Catalogue) -> web.Response:
+    """Returns the page that asks once more: a deletion cannot be undone."""
+    told, leave = words.words["subscribe"], words.words["leave"]
+    label = words.joined([leave["link"], told["erase"]], "dash")
+    body = forms.paragraph(told["erase_text"]) + forms.form(forms.hidden("action", "erase-now") + forms.button(label))
+    return forms.html_page(words, leave["ask"], body)
 
 
 def _gone(words: Catalogue) -> web.Response:

@@ -140,7 +140,7 @@ class SignUpPages:
             forms.fault(faults.get("form", ""), "form")
             + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
             + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
-            + forms.select("language", told["language"], names, language)
+            + forms.select("language", told["language"], names, language, languages=True)
             + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
             + forms.choice(
                 "checkbox", "consent", "1", told["consent"], checked=bool(given.get("consent")), error=faults.get("consent", "")

@@ -126,6 +126,8 @@ async def test_a_person_signs_up_gets_an_alert_and_leaves(public: Public, sample
 
     me = "/me/" + re.search(r'href="../../me/([^"]+)"', page)[1]
     status, page = await public.post(me, action="erase")
+    assert (status, await found(public)) == (200, person), "a deletion is asked for twice"
+    status, page = await public.post(me, action="erase-now")
     assert (status, "deleted" in page) == (200, True)
     assert await found(public) is None
     assert (await public.post(link))[0] == 409, "an older link does not bring an erased person back"
