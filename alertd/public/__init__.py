@@ -1,4 +1,4 @@
-"""Public pages without a key: the pages of alerts, a feed of the active ones, and each as a CAP document."""
+"""Public pages without a key: the pages of alerts, sign-up, a feed of the active ones, and each as a CAP document."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from alertd.common.clock import Clock
 from alertd.public.alert_pages import page_routes
 from alertd.public.answers import FRESH_S, WAITING
 from alertd.public.feed import feed_routes
+from alertd.public.sign_up import sign_up_routes
 from alertd.service.container import Container
 
 __all__ = ["FRESH_S", "WAITING", "feed_routes", "page_routes", "public_routes"]
@@ -17,5 +18,6 @@ def public_routes(parts: Container, clock: Clock) -> list[web.RouteDef]:
     """Returns the routes of all public pages."""
     return [
         *feed_routes(parts.feeds, parts.settings.api.reached_at, clock),
-        *page_routes(parts.public_alerts, parts.renderer, clock),
+        *page_routes(parts.public_alerts, parts.renderer, clock, may_sign_up=parts.sign_up.is_open),
+        *sign_up_routes(parts.sign_up, parts.renderer, parts.settings.sign_in.address_header),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -22,11 +23,13 @@ from alertd.service.sharing.public_alerts import PublicAlert, PublicAlerts
 _REGION = re.compile(r"[0-9A-Za-z:._-]{1,64}")
 
 
-def page_routes(alerts: PublicAlerts, renderer: Renderer, clock: Clock) -> list[web.RouteDef]:
-    """Returns the routes of the pages about alerts."""
+def page_routes(
+    alerts: PublicAlerts, renderer: Renderer, clock: Clock, *, may_sign_up: bool = False
+) -> list[web.RouteDef]:
+    """Returns the routes of the pages about alerts. `may_sign_up`: whether they link to the form that signs up."""
     # Separate queues: guesses of codes cannot block the list, nor the pages that people open.
     pages, lists, checks = Answers(clock), Answers(clock), Answers(clock)
-    make = _Pages(alerts, renderer)
+    make = _Pages(alerts, renderer, may_sign_up=may_sign_up)
 
     async def alert(request: web.Request) -> web.Response:
         public_id = public_id_in(request.match_info["public_id"])
@@ -54,9 +57,10 @@ def page_routes(alerts: PublicAlerts, renderer: Renderer, clock: Clock) -> list[
 class _Pages:
     """Makes the pages."""
 
-    def __init__(self, alerts: PublicAlerts, renderer: Renderer) -> None:
+    def __init__(self, alerts: PublicAlerts, renderer: Renderer, *, may_sign_up: bool) -> None:
         self._alerts = alerts
         self._renderer = renderer
+        self._page = partial(page, renderer, may_sign_up=may_sign_up)
 
     async def alert(self, public_id: str | None, wanted: tuple[str, ...]) -> Answer:
         """Returns the page of an alert: its facts while it is active, else that it is over. 404 if there is none."""
@@ -66,20 +70,20 @@ class _Pages:
         if found.alert is None:
             language = choose_language(wanted, every)
             title = self._renderer.words(language).words["public"]["over"]
-            return page(
-                self._renderer, "ended.html", language, path=path, title=title, languages=every, texts=()
+            return self._page(
+                "ended.html", language, path=path, title=title, languages=every, texts=()
             )  # fmt: skip
         languages = self._renderer.languages(found.alert)
         language = choose_language(wanted, languages)
         facts = self._facts(found, found.alert, language)
         if found.is_over:
             texts = [text for text in (facts.happened, facts.safety, facts.wish) if text]
-            return page(
-                self._renderer, "ended.html", language, path=path, title=facts.heading, languages=languages,
+            return self._page(
+                "ended.html", language, path=path, title=facts.heading, languages=languages,
                 texts=texts,
             )  # fmt: skip
-        return page(
-            self._renderer, "alert.html", language, path=path, title=facts.heading, languages=languages, facts=facts,
+        return self._page(
+            "alert.html", language, path=path, title=facts.heading, languages=languages, facts=facts,
             area=self._alerts.area(found, language), updated=self._updated(found, found.alert, language),
         )  # fmt: skip
 
@@ -98,8 +102,8 @@ class _Pages:
                     }
                 )
         title = self._renderer.words(language).words["public"]["active"]
-        return page(
-            self._renderer, "alerts.html", language, path="/alerts", title=title,
+        return self._page(
+            "alerts.html", language, path="/alerts", title=title,
             languages=self._renderer.all_languages, query={"region": region} if region else None, alerts=shown,
         )  # fmt: skip
 
@@ -111,8 +115,8 @@ class _Pages:
         if is_asked:
             found = await self._find(public_id)
             answer = words["not_ours"] if found is None else words["ended"] if found.is_over else words["real"]
-        return page(
-            self._renderer, "verify.html", language, path="/verify", title=words["check"],
+        return self._page(
+            "verify.html", language, path="/verify", title=words["check"],
             languages=self._renderer.all_languages, answer=answer,
         )  # fmt: skip
 
@@ -128,8 +132,8 @@ class _Pages:
         languages = self._renderer.all_languages
         language = choose_language(wanted, languages)
         words = self._renderer.words(language).words["public"]
-        return page(
-            self._renderer, "ended.html", language, path="/alerts", title=words["unknown"], languages=languages,
+        return self._page(
+            "ended.html", language, path="/alerts", title=words["unknown"], languages=languages,
             status=HTTPStatus.NOT_FOUND, texts=[words["unknown_text"]],
         )  # fmt: skip
 

@@ -10,42 +10,12 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from alertd.public.layout import page
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue, accepted, choose_language, matching
 
 #: A form has a few short fields; a larger or slower body is refused.
 FORM_BYTES, FORM_S = 16 * 1024, 20.0
-_PAGE = Markup("""<!doctype html>
-<html lang="{lang}" dir="{dir}"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex, noarchive">
-<title>{title}</title><style>
-:root{{color-scheme:light dark;--line:#6b7480;--accent:#0b57b0;--on:#fff;--bad:#b3261e;--page:#fff;--text:#1a1c1e}}
-@media (prefers-color-scheme:dark){{:root{{--line:#8d96a1;--accent:#9cc4ff;--on:#0d1b2e;--bad:#ffb4ab;--page:#121416;--text:#eceef0}}}}
-*{{box-sizing:border-box}}html{{background:var(--page);color:var(--text)}}
-body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:0 auto;padding:1rem 1rem 3rem;overflow-wrap:anywhere}}
-h1{{font-size:1.6rem;line-height:1.25}}h2{{font-size:1.2rem;margin-top:2rem}}
-label,legend{{display:block;font-weight:600;margin-top:1.1rem}}
-fieldset{{border:0;margin:0;padding:0;min-width:0}}
-input:not([type=checkbox],[type=radio]),select{{font:inherit;width:100%;min-height:2.75rem;padding:.4rem .6rem;border:1px solid var(--line);border-radius:4px}}
-.choice{{display:flex;gap:.6rem;align-items:flex-start;font-weight:400;min-height:2rem;margin-top:.5rem}}
-.choice input{{width:1.4rem;height:1.4rem;margin:.15rem 0 0;flex:none}}
-button{{font:inherit;font-weight:600;min-height:2.75rem;padding:.5rem 1.2rem;margin-top:1.2rem;border:0;border-radius:4px;background:var(--accent);color:var(--on)}}
-button.plain{{background:var(--page);color:var(--accent);border:1px solid var(--accent);margin-top:.4rem}}
-a{{color:var(--accent);display:inline-block;min-height:1.5rem}}:focus-visible{{outline:3px solid var(--accent);outline-offset:2px}}
-.fault{{color:var(--bad);font-weight:600;border-inline-start:4px solid var(--bad);padding-inline-start:.7rem}}
-.quiet{{font-size:1rem}}.trap{{position:absolute;inset-inline-start:-10000px;width:1px;height:1px;overflow:hidden}}
-nav.languages{{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}}nav.languages a{{margin-inline-end:.9rem;padding:.2rem 0}}
-</style></head>
-<body><main>
-<h1>{title}</h1>
-{body}</main>
-{links}</body></html>
-""")
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Robots-Tag": "noindex, noarchive",
-    hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
-}
 
 
 def words_of(request: web.Request, renderer: Renderer) -> Catalogue:
@@ -56,32 +26,21 @@ def words_of(request: web.Request, renderer: Renderer) -> Catalogue:
 
 
 def html_page(
+    renderer: Renderer,
     words: Catalogue,
     title: str,
     body: Markup,
     *,
     status: HTTPStatus = HTTPStatus.OK,
-    languages: Mapping[str, str] | None = None,
+    path: str = "",
 ) -> web.Response:
-    """Returns a whole page. `languages`: links to the same page in other languages, by the language."""
-    links = _links(words, languages or {})
-    page = _PAGE.format(lang=words.language, dir=words.direction, title=title, body=body, links=links)
-    headers = {**_HEADERS, hdrs.CONTENT_LANGUAGE: words.language}
-    return web.Response(text=str(page), status=status, content_type="text/html", headers=headers)
-
-
-def _links(words: Catalogue, languages: Mapping[str, str]) -> Markup:
-    if not languages:
-        return Markup()
-    links = Markup("\n").join(
-        Markup('<a href="?lang={tag}" lang="{tag}" hreflang="{tag}"{current}>{name}</a>').format(
-            tag=tag, name=name, current=Markup(' aria-current="true"') if tag == words.language else ""
-        )
-        for tag, name in languages.items()
-    )
-    return Markup('<nav class="languages" aria-label="{label}">\n{links}\n</nav>\n').format(
-        label=words.words["subscribe"]["language_switch"], links=links
-    )
+    """Returns a whole page, which no cache may store. `path`: of a page that links to itself in the other languages."""
+    made = page(
+        renderer, "form.html", words.language, path=path, title=title, languages=renderer.all_languages if path else (),
+        status=status, body=body, may_sign_up=True,
+    )  # fmt: skip
+    headers = {**made.headers, hdrs.CACHE_CONTROL: "no-store"}
+    return web.Response(body=made.body, status=status, content_type="text/html", charset="utf-8", headers=headers)
 
 
 def paragraph(text: str, kind: str = "") -> Markup:

@@ -57,7 +57,9 @@ def page(
     renderer: Renderer, name: str, language: str, *, path: str, title: str, languages: Sequence[str],
     status: HTTPStatus = HTTPStatus.OK, query: Mapping[str, str] | None = None, **values: Any,
 ) -> Answer:  # fmt: skip
-    """Returns a page of `templates/public/`. `languages` are those that it links to, at `path` with `query`."""
+    """Returns a page of `templates/public/`. `languages` are those that it links to, at `path` with `query`. `values` are
+    the template's own; with `may_sign_up` the page links to the form that signs up.
+    """
     words = renderer.words(language)
     links = [
         {

@@ -37,21 +37,21 @@ class OwnSettingsPages:
     async def show(self, request: web.Request) -> web.Response:
         person = await self.sign_up.person(request.match_info["token"])
         words = self._words(request, person)
-        return self._page(request, words, person) if person else _gone(words)
+        return self._page(request, words, person) if person else _gone(self.renderer, words)
 
     async def act(self, request: web.Request) -> web.Response:
         """Does what the pressed button says."""
         person, given = await self.sign_up.person(request.match_info["token"]), await forms.read_form(request)
         words = self._words(request, person)
         if person is None:
-            return _gone(words)
+            return _gone(self.renderer, words)
         told = words.words["subscribe"]
         action, patch = given.get("action", ""), None
         if action == "erase":
-            return _sure(words)
+            return _sure(self.renderer, words)
         if action == "erase-now":
             await self.sign_up.erase(person)
-            return forms.html_page(words, told["erased"], Markup())
+            return forms.html_page(self.renderer, words, told["erased"], Markup())
         if action == "add":
             return await self._add(request, words, person, given.get("region", ""), given.get("place", ""))
         if action == "remove":
@@ -68,7 +68,7 @@ class OwnSettingsPages:
         """Returns everything that is stored about the person, as JSON."""
         person = await self.sign_up.person(request.match_info["token"])
         if person is None:
-            return _gone(self._words(request, None))
+            return _gone(self.renderer, self._words(request, None))
         text = json.dumps({"id": person.id, "registration": to_document(person)}, ensure_ascii=False, indent=2)
         headers = {hdrs.CONTENT_DISPOSITION: 'attachment; filename="my-alerts.json"'}
         return web.Response(text=text, content_type="application/json", headers=headers)
@@ -81,7 +81,7 @@ class OwnSettingsPages:
             return self._page(request, words, person, fault=told["no_place"], place=text)
         if len(found) > 1:
             body = forms.hidden("action", "add") + self.places.choices(words, found) + forms.button(told["next"])
-            return forms.html_page(words, told["which"], forms.form(body))
+            return forms.html_page(self.renderer, words, told["which"], forms.form(body))
         taken = {place.name for place in person.places}
         free = next((name for name in PLACE_NAMES if name not in taken), None)
         if free is None or any(place.region == found[0] for place in person.places):
@@ -149,7 +149,7 @@ class OwnSettingsPages:
             + forms.form(forms.hidden("action", "erase") + forms.button(words.joined([leave["link"], told["erase"]], "dash"), plain=True))
         )  # fmt: skip
         status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
-        return forms.html_page(words, told["me_title"], body, status=status)
+        return forms.html_page(self.renderer, words, told["me_title"], body, status=status)
 
     def _place(self, words: Catalogue, name: str, region: str | None) -> Markup:
         told = words.words["subscribe"]
@@ -200,15 +200,15 @@ def _zones_of() -> dict[str, list[str]]:
     return found
 
 
-def _sure(words: Catalogue) -> web.Response:
+def _sure(renderer: Renderer, words: Catalogue) -> web.Response:
     """Returns the page that asks once more: a deletion cannot be undone."""
     told, leave = words.words["subscribe"], words.words["leave"]
     label = words.joined([leave["link"], told["erase"]], "dash")
     body = forms.paragraph(told["erase_text"]) + forms.form(forms.hidden("action", "erase-now") + forms.button(label))
-    return forms.html_page(words, leave["ask"], body)
+    return forms.html_page(renderer, words, leave["ask"], body)
 
 
-def _gone(words: Catalogue) -> web.Response:
+def _gone(renderer: Renderer, words: Catalogue) -> web.Response:
     told = words.words["subscribe"]
     body = forms.paragraph(told["broken"]) + forms.link("../subscribe/manage", told["manage_title"])
-    return forms.html_page(words, words.words["leave"]["broken"], body, status=HTTPStatus.NOT_FOUND)
+    return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=HTTPStatus.NOT_FOUND)

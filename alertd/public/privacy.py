@@ -6,6 +6,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from alertd.public import forms
+from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue
 
 _TEXT = Markup("""<div lang="en" dir="ltr">
@@ -31,10 +32,11 @@ phones. In danger, call the emergency number.</p>
 """)
 
 
-def privacy_page(words: Catalogue) -> web.Response:
+def privacy_page(renderer: Renderer, words: Catalogue) -> web.Response:
     """Returns the page."""
     body = _TEXT + forms.link("subscribe", words.words["subscribe"]["title"])
     return forms.html_page(
+        renderer,
         words,
         words.words["subscribe"]["privacy"],
         body + forms.link("subscribe/manage", words.words["subscribe"]["manage_title"]),

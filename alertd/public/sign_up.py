@@ -49,7 +49,7 @@ class SignUpPages:
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
         told = words.words["subscribe"]
         if given.get("website"):  # people do not see this field
-            return _sent(words, "sent")
+            return _sent(self.renderer, words, "sent")
         faults, mailbox = {}, read_mailbox(given)
         if mailbox is None:
             faults["mailbox"] = told["bad_mailbox"]
@@ -73,20 +73,20 @@ class SignUpPages:
             general=bool(given.get("general")), once=new_once(),
         )  # fmt: skip
         await self.sign_up.ask(wish)
-        return _sent(words, "sent")
+        return _sent(self.renderer, words, "sent")
 
     async def show_confirmation(self, request: web.Request) -> web.Response:
         """Returns the page with the button that confirms. Changes nothing."""
         words, wish = forms.words_of(request, self.renderer), self._wish(request)
         if wish is None:
-            return _refused(words, Confirmed.BROKEN)
+            return _refused(self.renderer, words, Confirmed.BROKEN)
         words = words if request.query.get("lang") else self.renderer.words(wish.language)
         told = words.words["subscribe"]
         names = words.listed([words.isolate(self.places.name(code, words.language)) for code in wish.regions])
         body = forms.paragraph(told["confirm_text"].format(places=names)) + forms.form(
             forms.button(told["confirm_button"])
         )
-        return forms.html_page(words, told["confirm_title"], body)
+        return forms.html_page(self.renderer, words, told["confirm_title"], body)
 
     async def confirm(self, request: web.Request) -> web.Response:
         """Confirms at once. May be repeated."""
@@ -95,11 +95,11 @@ class SignUpPages:
         if wish is not None and not request.query.get("lang"):
             words = self.renderer.words(wish.language)
         if result is not Confirmed.DONE:
-            return _refused(words, result)
+            return _refused(self.renderer, words, result)
         told = words.words["subscribe"]
         to = f"../../me/{self.sign_up.settings_token(name)}"
         return forms.html_page(
-            words, told["done_title"], forms.paragraph(told["done"]) + forms.link(to, told["settings"])
+            self.renderer, words, told["done_title"], forms.paragraph(told["done"]) + forms.link(to, told["settings"])
         )
 
     async def show_manage(self, request: web.Request) -> web.Response:
@@ -110,17 +110,17 @@ class SignUpPages:
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
         told = words.words["subscribe"]
         if given.get("website"):
-            return _sent(words, "manage_sent")
+            return _sent(self.renderer, words, "manage_sent")
         mailbox = read_mailbox(given)
         if mailbox is None:
             return self._manage(words, given, {"mailbox": told["bad_mailbox"]}, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
             return self._manage(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
         await self.sign_up.ask_for_settings(mailbox, words.language)
-        return _sent(words, "manage_sent")
+        return _sent(self.renderer, words, "manage_sent")
 
     async def show_privacy(self, request: web.Request) -> web.Response:
-        return privacy_page(forms.words_of(request, self.renderer))
+        return privacy_page(self.renderer, forms.words_of(request, self.renderer))
 
     def _wish(self, request: web.Request) -> Wish | None:
         return self.sign_up.links.open(request.match_info["token"], Wish)
@@ -152,7 +152,7 @@ class SignUpPages:
             forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + forms.form(body)
             + forms.link("privacy", told["privacy"]) + forms.link("subscribe/manage", told["manage_title"])
         )  # fmt: skip
-        return forms.html_page(words, told["title"], page, status=status, languages=names)
+        return forms.html_page(self.renderer, words, told["title"], page, status=status, path="/subscribe")
 
     def _which(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
         """Returns the second step: one place of several with the same name."""
@@ -163,7 +163,7 @@ class SignUpPages:
             if given.get(name)
         )
         body = kept + self.places.choices(words, found) + forms.button(told["next"])
-        return forms.html_page(words, told["which"], forms.form(body))
+        return forms.html_page(self.renderer, words, told["which"], forms.form(body))
 
     def _manage(
         self,
@@ -180,7 +180,7 @@ class SignUpPages:
             + self._trap(told["trap"]) + forms.button(told["manage_button"])
         )  # fmt: skip
         page = forms.paragraph(told["manage_text"]) + forms.form(body) + forms.link("../privacy", told["privacy"])
-        return forms.html_page(words, told["manage_title"], page, status=status)
+        return forms.html_page(self.renderer, words, told["manage_title"], page, status=status)
 
     def _trap(self, label: str) -> Markup:
         """Returns the signed time of the form, and a field that people do not see and programs fill in."""
@@ -198,18 +198,18 @@ def read_mailbox(given: Mapping[str, str]) -> str | None:
         return None
 
 
-def _sent(words: Catalogue, text: str) -> web.Response:
+def _sent(renderer: Renderer, words: Catalogue, text: str) -> web.Response:
     told = words.words["subscribe"]
-    return forms.html_page(words, told["sent_title"], forms.paragraph(told[text]))
+    return forms.html_page(renderer, words, told["sent_title"], forms.paragraph(told[text]))
 
 
-def _refused(words: Catalogue, result: Confirmed) -> web.Response:
+def _refused(renderer: Renderer, words: Catalogue, result: Confirmed) -> web.Response:
     told = words.words["subscribe"]
     body = forms.paragraph(told[result.value])
     if result is not Confirmed.BLOCKED:
         body += forms.link("../../subscribe", told["title"])
     status = HTTPStatus.NOT_FOUND if result is Confirmed.BROKEN else HTTPStatus.CONFLICT
-    return forms.html_page(words, words.words["leave"]["broken"], body, status=status)
+    return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=status)
 
 
 def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str) -> list[web.RouteDef]:
@@ -223,11 +223,13 @@ def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str) -> 
             words = forms.words_of(request, renderer)
             told = words.words["subscribe"]
             if not sign_up.is_open:
-                return forms.html_page(words, told["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
+                return forms.html_page(renderer, words, told["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
             try:
                 return await handler(request)
             except StoreUnavailableError:
-                page = forms.html_page(words, told["unavailable"], Markup(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+                page = forms.html_page(
+                    renderer, words, told["unavailable"], Markup(), status=HTTPStatus.SERVICE_UNAVAILABLE
+                )
                 page.headers[hdrs.RETRY_AFTER] = "5"
                 return page
 

@@ -18,7 +18,6 @@ from alertd.api.metrics import metrics_app
 from alertd.console import console_routes
 from alertd.metrics import Succession, merged_text
 from alertd.public import public_routes
-from alertd.public.sign_up import sign_up_routes
 from alertd.runtime.http_server import Bounds, Runner, connections_within, listening
 from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
@@ -92,7 +91,6 @@ async def api_site(
     app = create_app(parts)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts, parts.clock))
-    app.add_routes(sign_up_routes(parts.sign_up, parts.renderer, parts.settings.sign_in.address_header))
     metrics = metrics_app(
         process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope,
         parts.stop_control.check_key, explain, parts.clock,
