@@ -129,8 +129,8 @@ def _exactness(code: str) -> int:
 
 
 def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str], for_people: str) -> MailReport:
-    """Returns the report of one recipient. `written_to` is the mail's recipient. It only counts if the report names no
-    recipient: a living mailbox may forward to a dead one.
+    """Returns the report of one recipient. `written_to`: the recipients of the original mail, which are used only if
+    the report names none. A living mailbox may forward to a dead one, so the report's own recipient comes first.
     """
     state = ACTIONS.get(_first(block, "action").lower(), ReportState.ACCEPTED)
     named = [one for name in ("original-recipient", "final-recipient") for one in block.get(name, ())]

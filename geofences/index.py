@@ -27,8 +27,8 @@ Floats = NDArray[np.float64]
 Geometries = NDArray[np.object_]
 
 NOWHERE = -1
-# A region counts as filled if its parts cover at least this share of it. If they cover less, the rest is no gap but belongs to the region
-# itself. The lakes of Switzerland leave 5 % uncovered.
+# A region counts as filled if the regions inside it cover at least this share of it, as with the lakes of Switzerland (5 % uncovered). If
+# they cover less, the uncovered part is a place of its own: a person there belongs to the larger region only.
 FILLED = 0.9
 # A shared area up to this size (a square metre) is a rounding error along the border of two regions.
 NOTHING_KM2 = 1e-6

@@ -90,7 +90,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> tuple[Entry, ...]:
-        """Returns the entries since the last effective take-down."""
+        """Returns the entries after the last take-down that the distributor carried out."""
         return self.entries[_after(self.entries, _is_effective) :]
 
     @property

@@ -60,7 +60,7 @@ class Telling:
 
     @property
     def code(self) -> str:
-        """Returns the catalogue's code for the occasion: the reason of a cancel, else the occasion."""
+        """Returns the code that names this message's texts in the catalogue: the reason of a cancel, else the occasion."""
         return (self.reason or self.occasion).value
 
 

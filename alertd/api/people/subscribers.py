@@ -149,7 +149,7 @@ async def list_subscribers(request: web.Request, *, query: PageQuery) -> Subscri
 async def put_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
 ) -> Reply[SubscriberReply]:
-    """Creates or replaces a subscriber. Addresses that stay keep their numbers."""
+    """Creates or replaces a subscriber. Addresses that are in the new registration too keep their numbers."""
     person, is_new = await services(request).registry.put(id, body, headers.version)
     return _reply(person, 201 if is_new else 200)
 

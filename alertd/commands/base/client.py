@@ -310,7 +310,7 @@ def _remedy(problem: Mapping[str, Any]) -> str | None:
 
 
 def place(fault: Mapping[str, Any]) -> str:
-    """Returns the place of a fault: a JSON pointer, or the name of a parameter; for XML with its line."""
+    """Returns the place of a fault: a JSON pointer or the name of a parameter, and the line if the body was XML."""
     named = str(fault.get("parameter") or fault.get("pointer") or "the whole")
     return f"line {fault['line']}, {named}" if "line" in fault else named
 

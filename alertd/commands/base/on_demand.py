@@ -44,7 +44,7 @@ class OnDemand(TyperGroup):
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Lists the commands by their summaries."""
+        """Writes the list of the commands into the help, each with its summary."""
         self._listing().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:

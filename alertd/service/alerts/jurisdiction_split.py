@@ -236,8 +236,8 @@ class JurisdictionSplit:
         return replace(new, rev=record.rev + 1)
 
     async def check_ground(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the target resolves to another area now than at submission, or if other neighbours must
-        permit a part. Otherwise the approver would see one area and approve another.
+        """Raises Problem if the target resolves to another area now than at submission, or if the neighbours that must
+        permit a part have changed. Otherwise the approver would see one area and approve another.
         """
         if not await self._is_as_submitted(record, who):
             raise Problem(

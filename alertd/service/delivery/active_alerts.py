@@ -26,8 +26,8 @@ from channels.base import Loudness
 #: Seconds between two chunks of a plan that is far ahead of sending, while other alerts wait. Planning it then takes a
 #: process a tenth of its time.
 STEP_S = 0.25
-#: Seconds. This process does not plan a version that another process has planned further within this time. If two
-#: processes worked on one plan, one would work in vain.
+#: Seconds. If another process made progress with the plan of a version within this time, this process does not work on
+#: that plan. If two processes worked on one plan, one would work in vain.
 LEFT_S = 1.0
 #: A planned chain that had nothing to send on a channel is asked again after this many seconds, or as soon as a message
 #: becomes due.

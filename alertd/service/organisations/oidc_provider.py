@@ -144,8 +144,9 @@ class OidcProvider:
             )
 
     async def address(self, *, state: str, nonce: str, verifier: str, back: str, anew: bool) -> str:
-        """Returns the URL to send a browser to (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). With
-        `anew` the provider must ask the person to sign in, even if they have a session there. Raises Problem.
+        """Returns the URL to send a browser to (OpenID Connect Core, 3.1.2.1), with the challenge of `verifier`
+        (RFC 7636, 4.3). With `anew` the provider must ask the person to sign in, even if they have a session there.
+        Raises Problem if the provider does not answer.
         """
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         asked = {

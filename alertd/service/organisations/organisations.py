@@ -213,8 +213,8 @@ class Organisations:
     async def _setter(
         self, record: AlertRecord, subject: str, hands: tuple[str, ...], key: tuple[str, str]
     ) -> Credential | None:
-        """Returns the person who gave a permission, as the credential that approves the alert. Returns None if they are
-        no longer an administrator.
+        """Returns the credential of the administrator who allowed alerts without a second person (unattended or by
+        break-glass); they count as approver. Returns None if they are no longer an administrator.
         """
         if not await self._administers(*key):
             return None

@@ -59,8 +59,9 @@ class DistributorAcknowledgements:
     async def post(
         self, poster: Fetcher, hook: DistributorHook, document: bytes, identifier: str, may_post: MayPost | None = None
     ) -> Answered:
-        """Posts a signed document to a distributor, and returns the answer. A header names the address for the
-        distributor's Acks and Errors. Raises as `Fetcher.hand_over` does.
+        """Posts a signed CAP document to a distributor, and returns the answer. `identifier`: of the CAP document.
+        `may_post`: asked right before the post. A header names the URL for the distributor's Acks and Errors. Raises as
+        `Fetcher.hand_over` does.
         """
         headers = {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self.receipts(hook)}
         if hook.authorization:

@@ -29,7 +29,7 @@ def of_key(org: str, key_id: str) -> str:
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
-    """One stop. Sealed, because it names people."""
+    """An active stop of the service, an organisation or a key. Stored encrypted, because it names people."""
 
     by: str
     org: str  # the organisation of that person

@@ -163,7 +163,7 @@ def _marks(blob: bytes) -> dict[int, bytes]:
 
 
 def _old(blob: bytes, now_h: int) -> dict[int, bytes]:
-    """Returns the unmarked records that look too old by their hour, by slot. The hour may have wrapped: the subscriber's record decides."""
+    """Returns the records without the mark `moved` whose hour looks too old, by slot. The hour may have wrapped: the subscriber decides."""
     flags = records.unpack(blob).flags
     return _those(blob, ~records.moved(flags) & (records.age_h(flags, now_h) > TOO_OLD_H))
 
