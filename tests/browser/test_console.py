@@ -255,7 +255,7 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, plain:
         await first.page.get_by_role("link", name="New alert").click()
         await first.press("Stop everything")
         await expect(first.page.get_by_label("Reason")).to_be_focused()  # whatever is typed blind is the reason
-        await first.fill("Reason", "A key is in the wrong hands")
+        await first.fill("Reason (internal)", "A key is in the wrong hands")
         await first.press("Stop everything")
         await second.page.get_by_role("link", name="Regions").click()
         await expect(second.page.get_by_role("heading", name="All sending is stopped")).to_be_visible()

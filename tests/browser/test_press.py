@@ -23,6 +23,7 @@ NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
 #: Nothing is scrolled, so a browser keeps nothing where it is.
 TALL: dict[str, Any] = {"viewport": {"width": 900, "height": 1600}}
 WAITED_FOR = "alertd has not answered yet."
+LEFT = "Nothing was done. You did not confirm that it is you."
 PREVIEW = "**/v1/messages/preview*"
 #: Until all that a screen has by now is drawn.
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
@@ -375,13 +376,13 @@ async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_do
                 path, lambda route: ask(route) if route.request.method == "POST" else route.continue_()
             )
         await window.press("Stop everything")
-        await window.fill("Reason", "a drill")
+        await window.fill("Reason (internal)", "a drill")
         await window.page.locator(".head .stop").get_by_role("button", name="Stop everything").click()
         await window.press("Approve and send")
         comes.set()
         await window.page.locator(".prove").get_by_role("button", name="Back").click()
-        await expect(window.page.locator(".head .stop .refused")).to_be_visible()
-        await expect(window.page.locator(".decide .refused")).to_be_visible()
+        await expect(window.page.locator(".head .stop .refused")).to_have_text(LEFT)
+        await expect(window.page.locator(".decide .refused")).to_have_text(LEFT)
     assert state(served, alert_id) == "pending"
 
 

@@ -123,6 +123,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
       <p class="sentence">${alert.update
         ? t("update-tells", { again: about(alert.update.told_again, "people"), newly: about(alert.update.newly_inside, "people") })
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
+      <p>${t("approve-final")}</p>
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
       ${alert.alert.policy.pace_per_min ? html`<p>${t("pace-of-all", { n: number(alert.alert.policy.pace_per_min) })}</p>` : null}
@@ -304,7 +305,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.told_by ? html`<${ToldBy} id=${alert.told_by} />` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
-    ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
+    ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} stopped=${allStopped(stops)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} held=${holding.hold} />` : html`<${Timeline} alert=${alert} progress=${null} held=${holding.hold} />`}
     ${chain === alert.id ? html`<${Distribution} alert=${alert} distribution=${distribution} me=${me} />` : null}
     ${chain === alert.id ? html`<${Keep} alert=${alert} holding=${holding} me=${me} />` : null}

@@ -23,7 +23,7 @@ const ACTS = {
 const MILD = ["reopen", "extend"];
 
 /** `seen`: ETag of the version that was read. Calls `onSeen` when a newer one has been read. */
-function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
+function Decision({ alert, act, languages, stopped, seen, onSeen, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
   const mild = MILD.includes(act);
   const later = new Date(new Date(alert.expires).getTime() + LATER_MS);
@@ -41,6 +41,7 @@ function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   const query = `&occasion=${occasion}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
   return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
       <h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
+      ${stopped && act === "stand-down" ? html`<p class="note">${t("stand-down-stopped")}</p>` : null}
       ${mild && seen !== alert.etag ? html`<${Since} onSeen=${onSeen} />` : null}
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
@@ -69,7 +70,8 @@ function Wait({ alert, onDone }) {
   const { busy, error, run } = useAct(async (signal, what) => { await post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }); onDone(); });
   return html`${alert.paused
     ? html`<${Button} kind="primary" busy=${busy} onClick=${() => run("resume")}>${t("go-on")}<//>`
-    : html`<${Button} busy=${busy} onClick=${() => run("pause")}>${t("pause")}<//>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />`;
+    : html`<${Button} busy=${busy} onClick=${() => run("pause")} aria-describedby="pause-says">${t("pause")}<//>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />
+    ${alert.paused ? null : html`<p class="muted small pause-says" id="pause-says">${t("pause-says")}</p>`}`;
 }
 
 /** Default extension. */
@@ -81,13 +83,14 @@ const isOthers = (act, alert, me) => ACTS[act].anothers && isAnothers(alert, me)
 const isBare = (act, alert) => act === "restrict" && (alert.restricted || !hasForm(alert));
 const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act, alert, me) && !isBare(act, alert);
 
-export function Follow({ alert, state, languages, me, onDone }) {
+/** `stopped`: all sending is stopped. */
+export function Follow({ alert, state, languages, stopped, me, onDone }) {
   const [act, begin] = useTyped(`order ${alert.id}`);
   const [seen, see] = useState(alert.etag);
   const look = () => see(alert.etag);
   const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state) && mayOrder(one, alert, me));
   if (act && possible.includes(act)) {
-    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
+    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} stopped=${stopped} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`

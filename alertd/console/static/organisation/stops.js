@@ -46,5 +46,5 @@ export function StopAll({ stops, onDone }) {
   const told = () => { askFor(false); renew(onceOnly()); onDone(); };
   return html`<${Order} className="stop" act=${() => post("/v1/stop", { reason }, { once })} ready=${reason.trim()} word=${t("stop-all")}
       says=${html`<strong>${t("stop-all")}.</strong> ${t("stop-all-sure")}`} onBack=${() => askFor(false)} onDone=${told}>
-    <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
+    <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
 }

@@ -80,7 +80,15 @@ export const session = {
   onLost: () => {},
   /** Asks the operator to confirm their identity; returns whether they did. */
   onProof: async () => false,
+  /** Whether that question is open: requests wait for the operator, not for alertd. */
+  proving: false,
 };
+
+async function proven() {
+  session.proving = true;
+  try { return await session.onProof();
+  } finally { session.proving = false; }
+}
 
 /** An idempotency key for a POST, so that a retry is not executed twice. */
 export function onceOnly() {
@@ -153,7 +161,8 @@ async function answered(call, tried = false) {
   let response = await call();
   if (response.ok) return response;
   const error = await refusal(response, tried);
-  if (!error.step_up || !(await session.onProof())) throw error;
+  if (!error.step_up) throw error;
+  if (!(await proven())) throw Object.assign(error, { unproven: true });
   response = await call();
   if (!response.ok) throw await refusal(response);
   return response;

@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/html.mjs";
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
-import { Offline, Problem } from "./api.js";
+import { Offline, Problem, session } from "./api.js";
 import { nameOf, stepOf } from "./names.js";
 import { boxOf, ringsOf, thinned, together } from "../area/shapes.js";
 import { TABLES } from "../tables.js";
@@ -127,7 +127,7 @@ const nextOf = ({ slug, what_to_do }) => (known(`do-${slug}`) ? t(`do-${slug}`) 
 /** A refusal in the API's words, each error with its place; `go` opens a step of the form. */
 export function Refused({ error, go }) {
   if (!error) return null;
-  const told = error instanceof Problem ? error : { title: error instanceof Offline ? lineDown(error) : t("own-fault", { what: error.message }) };
+  const told = error.unproven ? { title: t("prove-left") } : error instanceof Problem ? error : { title: error instanceof Offline ? lineDown(error) : t("own-fault", { what: error.message }) };
   return html`<div class="refused" role="alert">
     <${Icon} name="warn" />
     <div><strong>${told.title || told.message}</strong>
@@ -151,13 +151,15 @@ export function lackOf(people, typed) {
 
 /** After this time a press shows that no answer came yet. */
 const ANSWER_MS = 4000;
+const TICK_MS = 500;
 
-/** For a press that is `busy` for long: it was received and is running. */
+/** For a press that is `busy` for long: it was received and is running. Says nothing while the operator is asked to confirm their identity. */
 export function Awaited({ busy }) {
   const [late, tell] = useState(false);
   useEffect(() => {
-    const timer = busy && setTimeout(() => tell(true), ANSWER_MS);
-    return () => { clearTimeout(timer); tell(false); };
+    let waited = 0;
+    const timer = busy && setInterval(() => { waited = session.proving ? 0 : waited + TICK_MS; tell(waited >= ANSWER_MS); }, TICK_MS);
+    return () => { clearInterval(timer); tell(false); };
   }, [busy]);
   return busy && late ? html`<p class="note" role="status">${t("answer-late")}</p>` : null;
 }
