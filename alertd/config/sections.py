@@ -304,7 +304,7 @@ class MediaSection(Section):
 
 
 class PublicSection(Section):
-    sign_up: bool | None = None  # None: on if there are a mail carrier and a public URL
+    sign_up: bool = False
     sign_ups_per_hour: int = Field(1_000, ge=1)
 
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Generic, TypeVar
 
 from aiohttp import hdrs, web
 
@@ -33,40 +34,43 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Make = Callable[[], Awaitable[Answer]]
+T = TypeVar("T")
 
 
-class Answers:
-    """Makes pages by name, each at most once in `FRESH_S`, and shares each among concurrent requests."""
+class Answers(Generic[T]):
+    """Makes answers (or what they are made from) by name, each at most once in `fresh_s`, and shares each among
+    concurrent requests. So a flood of requests costs no more than the number of names.
+    """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, fresh_s: float = FRESH_S) -> None:
         self._clock = clock
-        self._made: OrderedDict[str, tuple[float, asyncio.Task[Answer]]] = OrderedDict()
+        self._fresh_s = fresh_s
+        self._made: OrderedDict[str, tuple[float, asyncio.Task[T]]] = OrderedDict()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    async def of(self, name: str, make: Make) -> Answer:
-        """Returns the page of this name, made by `make` if it is older than `FRESH_S`. Raises Problem if too many
+    async def of(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
+        """Returns the answer of this name, made by `make` if it is older than `fresh_s`. Raises Problem if too many
         requests wait, and any exception of `make`.
         """
         began, task = self._made.get(name, (0.0, None))
-        if task is None or (task.done() and self._clock.monotonic() - began > FRESH_S):
+        if task is None or (task.done() and self._clock.monotonic() - began > self._fresh_s):
             if self._waiting >= WAITING:
                 raise Problem("rate-limited", "Too many ask at once.", headers={"Retry-After": "1"})
             self._waiting += 1
             task = asyncio.create_task(self._make(make))
             task.add_done_callback(self._is_made)
             self._made[name] = (self._clock.monotonic(), task)
-            self._made.move_to_end(name)
-            while len(self._made) > MOST:
-                self._made.popitem(last=False)
+        self._made.move_to_end(name)
+        while len(self._made) > MOST:
+            self._made.popitem(last=False)
         return await asyncio.shield(task)
 
-    async def _make(self, make: Make) -> Answer:
+    async def _make(self, make: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:
             return await make()
 
-    def _is_made(self, task: asyncio.Task[Answer]) -> None:
+    def _is_made(self, task: asyncio.Task[T]) -> None:
         """Counts one waiting request less. Retrieves the exception of a failed task, even if no request waits for it
         any more.
         """

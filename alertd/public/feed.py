@@ -16,7 +16,7 @@ _SHARED: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # web pages o
 def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
     """Returns the routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
     # Separate queues: requests for missing documents cannot block the feed.
-    feed_answers, documents = Answers(clock), Answers(clock)
+    feed_answers, documents = Answers[Answer](clock), Answers[Answer](clock)
 
     async def make_feed() -> Answer:
         return answer(atom(await feeds.feed(), site), FEED_TYPE, headers=_SHARED)

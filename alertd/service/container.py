@@ -335,11 +335,10 @@ class Container:
     def _compose_sign_up(self, pager: Pager) -> None:
         """Makes the services that let the public sign up. Sign-up is closed without a mail carrier."""
         section, api = self.settings.public, self.settings.api
-        wanted = section.sign_up if section.sign_up is not None else bool(api.public_url)
         queue, links = SignUpQueue(self.db), SignUpLinks(self.db.codec.derived("sign-up"), self.clock)
         self.sign_up = SignUp(
             queue=queue, registry=self.registry, regions=self.regions, suppression=self.suppression, limits=self.limits,
-            links=links, codec=self.db.codec, clock=self.clock, is_open=wanted and "mail" in self.carriers.channels,
+            links=links, codec=self.db.codec, clock=self.clock, is_open=section.sign_up and "mail" in self.carriers.channels,
             per_hour=section.sign_ups_per_hour,
         )  # fmt: skip
         self.sign_up_mails = SignUpMails(

@@ -12,7 +12,6 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
 from alertd.common.clock import SystemClock
-from alertd.common.errors import Problem
 from alertd.common.resources import templates_dir
 from alertd.public import page_routes
 from alertd.rendering import THE_ALERT, Renderer
@@ -39,10 +38,11 @@ class Few:
             for code, document in ((CODE, USUAL), (LONG, LONGEST))
         }  # fmt: skip
 
-    async def find(self, public_id: str | None) -> PublicAlert:
-        if public_id not in self.every:
-            raise Problem("not-found", "There is none.")
-        return self.every[public_id]
+    async def exists(self, public_id: str) -> bool:
+        return public_id in self.every
+
+    async def find(self, public_id: str) -> PublicAlert | None:
+        return self.every.get(public_id)
 
     async def active(self) -> list[PublicAlert]:
         return [*self.every.values()]

@@ -5,16 +5,17 @@ After its end an alert still has a page, which says that it is over and contains
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alertd.common.clock import Clock, time_of
-from alertd.common.errors import Problem
 from alertd.model.alert import Alert, Status
 from alertd.model.kinds import CancelReason, Occasion
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.catalogue import area_name
-from alertd.service.areas.targeting import Targeting
+from alertd.service.areas.targeting import Share, Targeting
+from alertd.service.sharing.cap_out import LEAST_SHARE
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.public_ids import PublicIds
@@ -23,6 +24,8 @@ from geofences.area_names import Part
 from geofences.polygons import area_km2
 from geofences.targets import Area
 
+#: Public ids in memory: ids of alerts are never removed, so an id that exists once exists for ever.
+MOST_GIVEN = 10_000
 _ENDS = {AlertState.STOOD_DOWN: Occasion.STAND_DOWN, AlertState.CANCELLED: Occasion.CANCEL}
 
 
@@ -53,15 +56,24 @@ class PublicAlerts:
         self._targeting = targeting
         self._renderer = renderer
         self._clock = clock
+        self._given: set[str] = set()
         self._active: dict[tuple[str, int], PublicAlert | None] = {}
 
-    async def find(self, public_id: str | None) -> PublicAlert:
-        """Returns the alert of a public id. Raises Problem if there is none, or if it has no page yet."""
-        record = await self._public_ids.find(public_id) if public_id else None
-        found = await self._public(record) if record else None
-        if found is None:
-            raise Problem("not-found", "No alert has this page.")
-        return found
+    async def exists(self, public_id: str) -> bool:
+        """Returns whether alertd ever gave this public id to an alert."""
+        if public_id in self._given:
+            return True
+        if not await self._public_ids.exists(public_id):
+            return False
+        if len(self._given) >= MOST_GIVEN:
+            self._given.clear()
+        self._given.add(public_id)
+        return True
+
+    async def find(self, public_id: str) -> PublicAlert | None:
+        """Returns the alert of a public id. Returns None if there is none, or if it has no page yet."""
+        record = await self._public_ids.find(public_id)
+        return await self._public(record) if record else None
 
     async def active(self) -> list[PublicAlert]:
         """Returns the active alerts of all organisations, newest first. Reads only those that changed since the last call."""
@@ -106,11 +118,23 @@ class PublicAlerts:
             geometry = await self._alerts.area(record.id)
             shares = await self._targeting.shares(geometry)
             parts = await self._targeting.parts(Area(geometry=geometry, km2=area_km2(geometry)), shares)
-            codes = frozenset(share.code for share in shares)
+            codes = self._codes(alert, shares)
         return PublicAlert(
             public_id=public_id, alert=alert, telling=telling, is_over=is_over, updated=updated,
             countries=tuple(record.target.countries.split()), parts=parts, codes=codes,
         )  # fmt: skip
+
+    def _codes(self, alert: Alert, shares: Sequence[Share]) -> frozenset[str]:
+        """Returns the codes of the regions under which the list shows an alert. A region that a drawn area merely touches
+        would reveal its outline: as in CAP, only regions with at least `LEAST_SHARE` of them in it count, and those above.
+        """
+        if alert.publish.area == "exact":
+            return frozenset(share.code for share in shares)
+        library = self._targeting.regions.library
+        known = [share for share in shares if share.code in library]
+        least = [share.code for share in known if share.share >= LEAST_SHARE]
+        least = least or sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
+        return frozenset(least) | {region.code for code in least for region in library.ancestors(code)}
 
     async def _end(self, record: AlertRecord) -> Telling:
         """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version that

@@ -24,6 +24,10 @@ class PublicIds:
         self._db = connection
         self._alerts = alerts
 
+    async def exists(self, public_id: str) -> bool:
+        """Returns whether an alert has, or had, this public id."""
+        return bool(await self._db.execute("EXISTS", keys.public(public_id)))
+
     async def find(self, public_id: str) -> AlertRecord | None:
         """Returns the alert (its first version) with its document; None if there is none."""
         found = await self._db.execute("GET", keys.public(public_id))
