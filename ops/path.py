@@ -58,7 +58,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = tuple(f"{ROOT / name}{os.sep}" for name in ("alertd", "channels", "geofences"))
 #: By step: the functions that start the counted tasks.
 STEPS = {
-    "submit": {"api"}, "approve": {"api"}, "plan": {"look", "plan"}, "send": {"feed"}, "settle": {"feed", "finish"},
+    "submit": {"api"}, "approve": {"api"}, "plan": {"alerts", "plan"}, "send": {"feed"}, "settle": {"feed", "finish"},
 }  # fmt: skip
 #: Delay of the carrier's answer: work before the answer is `send`, work after it is `settle`. It is too
 #: short for the worker to ask the gate again.

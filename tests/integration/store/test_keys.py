@@ -158,6 +158,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Container, sample: di
     hooks = Hooks(parts.db, Hook)
     [waiting, *_] = await hooks.due(hook, parts.clock.now_ms() + 10_000, 1)
     await hooks.settle(hook, waiting, Tried(word="never", status=500), 1)
+    await parts.sign_up.ask_for_settings("ana@centre.example", "es")
     await parts.suppression.stop([(0, "given-up")])
     person = await parts.registry.get("p0")
     mailbox = person.addresses[-1]
