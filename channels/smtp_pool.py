@@ -57,8 +57,8 @@ class SmtpPool:
     """The connections of this process to one relay: at most the number that `allow` sets, and no more than the relay
     accepts.
 
-    A message waits for a connection in its turn. If the relay refuses one more connection beside working ones, the
-    message waits for one of those. The pool then asks for one more after 1, 2, 4 … `ask_again_s` seconds. If a
+    A message waits for a connection, new messages before retried ones. If the relay refuses one more connection beside working ones, the
+    message waits for one of those. The pool tries one more after 1 s, 2 s, 4 s and so on, at most `ask_again_s`. If a
     connection fails for any other reason, the waiting messages fail. If the relay falls silent while its connections
     stay open, the pool opens one more to check that the relay is up.
     """

@@ -58,7 +58,9 @@ class Decision(Document):
 
 
 class Verification(Document):
-    """The checks before a child is named in public. An Actual alert needs all of them. Never published."""
+    """What was verified before a child is named in public, and by whom. An Actual missing-child alert needs every member; an
+    organisation may waive `custody_checked` below the level child-alert. Never published.
+    """
 
     authority: Line | None = None
     reference: Line | None = None

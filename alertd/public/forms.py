@@ -10,9 +10,9 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
-from alertd.public.layout import page
+from alertd.public.layout import page, wanted_languages
 from alertd.rendering import Renderer
-from alertd.rendering.catalogue import Catalogue, accepted, choose_language, matching
+from alertd.rendering.catalogue import Catalogue, choose_language
 
 #: A form has a few short fields; a larger or slower body is refused.
 FORM_BYTES, FORM_S = 16 * 1024, 20.0
@@ -20,9 +20,8 @@ FORM_BYTES, FORM_S = 16 * 1024, 20.0
 
 def words_of(request: web.Request, renderer: Renderer) -> Catalogue:
     """Returns the texts in the language of `?lang=`, else of the browser, else in English."""
-    wanted = [tag for tag in (request.query.get("lang", "")[:35],) if matching(tag, renderer.all_languages)]
-    wanted += accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
-    return renderer.words(choose_language(tuple(wanted), renderer.all_languages))
+    languages = renderer.all_languages
+    return renderer.words(choose_language(wanted_languages(request, languages), languages))
 
 
 def html_page(

@@ -111,7 +111,7 @@ def by_code(people: Mapping[int, float], codes: Mapping[int, str]) -> dict[str, 
 
 
 def stored_estimate(estimate: float | Literal["<100"]) -> int:
-    """Returns an estimate in the form that a record stores: rounded to two significant digits, 0 for "<100"."""
+    """Returns an estimate in the form that a record stores: rounded to two significant digits, 0 if it is below 100."""
     shown = about(estimate) if isinstance(estimate, (int, float)) else estimate
     return shown if isinstance(shown, int) else 0
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from types import ModuleType
 
-import pytest
 import yaml
 
 from tests.pages import DOCS, PAGES, ROOT, WALK, fences, headings, prose, text_of
@@ -38,17 +35,6 @@ CLIENTS = {"client/bin/pip", "client/bin/python", "client/bin/openapi-python-cli
 #: What may stand before a command.
 VARIABLES = re.compile(r"^(?:[A-Z_]+=(?:\"[^\"]*\"|\$\([^)]*\)?|\S*) )+")
 CONSOLE = re.compile(r"^\$ (.+)$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "ops" / "reference.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_links_lead_to_files_and_headings_that_are_there():

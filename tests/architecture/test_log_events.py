@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
 from types import ModuleType
-
-import pytest
 
 from alertd.common.log_events import EVENTS, EVENTS_BY_SUBJECT, LIBRARY_LOGGED
 from tests.pages import ROOT
@@ -19,17 +15,6 @@ MOST_WORDS = 20
 #: What every line has; a member of this name would replace it.
 TAKEN = {"event", "message", "level", "at", "logger"}
 LOGGERS = {"get_logger", "getLogger"}
-
-
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "ops" / "reference.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def calls(reference: ModuleType) -> Iterator[tuple[str, str | None, str, list[str]]]:

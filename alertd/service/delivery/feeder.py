@@ -213,9 +213,9 @@ class Feeder:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     async def leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
-        """Returns leases of at most `room` chunks from the live alerts of a loudness, each alert in its turn. Asks as
-        many chains at once as there is room for. A turn is a chunk: a chain whose batch is smaller is asked again.
-        `room` is in chunks.
+        """Returns leases of at most `room` chunks from the live alerts of a loudness, each alert in its turn. Asks
+        at most `room` chains at the same time. A turn is one chunk of rows: if a batch is smaller, the same chain is
+        asked again.
         """
         found, rows = list[Lease](), Counter[str]()
         # Also without room: a chain that finds none counts as waiting.

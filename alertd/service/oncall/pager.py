@@ -111,7 +111,7 @@ class Pager:
         if block is None:
             return _NO_PERMIT
         outcome = await self._sent(carrier, prepared, to)
-        await self._heed(carrier, outcome, block)
+        await self._apply_outcome(carrier, outcome, block)
         return outcome
 
     async def _permit(self, carrier: Carrier, prepared: Prepared, address: str, alert_id: str) -> Block | None:
@@ -144,9 +144,10 @@ class Pager:
             return FAULT
         return outcome
 
-    async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
-        """Pauses or resumes the carrier by an outcome about the carrier itself; alerts share its limits. Ignores
-        failures that may be due to the one address.
+    async def _apply_outcome(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
+        """Changes the carrier's state in the store, which alerts share. An outcome about the carrier pauses it or counts
+        as a failure. If the page was a probe of a paused carrier (`block.wait_s`) and the outcome is about the
+        recipient, the carrier works and is resumed.
         """
         signs = signs_of([outcome], [1], believed=False)
         if outcome.subject is not Subject.CARRIER:

@@ -23,7 +23,8 @@ from alertd.service.people.sign_up_links import OwnSettings, SignUpLinks, Wish
 from alertd.service.people.suppression import Suppression
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.codec import Codec
-from alertd.store.people.sign_up_queue import WAITS_MS, SignUpMail, SignUpQueue
+from alertd.store.engine.sealed_queue import WAITS_MS
+from alertd.store.people.sign_up_queue import SignUpMail, SignUpQueue
 
 #: Version of the consent text in the catalogues. Change it whenever the meaning of the text changes.
 CONSENT_VERSION = "2026-12"

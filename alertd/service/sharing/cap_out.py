@@ -45,7 +45,7 @@ from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
 from geofences.polygons import area_km2
 from geofences.regions import Kind as RegionKind
-from geofences.regions import Region
+from geofences.regions import Library, Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
@@ -201,16 +201,13 @@ class CapOut:
         self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
     ) -> shapely.MultiPolygon | None:
         """Returns the outline to publish, or None. A drawn area reveals where a child is searched for. So `regions`
-        publishes whole regions if a part of the target is drawn: the smallest of those with at least `LEAST_SHARE` of
-        them in the area, else the smallest that the area touches.
+        publishes whole regions if a part of the target is drawn: the smallest of `published_codes`.
         """
         library, target = self._regions.library, alert.target
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
         if outline == "exact" or (outline == "regions" and not drawn and not any(map(self._is_drawn, target.regions))):
             return ground
-        known = [share for share in shares if share.code in library]
-        smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
-        codes = [share.code for share in known if share.share >= LEAST_SHARE] or smallest
+        codes = published_codes(library, shares)
         above = {region.code for code in codes for region in library.ancestors(code)}
         if outline == "none" or not codes:
             return None
@@ -315,6 +312,15 @@ class CapOut:
         if library.get(code).kind is RegionKind.COUNTRY:
             for part in parts:
                 yield from library.children(part.code)
+
+
+def published_codes(library: Library, shares: Sequence[Share]) -> list[str]:
+    """Returns the codes of the regions that stand for a drawn area: those with at least `LEAST_SHARE` of them in the
+    area, else the smallest that the area touches. Ignores regions that `library` does not contain.
+    """
+    known = [share for share in shares if share.code in library]
+    smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
+    return [share.code for share in known if share.share >= LEAST_SHARE] or smallest
 
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:

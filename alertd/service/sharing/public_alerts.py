@@ -15,7 +15,7 @@ from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.catalogue import area_name
 from alertd.service.areas.targeting import Share, Targeting
-from alertd.service.sharing.cap_out import LEAST_SHARE
+from alertd.service.sharing.cap_out import published_codes
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.public_ids import PublicIds
@@ -126,15 +126,13 @@ class PublicAlerts:
 
     def _codes(self, alert: Alert, shares: Sequence[Share]) -> frozenset[str]:
         """Returns the codes of the regions under which the list shows an alert. A region that a drawn area merely touches
-        would reveal its outline: as in CAP, only regions with at least `LEAST_SHARE` of them in it count, and those above.
+        would reveal its outline, so the list uses the regions that CAP publishes, and those above them.
         """
         if alert.publish.area == "exact":
             return frozenset(share.code for share in shares)
         library = self._targeting.regions.library
-        known = [share for share in shares if share.code in library]
-        least = [share.code for share in known if share.share >= LEAST_SHARE]
-        least = least or sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
-        return frozenset(least) | {region.code for code in least for region in library.ancestors(code)}
+        codes = published_codes(library, shares)
+        return frozenset(codes) | {region.code for code in codes for region in library.ancestors(code)}
 
     async def _end(self, record: AlertRecord) -> Telling:
         """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version that

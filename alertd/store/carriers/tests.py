@@ -7,13 +7,11 @@ import msgspec
 from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
+from alertd.store.engine.sealed_queue import SealedQueue
 
 #: How long an answer is stored: as long as an Idempotency-Key, because a repeated request with the same key returns the
 #: same answer.
 KEPT_MS = DAY_MS
-#: Tests that no worker takes are deleted this long after the latest request: no operator waits for them, and each
-#: contains a person's address.
-WAITS_MS = 60_000
 
 
 class CarrierTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,24 +37,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_test = msgspec.json.Decoder(CarrierTest).decode
 _answered = msgspec.json.Decoder(Answered).decode
 
 
-class CarrierTestQueue:
+class CarrierTestQueue(SealedQueue[CarrierTest]):
     """The repository of carrier tests and their results."""
 
     def __init__(self, connection: Connection) -> None:
-        self._db = connection
-
-    async def add(self, test: CarrierTest) -> None:
-        sealed = self._db.codec.master.seal(_encode(test), keys.CARRIER_TESTS)
-        await self._db.execute_many([("RPUSH", keys.CARRIER_TESTS, sealed), ("PEXPIRE", keys.CARRIER_TESTS, WAITS_MS)])
-
-    async def take(self) -> CarrierTest | None:
-        """Removes and returns the next test, None if there is none. No other worker gets it."""
-        sealed = await self._db.execute("LPOP", keys.CARRIER_TESTS)
-        return None if sealed is None else _test(self._db.codec.master.open(sealed, keys.CARRIER_TESTS))
+        super().__init__(connection, keys.CARRIER_TESTS, CarrierTest)
 
     async def answer(self, test_id: str, answered: Answered) -> None:
         await self._db.execute("SET", keys.carrier_test(test_id), _encode(answered), "PX", KEPT_MS)

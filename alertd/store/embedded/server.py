@@ -1,7 +1,7 @@
 """The embedded store: starts, supervises and stops a Valkey (or Redis) server as a child process on a unix socket.
 
-Only one server ever writes to a directory, whichever process dies: the server holds a lock itself, is told to end when its alertd dies, and
-a server that was left behind nevertheless is stopped before the next one starts. A server that ends is started again, and clients reconnect
+At most one server writes to a directory, even if a process is killed. The server holds a lock on the directory. The kernel ends it when its
+alertd dies, and alertd stops a server that is left over before it starts the next. A server that ends is started again, and clients reconnect
 by themselves. Durability depends on the AOF (`DIRECTIVES`), never on an orderly end.
 """
 

@@ -57,7 +57,7 @@ class Decision:
 
 
 def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: bool) -> Decision:
-    """Returns whether writes are to be accepted, and whether there is to be a ballast file. `free_bytes` does not count the ballast.
+    """Returns whether to accept writes, and whether to keep the ballast file. `free_bytes`: free disk space without the ballast.
 
     Two thresholds, a ballast apart, keep a disk at the border from switching at each check. The ballast is given up when less than its own
     size is free, and made again only if writes stay accepted afterwards.
