@@ -12,8 +12,8 @@ from alertd.service.carriers.carriers import Carrier
 from alertd.service.container import Container
 from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS
 from alertd.store.carriers.tests import CarrierTest, CarrierTestQueue
-from alertd.store.engine.sealed_queue import WAITS_MS
 from alertd.store.engine import keys
+from alertd.store.engine.sealed_queue import WAITS_MS
 from alertd.store.records.events import Events as EventStore
 from channels.login import Login, LoginState
 from channels.sandbox import Sandbox
