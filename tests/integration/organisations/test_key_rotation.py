@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,108 +11,37 @@ import structlog
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Reference, TokenPurpose
-from alertd.model.case import PhotoFacts
-from alertd.model.states import CHANNELS
-from alertd.rendering import Renderer
-from alertd.runtime.assembly import opened
 from alertd.service.container import Container
-from alertd.service.organisations.key_rotation import SETTLE_MS
-from alertd.service.people.registration_intake import Entry
 from alertd.service.records.audit import DONE, Noted
-from alertd.service.records.evidence import Seal, verified
 from alertd.store.carriers.tests import CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys
 from alertd.store.engine.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
-from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.master_key.key_files import replace_hash_key, retire_old
+from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.master_key.resealing import SEALED, Resealing
-from alertd.store.master_key.schema import load_cell_key
 from alertd.store.master_key.state import SIGN_MS, MasterKeys, Phase
-from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import SERVICE, OrganisationStore, StoredOrganisation, TextStore
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota
 from alertd.store.organisations.sessions import Away, SessionStore
 from alertd.store.records.case_keys import Cases
 from alertd.store.sharing.webhooks import DistributorHook, Hook, Hooks
-from channels.sandbox import Sandbox
-from geofences.regions import Library
 from tests.integration.acts import (
     ANA,
-    alert_of,
     api_of,
     employ,
     photo,
     planned,
     register,
-    registration,
     send,
     submitted,
 )
-from tests.integration.conftest import settings_for
 from tests.integration.marks import marked
-from tests.pictures import drawn, written
-
-FACTS = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
-ALERT = "01K3X2T0000000000000000000"
-Process = Callable[..., AbstractAsyncContextManager[Container]]
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A data directory with its keys."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    write_key(folder / "master.key", b"m" * 32)
-    write_key(folder / "hash.key", b"h" * 32)
-    return folder
-
-
-@pytest.fixture
-def process(redis: Redis, sandbox: Sandbox, library: Library, renderer: Renderer, directory: Path) -> Process:
-    """Opens the store as a process does that starts now: with the keys of the data directory."""
-
-    @asynccontextmanager
-    async def starting(client: Redis = redis, **store: Any) -> AsyncIterator[Container]:
-        settings = settings_for(sandbox)
-        section = settings.store.model_copy(update={"directory": directory, **store})
-        settings = settings.model_copy(update={"store": section})
-        codec = Codec(Keys.load(directory))
-        async with opened(settings, client, codec, library=library, renderer=renderer) as parts:
-            yield parts
-
-    return starting
-
-
-def later(*processes: Container) -> None:
-    """What was under way when the new key became the current one has been written by now."""
-    for parts in processes:
-        parts.db.skew_ms += SETTLE_MS
-
-
-async def rounds(api: Container, *others: Container, until: Phase = Phase.DONE, most: int = 20) -> None:
-    """The rotation as it goes in a service that runs, up to a phase."""
-    for _ in range(most):
-        standing = await api.key_rotation.standing()
-        if standing.rotation.phase is until:
-            return
-        await api.key_rotation.round()
-        for parts in (api, *others):
-            await parts.key_rotation.watch.beat()
-        if standing.rotation.phase in {Phase.SEALING, Phase.NAMING} and standing.waiting == 0:
-            later(api, *others)
-    raise AssertionError(standing)
-
-
-async def lease_ends(parts: Container) -> None:
-    """The process that took the steps has been silent for as long as its lease."""
-    await parts.db.execute("DEL", keys.ROTATOR)
-
-
-async def rotated(api: Container, *others: Container) -> None:
-    """A whole rotation."""
-    await api.key_rotation.start()
-    await rounds(api, *others)
+from tests.integration.organisations.rotations import (
+    Process,
+    later,
+    lease_ends,
+    rotated,
+    rounds,
+)
 
 
 async def everything(parts: Container, sample: dict[str, Any]) -> str:
@@ -488,306 +414,3 @@ async def test_seals_are_counted_and_a_warning_comes_long_before_the_last(proces
         [warning] = logs
         assert (warning["log_level"], warning["seals"]) == ("warning", MOST_SEALS)
         assert "rotate-master" in warning["run"]
-
-
-async def names(redis: Redis) -> list[str]:
-    """Everything in the store that is named after a person's id or address."""
-    return [raw.decode() for kind in "hti" for raw in await redis.keys(f"{{{kind}:*")]
-
-
-async def test_people_are_found_by_new_names_and_the_old_ones_are_gone(process: Process, redis: Redis):
-    """A thief who had the hashing key can try numbers against the new store for ever: no name in it follows from that key alone."""
-    async with process() as api, process() as worker:
-        await register(api, 20)
-        people = api.people
-        hashed = [people.names.address_hash(CHANNELS.index("sms"), f"+346{i:08d}") for i in range(20)]
-        await people.suppressions.put(hashed[3:5], 1_700_000_000)
-        await people.called_dead.note(hashed[:1], 1_700_000_000)
-        before = await names(redis)
-        for turn in (1, 2):
-            await rotated(api, worker)
-            now = await names(redis)
-            assert len(now) == len(before)
-            assert {name.partition(".")[0][3:] for name in now} == {str(turn)}
-            assert not set(now) & set(before)
-            for one in (api, worker):
-                assert [await one.people.names.number_of(f"p{i}") for i in range(20)] == list(range(1, 21))
-                assert [claim.number for claim in await one.people.names.holders(hashed)] == list(range(1, 21))
-                assert await one.people.suppressions.since(hashed[2:6]) == [None, 1_700_000_000, 1_700_000_000, None]
-            assert await people.called_dead.note(hashed[:1], 1_800_000_000) == [1_700_000_000]
-        [dead] = [name for name in await names(redis) if name.endswith(":dead")]
-        assert await redis.ttl(dead) > 0
-    async with process() as fresh:
-        assert await fresh.people.names.number_of("p7") == 8
-        [taken] = await fresh.registry.put_many([Entry("another", registration(7))])
-        assert isinstance(taken, Problem)
-        await fresh.registry.forget("p7")
-        assert await fresh.people.names.number_of("p7") is None
-
-
-async def external_ids(redis: Redis) -> list[str]:
-    """Everything in the store that is named after an author's own id of an alert."""
-    return [raw.decode() for raw in await redis.keys("{e:*")]
-
-
-async def test_a_case_that_is_sent_again_is_the_same_before_amid_and_after_rotations(
-    process: Process, redis: Redis, sample: dict[str, Any]
-):
-    """Its external id has a new name in the store, which the hashing key does not show, and lasts as long as the alert."""
-    async with process() as api, process() as worker:
-        alert = await submitted(api, sample, external_id="case-2026-1")
-        again = alert_of(sample, external_id="case-2026-1")
-        [old] = await external_ids(redis)
-        lasts = await redis.pexpiretime(old)
-        await api.key_rotation.start()
-        for phase in (Phase.JOINING, Phase.NAMING, Phase.FINISHING, Phase.DONE):
-            await rounds(api, worker, until=phase)
-            for one in (api, worker):
-                assert (await one.intake.submit(again, ANA)).is_repeat
-                await one.alerts.external_ids.keep(alert.record)
-            [now] = await external_ids(redis)
-            assert (now == old) == (phase in {Phase.JOINING, Phase.NAMING})
-            assert await redis.pexpiretime(now) == lasts
-        await rotated(api, worker)
-        [last] = await external_ids(redis)
-        assert last not in {old, now}
-        assert (await worker.intake.submit(again, ANA)).is_repeat
-
-
-async def test_an_external_id_that_is_taken_amid_a_rotation_is_found_by_every_process(
-    process: Process, redis: Redis, sample: dict[str, Any]
-):
-    """Under its new name, as soon as processes make new names."""
-    async with process() as api, process() as worker:
-        await api.key_rotation.start()
-        await rounds(api, worker, until=Phase.NAMING)
-        await submitted(api, sample, external_id="x")
-        [name] = await external_ids(redis)
-        assert name.startswith("{e:1.")
-        assert (await worker.intake.submit(alert_of(sample, external_id="x"), ANA)).is_repeat
-
-
-@pytest.mark.parametrize("walked", [False, True])
-async def test_processes_that_prefer_other_names_see_the_same(
-    process: Process, redis: Redis, library: Library, directory: Path, walked: bool
-):
-    """For a second one process makes new names and another old ones: no address is given twice, and no opt-out is missed."""
-    async with process() as api:
-        await register(api, 4)
-        await api.key_rotation.start()
-        await rounds(api, until=Phase.NAMING)
-        assert api.db.codec.names.prefers_new
-        codec = Codec(Keys.load(directory))
-        codec.use(api.db.codec.check_value)
-        codec.names = replace(api.db.codec.names, prefers_new=False)
-        await load_cell_key(Connection(redis, codec))
-        behind = replace(api, db=Connection(redis, codec), library=library, key_watch=None)
-        hashed = [api.people.names.address_hash(CHANNELS.index("sms"), f"+346{i:08d}") for i in range(12)]
-        if walked:
-            walk = Resealing(api.db)
-            place, _ = await walk.begin()
-            while not place.is_end:
-                place, _ = await walk.page(place, b"")
-        for first, second, i in ((api, behind, 4), (behind, api, 5)):
-            await register(first, 1, first=i)
-            [refused] = await second.registry.put_many([Entry(f"thief-{i}", registration(i))])
-            assert isinstance(refused, Problem)
-            assert await second.people.names.number_of(f"p{i}") is not None
-            assert await first.people.suppressions.put(hashed[i : i + 1], 1) == 1
-            assert await second.people.suppressions.put(hashed[i : i + 1], 2) == 0
-            assert await second.people.suppressions.since(hashed[i : i + 1]) == [1]
-            assert await second.people.suppressions.drop(hashed[i : i + 1]) == 1
-            assert await first.people.suppressions.since(hashed[i : i + 1]) == [None]
-        await behind.registry.forget("p0")
-        await api.registry.forget("p1")
-        for one in (api, behind):
-            assert [await one.people.names.number_of(f"p{i}") for i in (0, 1, 2)] == [None, None, 3]
-        await rounds(api)
-        assert {name.partition(".")[0][3:] for name in await names(redis)} == {"1"}
-        assert [await api.people.names.number_of(f"p{i}") is not None for i in range(6)] == [
-            False,
-            False,
-            *[True] * 4,
-        ]
-
-
-async def test_what_a_process_writes_that_was_taken_for_dead_does_not_replace_what_others_wrote(
-    process: Process, redis: Redis
-):
-    """It slept through the rotation, and claims an address under its old name."""
-    async with process() as api:
-        await api.key_rotation.start()
-        await rounds(api, until=Phase.NAMING)
-        await register(api, 1)
-        hashed = api.people.names.address_hash(CHANNELS.index("sms"), "+34600000000")
-        await redis.set(keys.address(hashed), b"sleeper")
-        await rounds(api)
-        assert (await api.people.names.holder(hashed)).number == 1
-        assert len(await redis.keys("{h:*")) == 3
-
-
-async def test_a_process_without_a_name_key_does_not_start(process: Process, redis: Redis):
-    """It would find nobody, and give every address twice."""
-    async with process() as api:
-        await register(api, 1)
-        await rotated(api)
-        await redis.hdel(keys.SECRETS, "names 1")
-    with pytest.raises(StoreRefusedError, match="name key"):
-        async with process():
-            pass
-
-
-async def said_of(call: Any) -> str:
-    """What a refusal says."""
-    with pytest.raises(Problem) as refusal:
-        await call
-    return str(refusal.value)
-
-
-async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process: Process, directory: Path):
-    """Evidence, the audit, links in messages, addresses for distributors and repeated requests are of before: all go on. Cases and operators are found."""
-    hook = DistributorHook(
-        id="dis_0123456789abcdef", org="default", document='{"name":"Screens","url":"https://a.example/"}',
-        url="https://a.example/", types=(), secrets=(("s", 0),), by="a", made=1,
-    )  # fmt: skip
-
-    def ids(one: Container) -> tuple[str, str]:
-        """What a case and an operator are found by."""
-        return one.alerts.case_id("default", "SE-2026-1"), OperatorStore(one.db).id_of("default", "eva@centre.example")
-
-    async def holds(one: Container) -> None:
-        assert ids(one) == before
-        public = Seal(one.db.codec).public
-        assert public[-1] == pem
-        for signed, key in zip(evidence, reversed(public), strict=True):
-            assert verified(asdict(signed), key) == {"alert": "a"}
-        assert [one.tags.parse(tag, TokenPurpose.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
-        for address in addresses:
-            assert "has faults" in await said_of(one.acknowledgements.take(address, b"<a/>"))
-        assert (await one.photos.taken("request-1", ANA)).id == shown
-        assert (await one.audit.verify("default", None)).broken is None
-
-    first = Keys.load(directory).hashing
-    async with process() as api, process() as worker:
-        before = ids(api)
-        await Hooks(api.db, DistributorHook).put(hook, queued=0)
-        await api.audit.begin(ANA, "alert.create", "01ABC")
-        evidence, [pem] = [Seal(api.db.codec).signed({"alert": "a"})], Seal(api.db.codec).public
-        tags, addresses = (
-            [api.tags.make(ALERT, 7, TokenPurpose.LEAVE)],
-            [api.acknowledgements.receipts(hook).rpartition("/")[2]],
-        )
-        shown = (await api.photos.take(written(drawn()), FACTS, ANA, name="request-1", place="/photo")).id
-        for _ in range(2):
-            await rotated(api, worker)
-            await worker.audit.begin(ANA, "alert.create", "01ABD")
-            evidence.append(Seal(worker.db.codec).signed({"alert": "a"}))
-            tags.append(worker.tags.make(ALERT, 7, TokenPurpose.LEAVE))
-            addresses.append(worker.acknowledgements.receipts(hook).rpartition("/")[2])
-        for one in (api, worker):
-            await holds(one)
-    assert len(set(tags)) == len(set(addresses)) == len({one.signature for one in evidence}) == 3
-    assert first is not None
-    assert first not in (directory / "hash.key").read_bytes()
-    async with process() as fresh:
-        await holds(fresh)
-
-
-async def test_a_thief_with_the_old_hashing_key_signs_nothing_as_alertd_does_now(
-    process: Process, directory: Path, redis: Redis
-):
-    """The file holds a new key. Without the new master key nobody reads a hashing secret in the store."""
-    old = Keys.load(directory)
-    async with process() as api:
-        await rotated(api)
-        now = Keys.load(directory).hashing
-        assert now == api.db.codec.current_secret != old.hashing
-        codec = Codec(old)
-        for purpose in ("evidence", "audit", "tags", "distributors", "media"):
-            assert codec.derived(purpose).current not in api.db.codec.derived(purpose).every[:1]
-        blobs = list((await redis.hgetall(keys.SECRETS)).values())
-        assert blobs
-        assert all(blob.startswith(mark_of(Keys.load(directory).master)) for blob in blobs)
-
-
-async def test_every_process_verifies_with_a_new_secret_before_one_signs_with_it(process: Process):
-    """A link that one process makes is never refused by another."""
-    async with process() as api, process() as worker:
-        await api.key_rotation.start()
-        seen = set()
-        while (await api.key_rotation.standing()).rotation.phase is not Phase.DONE:
-            await api.key_rotation.round()
-            for last in (api, worker):
-                await last.key_rotation.watch.beat()
-                tags = [one.tags.make(ALERT, 7) for one in (api, worker)]
-                seen.add(len(set(tags)))
-                for one in (api, worker):
-                    assert [one.tags.parse(tag) for tag in tags] == [Reference(ALERT, 7)] * 2
-            later(api, worker)
-        assert seen == {1, 2}, "for a moment they sign differently"
-
-
-@pytest.mark.parametrize("both", [False, True])
-async def test_a_crash_after_a_file_leaves_keys_that_open_the_store(process: Process, directory: Path, both: bool):
-    """The hashing key is replaced, and the master key too or not yet."""
-    async with process() as api:
-        await register(api, 2)
-        await api.key_rotation.start()
-        await rounds(api, until=Phase.FINISHING)
-        replace_hash_key(directory, api.db.codec.current_secret)
-        if both:
-            retire_old(directory)
-    async with process() as fresh:
-        assert (await fresh.registry.get("p1")).addresses
-        await lease_ends(fresh)
-        await rounds(fresh)
-        assert Keys.load(directory).hashing == fresh.db.codec.current_secret
-
-
-async def test_a_shared_store_needs_no_hashing_key_after_a_rotation(
-    process: Process, directory: Path, redis: Redis, library: Library, renderer: Renderer, sandbox: Sandbox
-):
-    """Before it does. An old one opens the store too, for processes that still have it, and another installation's never."""
-    old = Keys.load(directory)
-
-    async def opens(hashing: bytes | None) -> None:
-        codec = Codec(Keys(Keys.load(directory).master, hashing))
-        async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as parts:
-            assert (await parts.registry.get("p1")).addresses
-
-    with pytest.raises(StoreRefusedError, match="hash_key"):
-        await opens(None)
-    async with process() as api:
-        await register(api, 2)
-        with pytest.raises(StoreRefusedError, match="hashing key"):
-            await opens(None)
-        await rotated(api)
-    for hashing in (None, old.hashing, Keys.load(directory).hashing):
-        await opens(hashing)
-    with pytest.raises(StoreRefusedError, match="hashing key"):
-        await opens(b"x" * 32)
-
-
-async def test_a_process_without_a_hashing_secret_does_not_start(process: Process, redis: Redis):
-    """It would refuse what others signed."""
-    async with process() as api:
-        await rotated(api)
-        await redis.hdel(keys.SECRETS, "hash 1")
-    with pytest.raises(StoreRefusedError):
-        async with process():
-            pass
-
-
-@pytest.mark.usefixtures("cluster")
-async def test_the_walk_goes_over_every_server_of_a_cluster(process: Process, masters: list[int], directory: Path):
-    """Each has a third of the keys, and a cursor of its own. The hashing key is replaced, and people keep their names."""
-    old = Keys.load(directory)
-    async with Redis(port=masters[0]) as client, process(client) as api:
-        await register(api, 40)
-        await rotated(api)
-        rotation = (await api.key_rotation.standing()).rotation
-        assert rotation.found.done >= 40
-        for i in range(40):
-            assert (await api.registry.get(f"p{i}")).addresses
-        assert Keys.load(directory).hashing == api.db.codec.current_secret != old.hashing
-        assert api.db.codec.first_secret == old.hashing
