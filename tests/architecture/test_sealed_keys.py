@@ -15,8 +15,7 @@ ROOT = Path(__file__).parents[2] / "alertd"
 #: Modules that seal under the master key: what each of their places in the code seals, as the table of keys calls it.
 SEALERS = {
     "store/alerts/record_fields.py": ["{a:<chain>}:v:<id>"],
-    "store/carriers/tests.py": ["{m}:carrier-tests"],
-    "store/people/sign_up_queue.py": ["{m}:sign-ups"],
+    "store/engine/sealed_queue.py": ["{m}:carrier-tests"],
     "store/records/case_keys.py": ["{c:<case>}"],
     "store/organisations/api_keys.py": ["{k:<key id>}"],
     "store/master_key/state.py": ["{m}:secrets", "{m}:secrets"],
@@ -31,7 +30,11 @@ SEALERS = {
     "store/sharing/webhooks.py": ["{v:<org>}:hooks"],
 }
 #: Kinds whose sealed values come from another key, or from the same place in the code as another kind.
-BY_OTHERS = {"{c:<case>}:dropped": "{c:<case>}", "{v:<org>}:distributors": "{v:<org>}:hooks"}
+BY_OTHERS = {
+    "{c:<case>}:dropped": "{c:<case>}",
+    "{v:<org>}:distributors": "{v:<org>}:hooks",
+    "{m}:sign-ups": "{m}:carrier-tests",
+}
 #: These hold values that are sealed or wrapped, and not under the master key.
 OTHER_KEYS = {
     "{a:<chain>}:published": "the case's",
