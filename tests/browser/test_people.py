@@ -36,7 +36,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
         await page.get_by_role("heading", name="Confirm that it is you").wait_for()
         await window.check_readable()
         await page.locator("dialog").get_by_role("button", name="Back").click()
-        await expect(page.locator(".refused")).to_contain_text("Show once more")
+        await expect(page.locator(".refused")).to_contain_text("You did not confirm that it is you")
         await window.press("Approve and send")
         await window.press("Use my passkey")
         await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
