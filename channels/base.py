@@ -294,7 +294,7 @@ class Sharing(Protocol):
         ...
 
     def held(self) -> int:
-        """Returns the connections of this process, including those that open or close."""
+        """Returns how many connections this process has, including those that it is opening or closing."""
         ...
 
     def is_connected(self) -> bool:

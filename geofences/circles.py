@@ -69,7 +69,9 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: b
 
 
 def _on_one_side(asked: Circle, *, excludes: bool) -> BaseGeometry:
-    """Returns a polygon with just enough vertices to enclose the circle, or, with `excludes`, to lie inside it."""
+    """Returns a polygon that encloses the circle, or, with `excludes`, lies inside it. It has no more vertices than
+    that needs.
+    """
     count = FEWEST_VERTICES
     while True:
         factor = 1 / MARGIN if excludes else MARGIN / math.cos(math.pi / count)

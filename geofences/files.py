@@ -49,7 +49,7 @@ _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the regions of a file come from."""
+    """The origin and licence of the regions in a file."""
 
     name: str  # who made the data, and which edition
     licence: str

@@ -238,7 +238,7 @@ def _covered(outline: BaseGeometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _overlaid(outlines: NDArray[np.object_]) -> bool:
-    """Returns whether an inner point of one of these outlines lies in another outline."""
+    """Returns whether one of these outlines probably overlaps another: one point in the interior of each is tested."""
     pairs = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
     return bool((pairs[0] != pairs[1]).any())
 

@@ -67,8 +67,8 @@ class Ground:
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
-# Number of combined areas that are cached: an alert is previewed, submitted and shown with the same regions. Those of Canada take a second,
-# and 2 MB.
+# Number of combined areas that are cached: an alert is previewed, submitted and shown with the same regions. To combine
+# all regions of Canada takes a second, and the result 2 MB.
 GROUNDS_KEPT = 16
 
 # Ranks regions of the same name: one that is ten times as large or four times as near comes first. All within this distance (km) count as

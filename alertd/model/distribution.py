@@ -32,8 +32,8 @@ class MessageState(enum.StrEnum):
 
 
 _S = MessageState
-#: By state of a message: the states that it may change to. A late Ack or Error overrides an earlier assumption. Only a
-#: person resends a failed message (`again`): an Error counts for more than an earlier try without an answer.
+#: By state of a message: the states that it may change to. An Ack or Error that arrives late replaces what alertd
+#: assumed without it. Only a person resends a failed message.
 MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.QUEUED: frozenset(_S) - {_S.QUEUED},
     _S.ACCEPTED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),

@@ -59,7 +59,7 @@ TIME = Markup('type="time"')
 
 
 def field(name: str, label: str, value: str, error: str, attributes: Markup, hint: str = "") -> Markup:
-    """Returns a labelled input with its fault."""
+    """Returns an input with its label, its hint and the error message about what was typed."""
     about = [*([f"{name}-hint"] if hint else []), *([f"{name}-fault"] if error else [])]
     described = Markup(' aria-describedby="{}"').format(" ".join(about)) if about else Markup()
     invalid = Markup(' aria-invalid="true"') if error else Markup()

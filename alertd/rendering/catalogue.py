@@ -171,7 +171,7 @@ class Catalogue:
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:
     """Returns every catalogue by its language.
 
-    Raises `ValueError` for one that lacks words or a plural form, or has more words than English has.
+    Raises `ValueError` for one that lacks a word or a plural form, or has a word that the English catalogue lacks.
     """
     files = sorted(directory.glob("*.toml"))
     found = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}

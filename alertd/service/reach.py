@@ -180,7 +180,9 @@ class Reaches:
                 self._begin(library())
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
-        """Returns an estimate of the people of a population in an area."""
+        """Returns an estimate of how many people an alert to this area notifies. `population` says which of them count:
+        those who want a kind of alert, or only the testers among them. `library` is the set of regions in use.
+        """
         part = (await self.current(library)).parts[population]
         shape = shapely.to_wkb(ground.area)
         outline = self._outlines.get(shape) or Outline(ground.area)
@@ -239,8 +241,8 @@ def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
-    """Returns the reach of an area by one part of the map. Takes the area from its WKB `shape`, because another thread
-    may use the geometry itself.
+    """Estimates the people of one population (`part` of the map of people) in an area. Reads the area from `shape`, its
+    WKB, because a GEOS geometry must not be used by two threads at once.
     """
     area = shapely.from_wkb(shape)
     assert isinstance(area, shapely.MultiPolygon)

@@ -169,7 +169,7 @@ class SmscSandbox:
         self._accepted_s: deque[float] = deque()  # times of the last second
 
     async def start(self, port: int = 0) -> None:
-        """Listens on 127.0.0.1. Port 0 selects a free port; `port` then holds it."""
+        """Listens on 127.0.0.1. Port 0 selects a free port. The attribute `port` is the one in use."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(partial(Link, self), "127.0.0.1", port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]

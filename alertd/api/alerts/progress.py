@@ -130,7 +130,7 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     writes_out={NDJSON: Delivery}, problems=("gone",), act=Act("ledger.read"),
 )  # fmt: skip
 async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
-    """Streams the ledger, one reference a line (NDJSON). Each subscriber has a pseudonym that is valid for this alert only."""
+    """Streams the ledger of an alert (NDJSON): one line for each message to one address of one person. Each subscriber has a pseudonym that is valid for this alert only."""
     s = services(request)
     record = await s.approval.get(id, credential(request))
     ledger = s.reports.lines(record)

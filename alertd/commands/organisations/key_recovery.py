@@ -38,7 +38,9 @@ NOT_RUNNING = (
 
 
 def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
-    """Returns a new administrator's key of the organisation that runs the service, and its token. Raises RefusedError."""
+    """Makes an administrator's key for the organisation that runs the service. Returns it and its token, the secret to
+    sign in with. Raises RefusedError for a malformed `subject`, a store that does not run, or unreadable master keys.
+    """
     try:
         named = TypeAdapter(Subject).validate_python(subject)
     except ValidationError:

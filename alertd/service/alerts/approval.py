@@ -131,12 +131,13 @@ class Approval:
         overspend: str = "",
         rev: int | None = None,
     ) -> AlertRecord:
-        """Freezes the audience and opens the gate. If the alert starts later, schedules it instead. Returns the alert.
+        """Approves an alert. Fixes the list of people to notify and lets the sending begin; if the alert starts later,
+        schedules it instead. Returns the alert.
 
         `people` is the count that the approver saw, by default the estimate at submission. `plates` are the number
         plates of the alert's vehicles, typed again. `overspend` is the reason why the alert may exceed the budget.
-        `rev` is the revision. The same person may repeat this for the revision that they approved, and for the current
-        one. For any other revision it raises version-changed.
+        `rev` is the revision of the alert that the approver saw; another one than the current raises version-changed. A
+        repeat by the same approver changes nothing, also with the revision that they approved.
 
         Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
         audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale,

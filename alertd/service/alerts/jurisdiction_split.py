@@ -61,7 +61,9 @@ class Split:
 
 @dataclass(slots=True)
 class JurisdictionSplit:
-    """Splits targets by jurisdiction, and keeps the split of a stored alert up to date."""
+    """Divides an alert's area by the organisations that are responsible for its parts, and repeats that for a stored
+    alert when jurisdictions change.
+    """
 
     alerts: Alerts
     reach_previews: ReachPreview

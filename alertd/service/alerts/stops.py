@@ -57,8 +57,8 @@ class StopControl:
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """Stops a scope and returns its state. No new sending begins after this returns. A request to resume that was
-        made before no longer counts. Raises Problem.
+        """Stops all sending of a scope (the service, an organisation or a key) and returns its state. No new message is
+        sent after this returns. Withdraws an earlier request to resume. Raises Problem.
         """
         _check_live(who)
         for _ in range(TRIES):

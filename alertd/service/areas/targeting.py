@@ -167,7 +167,9 @@ class Targeting:
         return tuple(sorted(found - {""}))
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
-        """Returns the parts from which an area's name is made. `shares` are the regions that the area touches."""
+        """Returns the regions, or parts of regions, that the name of an area lists, such as "Berlin and part of Potsdam".
+        `shares` are the regions that the area touches.
+        """
         library, name = self.regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
         found = ((library.get(share.code), share.share) for share in shares if share.code in library)
         return await self._names.once(

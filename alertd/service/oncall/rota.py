@@ -167,8 +167,9 @@ def cause(record: AlertRecord) -> Cause | None:
 
 
 def begun(paged: Paged | None, record: AlertRecord) -> Paged:
-    """Returns the pages for the present cause. Pages for an earlier cause do not count, nor pages before a further
-    organisation asked. The numbers of pages continue, because a mail's id contains its number.
+    """Returns the record of the pages (messages to the people on call) for what the alert waits for now. It begins
+    anew with each cause, and each time another organisation asks for a stand-down. Only the count of pages goes on,
+    because a mail's id contains it.
     """
     asked = [one.at for one in parse_requests(record.neighbours.stand_down_asked)]
     since = max(asked) if cause(record) is Cause.STAND_DOWN else record.last_step.since or record.times.created

@@ -156,8 +156,9 @@ class Oidc:
         return await self.sessions.recognise(session) is not None
 
     async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
-        """Returns the stored record of the browser that left, and the claims of the person who came back. Raises
-        Refusal, Problem.
+        """Checks the provider's answer against `sent`, the record of the browser that alertd sent there. Returns that
+        record and the claims of the person. Raises Refusal for a late answer, another browser or no consent, and
+        Problem if the provider fails.
         """
         if sent is None or self.clock.now_ms() - sent.made >= SENT_MS:
             raise Refusal("state", "This was answered already, or took longer than ten minutes. Begin again.")

@@ -330,8 +330,8 @@ class Registry:
         )
 
     async def _changes(self, entries: Sequence[Entry], outcomes: list[Entered]) -> dict[int, Change]:
-        """Returns the change from the stored to the wanted record, by index. Leaves out entries with a problem, and
-        those with a number that was given up meanwhile.
+        """Returns the change from the stored to the wanted record, by index in `entries`. Leaves out entries with a
+        problem, and those whose person number another process released meanwhile.
         """
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]

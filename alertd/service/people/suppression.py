@@ -115,8 +115,8 @@ class Suppression:
             await self._settled([*_names(self.people, late)])
 
     async def _settled(self, names: Sequence[str]) -> int:
-        """Makes the records follow the list: steps 2 to 5 of a change. Returns how many subscribers' addresses changed
-        their state.
+        """Makes the subscribers' records follow the suppression list: steps 2 to 5 of the left column above. `names` are
+        hashed addresses. Returns how many addresses changed between active and stopped.
         """
         left, changed = names, 0
         for _ in range(TRIES):

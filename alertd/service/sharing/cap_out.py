@@ -225,7 +225,9 @@ class CapOut:
         return False
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
-        """Returns the info of one language: the sender's own words or, for a missing child, the text of the mail."""
+        """Returns the CAP info of one language. Headline and description are the sender's or, of a missing child, subject
+        and text of the mail.
+        """
         facts = KINDS[alert.kind][alert.level]
         text = alert.info.get(language)
         said = (text.headline, text.description) if text else (None, None)

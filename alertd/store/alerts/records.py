@@ -143,7 +143,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainState:
-    """The facts about its chain in a version's record."""
+    """What each version of an alert repeats about the whole alert (its chain of versions)."""
 
     paused: bool = False
     lives: str = field(default="", compare=False)  # the chain's lives after restores, in the form of `ids.version_id`

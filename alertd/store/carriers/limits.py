@@ -112,7 +112,9 @@ class Limits:
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
 
     async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
-        """Returns for each carrier whether it rests after failures, or is being probed with single messages."""
+        """Returns for each carrier whether its circuit breaker is open or half open: alertd sends nothing, or single
+        messages as a probe.
+        """
         names = list(carriers)
         rests = await self._db.execute_many([("HGET", keys.limiter(name), "rests") for name in names])
         return {name: bool(rest) for name, rest in zip(names, rests, strict=True)}

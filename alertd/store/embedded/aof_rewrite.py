@@ -89,7 +89,9 @@ def _base(directory: Path) -> str:
 
 
 def _rewritten_ms(directory: Path) -> int:
-    """Returns when the last complete rewrite ended, in UNIX ms; 0 if there was none. Raises FileNotFoundError if one ends just then."""
+    """Returns when the last complete rewrite ended, in UNIX ms; 0 if there was none. Raises FileNotFoundError if a rewrite ends
+    meanwhile and removes the file.
+    """
     bases = (directory / "appendonlydir").glob("appendonly.aof.*.base.*")
     return max((base.stat().st_mtime_ns // 1_000_000 for base in bases), default=0)
 

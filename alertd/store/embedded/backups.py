@@ -135,7 +135,9 @@ def read_backup(copy: Path, codec: Codec) -> Backup:
 
 
 def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> None:
-    """Restores a backup, whole or not at all, into a data directory that has no store and that no process uses. Raises BackupError."""
+    """Restores the backup in the directory `copy`, whole or not at all, into a data directory that has no store and that no
+    process uses. `backup` is its list of files. Raises BackupError.
+    """
     there = [name for name in (_AOF, _REGIONS) if (directory / name).exists()]
     if there:
         raise BackupError(

@@ -85,8 +85,8 @@ class StoreClock(SystemClock):
             await self.hear()
 
     async def _compare(self) -> None:
-        """Logs when the servers' clocks begin to differ by more than APART_S, and when they agree again. A chain starts and ends by the
-        clock of its own server.
+        """Logs when the clocks of the store's servers begin to differ by more than APART_S seconds, and when they agree again. Each
+        alert starts and ends by the clock of the server that stores it.
         """
         with suppress(StoreUnavailableError):
             seconds = await apart_s(self._db)

@@ -40,7 +40,7 @@ _decode = msgspec.json.Decoder(Hold).decode
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """The repository of cases' keys."""
+    """Stores the keys of cases. Everything about a case is sealed with its key, so removing the key deletes the case."""
 
     db: Connection
 
@@ -60,8 +60,8 @@ class Cases:
         return {name.decode(): int(at) for name, at in (await self.db.hash_of(keys.case_held(case))).items()}
 
     async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        """Takes the key away from a case, durably, so that no process can use it. Returns False if something was sealed under it since
-        `held` was read, or if the case has a hold.
+        """Removes the key of a case, durably, so that no process can use it any more. `held` is what `held()` returned. Removes nothing and
+        returns False if something was sealed with the key since then, or if the case has a legal hold.
         """
         names = [keys.case(case), keys.case_held(case), keys.case_dropped(case), keys.case_kept(case)]
         return bool(await self.db.run_durably("case_drop", names, *(part for pair in held.items() for part in pair)))

@@ -187,7 +187,9 @@ class Announcements:
         self._at: dict[str, float] = {}
 
     async def of(self, chains: Iterable[str]) -> None:
-        """Announces the chains to the herald, so that it reads their events soon. Raises StoreUnavailableError."""
+        """Announces the chains to the process that publishes events, so that it reads theirs soon. Raises
+        StoreUnavailableError.
+        """
         now = asyncio.get_running_loop().time()
         self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
         fresh = set(chains) - self._at.keys()
@@ -197,7 +199,9 @@ class Announcements:
 
 
 def announcement(chain: str) -> tuple[Arg, ...]:
-    """Returns the command that announces a chain: it is about to get an event, so the herald reads it immediately."""
+    """Returns the command that announces a chain: it is about to get an event, and the process that publishes events
+    reads it immediately.
+    """
     return "ZADD", keys.told_key(keys.shard_of(chain)), ANNOUNCED, chain
 
 
