@@ -104,9 +104,10 @@ def text_of(of: dict[str, Any], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-#: Maximum age of a Mailgun signature in seconds, and how many seconds its time may be ahead of this machine's clock.
-#: Mailgun retries a webhook for eight hours. The signature does not cover the body, so an old one must expire.
+#: Maximum age of a Mailgun signature in seconds. Mailgun retries a webhook for eight hours. The signature does not cover
+#: the body, so an old one must expire.
 MAILGUN_FRESH_S = 12 * 3600
+#: By how many seconds the time of a signature may be ahead of this machine's clock.
 MAILGUN_AHEAD_S = 600
 
 

@@ -238,7 +238,9 @@ def _covered(outline: BaseGeometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _overlaid(outlines: NDArray[np.object_]) -> bool:
-    """Returns whether one of these outlines probably overlaps another: one point in the interior of each is tested."""
+    """Returns whether one point in the interior of any outline lies in another outline. Does not find outlines that
+    overlap only in part elsewhere.
+    """
     pairs = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
     return bool((pairs[0] != pairs[1]).any())
 

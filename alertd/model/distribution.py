@@ -33,7 +33,7 @@ class MessageState(enum.StrEnum):
 
 _S = MessageState
 #: By state of a message: the states that it may change to. An Ack or Error that arrives late replaces what alertd
-#: assumed without it. Only a person resends a failed message.
+#: assumed without one: accepted after a 2xx, given up after no answer in time. Only a person resends a failed message.
 MESSAGE_STEPS: dict[MessageState, frozenset[MessageState]] = {
     _S.QUEUED: frozenset(_S) - {_S.QUEUED},
     _S.ACCEPTED: frozenset({_S.ACKNOWLEDGED, _S.REFUSED}),

@@ -241,8 +241,8 @@ def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
-    """Estimates the people of one population (`part` of the map of people) in an area. Reads the area from `shape`, its
-    WKB, because a GEOS geometry must not be used by two threads at once.
+    """Estimates how many people of one population live in the whole area; `part` is the map of that population. Reads
+    the area from `shape`, its WKB, because another thread may be using `ground.area`.
     """
     area = shapely.from_wkb(shape)
     assert isinstance(area, shapely.MultiPolygon)

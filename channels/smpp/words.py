@@ -105,7 +105,9 @@ def meaning(text: str, known: Words) -> Word | None:
 
 
 def plain(text: str) -> str:
-    """Returns the text in lower case, without punctuation and without accents on Latin letters, and with single spaces."""
+    """Returns the text for comparison: in lower case, without accents on Latin letters, hyphens and apostrophes. Other
+    punctuation becomes a space, and spaces are single.
+    """
     folded = unicodedata.normalize("NFKD", text.translate({0x130: "i", 0x131: "i"}).casefold())
     kept = (c if unicodedata.category(c)[0] in "LN" else _mark(c) for c in folded)
     return " ".join("".join(kept).split())

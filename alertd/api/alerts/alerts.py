@@ -98,7 +98,7 @@ class Cancel(Decide):
 
 
 class AlertPatch(RootModel[dict[str, Any]]):
-    """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
+    """Members to change, at any depth; null removes one (JSON merge patch, RFC 7396)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"target": {"regions": ["ES-CA"]}}]})
 

@@ -165,8 +165,9 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def caller_of(request: web.Request) -> str:
-    """Returns the network of the caller, under which attempts to sign in are counted. Behind a proxy it is the last
-    value of the configured header; the caller may have forged all earlier values.
+    """Returns what attempts to sign in are counted by: the caller's IPv4 address, or the /64 network of an IPv6 address;
+    "unknown" if there is none. Behind a proxy the address is the last value of the configured header; the caller may
+    have forged all earlier values.
     """
     header = services(request).settings.sign_in.address_header
     told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote

@@ -61,8 +61,8 @@ class Split:
 
 @dataclass(slots=True)
 class JurisdictionSplit:
-    """Divides an alert's area by the organisations that are responsible for its parts, and repeats that for a stored
-    alert when jurisdictions change.
+    """Divides an alert's area by the organisations that are responsible for its parts. Repeats that when a draft or a
+    returned alert is submitted, and refuses an approval if area or neighbours have changed since.
     """
 
     alerts: Alerts

@@ -269,10 +269,10 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
 async def told_before(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
 ) -> FrozenAudience:
-    """Returns all pairs (person, channel) on the given channels that may have received any version of the alert,
-    except the version `but`. The ring of a pair is 1 if a version has still to notify it of a change, otherwise 0.
-    `inside` are the numbers of the people in the area: a pair with an unknown outcome counts as notified unless its
-    person is among them.
+    """Returns all pairs on the given channels that may have received any version of the alert, except the version
+    `but`. A pair is 8 x the subscriber's number + the channel's number. Its ring is 1 if a version has still to notify
+    it of a change, otherwise 0. `inside` are the numbers of the people in the area: a pair with an unknown outcome
+    counts as notified unless its person is among them.
     """
     told = owed = NOBODY
     for one in await alerts.chain(chain):

@@ -340,8 +340,9 @@ def _asked(record: AlertRecord, org: str) -> Permission | None:
 
 
 def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str]) -> None:
-    """Raises Problem if the approver and the caller may be the same human. For an unattended alert, the approver is
-    the person who set the policy, and `allowed_hands` are the people who made that person's key.
+    """Raises Problem if the approver is the caller, or a maker of the caller's key. For an unattended alert the
+    approver is the person who set the policy; then also if the caller is in `allowed_hands`, the makers of that
+    person's key.
     """
     hands = allowed_hands if approver.startswith(BY_POLICY) else frozenset()
     subject, _ = signer(approver.removeprefix(BY_POLICY), "")

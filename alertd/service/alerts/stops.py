@@ -57,8 +57,9 @@ class StopControl:
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """Stops all sending of a scope (the service, an organisation or a key) and returns its state. No new message is
-        sent after this returns. Withdraws an earlier request to resume. Raises Problem.
+        """Stops all sending of a scope (the service, an organisation or an API key, never a single alert) and returns its
+        state. No new message is sent after this returns. Cancels the first person's request to resume, if there is one.
+        Raises Problem for a test key, or if other callers keep changing the stops.
         """
         _check_live(who)
         for _ in range(TRIES):

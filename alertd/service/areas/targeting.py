@@ -167,8 +167,8 @@ class Targeting:
         return tuple(sorted(found - {""}))
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
-        """Returns the regions, or parts of regions, that the name of an area lists, such as "Berlin and part of Potsdam".
-        `shares` are the regions that the area touches.
+        """Returns the regions that the name of an area lists, such as "Berlin and part of Potsdam", in groups of the
+        same parent and without words. `shares` are the regions that the area touches, with the share inside.
         """
         library, name = self.regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
         found = ((library.get(share.code), share.share) for share in shares if share.code in library)

@@ -265,7 +265,7 @@ Rings = NDArray[np.uint8]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenAudience:
     """The recipients: sorted subscriber numbers, and the ring (part of the target with its own delay) of each, 0 for none. Both have shape
-    (recipients,).
+    (recipients,). Of the recipients of a later version, see `told_before`: pairs of a subscriber and a channel.
     """
 
     numbers: Numbers

@@ -143,7 +143,9 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainState:
-    """What each version of an alert repeats about the whole alert (its chain of versions)."""
+    """What a version's record says about its chain, the alert with all its versions: whether it is paused, its lives
+    after restores, its clock, the keys of its authors and approvers, and its public page.
+    """
 
     paused: bool = False
     lives: str = field(default="", compare=False)  # the chain's lives after restores, in the form of `ids.version_id`

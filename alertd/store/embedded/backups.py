@@ -135,8 +135,11 @@ def read_backup(copy: Path, codec: Codec) -> Backup:
 
 
 def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> None:
-    """Restores the backup in the directory `copy`, whole or not at all, into a data directory that has no store and that no
-    process uses. `backup` is its list of files. Raises BackupError.
+    """Restores a backup from the directory `copy` into a data directory. `backup` is the description that `read_backup`
+    returned. The caller must hold the locks of the data directory.
+
+    Raises BackupError if the data directory has a store or regions, if a file of the copy is damaged, or if a file
+    cannot be written. Then no server finds a store there, but the mark, and the regions, may remain.
     """
     there = [name for name in (_AOF, _REGIONS) if (directory / name).exists()]
     if there:

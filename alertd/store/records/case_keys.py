@@ -60,8 +60,8 @@ class Cases:
         return {name.decode(): int(at) for name, at in (await self.db.hash_of(keys.case_held(case))).items()}
 
     async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        """Removes the key of a case, durably, so that no process can use it any more. `held` is what `held()` returned. Removes nothing and
-        returns False if something was sealed with the key since then, or if the case has a legal hold.
+        """Moves the key of a case aside, durably, so that no process can use it; `destroy` deletes it later. `held` is the result of
+        `held()`. Moves nothing and returns False if something was sealed with the key since then, or if the case has a legal hold.
         """
         names = [keys.case(case), keys.case_held(case), keys.case_dropped(case), keys.case_kept(case)]
         return bool(await self.db.run_durably("case_drop", names, *(part for pair in held.items() for part in pair)))
@@ -72,7 +72,7 @@ class Cases:
         return Tombstone(case=case, key=self._fingerprint(case, wrapped)) if wrapped else None
 
     async def destroy(self, case: str, photos: Iterable[str] = ()) -> None:
-        """Deletes the key that was taken away, and its photos. The next rewrite of the append-only file removes them from the disk."""
+        """Deletes the key that `drop` moved aside, and the case's photos. The next rewrite of the append-only file removes them from the disk."""
         # Photos first, so that a crash leaves none behind without its key.
         await self.db.execute_many([("DEL", keys.media(photo)) for photo in photos])
         await self.db.execute_many([("DEL", keys.case_dropped(case)), ("HINCRBY", keys.PURGES, "asked", 1)])

@@ -187,7 +187,8 @@ class Announcements:
         self._at: dict[str, float] = {}
 
     async def of(self, chains: Iterable[str]) -> None:
-        """Announces the chains to the process that publishes events, so that it reads theirs soon. Raises
+        """Says that events of these alerts (chains of versions) are about to be written, so that the process that copies
+        events to the organisations' streams reads them soon. Call it before they are written. Raises
         StoreUnavailableError.
         """
         now = asyncio.get_running_loop().time()
