@@ -18,6 +18,7 @@ COPY channels channels
 COPY geofences geofences
 COPY templates templates
 COPY ops/sbom ops/sbom
+COPY ops/webpush ops/webpush
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/alertd/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
  && /opt/alertd/bin/pip check \

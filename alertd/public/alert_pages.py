@@ -27,14 +27,16 @@ _REGION = re.compile(r"[0-9A-Za-z:._-]{1,64}")
 
 
 def page_routes(
-    alerts: PublicAlerts, renderer: Renderer, clock: Clock, *, may_sign_up: bool = False
+    alerts: PublicAlerts, renderer: Renderer, clock: Clock, *, may_sign_up: bool = False, on_device: bool = False
 ) -> list[web.RouteDef]:
-    """Returns the routes of the pages about alerts. `may_sign_up`: whether they link to the form that signs up."""
+    """Returns the routes of the pages about alerts. They link to the form that signs up by mail (`may_sign_up`) and to
+    the one that signs up a browser (`on_device`).
+    """
     # Separate queues: guesses of codes and regions cannot block the list, nor the pages that people open. No name
     # contains what a guess contains, or the order of a reader's languages: their number would have no limit.
     heads = Answers[PublicAlert | None](clock, HEAD_S)
     pages, lists, regions, others = Answers[Answer](clock, HEAD_S), *(Answers[Answer](clock) for _ in range(3))
-    make = _Pages(alerts, renderer, may_sign_up=may_sign_up)
+    make = _Pages(alerts, renderer, may_sign_up=may_sign_up, on_device=on_device)
 
     async def find(code: str) -> PublicAlert | None:
         """Returns the alert of a code. Answers a code that alertd never gave without a place in the queue."""
@@ -72,10 +74,10 @@ def page_routes(
 class _Pages:
     """Makes the pages."""
 
-    def __init__(self, alerts: PublicAlerts, renderer: Renderer, *, may_sign_up: bool) -> None:
+    def __init__(self, alerts: PublicAlerts, renderer: Renderer, *, may_sign_up: bool, on_device: bool) -> None:
         self._alerts = alerts
         self._renderer = renderer
-        self._page = partial(page, renderer, may_sign_up=may_sign_up)
+        self._page = partial(page, renderer, may_sign_up=may_sign_up, on_device=on_device)
 
     def languages(self, found: PublicAlert | None) -> Sequence[str]:
         """Returns the languages that the page of an alert, or the one for an unknown code, exists in."""

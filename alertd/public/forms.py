@@ -13,6 +13,7 @@ from markupsafe import Markup
 from alertd.public.layout import page, wanted_languages
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue, choose_language
+from alertd.service.people.sign_up_links import OpenedForm, SignUpLinks
 
 #: A form has a few short fields; a larger or slower body is refused.
 FORM_BYTES, FORM_S = 16 * 1024, 20.0
@@ -113,16 +114,29 @@ def form(body: Markup, action: str = "") -> Markup:
 
 async def read_form(request: web.Request) -> Mapping[str, str]:
     """Returns the fields of a form, each with its last value. Raises HTTPException if the body is no form, too large or slow."""
-    if request.content_type != "application/x-www-form-urlencoded":
+    await read_body(request, "application/x-www-form-urlencoded", FORM_BYTES)
+    return {name: value.strip() for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
+async def read_body(request: web.Request, content_type: str, limit: int) -> bytes:
+    """Returns the body. Raises HTTPException if it has another type, more than `limit` bytes, or comes too slowly."""
+    if request.content_type != content_type:
         raise web.HTTPUnsupportedMediaType
-    if (request.content_length or FORM_BYTES + 1) > FORM_BYTES:
-        raise web.HTTPRequestEntityTooLarge(FORM_BYTES)
+    if (request.content_length or limit + 1) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit)
     try:
         async with asyncio.timeout(FORM_S):
-            fields = await request.post()
+            return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    return {name: value.strip() for name, value in fields.items() if isinstance(value, str)}
+
+
+def trap(label: str, links: SignUpLinks) -> Markup:
+    """Returns the signed time of the form, and a field that people do not see and programs fill in."""
+    token = links.make(OpenedForm(made_s=links.now_s()))
+    return hidden("form", token) + Markup(
+        '<div class="trap" aria-hidden="true"><label>{}<input name="website" tabindex="-1" autocomplete="off"></label></div>\n'
+    ).format(label)
 
 
 def link(to: str, label: str) -> Markup:

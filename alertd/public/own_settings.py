@@ -131,7 +131,9 @@ class OwnSettingsPages:
         mailboxes = words.listed([words.isolate(each) for each in mailboxes_of(person)])
         body = (
             (Markup('<p role="status"><strong>{}</strong></p>\n').format(note) if note else Markup())
-            + forms.paragraph(f"{told['mailbox']}{words.words['punctuation']['colon']}{mailboxes}")
+            + forms.paragraph(
+                f"{told['mailbox']}{words.words['punctuation']['colon']}{mailboxes}" if mailboxes else words.words["device"]["here"]
+            )
             + Markup("<h2>{}</h2>\n").format(told["places"])
             + Markup().join(self._place(words, one.name, one.region) for one in person.places)
             + forms.form(
@@ -141,7 +143,7 @@ class OwnSettingsPages:
             )
             + Markup("<h2>{}</h2>\n").format(told["what"])
             + forms.form(self._fields(words, person))
-            + forms.form(forms.hidden("action", "test") + forms.button(told["test"], plain=True))
+            + (forms.form(forms.hidden("action", "test") + forms.button(told["test"], plain=True)) if mailboxes else Markup())
             + Markup("<h2>{}</h2>\n").format(told["data"])
             + forms.link(f"{request.match_info['token']}/data.json", told["download"])
             + forms.link("../privacy", told["privacy"])

@@ -39,6 +39,7 @@ class SignUpPages:
     renderer: Renderer
     places: Places
     address_header: str  # of the proxy, with the browser's address
+    on_device: bool  # people may also sign up a browser
 
     async def show_form(self, request: web.Request) -> web.Response:
         words = forms.words_of(request, self.renderer)
@@ -145,11 +146,12 @@ class SignUpPages:
             + forms.choice(
                 "checkbox", "consent", "1", told["consent"], checked=bool(given.get("consent")), error=faults.get("consent", "")
             )
-            + self._trap(told["trap"])
+            + forms.trap(told["trap"], self.sign_up.links)
             + forms.button(told["submit"])
         )  # fmt: skip
         page = (
             forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + forms.form(body)
+            + (forms.link("subscribe/device", words.words["device"]["title"]) if self.on_device else Markup())
             + forms.link("privacy", told["privacy"]) + forms.link("subscribe/manage", told["manage_title"])
         )  # fmt: skip
         return forms.html_page(self.renderer, words, told["title"], page, status=status, path="/subscribe")
@@ -177,17 +179,10 @@ class SignUpPages:
         body = (
             forms.fault(faults.get("form", ""), "form")
             + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
-            + self._trap(told["trap"]) + forms.button(told["manage_button"])
+            + forms.trap(told["trap"], self.sign_up.links) + forms.button(told["manage_button"])
         )  # fmt: skip
         page = forms.paragraph(told["manage_text"]) + forms.form(body) + forms.link("../privacy", told["privacy"])
         return forms.html_page(self.renderer, words, told["manage_title"], page, status=status)
-
-    def _trap(self, label: str) -> Markup:
-        """Returns the signed time of the form, and a field that people do not see and programs fill in."""
-        token = self.sign_up.links.make(OpenedForm(made_s=self.sign_up.links.now_s()))
-        return forms.hidden("form", token) + Markup(
-            '<div class="trap" aria-hidden="true"><label>{}<input name="website" tabindex="-1" autocomplete="off"></label></div>\n'
-        ).format(label)
 
 
 def read_mailbox(given: Mapping[str, str]) -> str | None:
@@ -212,17 +207,24 @@ def _refused(renderer: Renderer, words: Catalogue, result: Confirmed) -> web.Res
     return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=status)
 
 
-def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str) -> list[web.RouteDef]:
-    """Routes of sign-up, of one's own settings and of the privacy page. Sign-up that is off answers 404."""
+def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str, *, on_device: bool) -> list[web.RouteDef]:
+    """Returns the routes of sign-up, of one's own settings and of the privacy page. Sign-up that is off answers 404.
+    `on_device`: people may also sign up a browser.
+    """
     places = Places(sign_up.regions)
-    pages = SignUpPages(sign_up=sign_up, renderer=renderer, places=places, address_header=address_header)
+    pages = SignUpPages(
+        sign_up=sign_up, renderer=renderer, places=places, address_header=address_header, on_device=on_device
+    )
+    has_settings = sign_up.is_open or on_device
     own = OwnSettingsPages(sign_up=sign_up, renderer=renderer, places=places)
 
-    def guarded(handler: Handler) -> Handler:
+    def guarded(handler: Handler, *, is_open: bool = sign_up.is_open) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             words = forms.words_of(request, renderer)
             told = words.words["subscribe"]
-            if not sign_up.is_open:
+            if not is_open and on_device:
+                raise web.HTTPSeeOther("/subscribe/device")
+            if not is_open:
                 return forms.html_page(renderer, words, told["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
             try:
                 return await handler(request)
@@ -243,7 +245,7 @@ def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str) -> 
         web.post("/subscribe/manage", guarded(pages.take_manage)),
         web.get("/subscribe/confirm/{token}", guarded(pages.show_confirmation)),
         web.post("/subscribe/confirm/{token}", guarded(pages.confirm)),
-        web.get("/me/{token}", guarded(own.show)),
-        web.post("/me/{token}", guarded(own.act)),
-        web.get("/me/{token}/data.json", guarded(own.download)),
+        web.get("/me/{token}", guarded(own.show, is_open=has_settings)),
+        web.post("/me/{token}", guarded(own.act, is_open=has_settings)),
+        web.get("/me/{token}/data.json", guarded(own.download, is_open=has_settings)),
     ]

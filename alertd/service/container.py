@@ -52,6 +52,7 @@ from alertd.service.organisations.passkeys import Passkeys, RelyingParty
 from alertd.service.organisations.region_imports import RegionImports
 from alertd.service.organisations.sign_in import Sessions, SignIn
 from alertd.service.people.dead_addresses import DeadAddresses
+from alertd.service.people.device_sign_up import DeviceSignUp
 from alertd.service.people.place_labels import PlaceLabels
 from alertd.service.people.registry import Registry
 from alertd.service.people.sign_up import SignUp
@@ -113,6 +114,7 @@ from alertd.store.records.case_keys import Cases
 from alertd.store.records.idempotency import Requests
 from alertd.store.records.tombstones import Tombstones
 from alertd.store.sharing.webhooks import DistributorHooks, Hook, Hooks, Tracks
+from channels.base import Subscribed
 from channels.fetching import Fetcher
 from geofences.regions import Library
 
@@ -340,6 +342,11 @@ class Container:
             queue=queue, registry=self.registry, regions=self.regions, suppression=self.suppression, limits=self.limits,
             links=links, codec=self.db.codec, clock=self.clock, is_open=section.sign_up and "mail" in self.carriers.channels,
             per_hour=section.sign_ups_per_hour,
+        )  # fmt: skip
+        browsers = next((one.channel for one in self.carriers.all() if isinstance(one.channel, Subscribed)), None)
+        self.device_sign_up = DeviceSignUp(
+            registry=self.registry, suppression=self.suppression, links=links, codec=self.db.codec, clock=self.clock,
+            application_server_key=browsers.public_key if browsers else "", is_open=section.sign_up and browsers is not None,
         )  # fmt: skip
         self.sign_up_mails = SignUpMails(
             queue=queue, carriers=self.carriers, registry=self.registry, suppression=self.suppression, limits=self.limits,

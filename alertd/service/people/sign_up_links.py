@@ -17,7 +17,7 @@ from alertd.common.ids import SigningKeys
 from alertd.store.engine.codec import Box, SealError
 
 #: Seconds for which each link works.
-CONFIRM_S, SETTINGS_S, FORM_S = 48 * 3600, 3600, 24 * 3600
+CONFIRM_S, SETTINGS_S, FORM_S, DEVICE_S = 48 * 3600, 3600, 24 * 3600, 3600
 #: A longer one is not ours: a link with 20 places has 500 characters.
 LONGEST = 2_000
 
@@ -38,6 +38,15 @@ class Wish(_Made, frozen=True, array_like=True, kw_only=True):
     once: bytes  # random: names the subscriber, so that repeating a confirmation does not make a second one
 
 
+class DeviceWish(_Made, frozen=True, array_like=True, kw_only=True):
+    """A sign-up that waits for the subscription of a browser."""
+
+    regions: tuple[str, ...]  # codes
+    language: str
+    general: bool  # also general alerts
+    once: bytes  # random: names the subscriber, so that repeating does not make a second one
+
+
 class OwnSettings(_Made, frozen=True, array_like=True, kw_only=True):
     """Access to the settings of one subscriber."""
 
@@ -50,6 +59,7 @@ class OpenedForm(_Made, frozen=True, array_like=True, kw_only=True):
 
 PURPOSES: dict[type[_Made], tuple[str, int]] = {
     Wish: ("sign-up confirm", CONFIRM_S),
+    DeviceWish: ("sign-up device", DEVICE_S),
     OwnSettings: ("sign-up settings", SETTINGS_S),
     OpenedForm: ("sign-up form", FORM_S),
 }
