@@ -197,17 +197,22 @@ class DevicePages:
         the page that this answers. Without a script the page says so.
         """
         device = words.words["device"]
+        texts = {
+            "no-script": "no_script", "denied": "denied", "home-screen": "home", "unsupported": "unsupported", "failed": "failed"
+        }  # fmt: skip
+        # The script hides the first text, and shows another one when something fails.
         results = Markup().join(
-            Markup('<p role="status" data-says="{}" hidden>{}</p>\n').format(name, device[key])
-            for name, key in (("denied", "denied"), ("home-screen", "home"), ("unsupported", "unsupported"), ("failed", "failed"))
-        )  # fmt: skip
+            Markup('<p role="status" data-says="{}"{}>{}</p>\n').format(
+                name, "" if name == "no-script" else Markup(" hidden"), device[key]
+            )
+            for name, key in texts.items()
+        )
         button = Markup(
             '<form data-key="{key}" data-worker="/sw.js?lang={lang}" data-to="{to}" hidden>\n{button}</form>\n'
         ).format(key=self.devices.application_server_key, lang=words.language, to=to, button=forms.button(label))
-        without = Markup("<noscript>{}</noscript>\n").format(forms.paragraph(device["no_script"]))
         made = page(
             self.renderer, "device.html", words.language, path="", title=title, languages=(), may_sign_up=True,
-            body=forms.paragraph(text) + button + results + without,
+            body=forms.paragraph(text) + button + results,
         )  # fmt: skip
         own = {"Content-Security-Policy": _with_scripts(), hdrs.CACHE_CONTROL: "no-store"}
         return web.Response(body=made.body, content_type="text/html", charset="utf-8", headers={**made.headers, **own})

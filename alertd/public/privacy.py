@@ -11,7 +11,7 @@ from alertd.rendering.catalogue import Catalogue
 
 _TEXT = Markup("""<div lang="en" dir="ltr">
 <h2>What we store</h2>
-<p>When you sign up, we store your email address, the places that you chose as names of towns or regions, your language, the kinds of
+<p>When you sign up, we store your email address or the address of your browser at its push service, the places that you chose as names of towns or regions, your language, the kinds of
 alert, your quiet hours if you set them, and when you agreed to which text. We do not store your name, your exact position, cookies or what you
 look at. Before you confirm, we store nothing about you: your request is encrypted inside the link in the email. The email itself
 waits for at most about a minute, encrypted, until it is sent.</p>
@@ -20,13 +20,13 @@ waits for at most about a minute, encrypted, until it is sent.</p>
 until the operator deletes them. If you stop the alerts or delete your data, we keep a fingerprint of your address, from which nobody can read
 it, so that no list brings you back. To prevent abuse we count requests by fingerprints of addresses and networks, for a day at most.</p>
 <h2>Who sees it</h2>
-<p>The people who run this service, and the companies that deliver the emails. It is encrypted in our store. We give it to nobody
+<p>The people who run this service, and the companies that deliver the messages. Web push is encrypted for your browser: its push service cannot read it. It is encrypted in our store. We give it to nobody
 else, and use it for nothing else.</p>
 <h2>What cannot be taken back</h2>
 <p>An email that was delivered stays in your mailbox until you delete it, also after the child was found. The same is true of text messages and
 of what a phone shows on its lock screen. Please delete alerts that are over, and do not share names or photos from them.</p>
 <h2>What these alerts are not</h2>
-<p>They reach people who signed up, as fast as email does. They do not replace the emergency warnings that the authorities send to all
+<p>They reach people who signed up, as fast as email and push services are. They do not replace the emergency warnings that the authorities send to all
 phones. In danger, call the emergency number.</p>
 </div>
 """)

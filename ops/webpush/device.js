@@ -21,6 +21,7 @@ async function hand(subscription) {
 }
 
 form.hidden = false;
+say("");
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");

@@ -165,7 +165,7 @@ def test_what_is_no_subscription_is_refused(served: Served, content_type: str, b
 def test_the_app_comes_from_alertd_itself(served: Served):
     """The service worker asks this site, with the key of the carrier, and speaks the language of the person."""
     worker = ask(served, "/sw.js?lang=es")[1]
-    [carrier] = [one for one in served.call("GET", "/v1/carriers")[1]["items"] if one["channel"] == "webpush"]
+    [carrier] = [one for one in served.call("GET", "/v1/carriers")[1]["carriers"] if one["channel"] == "webpush"]
     assert f'const KEY = "{carrier["application_server_key"]}";' in worker
     assert 'const ALERTD = "";' in worker
     assert "Alertas de menores" in worker
