@@ -38,8 +38,8 @@ SEND_MS = 4_000
 #: Ms until the first new check of a chain. A chain is announced before the step that stores its event. Until the event
 #: is found, the chain is checked again, after twice the time each time, and once more afterwards. A step that takes
 #: longer than the last check is found at the chain's next announcement.
-FIRST_LOOK_MS = 100
-WAITS_LOOK_MS = 5_000  # while late reports wait to be summarised in one event
+SHORTEST_WAIT_MS = 100
+REPORTS_WAIT_MS = 5_000  # while late reports wait to be summarised in one event
 #: Maximum number of events copied in one store call: more would block the server for milliseconds.
 BROUGHT_AT_ONCE = 128
 #: Seconds between two searches for expired events in streams without new ones.
@@ -167,7 +167,7 @@ class Events:
             zip(chains, await self._events.take_events({one: courses[one].got for one in chains}), strict=True)
         )
         count = await self._brought(found)
-        await self._events.record_looks([self._look(chain, one, found[chain]) for chain, one in due.items()])
+        await self._events.schedule_reads([self._next_read(chain, one, found[chain]) for chain, one in due.items()])
         await self._trim()
         return count
 
@@ -181,7 +181,7 @@ class Events:
             }
             self._most_courses = 2 * len(self._courses)
 
-    async def _brought(self, found: Mapping[str, store.Told]) -> int:
+    async def _brought(self, found: Mapping[str, store.NewEvents]) -> int:
         """Copies each organisation's events, in the order of their chains. Returns their number. `found` has the events
         by chain.
         """
@@ -200,7 +200,7 @@ class Events:
                     self._courses[chain].got = number
         return sum(map(len, by_org.values()))
 
-    def _said(self, chain: str, told: store.Told) -> list[dict[str, str]]:
+    def _said(self, chain: str, told: store.NewEvents) -> list[dict[str, str]]:
         """Returns a chain's events, or none if they are unreadable. Unreadable events stay in their chain, and those of
         other chains are copied.
         """
@@ -217,19 +217,19 @@ class Events:
         for one in asked:
             await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
 
-    def _look(self, chain: str, due: store.Due, told: store.Told) -> store.Look:
+    def _next_read(self, chain: str, due: store.Due, told: store.NewEvents) -> store.NextRead:
         """Returns when to check a chain again, by the events that were found there."""
         course = self._courses[chain]
         if due.is_announced:
             course.waited_ms = 0
-        is_last = course.waited_ms >= store.LAST_LOOK_MS and not told.events and not told.waits
+        is_last = course.waited_ms >= store.LONGEST_WAIT_MS and not told.events and not told.waits
         if is_last:
             del self._courses[chain]
-            return store.Look(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=store.LET_GO)
-        course.waited_ms = store.LAST_LOOK_MS if told.events else max(FIRST_LOOK_MS, 2 * course.waited_ms)
-        course.waited_ms = min(course.waited_ms, WAITS_LOOK_MS if told.waits else store.LAST_LOOK_MS)
+            return store.NextRead(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=store.LET_GO)
+        course.waited_ms = store.LONGEST_WAIT_MS if told.events else max(SHORTEST_WAIT_MS, 2 * course.waited_ms)
+        course.waited_ms = min(course.waited_ms, REPORTS_WAIT_MS if told.waits else store.LONGEST_WAIT_MS)
         again_ms = 0 if len(told.events) == store.AT_ONCE else course.waited_ms
-        return store.Look(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=again_ms)
+        return store.NextRead(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=again_ms)
 
     async def _trim(self) -> None:
         if (now := self._clock.monotonic()) - self._trimmed < TRIM_S:

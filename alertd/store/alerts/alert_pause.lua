@@ -20,6 +20,6 @@ if ARGV[3] == '1' and ARGV[4] == '' and (QUEUED_BECOMES[first] or first == 'stoo
 redis.call('HSET', chain, 'paused', ARGV[3])
 redis.call('HSET', version_key, unpack(ARGV, 6))
 for _, one in ipairs(versions_of(chain, ARGV[2])) do redis.call('HINCRBY', key(chain, 'version', one), 'rev', 1) end
-tell(chain, ARGV[2], chain_now(chain, ARGV[5]), waits and 'resumed' or 'paused',
+record_event(chain, ARGV[2], chain_now(chain, ARGV[5]), waits and 'resumed' or 'paused',
   {rev = redis.call('HGET', key(chain, 'version', ARGV[2]), 'rev')})
 return {1, state}

@@ -4,7 +4,7 @@
 -- Returns: {1 or 0, the alert's state; 'changed' if the revision is another}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, misfit = standing(version_key, ARGV[2], ARGV[3])
+local state, misfit = check_state(version_key, ARGV[2], ARGV[3])
 if misfit then return misfit end
 redis.call('SET', key(chain, 'area', alert), ARGV[4])
 redis.call('HSET', version_key, unpack(ARGV, 5))

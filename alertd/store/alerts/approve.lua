@@ -6,7 +6,7 @@
 -- Returns: {1 or 0, the earlier state; 'expired' or 'changed' if that is the reason for a refusal}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, misfit = standing(version_key, ARGV[2], ARGV[6])
+local state, misfit = check_state(version_key, ARGV[2], ARGV[6])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[5])
 if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
@@ -16,6 +16,6 @@ redis.call('HDEL', chain, 'paused') -- that was another version's
 redis.call('HSET', version_key, 'people', ARGV[4], unpack(ARGV, 10))
 if ARGV[8] == '1' then redis.call('HSET', version_key, 'broken', now) end
 open_gate(chain, alert, now)
-if ARGV[8] == '1' then tell(chain, alert, now, 'break_glass', {rev = redis.call('HGET', version_key, 'rev')}) end
+if ARGV[8] == '1' then record_event(chain, alert, now, 'break_glass', {rev = redis.call('HGET', version_key, 'rev')}) end
 ask(chain, alert, now, ARGV[9])
 return {1, state}

@@ -5,7 +5,7 @@
 -- Returns: 1, or 0 if the alert has not ended, rows are open, or the ledger has changed since it was compressed
 local chain, alert = KEYS[1], ARGV[1]
 local head = string.match(alert, '^([^-]+)')
-local _, misfit = standing(key(chain, 'version', head), ARGV[2], '')
+local _, misfit = check_state(key(chain, 'version', head), ARGV[2], '')
 if misfit or gate_of(chain, alert, chain_now(chain, ARGV[6])) ~= 'closed' then return 0 end
 local flat = redis.call('HGETALL', key(chain, 'counts', alert))
 for i = 1, #flat, 2 do

@@ -10,5 +10,5 @@ redis.call('HSET', chain, 'org', ARGV[3])
 if ARGV[5] ~= '' then redis.call('HSET', chain, 'public', ARGV[5]) end
 redis.call('SET', key(chain, 'area', alert), ARGV[2])
 redis.call('HSET', version_key, 'created', now, 'rev', 1, unpack(ARGV, 6))
-tell(chain, alert, now, redis.call('HGET', version_key, 'state'), {rev = '1'})
+record_event(chain, alert, now, redis.call('HGET', version_key, 'state'), {rev = '1'})
 return 1

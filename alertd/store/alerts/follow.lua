@@ -10,7 +10,7 @@
 --       the pairs, and the fields of the version that announces it
 -- Returns: {1 or 0, the earlier state; 'changed' or 'expired' if that is the reason for a refusal, 'again' if another follow-up came first}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
-local state, misfit = standing(version_key, ARGV[2], ARGV[5])
+local state, misfit = check_state(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 local changes = redis.call('HGET', version_key, 'changes') or ''
@@ -104,7 +104,7 @@ if ARGV[3] ~= '' then
   enter(chain, ARGV[1], ARGV[3], now)
 else
   local rev = redis.call('HINCRBY', version_key, 'rev', 1)
-  if ARGV[12] ~= '' then tell(chain, ARGV[1], now, ARGV[12], {rev = tostring(rev)}) end
+  if ARGV[12] ~= '' then record_event(chain, ARGV[1], now, ARGV[12], {rev = tostring(rev)}) end
 end
 if ARGV[7] ~= '' then
   redis.call('HSET', chain, 'keys', ARGV[7])

@@ -8,11 +8,11 @@
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local states = ARGV[2] ~= '' and ARGV[2] or ',' .. (redis.call('HGET', version_key, 'state') or '') .. ','
-local state, misfit = standing(version_key, states, ARGV[3])
+local state, misfit = check_state(version_key, states, ARGV[3])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[4])
 if ARGV[2] ~= '' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 if ARGV[7] then redis.call('HSET', version_key, unpack(ARGV, 7)) end
 local rev = redis.call('HINCRBY', version_key, 'rev', 1)
-tell(chain, alert, now, ARGV[5], {rev = tostring(rev), organisation = ARGV[6]})
+record_event(chain, alert, now, ARGV[5], {rev = tostring(rev), organisation = ARGV[6]})
 return {1, state}

@@ -5,7 +5,7 @@
 --       any), 6... fields to set
 -- Returns: {1 or 0, the earlier state; 'changed' if the revision is another}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
-local state, misfit = standing(version_key, ARGV[2], ARGV[5])
+local state, misfit = check_state(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[4])
 if #ARGV > 5 then redis.call('HSET', version_key, unpack(ARGV, 6)) end

@@ -10,9 +10,9 @@
 --          about}
 local chain, alert, update = KEYS[1], ARGV[1], ARGV[4]
 local alert_key, update_key = key(chain, 'version', alert), key(chain, 'version', update)
-local _, misfit = standing(alert_key, ARGV[2], ARGV[3])
+local _, misfit = check_state(alert_key, ARGV[2], ARGV[3])
 if misfit then return {0, misfit[2], 'alert'} end
-local state, unfit = standing(update_key, ARGV[5], ARGV[6])
+local state, unfit = check_state(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
 -- Phones show the version with the highest number, so a version sent after this update was written would hide it. A version from before a
 -- restore may have been sent under this update's number.
@@ -27,7 +27,7 @@ take_place(chain, alert, update, now)
 redis.call('HSET', chain, 'keys', ARGV[10])
 redis.call('HDEL', chain, 'paused')
 redis.call('HSET', alert_key, unpack(ARGV, 13, 12 + fields))
-tell(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1))})
+record_event(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1))})
 ask(chain, alert, now, ARGV[11])
 redis.call('SET', key(chain, 'area', alert), redis.call('GET', key(chain, 'area', update)))
 redis.call('SET', key(chain, 'audience', update), ARGV[7])

@@ -6,7 +6,7 @@
 -- Returns: {1 or 0, the alert's state; the reason for a refusal can also be 'changed', 'expired', 'again' (another last version) or the id
 --          of an update that is pending already}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
-local state, misfit = standing(version_key, ARGV[2], ARGV[3])
+local state, misfit = check_state(version_key, ARGV[2], ARGV[3])
 if misfit then return misfit end
 local last, now = redis.call('HGET', chain, 'last') or '1', chain_now(chain, ARGV[7])
 if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end

@@ -8,7 +8,7 @@
 -- Returns: {1 or 0, the alert's state; 'changed' or 'expired' if that is the reason for a refusal, 'again' if another version came first}
 local chain, alert, version = KEYS[1], ARGV[1], ARGV[5]
 local alert_key, version_key = key(chain, 'version', alert), key(chain, 'version', version)
-local state, misfit = standing(alert_key, ARGV[2], ARGV[3])
+local state, misfit = check_state(alert_key, ARGV[2], ARGV[3])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[4] then return {0, 'again'} end
@@ -22,6 +22,6 @@ redis.call('HSET', alert_key, unpack(ARGV, 13, 12 + fields))
 redis.call('SET', key(chain, 'area', alert), ARGV[6])
 redis.call('SET', key(chain, 'area', version), ARGV[6])
 redis.call('SET', key(chain, 'audience', version), ARGV[7])
-tell(chain, alert, now, 'permission_granted', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1)), organisation = ARGV[10]})
+record_event(chain, alert, now, 'permission_granted', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1)), organisation = ARGV[10]})
 open_gate(chain, version, now)
 return {1, state}

@@ -35,7 +35,7 @@ local function mark()
   for _, percent in ipairs(MARKS) do
     if percent > last and 100 * (targeted - left) >= percent * targeted then
       redis.call('HSET', version_key, 'mark', percent)
-      tell(chain, alert, now, 'progress', {percent = tostring(percent)})
+      record_event(chain, alert, now, 'progress', {percent = tostring(percent)})
     end
   end
 end
@@ -87,13 +87,13 @@ local function watch()
     if not since and gate == 'held' then return end
     redis.call('HDEL', version_key, 'stalled', 'left', 'moved')
     if gate ~= 'held' then redis.call('HSET', version_key, 'left', moves, 'moved', now) end
-    if stalled and gate ~= 'held' then tell(chain, alert, now, 'recovered', {}) end
+    if stalled and gate ~= 'held' then record_event(chain, alert, now, 'recovered', {}) end
   elseif not stalled and now - since >= STALLED_MS / 6 then
     if not is_due() then
       redis.call('HSET', version_key, 'moved', now) -- the minute of a stall begins when a row is due
     elseif now - since >= STALLED_MS then
       redis.call('HSET', version_key, 'stalled', now)
-      tell(chain, alert, now, 'stalled', {})
+      record_event(chain, alert, now, 'stalled', {})
     end
   end
 end

@@ -8,13 +8,13 @@
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[7])
-local state, misfit = standing(version_key, ARGV[2], '')
+local state, misfit = check_state(version_key, ARGV[2], '')
 if misfit then return {0, misfit[2], 0, '1'} end
 if gate_of(chain, alert, now) == 'closed' then
   return {0, redis.call('HEXISTS', version_key, 'replaced') == 1 and 'superseded' or 'expired', 0, '1'}
 end
 local head = string.match(alert, '^[^-]+')
-local _, untrue = standing(key(chain, 'version', head), ARGV[8], '')
+local _, untrue = check_state(key(chain, 'version', head), ARGV[8], '')
 if untrue then return {0, untrue[2], 0, '1'} end
 
 local function telling(version)

@@ -72,7 +72,7 @@ class KeyKind:
 #: parts of an alert; an operator must delete the rest.
 KEPT = "kept"
 TABLE = (
-    KeyKind("{a:<chain>}", "hash", "org, last version, the update that is being sent, the keys it is sent by, the organisations that may read its events, halt, pause, number and time of the restores of its store, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua open_alerts", KEPT),
+    KeyKind("{a:<chain>}", "hash", "org, last version, the update that is being sent, the keys it is sent by, the organisations that may read its events, halt, pause, number and time of the restores of its store, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua take_events.lua prelude.lua open_alerts", KEPT),
     KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; the permissions of neighbours, with their ground; the organisations that ask to stand it down", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts archive", KEPT, Fields(OF_STAFF, version_bound)),
     KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
     KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; for a target with rings, then the ring of each (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
@@ -88,8 +88,8 @@ TABLE = (
     KeyKind("{a:<chain>}:parked:<channel>", "zset", "as delayed: the queued rows of an alert that is stood down, hidden from leases", "follow.lua gate.lua put_back.lua sweep.lua", "when it is reopened or has ended"),
     KeyKind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua gate.lua sweep.lua put_back.lua", "an entry when its work is done, its gate closes or its time is over"),
     KeyKind("{a:<chain>}:until:<channel>", "zset", "lease -> ms when it ends unless renewed", "lease.lua renew.lua gate.lua sweep.lua put_back.lua", "with the lease"),
-    KeyKind("{a:<chain>}:told", "list", "occurrences that are not in the organisation's events yet: ids and codes, JSON", "prelude.lua told.lua", "an entry when it is in them"),
-    KeyKind("{a:<chain>}:receipts", "zset", "version with late receipts that have no event yet -> ms when they get one, together", "receipt.lua told.lua", "an entry when the event is written"),
+    KeyKind("{a:<chain>}:told", "list", "occurrences that are not in the organisation's events yet: ids and codes, JSON", "prelude.lua take_events.lua", "an entry when it is in them"),
+    KeyKind("{a:<chain>}:receipts", "zset", "version with late receipts that have no event yet -> ms when they get one, together", "receipt.lua take_events.lua", "an entry when the event is written"),
     KeyKind("{a:<chain>}:published", "hash", "ms from which the alert had an earlier public text -> that text, sealed", "published_history purge.lua", "when its case is purged"),
     KeyKind("{a:<chain>}:paged:<id>", "string", "the people paged about the version, the one who took it, and the time of the next pages: sealed", "page.lua", KEPT, Strings()),
     KeyKind("{c:<case>}", "string", "the key of an organisation's case, wrapped: without it the documents are gone", "case_key.lua case_drop.lua case_keys", "when the case is purged", Strings()),
@@ -156,7 +156,7 @@ TABLE = (
     KeyKind("{o:<org>}:media", "zset", "photo without an alert -> ms of its deletion", "photos", "an entry when an alert has it, or it is deleted"),
     KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: HMAC of the request's digest, id, status", "idempotency idempotency.lua", "after a day, or when the request was refused"),
     KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> number of announcements", "alerts retire.lua", "an entry when the work is done"),
-    KeyKind("{x:<shard>}:told", "zset", "chains with possible new occurrences -> ms of the next check; 0 before the first check", "alerts events looked.lua due_told.lua", "an entry when its occurrences are in the events"),
+    KeyKind("{x:<shard>}:told", "zset", "chains with possible new occurrences -> ms of the next check; 0 before the first check", "alerts events schedule_reads.lua due_told.lua", "an entry when its occurrences are in the events"),
     KeyKind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts schedule", "an entry when it has expired"),
     KeyKind("{x:<shard>}:waiting", "zset", "version that waits for its second person, or for an answer to a stand-down request -> ms of the next pages", "paging", "an entry when its paging ends"),
     KeyKind("{x:<shard>}:starts", "zset", "approved alert with a later start -> ms of the start", "schedule", "an entry when it has started or was called off"),

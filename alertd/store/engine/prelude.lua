@@ -84,7 +84,7 @@ end
 local BITS = 4294967296
 
 -- Stores an event of a version in the step that causes it, until the herald moves it to the organisation's stream. Holds only ids and codes.
-local function tell(chain, alert, now, word, facts)
+local function record_event(chain, alert, now, word, facts)
   local event, names = facts, {'status', 'kind', 'occasion', 'sent_alone'}
   local values = redis.call('HMGET', key(chain, 'version', alert), unpack(names))
   for i, name in ipairs(names) do event[name] = values[i] or '' end
@@ -102,7 +102,7 @@ end
 -- Queues an event for a webhook, or an alert for a distributor, with its number of tries reset. `turn` increases, so
 -- that a try in progress notices that the entry was queued again. `hook`: keys of state, queue, tries and given-up
 -- entries. `due`: ms.
-local function let_wait(hook, due, name)
+local function queue_for_hook(hook, due, name)
   redis.call('ZADD', hook[2], string.format('%.3f', due), name)
   redis.call('HSET', hook[3], name, '0 0 ' .. redis.call('HINCRBY', hook[1], 'turn', 1))
   redis.call('ZREM', hook[4], name)
@@ -113,7 +113,7 @@ local function enter(chain, alert, state, now)
   local version_key = key(chain, 'version', alert)
   local was = redis.call('HGET', version_key, 'state')
   redis.call('HSET', version_key, 'state', state, state .. '_at', now)
-  tell(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
+  record_event(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
 end
 
 -- Makes a version replace all earlier ones of the alert. Their gates close, and this version notifies their queued recipients, or none does. If
@@ -144,13 +144,13 @@ end
 -- Writes an event for each neighbour organisation that is asked for its permission. `neighbours` are separated by spaces.
 local function ask(chain, alert, now, neighbours)
   for one in string.gmatch(neighbours, '%S+') do
-    tell(chain, alert, now, 'permission_asked', {rev = redis.call('HGET', key(chain, 'version', alert), 'rev'), organisation = one})
+    record_event(chain, alert, now, 'permission_asked', {rev = redis.call('HGET', key(chain, 'version', alert), 'rev'), organisation = one})
   end
 end
 
 -- Returns a version's state, and the script's answer if a person's decision does not fit: the state is not in `from` (a comma before and after
 -- each), or the revision is not `seen` ('' for any).
-local function standing(version_key, from, seen)
+local function check_state(version_key, from, seen)
   local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
   if not state then return '', {0, ''} end
   if not string.find(from, ',' .. state .. ',', 1, true) then return state, {0, state} end

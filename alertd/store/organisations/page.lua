@@ -10,5 +10,5 @@ if state ~= 'pending' and not (ASKABLE[state] and (asked or '') ~= '') then retu
 local paged = key(chain, 'paged', ARGV[1])
 if (redis.call('GET', paged) or '') ~= ARGV[2] then return 'changed' end
 redis.call('SET', paged, ARGV[3])
-if ARGV[5] ~= '' then tell(chain, ARGV[1], chain_now(chain, ARGV[4]), ARGV[5], {step = ARGV[6]}) end
+if ARGV[5] ~= '' then record_event(chain, ARGV[1], chain_now(chain, ARGV[4]), ARGV[5], {step = ARGV[6]}) end
 return 'done'

@@ -25,11 +25,11 @@ ANNOUNCED = b"0"  # due time of a chain that was announced and not read since
 HELD_MS = 5_000
 LET_GO = ""
 #: The longest wait before a chain is read again.
-LAST_LOOK_MS = 60_000
+LONGEST_WAIT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class NewEvents:
     """New events of a chain, oldest first. Each is JSON; its member `n` is its number in the chain."""
 
     org: str
@@ -47,7 +47,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class NextRead:
     """Result of reading the events of one chain."""
 
     orgs: tuple[str, ...]  # organisations that got its events, first the one that owns the chain
@@ -91,7 +91,7 @@ class Events:
                 (
                     "due_told",
                     [keys.told_key(shard)],
-                    [DUE_AT_ONCE // keys.SHARDS, LAST_LOOK_MS, HELD_MS, self._db.skew_ms],
+                    [DUE_AT_ONCE // keys.SHARDS, LONGEST_WAIT_MS, HELD_MS, self._db.skew_ms],
                 )
                 for shard in range(keys.SHARDS)
             ]
@@ -102,34 +102,37 @@ class Events:
                 due[chain.decode()] = Due(held=held.decode(), is_announced=at == ANNOUNCED)
         return due
 
-    async def record_looks(self, looks: Sequence[Look]) -> None:
+    async def schedule_reads(self, reads: Sequence[NextRead]) -> None:
         """Stores when each chain is due again, or removes it if it has no more events (LET_GO).
 
         A chain that was announced meanwhile keeps its due time. The number of the last moved event is stored until the chain is removed,
         so that a slow process cannot move an event twice.
         """
         by_shard: dict[int, list[Arg]] = {}
-        for look in looks:
-            by_shard.setdefault(keys.shard_of(look.chain), [self._db.skew_ms]).extend(
-                (look.chain, look.held, look.wait)
+        for read in reads:
+            by_shard.setdefault(keys.shard_of(read.chain), [self._db.skew_ms]).extend(
+                (read.chain, read.held, read.wait)
             )
         gone = await self._db.run_many(
-            [("looked", [keys.told_key(shard)], arguments) for shard, arguments in by_shard.items()]
+            [("schedule_reads", [keys.told_key(shard)], arguments) for shard, arguments in by_shard.items()]
         )
-        orgs = {look.chain: look.orgs for look in looks}
+        orgs = {read.chain: read.orgs for read in reads}
         let_go = [chain.decode() for chains in gone for chain in chains]
         if let_go:
             await self._db.execute_many(
                 [("HDEL", self._names(org)[1], chain) for chain in let_go for org in orgs[chain]]
             )
 
-    async def take_events(self, chains: Mapping[str, int]) -> list[Told]:
+    async def take_events(self, chains: Mapping[str, int]) -> list[NewEvents]:
         """Returns the events of each chain after the given number, in one round trip. Deletes the earlier ones from the chain."""
         answers = await self._db.run_many(
-            [("told", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms)) for chain, after in chains.items()]
+            [
+                ("take_events", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms))
+                for chain, after in chains.items()
+            ]
         )
         return [
-            Told(org=org.decode(), waits=waits == b"1", lent=tuple(lent.decode().split()), events=events)
+            NewEvents(org=org.decode(), waits=waits == b"1", lent=tuple(lent.decode().split()), events=events)
             for org, waits, lent, *events in answers
         ]
 

@@ -7,5 +7,5 @@
 local queued = redis.call('HGET', KEYS[1], 'queued')
 if not queued or (ARGV[1] ~= '' and queued ~= ARGV[1]) then return 0 end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'queued', ARGV[2]) end
-for i = 4, #ARGV do let_wait(KEYS, ARGV[3] - 1 + i / 1000, ARGV[i]) end -- in order, within the millisecond before
+for i = 4, #ARGV do queue_for_hook(KEYS, ARGV[3] - 1 + i / 1000, ARGV[i]) end -- in order, within the millisecond before
 return 1

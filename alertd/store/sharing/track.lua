@@ -15,6 +15,6 @@ if ARGV[5] == '' then
 else
   redis.call('HSET', KEYS[6], name, ARGV[5])
 end
-if ARGV[7] ~= '' and way[1] then let_wait(KEYS, ARGV[7], ARGV[4]) end
+if ARGV[7] ~= '' and way[1] then queue_for_hook(KEYS, ARGV[7], ARGV[4]) end
 for i = 9, #ARGV do add_event(KEYS[7], KEYS[8], ARGV[6], ARGV[i]) end
 return 1

@@ -24,7 +24,7 @@ from alertd.store.engine.keys import shard_of
 from alertd.store.engine.keys import told_key as told_of
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from alertd.store.organisations.paging import Waiting
-from alertd.store.records.events import HELD_MS, LAST_LOOK_MS, Events, Look
+from alertd.store.records.events import HELD_MS, LONGEST_WAIT_MS, Events, NextRead
 from alertd.store.sharing.webhooks import Hook, Hooks, Tracks, Tried
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, finish, lease_of, over, planned, register, send, submitted
@@ -102,7 +102,7 @@ async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection
     while await store.execute("ZCARD", told_of(shard_of(name))):
         await brings.bring()
         store.skew_ms += 10_000
-    assert store.skew_ms - began >= 50_000 + LAST_LOOK_MS
+    assert store.skew_ms - began >= 50_000 + LONGEST_WAIT_MS
     assert len((await brings.read_page("default", None, 10)).events) == 1
     assert await store.hash_of("{v:default}:marks") == {b"last": b"1"}
 
@@ -133,10 +133,10 @@ async def test_who_takes_over_brings_nothing_again(store: Connection, alerts: Al
     for _ in range(2):
         brings = Brings(kept, alerts, SystemClock(), _default, Waiting(store))
         await brings.bring()
-        store.skew_ms += LAST_LOOK_MS
+        store.skew_ms += LONGEST_WAIT_MS
     while await store.execute("ZCARD", told_of(shard_of(name))):
         await brings.bring()
-        store.skew_ms += LAST_LOOK_MS
+        store.skew_ms += LONGEST_WAIT_MS
     assert len((await brings.read_page("default", None, 10)).events) == 1
 
 
@@ -147,10 +147,10 @@ async def test_what_is_announced_while_it_is_looked_at_is_looked_at_next(store: 
     await alerts.create(record(name), AREA)
     due = (await kept.due())[name]
     await alerts.mark_live(name, works=False)
-    await kept.record_looks([Look(orgs=("default",), chain=name, held=due.held, wait=LAST_LOOK_MS)])
+    await kept.schedule_reads([NextRead(orgs=("default",), chain=name, held=due.held, wait=LONGEST_WAIT_MS)])
     again = (await kept.due())[name]
     assert again.is_announced
-    await kept.record_looks([Look(orgs=("default",), chain=name, held=again.held, wait=LAST_LOOK_MS)])
+    await kept.schedule_reads([NextRead(orgs=("default",), chain=name, held=again.held, wait=LONGEST_WAIT_MS)])
     assert not await kept.due()
 
 
@@ -189,7 +189,7 @@ async def test_a_clock_set_back_holds_nothing_up(store: Connection, alerts: Aler
     assert await brings.bring() == 1
     store.skew_ms -= 3_600_000
     await brings.bring()
-    store.skew_ms += LAST_LOOK_MS
+    store.skew_ms += LONGEST_WAIT_MS
     await brings.bring()
     assert await store.execute("ZCARD", told_of(shard_of(name))) == 0
 

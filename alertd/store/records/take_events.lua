@@ -23,7 +23,7 @@ end
 
 local now = now_ms(ARGV[3])
 for _, alert in ipairs(redis.call('ZRANGEBYSCORE', receipts, '-inf', now)) do
-  tell(chain, alert, now, 'receipts', sums(alert))
+  record_event(chain, alert, now, 'receipts', sums(alert))
   redis.call('ZREM', receipts, alert)
 end
 local events, lent = redis.call('LRANGE', told, 0, ARGV[2] - 1), redis.call('HGET', chain, 'lent') or ''
