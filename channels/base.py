@@ -62,7 +62,7 @@ class Subject(enum.Enum):
 
 
 #: A carrier's refusal in its own form: a text reply, or status and body of an HTTP answer.
-Said = str | tuple[int, bytes]
+RawAnswer = str | tuple[int, bytes]
 
 
 class ReportState(enum.Enum):
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
     message_id: str | None = None  # the carrier's id of an accepted message
     partly: bool = False  # not accepted as a whole; a part of it may be on a screen
     of: Subject | None = None  # the subject, if the protocol gives it; None: see `SUBJECTS`
-    said: Said = ""  # in the carrier's words, which may hold an address: show `words` instead
+    said: RawAnswer = ""  # in the carrier's words, which may hold an address: show `words` instead
 
     def __repr__(self) -> str:
         """Leaves out `said`: a log or an exception may contain this text."""
@@ -193,9 +193,9 @@ Message = PushMessage | SmsMessage | MailMessage
 #: Placeholder in the text and HTML of a mail for the recipient's own `Recipient.leave`, the tag of the unsubscribe
 #: link. If an author could write the placeholder in an alert, a link could collect the `leave` of every recipient. So
 #: it is random in each process, and never shown.
-OWN_LEAVE = secrets.token_hex(16)
+OPT_OUT_PLACEHOLDER = secrets.token_hex(16)
 #: Replaces the placeholder in a preview and for a recipient without `leave`.
-NO_LEAVE = "your-own-link"
+SAMPLE_OPT_OUT = "your-own-link"
 
 
 class Recipient(NamedTuple):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import lru_cache
 
-from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient
+from channels.base import OPT_OUT_PLACEHOLDER, SAMPLE_OPT_OUT, Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
 from channels.domains import in_ascii
 
@@ -85,8 +85,8 @@ IMPORTANCE = {Loudness.LOUD: "high", Loudness.NORMAL: "normal", Loudness.SILENT:
 MAILBOX = re.compile(r"[^\s\x00-\x20\x7f<>()\[\],;:\\\"@]{1,64}@[^\s\x00-\x20\x7f<>()\[\],;:\\\"@]{1,255}")
 
 
-#: `OWN_LEAVE` in quoted-printable, where a soft line break may be anywhere (RFC 2045 section 6.7).
-_OWN_LEAVE = re.compile(b"(?:=\r\n)?".join(re.escape(letter.encode()) for letter in OWN_LEAVE))
+#: `OPT_OUT_PLACEHOLDER` in quoted-printable, where a soft line break may be anywhere (RFC 2045 section 6.7).
+_PLACEHOLDER = re.compile(b"(?:=\r\n)?".join(re.escape(letter.encode()) for letter in OPT_OUT_PLACEHOLDER))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ class MailPayload:
 
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
         """Returns the mail for one recipient. `to` is the result of `mailbox`; `now_s` is the time in UNIX seconds."""
-        leave = (recipient.leave or NO_LEAVE).encode()
+        leave = (recipient.leave or SAMPLE_OPT_OUT).encode()
         own = b"Date: %b\r\n%b" % (_date(int(now_s)), headers_for(to, recipient, self.identity))
         if self.common is not None:
             own = self.common.signatures(own, self.identity.signers, int(now_s), leave) + own
@@ -164,10 +164,10 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
 
 
 def _around_leave(body: bytes) -> list[bytes]:
-    """Returns the body split at each placeholder `OWN_LEAVE`, without the placeholders. Soft line breaks in the pieces
+    """Returns the body split at each placeholder `OPT_OUT_PLACEHOLDER`, without the placeholders. Soft line breaks in the pieces
     put the text that replaces a placeholder on its own line.
     """
-    return _OWN_LEAVE.sub(b"=\r\n\0=\r\n", body).split(b"\0")
+    return _PLACEHOLDER.sub(b"=\r\n\0=\r\n", body).split(b"\0")
 
 
 def _doubled(lines: bytes) -> bytes:

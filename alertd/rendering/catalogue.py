@@ -75,7 +75,7 @@ def spoken_at(time_zone: str) -> tuple[str, ...]:
     return get_official_languages(country, de_facto=True) if country else ()
 
 
-def told_in(texts: Mapping[str, str], language: str) -> str:
+def text_in(texts: Mapping[str, str], language: str) -> str:
     """Returns the text in this language (or another variant of its base language), or "" if there is none: text in
     another language would confuse the reader.
     """

@@ -15,9 +15,9 @@ from typing import Any
 from alertd.model.alert import Alert, Info, Status
 from alertd.model.case import Child, Contact, LastSeen, PersonSought, Photo, Vehicle
 from alertd.model.kinds import CancelReason, Kind, Occasion
-from alertd.rendering.catalogue import Catalogue, base_language, choose_language, matching, spoken_at, told_in
+from alertd.rendering.catalogue import Catalogue, base_language, choose_language, matching, spoken_at, text_in
 from alertd.rendering.plaintext import clip, line, paragraphs
-from channels.base import OWN_LEAVE, Loudness
+from channels.base import OPT_OUT_PLACEHOLDER, Loudness
 
 #: The folder of the templates of messages that say an alert has ended. Other folders are named after the alert's kind.
 ENDED = "ended"
@@ -208,7 +208,7 @@ def facts_of(
         heading=_heading(alert, words, loudness, telling),
         safety=_safety(alert, words, telling.occasion, contacts),
         why=words.words["label"]["why"],
-        leave=f"{site}/u/{OWN_LEAVE}" if site else "",
+        leave=f"{site}/u/{OPT_OUT_PLACEHOLDER}" if site else "",
     )
     if telling.is_end:
         return _facts_of_end(common, alert, words, room, telling, headline)
@@ -317,25 +317,25 @@ def _child(child: Child, words: Catalogue, room: Room, site: str) -> ChildFacts:
         height=height,
         hair=words.coded("hair", child.hair),
         eyes=words.coded("eyes", child.eyes),
-        clothing=_short(told_in(child.clothing, words.language), words, room.text),
-        marks=_short(told_in(child.marks, words.language), words, room.text),
+        clothing=_short(text_in(child.clothing, words.language), words, room.text),
+        marks=_short(text_in(child.marks, words.language), words, room.text),
         photos=tuple(_photo(photo, child, words, room, site) for photo in child.photos) if room.photo else (),
     )
 
 
 def _companion(person: PersonSought, words: Catalogue, room: Room) -> str:
-    looks = _short(told_in(person.description, words.language), words, room.text)
+    looks = _short(text_in(person.description, words.language), words, room.text)
     return words.joined([_name(person, words, room), words.coded("person", person.sex), looks])
 
 
 def _vehicle(vehicle: Vehicle, words: Catalogue, room: Room) -> str:
     country = f" ({words.countries((vehicle.country,))})" if vehicle.country else ""
     plate = f"{_short(vehicle.plate, words, 0)}{country}" if vehicle.plate else ""
-    return words.joined([_short(told_in(vehicle.description, words.language), words, room.text), plate])
+    return words.joined([_short(text_in(vehicle.description, words.language), words, room.text), plate])
 
 
 def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) -> ShownPhoto:
-    shows = _short(told_in(photo.alt, words.language), words, 0)
+    shows = _short(text_in(photo.alt, words.language), words, 0)
     caption = words.joined([words.words["label"]["photo"], shows or _name(child, words, room)], "colon")
     return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=shows or caption, caption=caption)
 
@@ -343,7 +343,7 @@ def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) 
 def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     if child.name is None:
         return ""
-    return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
+    return _short(text_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
 #: Years of age. From this age on many languages use another word: nobody looks for a "little girl" of sixteen.

@@ -18,7 +18,7 @@ from channels.smpp.bind import Bind
 from channels.smpp.flight import Flight, Message, Piece
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
-from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
+from channels.smpp.receipts import BETWEEN_IDS, ReceiptMatcher, Report, names_of
 from channels.smpp.session import Answered, Delivered, Session
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
@@ -46,7 +46,7 @@ class SmppChannel:
         self._settings = settings
         self._clock = clock
         self._writer = Writer(settings)
-        self._receipts = Receipts(time.monotonic, remember=settings.remember, patience_s=settings.patience_s)
+        self._receipts = ReceiptMatcher(time.monotonic, remember=settings.remember, patience_s=settings.patience_s)
         self._inbox: Inbox | None = None
         self._binds: list[Bind] = []
         self._senders: list[Bind] = []

@@ -16,7 +16,7 @@ from channels.smpp import receipts
 from channels.smpp.bind import Bind
 from channels.smpp.message import decode_text
 from channels.smpp.pdu import Pdu, Status
-from channels.smpp.receipts import Receipts, Report
+from channels.smpp.receipts import ReceiptMatcher, Report
 from channels.smpp.session import Session
 from channels.smpp.settings import INTERNATIONAL, NATIONAL, SmppSettings
 from channels.smpp.words import Word, meaning, words
@@ -84,7 +84,7 @@ class Inbox:
     queue and task.
     """
 
-    def __init__(self, settings: SmppSettings, listener: Listener | None, known: Receipts) -> None:
+    def __init__(self, settings: SmppSettings, listener: Listener | None, known: ReceiptMatcher) -> None:
         self._settings = settings
         self._listener = listener
         self._known = known
@@ -132,7 +132,7 @@ class Inbox:
 
     async def _hand_over_reports(self) -> None:
         """Hands reports to the listener until cancelled, and retries without limit: reading a receipt changes
-        `Receipts`, so a lost report would not come again.
+        `ReceiptMatcher`, so a lost report would not come again.
         """
         while True:
             with contextlib.suppress(TimeoutError):

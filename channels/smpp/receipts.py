@@ -157,7 +157,7 @@ def _counted(tag: str, at_s: float) -> _Sent:
     return _Sent(tag, 0, at_s, SmsState.DELIVERED)
 
 
-class Receipts:
+class ReceiptMatcher:
     """Matches receipts to answers, in either order. Reports the final state of a message once: delivered when all parts
     are, failed when one part is.
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from senders import WARM_UP, Bench, Run, Sender, Watch, free_port, stamp, tag, through, wait_for
 
-from channels.base import OWN_LEAVE, MailMessage, Recipient
+from channels.base import OPT_OUT_PLACEHOLDER, MailMessage, Recipient
 from channels.dkim import DkimSettings, Signer
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
@@ -30,7 +30,7 @@ from channels.smtp_relay import RelaySettings
 
 SENDER, DOMAIN = "Alertas <alerts@centre.example>", "centre.example"
 SUBJECT = "Niña desaparecida en Sevilla: Lucía P., 7 años"
-LEAVE = f"https://centre.example/u/{OWN_LEAVE}"
+LEAVE = f"https://centre.example/u/{OPT_OUT_PLACEHOLDER}"
 TEXT = "Lucía P., 7 años, abrigo rojo. Vista en la estación de Santa Justa, Sevilla, a las 17:40 (CET).\n" * 10 + LEAVE
 HTML = (
     "<p>Lucía P., 7 años, abrigo rojo. Vista en la estación de <b>Santa Justa</b>, Sevilla, a las 17:40 (CET).</p>\n"
@@ -70,8 +70,8 @@ def send_with_aiosmtplib(count: int, port: int) -> Run:
         made["Date"], made["Message-ID"] = formatdate(), f"<{tag(number)}@{DOMAIN}>"
         made["List-Unsubscribe"] = f"<https://centre.example/u/{tag(number)}>"
         made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        made.set_content(TEXT.replace(OWN_LEAVE, tag(number)))
-        made.add_alternative(HTML.replace(OWN_LEAVE, tag(number)), subtype="html")
+        made.set_content(TEXT.replace(OPT_OUT_PLACEHOLDER, tag(number)))
+        made.add_alternative(HTML.replace(OPT_OUT_PLACEHOLDER, tag(number)), subtype="html")
         return made
 
     async def lane(client: aiosmtplib.SMTP, numbers: Iterator[int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.common.resources import templates_dir
 from alertd.rendering import Renderer
-from channels.base import NO_LEAVE
+from channels.base import SAMPLE_OPT_OUT
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import GENERAL, changed
 
@@ -90,7 +90,7 @@ def test_a_preview_has_nobodys_link_to_leave(served: Served, alert: dict[str, An
     """It shows where each reader's own will stand, in words that no mail takes for it."""
     [mail] = previewed(served, alert, "?channels=mail&languages=es")["messages"]
     for said in (mail["text"], mail["html"]):
-        assert set(re.findall(r"/u/([\w-]+)", said)) == {NO_LEAVE}
+        assert set(re.findall(r"/u/([\w-]+)", said)) == {SAMPLE_OPT_OUT}
 
 
 def test_what_has_no_room_is_named(served: Served, alert: dict[str, Any]):

@@ -22,7 +22,7 @@ from alertd.rendering import Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service.container import Container
 from alertd.service.messages import previews
-from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage, Texting
+from channels.base import OPT_OUT_PLACEHOLDER, SAMPLE_OPT_OUT, MailMessage, Message, PushMessage, SmsMessage, Texting
 from channels.text import TableName, best_coding
 
 
@@ -188,7 +188,7 @@ def _texts(making: Making, message: Message) -> dict[str, Any]:
         case SmsMessage():
             return _sms(making, message)
         case MailMessage():
-            text, html = (said.replace(OWN_LEAVE, NO_LEAVE) for said in (message.text, message.html))
+            text, html = (said.replace(OPT_OUT_PLACEHOLDER, SAMPLE_OPT_OUT) for said in (message.text, message.html))
             return {"subject": message.subject, "text": text, "html": html}
 
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
+from channels.base import OPT_OUT_PLACEHOLDER, Loudness, MailMessage, Recipient, Stamp
 from channels.dkim import Common, DkimSettings, Signer, relaxed_body, relaxed_header
 from channels.mail_message import MailIdentity, encode
 
@@ -106,7 +106,10 @@ def test_what_is_signed_cannot_be_changed(old, new):
 @pytest.mark.parametrize("base", ["https://a.example/u/", "https://a.example/" + "x" * 70 + "/u/", "ñ \t"])
 def test_a_signature_holds_over_each_readers_own_link(base):
     """Wherever the link stands in a line, and nobody can put another in its place."""
-    text, page = f".\n\nLeave: {base}{OWN_LEAVE}\n", f'<p>x</p>  <a href="{base}{OWN_LEAVE}">{base}{OWN_LEAVE}</a>\n\n'
+    text, page = (
+        f".\n\nLeave: {base}{OPT_OUT_PLACEHOLDER}\n",
+        f'<p>x</p>  <a href="{base}{OPT_OUT_PLACEHOLDER}">{base}{OPT_OUT_PLACEHOLDER}</a>\n\n',
+    )
     message = MailMessage(stamp=STAMP, subject="s", text=text, html=page)
     raw = mail(message=message)
     assert verified(raw) == [True, True]

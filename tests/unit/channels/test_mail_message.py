@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
+from channels.base import OPT_OUT_PLACEHOLDER, SAMPLE_OPT_OUT, Loudness, MailMessage, Recipient, Stamp
 from channels.mail_message import MailIdentity, encode, header, mailbox, return_path
 from channels.smtp_relay import RelaySettings
 
@@ -131,34 +131,36 @@ def test_a_sender_that_is_none_is_refused_before_anything_is_sent(sender):
 @pytest.mark.parametrize("before", ["", "x" * 60, "ñ" * 20, "لا", "x" * 75])
 def test_each_reader_finds_their_own_link_in_text_and_page(before):
     """The same mail, whoever it is for, but for where they leave; no line is longer than what every relay takes (RFC 2045 6.7)."""
-    text = f"{before} https://a.example/u/{OWN_LEAVE}\n.\n"
+    text = f"{before} https://a.example/u/{OPT_OUT_PLACEHOLDER}\n.\n"
     payload = encode(MailMessage(stamp=STAMP, subject="s", text=text, html=f'<a href="{text}">{before}</a>'), IDENTITY)
     for leave in ("leave_1", "L" * 70):
         raw = payload.to("p@people.example", RECIPIENT._replace(leave=leave), 0)
         message = parsed(raw)
-        told = text.replace(OWN_LEAVE, leave)
+        told = text.replace(OPT_OUT_PLACEHOLDER, leave)
         assert message.get_body(("plain",)).get_content().split() == told.split()
         assert message.get_body(("html",)).get_content().split() == f'<a href="{told}">{before}</a>'.split()
         assert max(map(len, raw.split(b"\r\n\r\n", 1)[1].split(b"\r\n"))) <= 76
-        assert OWN_LEAVE.encode() not in raw
+        assert OPT_OUT_PLACEHOLDER.encode() not in raw
         assert raw.count(b"\r\n.\r\n") == 1
 
 
 def test_no_words_of_an_alert_take_a_readers_own_link():
     """A link to elsewhere that says what a preview shows is sent as it is; what stands for the own link is another in each process."""
-    text = f"https://evil.example/{NO_LEAVE} https://a.example/u/{OWN_LEAVE}"
+    text = f"https://evil.example/{SAMPLE_OPT_OUT} https://a.example/u/{OPT_OUT_PLACEHOLDER}"
     told = parsed(built(text=text, html=text)).get_body(("plain",)).get_content().split()
-    assert told == [f"https://evil.example/{NO_LEAVE}", "https://a.example/u/leave_1"]
-    other = [sys.executable, "-c", "from channels.base import OWN_LEAVE; print(OWN_LEAVE)"]
-    assert OWN_LEAVE not in subprocess.run(other, capture_output=True, text=True, check=True).stdout
+    assert told == [f"https://evil.example/{SAMPLE_OPT_OUT}", "https://a.example/u/leave_1"]
+    other = [sys.executable, "-c", "from channels.base import OPT_OUT_PLACEHOLDER; print(OPT_OUT_PLACEHOLDER)"]
+    assert OPT_OUT_PLACEHOLDER not in subprocess.run(other, capture_output=True, text=True, check=True).stdout
 
 
 def test_who_has_no_link_is_not_shown_what_stands_for_it():
     """As in a mail that only tests a relay."""
-    payload = encode(MailMessage(stamp=STAMP, subject="s", text=OWN_LEAVE, html=OWN_LEAVE), IDENTITY)
+    payload = encode(
+        MailMessage(stamp=STAMP, subject="s", text=OPT_OUT_PLACEHOLDER, html=OPT_OUT_PLACEHOLDER), IDENTITY
+    )
     raw = payload.to("p@people.example", RECIPIENT._replace(leave=None), 0)
-    assert parsed(raw).get_body(("plain",)).get_content().strip() == NO_LEAVE
-    assert OWN_LEAVE.encode() not in raw
+    assert parsed(raw).get_body(("plain",)).get_content().strip() == SAMPLE_OPT_OUT
+    assert OPT_OUT_PLACEHOLDER.encode() not in raw
 
 
 def test_a_subject_cannot_add_a_header():

@@ -13,7 +13,7 @@ from channels.base import Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp import message
 from channels.smpp.message import LONGEST_VALIDITY_S, Writer
 from channels.smpp.pdu import HEADER, Command, Pdu, Tag, decode
-from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, parse_receipt
+from channels.smpp.receipts import Receipt, ReceiptMatcher, Report, is_receipt, parse_receipt
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
 from tests.contract.smpp_parties import centre_settings
@@ -82,7 +82,7 @@ def test_people_cannot_write_receipts():
 @given(st.permutations(["sent", "accepted", "failed", "delivered", "delivered"]))
 def test_in_whatever_order_delivered_is_told_once_and_last(order):
     """Receipts before the answer, twice, contradicting: the caller hears each end once, and delivered stands."""
-    known = Receipts(lambda: 0.0)
+    known = ReceiptMatcher(lambda: 0.0)
     told = []
     for what in order:
         if what == "sent":
@@ -102,7 +102,7 @@ def test_in_whatever_order_delivered_is_told_once_and_last(order):
 def test_a_receipt_for_nobody_is_told_without_a_tag_after_a_while():
     """It may be of a message that was sent from another process: the caller may know its id."""
     now = itertools.count(0, 6)
-    known = Receipts(lambda: next(now), patience_s=10)
+    known = ReceiptMatcher(lambda: next(now), patience_s=10)
     for _ in range(1000):
         known.take(Receipt(("7",), FAILED, Reason.TIMEOUT))
         known._now = lambda: 5.0
@@ -114,7 +114,7 @@ def test_a_receipt_for_nobody_is_told_without_a_tag_after_a_while():
 
 def test_a_receipt_under_two_names_finds_its_message_by_either():
     """The parameter and the text may differ, and only one of them is the answer's; it is told once."""
-    known = Receipts(lambda: 0.0, patience_s=-1)
+    known = ReceiptMatcher(lambda: 0.0, patience_s=-1)
     assert known.take(Receipt(("1", "2"), DELIVERED)) == []
     assert known.sent("tag", ["2"]) == [Report("tag", "2", DELIVERED, Reason.NONE)]
     assert known.strays() == []
@@ -122,7 +122,7 @@ def test_a_receipt_under_two_names_finds_its_message_by_either():
 
 def test_an_id_of_two_messages_is_nobody_s():
     """A centre that answers all with 0: nobody is told of another's end, whether the first was told of or not."""
-    known = Receipts(lambda: 0.0)
+    known = ReceiptMatcher(lambda: 0.0)
     for tag in ("ana", "bob", "eva"):
         known.sent(tag, ["0"])
     assert [known.take(Receipt(("0",), state)) for state in (FAILED, DELIVERED, FAILED)] == [[], [], []]
@@ -136,7 +136,7 @@ def test_an_id_of_two_messages_is_nobody_s():
 def test_a_number_that_comes_again_after_a_day_is_the_new_message_s():
     """Centres begin their numbers anew, and a message is over by then; one that was sent again is still the same."""
     times_s = iter((0.0, 10.0, 90_000.0))
-    known = Receipts(lambda: next(times_s))
+    known = ReceiptMatcher(lambda: next(times_s))
     for tag in ("ana", "ana", "bob"):
         known.sent(tag, ["1"])
     assert [report.tag for report in known.take(Receipt(("1",), DELIVERED))] == ["bob"]
@@ -144,7 +144,7 @@ def test_a_number_that_comes_again_after_a_day_is_the_new_message_s():
 
 def test_memory_has_an_end():
     """The oldest are forgotten, never more than half at a time, and receipts for nobody take no more room than the rest."""
-    known = Receipts(lambda: 0.0, remember=100)
+    known = ReceiptMatcher(lambda: 0.0, remember=100)
     for n in range(1, 1000):
         known.sent(f"tag{n}", [str(n)])
         known.take(Receipt((f"x{n}",), DELIVERED))

@@ -15,7 +15,7 @@ from alertd.model.kinds import Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.catalogue import accepted
 from alertd.rendering.own_texts import TextPlace, read_text
-from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
+from channels.base import OPT_OUT_PLACEHOLDER, Loudness, MailMessage, Stamp
 from tests.unit.alertd.rendering.longest import LANGUAGES
 from tests.unit.alertd.rendering.usual import SAMPLES, alert_of, render
 
@@ -158,7 +158,7 @@ def test_the_dark_is_dark(renderer: Renderer):
 def test_every_mail_has_a_visible_way_to_leave(language: str):
     """In the reader's language, in text and page, of an alert, of its end, and in an organisation's own words."""
     site = Renderer(templates_dir(), "https://alerts.example.org/")
-    link, words = f"https://alerts.example.org/u/{OWN_LEAVE}", site.words(language).words
+    link, words = f"https://alerts.example.org/u/{OPT_OUT_PLACEHOLDER}", site.words(language).words
     place = TextPlace("missing-child", "mail", language, "body")
     stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language=language)
     end = Telling(occasion=Occasion.CLOSE, alerted_at=datetime(2026, 11, 24, 18, tzinfo=UTC))
@@ -191,15 +191,15 @@ def test_what_everybody_reads_in_cap_is_addressed_to_nobody(language: str):
         said, foot = mail.text.split(words["label"]["why"])
         assert document.text == said.strip()
         assert document.subject == mail.subject
-        assert OWN_LEAVE in foot
-        assert OWN_LEAVE not in document.html
+        assert OPT_OUT_PLACEHOLDER in foot
+        assert OPT_OUT_PLACEHOLDER not in document.html
 
 
 def test_without_an_address_to_leave_at_no_mail_offers_one(renderer: Renderer):
     """A link to nowhere is worse than none."""
     mail = render(renderer, alert_of(SAMPLES["general"]["smallest"]), "mail", "en")
     assert isinstance(mail, MailMessage)
-    assert OWN_LEAVE not in mail.text + mail.html
+    assert OPT_OUT_PLACEHOLDER not in mail.text + mail.html
     assert "Stop these alerts" not in mail.text + mail.html
 
 
