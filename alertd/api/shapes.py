@@ -296,6 +296,6 @@ def update_facts(record: AlertRecord) -> UpdateFacts | None:
     return UpdateFacts(
         of=chain_of(record.id),
         notify=update.notify,
-        told_again=reach.about(update.again),
-        newly_inside=reach.about(update.newly),
+        told_again=reach.about(update.renotify_count),
+        newly_inside=reach.about(update.new_recipients),
     )

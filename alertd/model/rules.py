@@ -123,7 +123,7 @@ def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
     return faults
 
 
-def overtold(alert: Alert) -> list[Fault]:
+def protection_faults(alert: Alert) -> list[Fault]:
     """Returns a fault for each fact in an alert about a protected child that a restricted alert would not contain."""
     if not alert.case.protection:
         return []

@@ -79,7 +79,7 @@ class Freezing:
         if old is None or facts is None:
             return False, "", "alert"
         # The Lua script compares both with their revisions as they were read.
-        if update.state is AlertState.PENDING and old.times.changes != facts.upon:
+        if update.state is AlertState.PENDING and old.times.changes != facts.based_on:
             return False, "revised", "update"
         frozen = await audience(self.alerts, update.id, facts.notify, inside)
         now_ms = self.clock.now_ms()

@@ -318,7 +318,7 @@ class Intake:
             (
                 "invalid-request",
                 "The alert says more than is allowed about a child under protection.",
-                lambda: rules.overtold(alert),
+                lambda: rules.protection_faults(alert),
             ),
             ("invalid-request", "A contact names a child.", lambda: rules.naming_contacts(alert)),
             ("invalid-request", "A text calls a wanted person guilty.", lambda: rules.not_neutral(alert)),
@@ -370,7 +370,7 @@ class Intake:
                 countries=" ".join(preview.countries),
                 outline=preview.outline,
             ),
-            neighbours=Neighbours(permissions=written(preview.permissions), grounds=preview.grounds),
+            neighbours=Neighbours(permissions=written(preview.permissions), areas=preview.areas),
             chain=ChainState(public_id=new_public_id()),
             document=checked.document,
         )

@@ -69,7 +69,7 @@ class JurisdictionSplit:
     reach_previews: ReachPreview
     targeting: Targeting
     organisations: Organisations
-    grounds: Jurisdictions
+    jurisdictions: Jurisdictions
 
     async def split(
         self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
@@ -91,7 +91,7 @@ class JurisdictionSplit:
         parts = [
             Part(
                 org=org, name=names[org], geometry=part.geometry, km2=part.km2,
-                is_granted=not granted.is_empty and await self.grounds.is_within(part.geometry, granted),
+                is_granted=not granted.is_empty and await self.jurisdictions.is_within(part.geometry, granted),
             )
             for org, part in sorted(division.others.items())
         ]  # fmt: skip
@@ -109,13 +109,13 @@ class JurisdictionSplit:
         """
         known = known or await self.organisations.get(who.org)
         narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
-        if narrow and (beyond := await self.grounds.beyond(area, narrow, KEYS)):
+        if narrow and (beyond := await self.jurisdictions.beyond(area, narrow, KEYS)):
             raise refused(beyond)
-        if own is None or (beyond := await self.grounds.beyond(area, own, OWN)) is None:
+        if own is None or (beyond := await self.jurisdictions.beyond(area, own, OWN)) is None:
             return None
         near = {one.id: one.organisation for one in await self.organisations.list() if one.id != who.org}
         theirs = {org: one.jurisdiction for org, one in near.items() if one.jurisdiction}
-        division = await self.grounds.divided(area, own, theirs)
+        division = await self.jurisdictions.divided(area, own, theirs)
         if division.own.is_empty:
             raise refused(beyond)
         return division, {org: near[org].name for org in division.others}
@@ -146,13 +146,13 @@ class JurisdictionSplit:
         # Leaves out an organisation that got the area into its jurisdiction only after the permissions were given. The
         # permission of another organisation covers the area, so alertd does not ask this one.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
-        grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
+        areas = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(
             preview,
             permissions=tuple(
                 [await self._permission(alert, part, preview.area, keys.get(part.org, "")) for part in parts]
             ),
-            grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
+            areas=areas | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
             outline=whole.outline,
         )
 
@@ -193,7 +193,7 @@ class JurisdictionSplit:
         return split.at_once if asks else area, preview, None if asks else beyond, permissions
 
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
-        regions = await self.targeting.told_across(at_once.geometry, part.geometry)
+        regions = await self.targeting.notified_regions_across(at_once.geometry, part.geometry)
         shares = await self.targeting.shares(part.geometry)
         reach = await self.reach_previews.reach(part.geometry, shares, population_of(alert), regions)
         return msgspec.structs.replace(
@@ -230,7 +230,7 @@ class JurisdictionSplit:
             target=TargetFacts(
                 seen=preview.people, regions=preview.regions, countries=" ".join(whole.countries), outline=whole.outline
             ),
-            neighbours=replace(record.neighbours, permissions=written(preview.permissions), grounds=preview.grounds),
+            neighbours=replace(record.neighbours, permissions=written(preview.permissions), areas=preview.areas),
         )
         done, _ = await self.alerts.amend(new, preview.packed)
         if not done:
@@ -264,13 +264,13 @@ class JurisdictionSplit:
 
     async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
         """Returns whether all parts lie in the granted area, so that no neighbour must be asked for them."""
-        return all([not granted.is_empty and await self.grounds.is_within(part, granted) for part in parts])
+        return all([not granted.is_empty and await self.jurisdictions.is_within(part, granted) for part in parts])
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem if a part of the alert's area is outside the caller's jurisdictions and no neighbour has
         permitted it.
         """
-        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.neighbours.grounds else area
+        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.neighbours.areas else area
         if not own.is_empty:
             await self.organisations.check(who, area=own)
 
@@ -281,7 +281,7 @@ def _digest(geometry: shapely.MultiPolygon) -> str:
 
 def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
     """Returns the area that neighbours have permitted for an alert."""
-    raw = record.neighbours.grounds.get(GRANTED)
+    raw = record.neighbours.areas.get(GRANTED)
     return unpack_area(raw) if raw else _NOTHING
 
 
@@ -293,8 +293,8 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
     before = {one.org: one for one in parse_permissions(alert.neighbours.permissions)}
     merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.neighbours.permissions)]
     merged += [_left_out(one) for one in before.values() if one.key]
-    asked = {name: wkb for name, wkb in update.neighbours.grounds.items() if name != GRANTED}
-    return replace(alert, neighbours=replace(alert.neighbours, permissions=written(merged), grounds=asked))
+    asked = {name: wkb for name, wkb in update.neighbours.areas.items() if name != GRANTED}
+    return replace(alert, neighbours=replace(alert.neighbours, permissions=written(merged), areas=asked))
 
 
 def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:

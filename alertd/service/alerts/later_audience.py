@@ -266,7 +266,7 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
     return [one for one in channels if counts.get(one, 0) < least and not (reads_ledger and one in again)]
 
 
-async def told_before(
+async def earlier_recipients(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
 ) -> FrozenAudience:
     """Returns all pairs on the given channels that may have received any version of the alert, except the version
@@ -299,7 +299,7 @@ def on(pairs: Pairs, channels: Collection[str]) -> Pairs:
     return pairs[np.isin(pairs & np.uint64(7), [CHANNELS.index(channel) for channel in channels])]
 
 
-def told_again(told: FrozenAudience, notify: Notify, channels: Collection[str]) -> Pairs:
+def renotified(told: FrozenAudience, notify: Notify, channels: Collection[str]) -> Pairs:
     """Returns the earlier recipients that an update notifies again."""
     return np.union1d(told.numbers[told.rings > 0], on(told.numbers, again_on(notify, channels)))
 
@@ -324,8 +324,8 @@ async def find_notified(
     """
     kept = await alerts.pairs(update_id)
     if kept is None:
-        found = await told_before(alerts, work, chain_of(update_id), channels, inside.numbers, but=update_id)
-        people = everyone(told_again(found, notify, channels), inside)
+        found = await earlier_recipients(alerts, work, chain_of(update_id), channels, inside.numbers, but=update_id)
+        people = everyone(renotified(found, notify, channels), inside)
         kept = await alerts.keep_pairs(update_id, found, len(people.numbers))
     return kept
 

@@ -64,7 +64,7 @@ class Request:
         """Returns the part of the target that needs this permission. It is empty if the alert was purged, or its record
         was not fully read.
         """
-        raw = self.record.neighbours.grounds.get(f"{GROUND}{self.permission.org}")
+        raw = self.record.neighbours.areas.get(f"{GROUND}{self.permission.org}")
         return unpack_area(raw) if raw else shapely.MultiPolygon()
 
     @property
@@ -123,7 +123,7 @@ class Permissions:
         requested area and partly in the alert's present area. The present area may have grown, because another
         neighbour permitted its part.
         """
-        across = await self.targeting.told_across(await self.alerts.area(asked.record.id), asked.ground)
+        across = await self.targeting.notified_regions_across(await self.alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
@@ -300,11 +300,15 @@ class Permissions:
                 permissions=changed,
                 answered_by=with_words(record.neighbours.answered_by, who.org, who.subject),
                 reasons=with_words(record.neighbours.reasons, who.org, ""),
-                grounds={**record.neighbours.grounds, GRANTED: granted},
+                areas={**record.neighbours.areas, GRANTED: granted},
             ),
         )
         update = Update(
-            occasion=Occasion.UPDATE, follows=TELLS, alerted=record.times.start, notify=Notify.NEWLY, newly=newly
+            occasion=Occasion.UPDATE,
+            follows=TELLS,
+            alerted=record.times.start,
+            notify=Notify.NEWLY,
+            new_recipients=newly,
         )
         return alert, replace(version, follow_up=update, target=replace(alert.target, seen=people))
 

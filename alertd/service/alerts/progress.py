@@ -114,7 +114,7 @@ class ProgressReports:
         A version written after the restriction never had that content, even if the clocks differ. If a row had more
         than one attempt, the ledger has only the time of the last answer.
         """
-        knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()
+        knew = version.update is not None and str(alert.times.restricted) in version.update.based_on.split()
         if hides(version) or knew:
             return False
         found = await self.work.row(version.id, row)

@@ -18,7 +18,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.duplicates import find_first
 from alertd.service.alerts.intake import Intake, Taken
-from alertd.service.alerts.later_audience import TELLS, check_room, told_again, told_before, versions_of
+from alertd.service.alerts.later_audience import TELLS, check_room, earlier_recipients, renotified, versions_of
 from alertd.service.alerts.stops import check_submission
 from alertd.service.decision_checks import TRIES, changed_since, check_key, check_revision, has_ended
 from alertd.service.reach import stored_estimate
@@ -93,10 +93,10 @@ class UpdateProposals:
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
         taken = await self.intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
-        again, newly = await self._counts(taken, notify, before)
+        again, new = await self._counts(taken, notify, before)
         update = Update(
-            occasion=Occasion.UPDATE, follows=TELLS, alerted=old.times.start, notify=notify, again=again, newly=newly,
-            upon=old.times.changes,
+            occasion=Occasion.UPDATE, follows=TELLS, alerted=old.times.start, notify=notify, renotify_count=again,
+            new_recipients=new, based_on=old.times.changes,
         )  # fmt: skip
         times = replace(taken.record.times, rings_from=old.counts_on(taken.record.alert))
         return replace(taken, record=replace(taken.record, case=old.case, follow_up=update, times=times))
@@ -106,8 +106,8 @@ class UpdateProposals:
         but not in the alert's.
         """
         chain, channels = chain_of(taken.record.id), before.channels
-        told = await told_before(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
-        again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
+        told = await earlier_recipients(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
+        again = np.unique(renotified(told, notify, channels) >> np.uint64(3))
         if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
         new = await self.intake.reach_previews.newly(taken.record.alert, taken, await self.alerts.area(chain))

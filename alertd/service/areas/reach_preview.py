@@ -18,7 +18,7 @@ from alertd.common.errors import Problem
 from alertd.model import rules
 from alertd.model.alert import Alert, Status, Target
 from alertd.model.permission import Permission
-from alertd.service.areas.targeting import REST, Share, Targeting, own_ring_grounds
+from alertd.service.areas.targeting import REST, Share, Targeting, own_ring_areas
 from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate, too_few_people
 from alertd.store.alerts.record_fields import pack_area
@@ -88,7 +88,7 @@ class AlertReach(AreaReach):
     regions: str  # the same as `Resolved.regions`
     packed: bytes  # the area, as it is stored with an alert
     outline: str  # digest of the whole target's area
-    grounds: Mapping[str, bytes] = field(default_factory=dict)  # as in an alert's record
+    areas: Mapping[str, bytes] = field(default_factory=dict)  # as in an alert's record
 
 
 class ReachPreview:
@@ -172,25 +172,25 @@ class ReachPreview:
         default those with enough of their area inside.
         """
         if told is None:
-            told = self.targeting.told_regions(shares)
+            told = self.targeting.notified_regions(shares)
         ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
         return await self._reaches.of(population, ground, self.targeting.regions.library)
 
     async def newly(self, alert: Alert, preview: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """Returns the estimated reach of that part of a preview's area that lies outside the area `before`."""
-        told = set(self.targeting.told_regions(await self.targeting.shares(before)))
+        told = set(self.targeting.notified_regions(await self.targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(preview.area.geometry, before)))
         shares = [] if new.is_empty else await self.targeting.shares(new)
-        own = self.targeting.told_regions(preview.shares)
+        own = self.targeting.notified_regions(preview.shares)
         return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
 
     async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
-        discs = await self.targeting.ring_grounds(target, area.geometry)
+        discs = await self.targeting.ring_areas(target, area.geometry)
         found, before = dict[int, Ring](), set[int]()
-        own = await asyncio.to_thread(own_ring_grounds, target, discs, area.geometry) if discs else {}
+        own = await asyncio.to_thread(own_ring_areas, target, discs, area.geometry) if discs else {}
         for ring, part in own.items():
             whole = area.geometry if ring == REST else discs[ring - 1]
-            told = [] if whole.is_empty else self.targeting.told_regions(await self.targeting.shares(whole))
+            told = [] if whole.is_empty else self.targeting.notified_regions(await self.targeting.shares(whole))
             shares = [] if part.is_empty else await self.targeting.shares(part)
             reach = await self.reach(part, shares, population, [one for one in told if one not in before])
             before.update(told)
@@ -198,7 +198,7 @@ class ReachPreview:
         return found
 
     def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
-        told = self.targeting.told_regions(shares)
+        told = self.targeting.notified_regions(shares)
         return Resolved(
             area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
             packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),

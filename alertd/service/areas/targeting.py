@@ -133,15 +133,15 @@ class Targeting:
         target = alert.target
         base = base_ring(target)
         of_each = np.full(len(found), base, np.uint8)
-        grounds = await self.ring_grounds(target, geometry)
+        discs = await self.ring_areas(target, geometry)
         for ring in reversed(rings_outwards(target)):
-            ground = grounds[ring - 1]
+            ground = discs[ring - 1]
             if ring != base and not ground.is_empty:
-                inside = await self._search(ground, alert, self.told_regions(await self.shares(ground)))
+                inside = await self._search(ground, alert, self.notified_regions(await self.shares(ground)))
                 of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
         return of_each
 
-    async def ring_grounds(self, target: Target, geometry: shapely.MultiPolygon) -> Sequence[shapely.MultiPolygon]:
+    async def ring_areas(self, target: Target, geometry: shapely.MultiPolygon) -> Sequence[shapely.MultiPolygon]:
         """Returns the whole disc of each ring, cut to the area, in the target's order."""
         return await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry) if target.rings else []
 
@@ -176,19 +176,19 @@ class Targeting:
             library, name, lambda: asyncio.to_thread(parts_of, library, area.geometry, area.km2, [*found])
         )
 
-    def told_regions(self, shares: Sequence[Share]) -> list[int]:
+    def notified_regions(self, shares: Sequence[Share]) -> list[int]:
         """Returns the numbers of the regions that have enough of their area inside. People who chose such a region
         instead of a point are notified.
         """
         return [share.number for share in shares if share.share >= self.settings.region_share]
 
-    async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
+    async def notified_regions_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
         """Returns the numbers of the regions in which people are notified who chose the region instead of a point, if
         the alert is sent in `part` next to the organisation's `own` area. Includes regions in both that have enough of
         their area inside only together.
         """
         both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
-        whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
+        whole, before, alone = [set(self.notified_regions(await self.shares(one))) for one in (both, own, part)]
         return sorted(alone | (whole - before))
 
 
@@ -245,17 +245,17 @@ def base_ring(target: Target) -> int:
     return REST if other or not target.rings else rings_outwards(target)[-1]
 
 
-def own_ring_grounds(
-    target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
+def own_ring_areas(
+    target: Target, discs: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
 ) -> dict[int, shapely.MultiPolygon]:
     """Returns, by ring number, the part of each ring that lies in no smaller ring. Under `REST` it returns the rest of
-    the area, if the target has one. `grounds` are the discs in the target's order.
+    the area, if the target has one. `discs` are the discs in the target's order.
     """
     taken: shapely.Geometry = shapely.MultiPolygon()
     found: dict[int, shapely.MultiPolygon] = {}
     for ring in rings_outwards(target):
-        found[ring] = ground_of(shapely.difference(grounds[ring - 1], taken))
-        taken = shapely.union(taken, grounds[ring - 1])
+        found[ring] = ground_of(shapely.difference(discs[ring - 1], taken))
+        taken = shapely.union(taken, discs[ring - 1])
     if base_ring(target) == REST:
         found[REST] = ground_of(shapely.difference(area, taken))
     return found

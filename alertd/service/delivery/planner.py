@@ -98,7 +98,7 @@ class Planner:
             before = await later_audience.find_notified(
                 self._alerts, self._work, record.id, record.update.notify, alert.channels, frozen
             )
-            told, again = before.numbers, later_audience.told_again(before, record.update.notify, alert.channels)
+            told, again = before.numbers, later_audience.renotified(before, record.update.notify, alert.channels)
             frozen = later_audience.everyone(again, frozen)
         turn = ring_order(alert, frozen.rings)
 

@@ -71,11 +71,11 @@ class Organisations:
     """Stores organisations, and refuses areas outside their jurisdictions."""
 
     def __init__(
-        self, store: OrganisationStore, grounds: Jurisdictions, administers: Administers, *, default: str
+        self, store: OrganisationStore, jurisdictions: Jurisdictions, administers: Administers, *, default: str
     ) -> None:
         self._store = store
         self._administers = administers
-        self._grounds = grounds
+        self._jurisdictions = jurisdictions
         self._default = default
         self._read: dict[str, tuple[bytes, Known]] = {}  # parsed once: a jurisdiction may have a megabyte
 
@@ -143,7 +143,7 @@ class Organisations:
             raise changed_since("organisation")
         self._check_rights(old, new, who)
         if new.jurisdiction is not None:
-            await self._grounds.of(new.jurisdiction)
+            await self._jurisdictions.of(new.jurisdiction)
         fresh, hands, with_ = old.stored, tuple(sorted(who.hands)), (who.org, who.key_id)
         if await self._answers(old, new, "unattended", fresh.allowed_with, who):
             fresh = replace(fresh, allowed_by=who.subject, allowed_hands=hands, allowed_with=with_)
@@ -191,7 +191,7 @@ class Organisations:
         """
         known = known or await self.get(record.org)
         allowed, stored = known.organisation.unattended, known.stored
-        again = record.update.again + record.update.newly if record.update else 0
+        again = record.update.renotify_count + record.update.new_recipients if record.update else 0
         people = max(record.target.seen, again)  # an update notifies the earlier recipients again
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
             return None
@@ -264,7 +264,7 @@ class Organisations:
         """
         own = (known or await self.get(who.org)).organisation.jurisdiction
         for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):
-            if jurisdiction is not None and (found := await self._grounds.beyond(area, jurisdiction, whose)):
+            if jurisdiction is not None and (found := await self._jurisdictions.beyond(area, jurisdiction, whose)):
                 return found
         return None
 
@@ -274,7 +274,7 @@ class Organisations:
         geometry = area.geometry
         for jurisdiction in (own, who.terms.jurisdiction):
             if jurisdiction is not None:
-                geometry = await self._grounds.cut(geometry, jurisdiction)
+                geometry = await self._jurisdictions.cut(geometry, jurisdiction)
         return None if geometry.is_empty else Area(geometry=geometry, km2=area_km2(geometry))
 
 

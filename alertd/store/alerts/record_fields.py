@@ -28,7 +28,7 @@ from alertd.store.alerts.records import (
     Times,
     Update,
 )
-from alertd.store.engine.codec import Box, Ring
+from alertd.store.engine.codec import Box, KeyRing
 from alertd.store.engine.key_table import OF_STAFF
 
 NUMBERS = (
@@ -102,7 +102,7 @@ class Seals:
     """Seals and opens the text fields of one alert. Without the case's key (`case` None), fields sealed under that key read as ''."""
 
     alert_id: str
-    staff: Ring
+    staff: KeyRing
     case: Box | None
 
     def seal(self, name: str, text: str) -> bytes:
@@ -126,7 +126,7 @@ class Seals:
         assert self.case is not None
         return self.case.seal(document, self.alert_id)
 
-    def _box(self, name: str) -> Box | Ring | None:
+    def _box(self, name: str) -> Box | KeyRing | None:
         return self.staff if name in OF_STAFF else self.case
 
 
@@ -154,7 +154,7 @@ def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> F
         for name, value in said.items()
         if value or not anew
     }
-    fields |= {**record.neighbours.grounds, "doc": seals.sealed(record.document)}
+    fields |= {**record.neighbours.areas, "doc": seals.sealed(record.document)}
     return [part for field in fields.items() for part in field]
 
 
@@ -165,7 +165,12 @@ def _encode_follow_up(found: FollowUp | None) -> dict[str, str | int]:
         "occasion": found.occasion, "follows": " ".join(found.follows), "alerted": found.alerted
     }  # fmt: skip
     if isinstance(found, Update):
-        fields |= {"notify": found.notify, "again": found.again, "newly": found.newly, "upon": found.upon}
+        fields |= {
+            "notify": found.notify,
+            "again": found.renotify_count,
+            "newly": found.new_recipients,
+            "upon": found.based_on,
+        }
     return fields
 
 
@@ -207,7 +212,7 @@ def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[
         neighbours=Neighbours(
             permissions=text["permissions"], answered_by=text["permitted_by"], reasons=text["permission_why"],
             stand_down_asked=text["stand_down_asked"],
-            grounds={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
+            areas={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
         ),
         chain=ChainState(
             paused=paused == b"1", ahead=int(ahead or 0), lives=(lives or b"").decode(),
@@ -238,8 +243,8 @@ def _decode_follow_up(number: Mapping[str, int], text: Mapping[str, str]) -> Fol
     if not text["notify"]:
         return FollowUp(occasion=occasion, follows=follows, alerted=alerted)
     return Update(
-        occasion=occasion, follows=follows, alerted=alerted, notify=Notify(text["notify"]), again=number["again"],
-        newly=number["newly"], upon=text["upon"], continues=bool(number["goes_on"]),
+        occasion=occasion, follows=follows, alerted=alerted, notify=Notify(text["notify"]), renotify_count=number["again"],
+        new_recipients=number["newly"], based_on=text["upon"], continues=bool(number["goes_on"]),
     )  # fmt: skip
 
 
@@ -265,7 +270,7 @@ Rings = NDArray[np.uint8]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenAudience:
     """The recipients: sorted subscriber numbers, and the ring (part of the target with its own delay) of each, 0 for none. Both have shape
-    (recipients,). Of the recipients of a later version, see `told_before`: pairs of a subscriber and a channel.
+    (recipients,). Of the recipients of a later version, see `earlier_recipients`: pairs of a subscriber and a channel.
     """
 
     numbers: Numbers

@@ -86,9 +86,9 @@ class Update(FollowUp):
     """The properties of a version that is sent in place of the earlier versions of its alert."""
 
     notify: Notify  # which recipients of earlier versions are notified again
-    again: int = 0  # number of people notified again, counted at the submission
-    newly: int = 0  # number of people in its area not notified before, counted at the submission
-    upon: str = ""  # `changes` of the alert on which the update is based
+    renotify_count: int = 0  # number of people notified again, counted at the submission
+    new_recipients: int = 0  # number of people in its area not notified before, counted at the submission
+    based_on: str = ""  # `changes` of the alert on which the update is based
     continues: bool = False  # a neighbour permitted its area: the delays of the rings do not begin again
 
 
@@ -138,7 +138,7 @@ class Neighbours:
     stand_down_asked: str = ""  # requests to stand down, written by `permission.written_requests`
     #: Areas in other organisations' jurisdictions, packed by `pack_area`: `ground:<org>` is what that organisation is
     #: asked to permit, `granted` is all that was permitted. Filled only if the record was read with its document.
-    grounds: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    areas: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

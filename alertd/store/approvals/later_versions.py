@@ -77,7 +77,7 @@ class Updates:
         fields += [
             "permissions",
             alert.neighbours.permissions,
-            *(part for ground in alert.neighbours.grounds.items() for part in ground),
+            *(part for ground in alert.neighbours.areas.items() for part in ground),
         ]
         return [*fields, "doc", seals.sealed(alert.document)]
 
@@ -143,7 +143,7 @@ class PermissionStore:
             "permissions": alert.neighbours.permissions, "permitted_by": alert.neighbours.answered_by,
             "permission_why": alert.neighbours.reasons, "regions": alert.target.regions, "changes": alert.times.changes,
         })  # fmt: skip
-        fields += [GRANTED, alert.neighbours.grounds[GRANTED]]
+        fields += [GRANTED, alert.neighbours.areas[GRANTED]]
         last = nth_of(version.id) - 1
         done, old = await self._alerts.run_live(
             "widen", alert.id, listed(SHOWN), alert.rev, last, version.id, area,

@@ -6,7 +6,7 @@ of their own (`cell_seal`), wrapped in the same way. A sealed value is `1 byte f
 its store key is associated data, so a value that was moved to another store key does not open. Nonces are random: 96 bits allow 2^32 seals
 a key before a repeat is likelier than 2^-32.
 
-The master key rotates (decision 0056). During a rotation a process holds two master keys: a `Ring` seals under the current key and opens
+The master key rotates (decision 0056). During a rotation a process holds two master keys: a `KeyRing` seals under the current key and opens
 under every key that it holds. Values sealed by a ring have their own format byte and one more byte that names the key. The audit's stream
 cannot be rewritten. Its entries are therefore sealed under a key derived from the master key: the derived key outlives the rotation, the
 master key does not.
@@ -121,7 +121,7 @@ class Box:
 
 @dataclass(slots=True)
 class _Held:
-    """One key that a `Ring` holds."""
+    """One key that a `KeyRing` holds."""
 
     name: str
     mark: bytes  # first two bytes of its values: the ring's format, a byte that names the key
@@ -129,7 +129,7 @@ class _Held:
     seals: int = 0  # number of seals that `take_seals` has not returned yet
 
 
-class Ring:
+class KeyRing:
     """Seals under the current key and opens under every key that it holds. Counts the seals of each key."""
 
     def __init__(self) -> None:
@@ -237,7 +237,7 @@ class Codec:
         self._current = 0
         self._derived: dict[str, SigningKeys] = {}
         self._cells: CellSeal | None = None
-        self.master, self.audit = Ring(), Ring()
+        self.master, self.audit = KeyRing(), KeyRing()
         self.names = NameKeys()
         self.audit_keys: dict[str, bytes] = {}  # audit keys, by the name of their master key
         self._hold_own()

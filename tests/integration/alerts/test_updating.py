@@ -82,7 +82,7 @@ async def test_the_told_are_told_again_and_the_newly_inside_once(
     await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "rotated"}]))
     await parts.registry.put("p1", registration(1, places={"home": {"point": [-3.7, 40.4]}}))
     taken = await proposed(parts, record, sample)
-    assert (taken.record.state, taken.record.update.again) == (AlertState.PENDING, 20)
+    assert (taken.record.state, taken.record.update.renotify_count) == (AlertState.PENDING, 20)
     update = await parts.approval.approve(taken.record.id, BEA)
     assert (update.id, update.state) == (f"{record.id}-2", AlertState.APPROVED)
     await plan(parts, update)
@@ -98,7 +98,7 @@ async def test_an_update_says_about_how_many_people_are_on_its_new_ground(parts:
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 300)
     await register(parts, 300, first=500)
-    assert is_about((await proposed(parts, record, sample)).record.update.newly, 300)
+    assert is_about((await proposed(parts, record, sample)).record.update.new_recipients, 300)
 
 
 async def test_it_is_loud_for_some_and_the_alert_for_others(parts: Container, sample: dict[str, Any]):
@@ -140,7 +140,7 @@ async def test_without_notice_only_what_is_shown_changes(parts: Container, sampl
     await in_cadiz(parts, 5)
     case = changed(sample, "case/children/0/hair", "black")["case"]
     update = await updated(parts, record, sample, Notify.NONE, case=case)
-    assert (update.people, update.update.again, update.update.newly) == (0, 0, 0)
+    assert (update.people, update.update.renotify_count, update.update.new_recipients) == (0, 0, 0)
     assert await parts.work.counts(update.id) == {}
     assert await over(parts, update)
     assert await parts.alerts.state(update.id) is AlertState.SENT

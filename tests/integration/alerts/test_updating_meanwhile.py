@@ -148,14 +148,14 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     for hair in ("black", "red"):
         case = changed(sample, "case/children/0/hair", hair)["case"]
         last = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"], case=case)
-    assert last.update.again == 130
+    assert last.update.renotify_count == 130
     for channel in ("push", "sms"):
         await send(parts, record, channel)
     assert await counts(parts, last) == {"accepted": 130 - heard}
     assert await counts(parts, last, "sms") == {"accepted": 130}
     assert sorted(got(sandbox, first.id) + got(sandbox, last.id)) == sorted(f"token-{i}" for i in range(130))
     nobody = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"])
-    assert (nobody.update.again, await parts.work.counts(nobody.id)) == (0, {})
+    assert (nobody.update.renotify_count, await parts.work.counts(nobody.id)) == (0, {})
 
 
 async def quietly_updated(parts: Container, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
@@ -371,7 +371,7 @@ async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its
     for row in range(40):
         assert await parts.receipts.report(Reference(record.id, row), State.FAILED, 0, "text")
     taken = await proposed(parts, record, sample, Notify.FULL, target=CITY, channels=["sms"])
-    assert taken.record.update.again == 40
+    assert taken.record.update.renotify_count == 40
     update = await parts.approval.approve(taken.record.id, BEA)
     await plan(parts, update)
     await send(parts, record, "sms")

@@ -181,7 +181,7 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(
                 Target(polygons=(shapely.geometry.mapping(shapely.box(-9.3, 38.5, -8.9, 38.9)),))
             )
             shares = await parts.targeting.shares(area.geometry)
-            told = parts.targeting.told_regions(shares)
+            told = parts.targeting.notified_regions(shares)
             found = await parts.targeting.people(area.geometry, alert_of(sample), told)
             assert len(found) == 30
             codes = {share.number: share.code for share in shares}

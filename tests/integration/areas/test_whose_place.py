@@ -116,7 +116,7 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
         alert = alert_of(sample, target={"regions": [region]}, policy=policy)
         area = await parts.targeting.area(alert.target)
         shares = await parts.targeting.shares(area.geometry)
-        found[name] = len(await parts.targeting.people(area.geometry, alert, parts.targeting.told_regions(shares)))
+        found[name] = len(await parts.targeting.people(area.geometry, alert, parts.targeting.notified_regions(shares)))
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
 
 

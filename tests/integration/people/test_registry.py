@@ -41,7 +41,7 @@ PUSH = 0
 async def found_in(parts: Container, code: str) -> list[int]:
     """Numbers of those who belong to a region."""
     area = resolve(Target(regions=(code,), exclude=Selection()), parts.regions.library).geometry
-    regions = parts.targeting.told_regions(await parts.targeting.shares(area))
+    regions = parts.targeting.notified_regions(await parts.targeting.shares(area))
     wanted = MatchFilter(area=area, regions=regions, kind=1, places=frozenset(range(5)))
     return (await parts.audience.find(wanted)).numbers.tolist()
 

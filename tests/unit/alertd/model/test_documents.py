@@ -24,8 +24,8 @@ from alertd.model.rules import (
     missing_verification,
     naming_contacts,
     not_honoured,
-    overtold,
     plates,
+    protection_faults,
     unreviewed,
 )
 from channels.base import Loudness
@@ -219,15 +219,15 @@ def test_of_a_child_under_protection_only_age_and_sex_are_told() -> None:
     document = changed(document, "case/vehicles", [{"plate": "1234 BCD"}])
     document = changed(document, "case/last_seen/place/es", "casa de Lucía")
     document["senderName"] = "Police, for Lucía P."
-    assert {fault.pointer for fault in overtold(read(document))} == {
+    assert {fault.pointer for fault in protection_faults(read(document))} == {
         "/senderName",
         "/case/last_seen/place/es",
         *(f"/case/children/0/{name}" for name in ("name", "height_cm", "hair", "eyes", "clothing")),
         "/case/vehicles",
         *(f"/info/{tag}/{name}" for tag, text in document["info"].items() for name in text if name != "source"),
     }
-    assert overtold(restricted(read(document))) == []
-    assert overtold(read(MISSING_CHILD)) == []
+    assert protection_faults(restricted(read(document))) == []
+    assert protection_faults(read(MISSING_CHILD)) == []
 
 
 @pytest.mark.parametrize("url", [

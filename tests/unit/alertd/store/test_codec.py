@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.engine.codec import NEXT_KEY, Box, Codec, Keys, NameKeys, Ring, SealError, write_key
+from alertd.store.engine.codec import NEXT_KEY, Box, Codec, KeyRing, Keys, NameKeys, SealError, write_key
 
 MASTER, OTHER = b"m" * 32, b"o" * 32
 
@@ -92,9 +92,9 @@ def test_a_key_of_another_shape_is_refused(text: str):
     assert len(text) < 8 or text not in str(refused.value)
 
 
-def ring(*keys: bytes) -> Ring:
+def ring(*keys: bytes) -> KeyRing:
     """A ring of these keys, each under a name of one letter."""
-    made = Ring()
+    made = KeyRing()
     for key in keys:
         made.hold(chr(key[0]), key)
     return made
@@ -128,10 +128,10 @@ def test_two_keys_with_the_same_byte_open_their_own():
         key for key in (bytes([i, j]) * 16 for i in range(256) for j in range(256))
         if key != MASTER and ring(key).mark(chr(key[0])) == ring(MASTER).mark("m")
     )  # fmt: skip
-    both = Ring()
+    both = KeyRing()
     both.hold("m", MASTER)
     both.hold("twin", twin)
-    sealed = Ring()
+    sealed = KeyRing()
     sealed.hold("twin", twin)
     assert both.open(sealed.seal(b"secret", "n"), "n") == b"secret"
 
