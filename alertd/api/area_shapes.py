@@ -73,7 +73,7 @@ ETA = (
 )
 
 
-def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
+def repair_members(repairs: Sequence[Repair]) -> dict[str, Any]:
     """Returns the repairs of the shapes as members of a reply: in sentences, and in parts."""
     return {
         "repairs": [f"{one.pointer}: {one.what}" for one in repairs],
@@ -91,7 +91,7 @@ async def area_reply(s: Container, area: Area, shares: Sequence[Share], language
         name=area_name(words, parts) or None,
         km2=round(area.km2, 3),
         regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in shares[:100]],
-        **repairs_told(area.repairs),
+        **repair_members(area.repairs),
     )
 
 

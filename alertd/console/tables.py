@@ -25,10 +25,10 @@ from geofences.shapes import MAX_VERTICES
 
 #: The states of a reference (an alert's message to one address) in four groups: delivered or accepted, lost, still to
 #: come, not needed.
-_TOLD = (State.DELIVERED, State.ACCEPTED)
-_LOST = (State.UNKNOWN, State.FAILED, State.EXPIRED)
-_LEFT = tuple(sorted(set(State) - SETTLED, reverse=True))
-_SPARED = tuple(sorted(SETTLED - {*_TOLD, *_LOST}))
+_DELIVERED = (State.DELIVERED, State.ACCEPTED)
+_NOT_DELIVERED = (State.UNKNOWN, State.FAILED, State.EXPIRED)
+_PENDING = tuple(sorted(set(State) - SETTLED, reverse=True))
+_NOT_NEEDED = tuple(sorted(SETTLED - {*_DELIVERED, *_NOT_DELIVERED}))
 _ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": CANCEL}
 
 #: By an operation's name in the audit log: its scopes, any one of which suffices.
@@ -63,7 +63,12 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
         "verdicts": list(Verdict),
         "references": {
             name: [state.word for state in states]
-            for name, states in {"told": _TOLD, "lost": _LOST, "left": _LEFT, "spared": _SPARED}.items()
+            for name, states in {
+                "told": _DELIVERED,
+                "lost": _NOT_DELIVERED,
+                "left": _PENDING,
+                "spared": _NOT_NEEDED,
+            }.items()
         },
         "scopes": list(get_args(Scope)),
         "roles": list(Role),

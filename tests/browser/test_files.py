@@ -27,7 +27,7 @@ from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
 from alertd.service.alerts.permissions import ACTS
 from alertd.service.delivery import schedule
 from alertd.service.delivery.expand_addresses import Standing
-from alertd.service.delivery.explanations import Told, Why
+from alertd.service.delivery.explanations import Notified, Why
 from alertd.service.oncall import paging
 from alertd.service.organisations import region_imports
 from alertd.service.records import restoring
@@ -169,7 +169,7 @@ def test_each_word_that_is_asked_for_is_there():
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
     asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["verdicts"], *told["acts"], *AlertState}
     asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act} | {f"act-{one}" for one in written_besides()}
-    asked |= {f"told-{one}" for one in get_args(Told)} | {f"stands-{one}" for one in get_args(Standing)}
+    asked |= {f"told-{one}" for one in get_args(Notified)} | {f"stands-{one}" for one in get_args(Standing)}
     asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}
     asked |= {f"notify{way}-{one}" for one in told["notify"] for way in ("", "-as")}
     facts = {one for some in (*LEFT_OUT.values(), *NEVER_LEFT_OUT.values()) for one in some}

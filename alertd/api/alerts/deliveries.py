@@ -17,7 +17,7 @@ from alertd.model.registration import SubscriberId
 from alertd.model.states import AlertState, State
 from alertd.service.alerts.progress import Delivery
 from alertd.service.delivery.expand_addresses import Standing
-from alertd.service.delivery.explanations import Told, Why
+from alertd.service.delivery.explanations import Notified, Why
 
 Resendable = Literal["unknown", "failed"]
 EVERY: tuple[Resendable, ...] = ("unknown", "failed")
@@ -99,7 +99,7 @@ class MessageReply(BaseModel):
 class ExplainReply(BaseModel):
     subscriber: str
     alert: str
-    told: Told = Field(description="`maybe`: a carrier did not answer.")
+    told: Notified = Field(description="`maybe`: a carrier did not answer.")
     why: Why = Field(
         description="`has-messages`: each message has its own state and reason. Otherwise the first that applies: the alert was not approved; "
         "no consent to this kind; not a tester; no place inside; a place inside now, but not when the audience was frozen; no address "

@@ -19,7 +19,7 @@ from alertd.common.clock import second_of, time_of
 from alertd.model.kinds import Occasion
 from alertd.model.states import AlertState
 from alertd.service.access import Credential
-from alertd.service.alerts.results import Told, gone
+from alertd.service.alerts.results import VersionResults, gone
 from alertd.service.container import Container
 from alertd.service.reach import Estimate
 from alertd.service.records.evidence import digest_of, name_of
@@ -207,7 +207,7 @@ async def _published(s: Container, record: AlertRecord) -> list[PublishedReply]:
     ]  # fmt: skip
 
 
-def _version(told: Told) -> VersionReport:
+def _version(told: VersionResults) -> VersionReport:
     one = told.record
     speeds = (
         {channel: SpeedReply(messages=of.messages, p50_s=of.p50_s, p95_s=of.p95_s, last_s=of.last_s) for channel, of in each.items()}

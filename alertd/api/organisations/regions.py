@@ -11,7 +11,7 @@ import shapely
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.area_shapes import RepairReply, repairs_told
+from alertd.api.area_shapes import RepairReply, repair_members
 from alertd.api.http.call import Conditions, NewOrSeen, credential, etag, services
 from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import Query
@@ -205,7 +205,7 @@ async def draw_region(
     library = regions.library
     shown = await _shown(library, made.region, "simple")
     return Reply(
-        shown.model_copy(update=repairs_told(made.repairs)),
+        shown.model_copy(update=repair_members(made.repairs)),
         status=200 if known else 201,
         headers=etag(library.revision(code)),
     )

@@ -44,7 +44,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class VersionResults:
     """Results of one version, by channel."""
 
     record: AlertRecord
@@ -63,7 +63,7 @@ class Report:
     record: AlertRecord
     people: int  # in the audience of any version that sent the alert
     regions: Mapping[str, Estimate]  # people in its area, by the smallest region they are in
-    versions: Sequence[Told]
+    versions: Sequence[VersionResults]
     history: History
     outcome: str  # as recorded by the person who ended the alert; '' while it goes on
 
@@ -92,7 +92,7 @@ class Results:
             record=head,
             people=len(people),
             regions=await self._regions(head) if len(people) else {},
-            versions=[await self._told(one) for one in records],
+            versions=[await self._version_results(one) for one in records],
             history=await self.timeline.history(head),
             outcome=head.last_step.reason if head.state in _ENDED else "",
         )
@@ -114,7 +114,7 @@ class Results:
         reach = await self.reach_previews.reach(area, shares, population_of(head.alert))
         return by_code(reach.regions, {share.number: share.code for share in shares})
 
-    async def _told(self, record: AlertRecord) -> Told:
+    async def _version_results(self, record: AlertRecord) -> VersionResults:
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         came: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         why = {reason: np.zeros(len(CHANNELS), np.int64) for reason in _COUNTED}
@@ -128,7 +128,7 @@ class Results:
                 came[code].append(np.maximum(times["receipt"], times["last"]) - times["last"])
                 for reason, counts in why.items():
                     counts[code] += np.count_nonzero(its & (rows["reason"] == reason))
-        return Told(
+        return VersionResults(
             record=record,
             counts=await self.reports.counts(record.id),
             handed_over=_speeds(sent),

@@ -39,7 +39,7 @@ ENOUGH = 10
 _CHANCE = secrets.SystemRandom()
 
 
-class Verdict(NamedTuple):
+class RetryDecision(NamedTuple):
     """The next state of a row. For QUEUED, `delay_ms` says after how many ms to try again."""
 
     state: State
@@ -59,7 +59,7 @@ def after(
     left_ms: int,
     carriers: int = 1,
     urgent: bool = False,
-) -> Verdict:
+) -> RetryDecision:
     """Returns the verdict on attempt number `attempt`. `left_ms` is the time until the alert expires. `doubted`: an
     earlier attempt may have arrived.
 
@@ -74,18 +74,18 @@ def after(
     of_another = answer[:2] == (Answer.NEVER, Reason.BAD_ADDRESS) and not (answer.partly or doubted)
     match Answer.RETRY if of_another and elsewhere else answer.answer:
         case Answer.ACCEPTED:
-            return Verdict(State.ACCEPTED, reason)
+            return RetryDecision(State.ACCEPTED, reason)
         case Answer.NEVER:
-            return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
+            return RetryDecision(State.UNKNOWN if answer.partly else State.FAILED, reason)
         case Answer.WITHHELD:
             return not_tried(pause_s(answer, urgent=urgent), reason)
         case Answer.UNKNOWN if hold:
-            return Verdict(State.UNKNOWN, reason)
+            return RetryDecision(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.may_have_left
             # At most: attempts that may have arrived are not counted one by one.
             if doubt and (attempt if doubted else 1) >= attempts:
-                return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
+                return RetryDecision(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
             soon = elsewhere and not doubt and not doubted
             own_s = ELSEWHERE_S if soon else _own_wait_s(answer, attempt, urgent=urgent)
             wait_ms = int(1000 * own_s)
@@ -93,12 +93,12 @@ def after(
             if delay_ms >= left_ms:
                 # All messages wait for this carrier anyway, and it may accept messages sooner than it said.
                 delay_ms = wait_ms
-            return Verdict(State.QUEUED, reason, delay_ms, doubt)
+            return RetryDecision(State.QUEUED, reason, delay_ms, doubt)
 
 
-def not_tried(wait_s: float, reason: int = 0) -> Verdict:
+def not_tried(wait_s: float, reason: int = 0) -> RetryDecision:
     """Returns the verdict on a row that was not sent: queued again, due in `wait_s` seconds, with no attempt counted."""
-    return Verdict(State.QUEUED, reason, math.ceil(1000 * wait_s), unsent=True)
+    return RetryDecision(State.QUEUED, reason, math.ceil(1000 * wait_s), unsent=True)
 
 
 def pause_s(answer: Outcome, *, urgent: bool = False) -> float:

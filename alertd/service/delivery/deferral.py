@@ -14,7 +14,7 @@ from alertd.model import quiet_hours
 from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
 from alertd.service.alerts.budget import Budget
-from alertd.service.carriers.retries import Verdict, not_tried
+from alertd.service.carriers.retries import RetryDecision, not_tried
 from alertd.service.delivery.message_cache import Ready
 from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.work_records import Lease, Settlement
@@ -31,7 +31,7 @@ class Deferral:
         self._acknowledgements = acknowledgements
         self._budget = budget
 
-    async def settled(
+    async def deferred(
         self,
         lease: Lease,
         indices: Sequence[int],
@@ -57,7 +57,7 @@ class Deferral:
                 later = not_tried((until - now_ms + ready.late_ms) / 1000, LedgerReason.QUIET_HOURS)
                 found[i] = settlement(lease, i, later, carrier)
         if lease.alike.unheard:
-            found |= await self._told(lease, indices)
+            found |= await self._acknowledged(lease, indices)
         if pays:
             found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier, now_ms)
         return found
@@ -100,7 +100,7 @@ class Deferral:
         later = not_tried(ASK_AGAIN_S, LedgerReason.OVER_BUDGET)
         return {i: settlement(lease, i, later, carrier) for i in indices[paid:]}
 
-    async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
+    async def _acknowledged(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
         """Returns settlements for the rows of recipients who have acknowledged an escalating alert on a screen.
 
         The state is suppressed, or unknown if an earlier attempt may have arrived.
@@ -127,12 +127,12 @@ def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
         return None
 
 
-def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Settlement:
-    """Returns the settlement of a row (what the ledger stores as its outcome), given the verdict on it. If an earlier
+def settlement(lease: Lease, index: int, decision: RetryDecision, carrier: int) -> Settlement:
+    """Returns the settlement of a row (what the ledger stores as its outcome), given the decision on it. If an earlier
     attempt may have arrived, the settlement says so too. `index` is the row's index in the lease, `carrier` the
     carrier's number.
     """
-    state, reason, delay_ms, doubt, unsent = verdict
+    state, reason, delay_ms, doubt, unsent = decision
     return Settlement(
         lease.rows[index], state, reason, carrier, delay_ms, doubt=doubt or lease.doubted[index], unsent=unsent
     )

@@ -19,7 +19,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.people.name_index import NameIndex
 
-Told = Literal["yes", "no", "maybe"]
+Notified = Literal["yes", "no", "maybe"]
 
 #: Why a person got a message or not. The reasons are checked in this order; the first that holds counts.
 Why = Literal[
@@ -56,7 +56,7 @@ class Explanation:
     Places, consent and addresses are the current ones. For a guest organisation they are empty or None.
     """
 
-    told: Told
+    told: Notified
     why: Why
     in_audience: bool
     consents: bool | None
@@ -101,7 +101,7 @@ class Explanations:
             (not any(address.active and address.asked_for for address in addresses), "no-address"),
         )
         return Explanation(
-            told=_told(messages), why=next((why for holds, why in checks if holds), "not-planned"),
+            told=_notified(messages), why=next((why for holds, why in checks if holds), "not-planned"),
             in_audience=in_audience, consents=consents, tester=person.tester, places=places, addresses=addresses,
             messages=messages,
         )  # fmt: skip
@@ -118,7 +118,7 @@ class Explanations:
         if not messages:
             raise Problem("not-found", "This alert sent no message to such a subscriber.")
         return Explanation(
-            told=_told(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
+            told=_notified(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
             messages=messages,
         )  # fmt: skip
 
@@ -154,7 +154,7 @@ def _has_left(message: Delivery) -> bool:
     return message.attempts > 0 and message.state not in {State.IN_FLIGHT.word, State.SUPPRESSED.word}
 
 
-def _told(messages: Sequence[Delivery]) -> Told:
+def _notified(messages: Sequence[Delivery]) -> Notified:
     """Returns "yes" if a carrier accepted a message, "maybe" if one may have arrived, else "no". A message may have
     arrived although the carrier reported a failure, or through an earlier attempt.
     """

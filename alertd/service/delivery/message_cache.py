@@ -13,7 +13,7 @@ from alertd.rendering.own_texts import OwnTexts
 from alertd.service.alerts.later_audience import hides, telling_of
 from alertd.service.cache import SingleFlightCache
 from alertd.service.carriers.carriers import Carrier
-from alertd.service.messages.message_builder import rendered, tell
+from alertd.service.messages.message_builder import log_render_failure, rendered
 from alertd.service.messages.texts import Texts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
@@ -77,7 +77,7 @@ class MessageCache:
         self._clock = clock
         self._kept: SingleFlightCache[Ready | None] = SingleFlightCache(KEPT)
         self._read: SingleFlightCache[tuple[AlertRecord, Alert, OwnTexts] | None] = SingleFlightCache(READ)
-        self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when it was read (monotonic s)
+        self._revs: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when it was read (monotonic s)
 
     async def ready(self, alert_id: str, alike: BatchKey, carrier: Carrier) -> Ready | None:
         """Returns the message of a batch in the carrier's form. Returns None if the alert's document is gone (purged)
@@ -89,17 +89,15 @@ class MessageCache:
 
     async def _rev(self, alert_id: str) -> int:
         """Returns the revision of an alert, at most `POLL_S` old."""
-        rev, looked = self._looks.get(alert_id, (0, -POLL_S))
+        rev, read_s = self._revs.get(alert_id, (0, -POLL_S))
         now = self._clock.monotonic()
-        if now - looked < POLL_S:
+        if now - read_s < POLL_S:
             return rev
         rev = await self._alerts.rev(alert_id)
-        self._looks = {one: look for one, look in self._looks.items() if now - look[1] < POLL_S} | {
-            alert_id: (rev, now)
-        }
+        self._revs = {one: seen for one, seen in self._revs.items() if now - seen[1] < POLL_S} | {alert_id: (rev, now)}
         return rev
 
-    async def _told(self, alert_id: str) -> tuple[AlertRecord, Alert, OwnTexts] | None:
+    async def _read_version(self, alert_id: str) -> tuple[AlertRecord, Alert, OwnTexts] | None:
         """Returns the record, its alert as stated by the version, and the texts of its organisation; None if the
         document is gone. Raises every error of reading them.
         """
@@ -112,7 +110,7 @@ class MessageCache:
         """Makes the message and returns it, or None as `ready` does. Raises the error that prevents this process from
         reading the alert. Its content is then not known, and another process may be able to read it.
         """
-        read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
+        read = await self._read.once(None, (alert_id, rev), lambda: self._read_version(alert_id))
         if read is None:
             return None
         record, alert, own = read
@@ -126,7 +124,7 @@ class MessageCache:
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  any fault concerns this message alone
-            tell(alert_id, alike, error)
+            log_render_failure(alert_id, alike, error)
             return None
         loud = loudness is Loudness.LOUD
         # A child's name leaves the screens even during quiet hours.

@@ -18,7 +18,7 @@ from alertd.model.states import CHANNELS, STEPS, LedgerReason, State
 from alertd.service.people.dead_addresses import Dead, DeadAddresses
 from alertd.service.people.suppression import Suppression
 from alertd.store.delivery.acknowledgements import Acknowledgements
-from alertd.store.delivery.message_ids import MessageIds, Owner, Said, Sent
+from alertd.store.delivery.message_ids import MessageIds, MessageReport, Owner, Sent
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import LateReport, Reported
 from alertd.store.engine.connection import StoreUnavailableError
@@ -49,7 +49,7 @@ class End:
     """
 
     tag: str | None
-    said: Said
+    said: MessageReport
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ class Receipts:
         found = [(next(owners) if one.tag is None else Owner(one.tag, 1), one.said) for one in reports]
         await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
 
-    async def _ends(self, said: Sequence[tuple[Owner, Said]]) -> list[tuple[Owner, Said]]:
+    async def _ends(self, said: Sequence[tuple[Owner, MessageReport]]) -> list[tuple[Owner, MessageReport]]:
         """Returns the reports without those of delivered parts that do not complete their message. A message has failed
         if any part failed, and is delivered when its last part is.
         """
@@ -149,7 +149,7 @@ class Receipts:
         whole = iter(await self.ids.whole(parts))
         return [pair for pair, is_one in zip(said, is_part, strict=True) if not is_one or next(whole)]
 
-    async def _settle(self, placed: Sequence[tuple[Owner, Said]], carrier: str, channel: str) -> None:
+    async def _settle(self, placed: Sequence[tuple[Owner, MessageReport]], carrier: str, channel: str) -> None:
         reports = []
         for owner, said in await self._ends(placed):
             reference = self.tags.parse(owner.tag, TokenPurpose.RECEIPT)
@@ -245,7 +245,7 @@ class Inbound:
         taken = [Sent(one.tag, names_of(one.message_id), 0) for one in reports if one.tag and one.state not in REPORTED]
         await self.receipts.sent(self.carrier, _CHANNEL, taken)  # reports about them may come to another process
         ends = [
-            End(one.tag, Said(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
+            End(one.tag, MessageReport(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
             for one in reports
         ]
         await self.receipts.ended(self.carrier, _CHANNEL, ends)

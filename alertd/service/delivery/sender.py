@@ -339,7 +339,7 @@ class Sender:
                 usable[i] = value, person
         # Recipients without a usable address cost nothing.
         whom = [person for _, person in usable.values()]
-        held = await self.deferral.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
+        held = await self.deferral.deferred(lease, list(usable), whom, ready, carrier.number, now_ms)
         for i, (value, _) in usable.items():
             if i in held:
                 settled.append(held[i])

@@ -84,12 +84,12 @@ def _failing(
             )  # fmt: skip
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  any error here would also occur at the send
-            tell(alert_id, BatchKey(channel=channel, language=language), error)
+            log_render_failure(alert_id, BatchKey(channel=channel, language=language), error)
             failing.append(language)
     return failing
 
 
-def tell(alert_id: str, alike: BatchKey, error: Exception) -> None:
+def log_render_failure(alert_id: str, alike: BatchKey, error: Exception) -> None:
     """Logs that a message cannot be made, without the error's text."""
     structlog.get_logger().error(
         "message.render_failed", alert=alert_id, channel=alike.channel, language=alike.language,

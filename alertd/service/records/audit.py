@@ -18,7 +18,7 @@ from alertd.service.reach import people_shown
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box, Codec
-from alertd.store.records.audit import AuditLog, Verdict
+from alertd.store.records.audit import AuditCheck, AuditLog
 
 Fact = str | int | bool
 
@@ -130,7 +130,7 @@ class Audit:
             found.append(Entry(number=sealed.number, at=sealed.at, link=sealed.link, **said))
         return found
 
-    async def verify(self, org: str, noted: tuple[int, str] | None) -> Verdict:
+    async def verify(self, org: str, noted: tuple[int, str] | None) -> AuditCheck:
         """Returns whether every entry of an organisation is unchanged, as a verdict. `noted` is the number and link of
         an entry that was noted earlier.
         """

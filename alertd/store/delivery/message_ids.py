@@ -32,7 +32,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageReport:
     """A carrier's report on a message or on one part of it."""
 
     message_id: str
@@ -55,13 +55,13 @@ class MessageIds:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def keep(self, carrier: str, messages: Sequence[Sent]) -> list[tuple[Owner, Said]]:
+    async def keep(self, carrier: str, messages: Sequence[Sent]) -> list[tuple[Owner, MessageReport]]:
         """Stores the ids of these messages. Returns the reports that were held for them, each with its message."""
         told = [(self._owner_of(one), name, one.keep_ms) for one in messages for name in one.ids]
         held = await self._tell(carrier, [(name, _text(owner), max(0, ms) + LATE_MS) for owner, name, ms in told])
         return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
 
-    async def owners(self, carrier: str, said: Sequence[Said]) -> list[Owner | None]:
+    async def owners(self, carrier: str, said: Sequence[MessageReport]) -> list[Owner | None]:
         """Returns the message of each report, or None for an unknown id. Stores a report with an unknown id for HELD_MS, until `keep`
         stores the id.
         """
@@ -89,9 +89,9 @@ class MessageIds:
         return keys.message_id(self._db.codec.hashed("message-id", f"{carrier}\0{message_id}"))
 
 
-def _said(message_id: str, raw: bytes) -> Said:
+def _said(message_id: str, raw: bytes) -> MessageReport:
     state, _, reason = raw.decode().removeprefix("!").partition(" ")
-    return Said(message_id, State(int(state)), int(reason))
+    return MessageReport(message_id, State(int(state)), int(reason))
 
 
 def _text(owner: Owner) -> str:

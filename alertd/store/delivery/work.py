@@ -40,6 +40,7 @@ from alertd.store.delivery.work_records import (
 )
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection, StoreUnavailableError, checked
+from alertd.store.engine.nodes import grouped
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.records.events import Announcements
 
@@ -79,10 +80,7 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
 
 def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
     """Returns the names of the leases, by chain and channel."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for lease in leases:
-        names.setdefault((chain_of(lease.alert_id), lease.alike.channel), []).append(lease.name)
-    return names
+    return grouped(((chain_of(lease.alert_id), lease.alike.channel), lease.name) for lease in leases)
 
 
 class Work:

@@ -35,7 +35,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class AuditCheck:
     """Result of verifying a whole stream."""
 
     entries: int  # the highest entry number ever used
@@ -67,7 +67,7 @@ class AuditLog:
         found = await self._db.execute("XREVRANGE", name, top, "-", "COUNT", limit)
         return [(entry, self._said(name, entry) or b"") for entry in map(_entry, found)]
 
-    async def verify(self, org: str, *, noted: tuple[int, str] | None = None) -> Verdict:
+    async def verify(self, org: str, *, noted: tuple[int, str] | None = None) -> AuditCheck:
         """Verifies the stream from its first entry on, and returns the result. `noted`: number and link of an entry that were noted outside
         the store.
 
@@ -80,11 +80,11 @@ class AuditLog:
             if not why and noted and entry.number == noted[0] and entry.link != noted[1]:
                 why = "its link is not the one that was noted"
             if why:
-                return Verdict(entries=last, head=link, broken=number + 1, why=why)
+                return AuditCheck(entries=last, head=link, broken=number + 1, why=why)
             number, at, link = entry.number, entry.at, entry.link
         if number < max(last, noted[0] if noted else 0):
-            return Verdict(entries=last, head=link, broken=number + 1, why="it and all later entries are missing")
-        return Verdict(entries=last, head=link)
+            return AuditCheck(entries=last, head=link, broken=number + 1, why="it and all later entries are missing")
+        return AuditCheck(entries=last, head=link)
 
     def _fault(self, name: str, entry: Sealed, number: int, at: int, link: str) -> str:
         """Returns the fault of an entry after the one with this number, time and link, '' if it is valid."""

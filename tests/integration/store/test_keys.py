@@ -28,7 +28,7 @@ from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.areas.region_imports import Import, ImportRecords
 from alertd.store.carriers.limits import Budgets, ConnectionShares
 from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
-from alertd.store.delivery.message_ids import Said, Sent
+from alertd.store.delivery.message_ids import MessageReport, Sent
 from alertd.store.engine import key_table, keys
 from alertd.store.engine.heartbeats import at_work, bound, taking
 from alertd.store.master_key.resealing import SEALED
@@ -175,7 +175,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Container, sample: di
     assert await send(parts, record)
     assert (await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])).old
     await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
-    await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
+    await parts.receipts.ended("centre", "sms", [End(None, MessageReport("1", State.DELIVERED, 0))])
     assert await over(parts, record)
     escalates = await planned(parts, sample, channels=["push", "sms"], policy={"mode": "escalate"})
     assert (await parts.work.receipt(escalates.id, 0, "push", State.DELIVERED, 0, [State.QUEUED])).old
