@@ -207,7 +207,9 @@ def _refused(renderer: Renderer, words: Catalogue, result: Confirmed) -> web.Res
     return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=status)
 
 
-def sign_up_routes(sign_up: SignUp, renderer: Renderer, address_header: str, *, on_device: bool) -> list[web.RouteDef]:
+def sign_up_routes(
+    sign_up: SignUp, renderer: Renderer, address_header: str, *, on_device: bool = False
+) -> list[web.RouteDef]:
     """Returns the routes of sign-up, of one's own settings and of the privacy page. Sign-up that is off answers 404.
     `on_device`: people may also sign up a browser.
     """
