@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from alertd.common.clock import SystemClock
 from alertd.model.subscriber import Subscriber
 from alertd.store.engine import keys
-from alertd.store.engine.codec import Codec, Ring
+from alertd.store.engine.codec import Codec, KeyRing
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
 from alertd.store.people.spots import Change, cell_of
@@ -40,7 +40,7 @@ from tests.integration.movers import (
 TRIPS = 5
 
 
-class Watched(Ring):
+class Watched(KeyRing):
     """Knows which threads opened something."""
 
     def __init__(self) -> None:
