@@ -196,7 +196,9 @@ class SlowRecipients:
                 limit.reschedule(max(now_s, soonest_s))
 
     def _longest_s(self) -> float:
-        """Returns the maximum seconds for a new mail: unlimited before the first reply."""
+        """Returns how many seconds a new mail waits for the reply to its recipient: a multiple of the usual time of all
+        connections, at least LEAST_S. Unlimited until the first such wait has ended.
+        """
         return math.inf if self._usual_s is None else max(LEAST_S, TIMES * self._usual_s)
 
     async def _reply_to_new(self, session: MailSession, timeout_s: float) -> Reply:

@@ -102,7 +102,9 @@ class SmtpPool:
 
     @property
     def is_working(self) -> bool:
-        """Returns whether a connection is open and the relay answered within the last `silent_s`."""
+        """Returns whether a connection is open and, within the last `silent_s`, the relay answered or a message got a
+        connection.
+        """
         return time.monotonic() < self._heard_s + self._relay.silent_s and self._open > 0
 
     @property

@@ -110,7 +110,9 @@ OPERATIONS = Operations()
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
     """Returns an alert's messages on each channel in each language: the texts, the SMS segments, the facts that did not fit and the
     missing translations. With `occasion`, returns the follow-up messages, as if the alert was sent now or at `alerted`. An end
-    message contains no name. Refuses what a submission would refuse; stores and sends nothing. Ignores who the author is.
+    message contains no name. Refuses faults in the content, the photos, the regions of the target and the contacts, as a submission does.
+    Does not check the author, the jurisdiction, the languages of the organisation, the start, the size of the audience, duplicates or
+    stops. Stores and sends nothing.
     """
     s, alert, who = services(request), body.alert(), credential(request)
     alert = await s.intake.check_unsigned(alert, who)

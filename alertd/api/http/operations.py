@@ -291,8 +291,10 @@ class _Endpoint:
 
 
 def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
-    """Returns faults for query parameters that occur twice or that the model does not have."""
-    faults = [Fault("", "This may be given once.", name) for name in query if len(query.getall(name)) > 1][:1]
+    """Returns a fault for each query parameter that occurs twice, and for each that the model does not have."""
+    faults = [
+        Fault("", "This may be given once.", name) for name in dict.fromkeys(query) if len(query.getall(name)) > 1
+    ]
     for name in query:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -74,8 +74,9 @@ class Request:
 
 @dataclass(slots=True)
 class Permissions:
-    """Stores a neighbour's answers, and the requests of the organisation that alerts. Idempotent: repeating a call
-    returns the first result.
+    """Handles the permissions that an alert needs of neighbour organisations. A neighbour permits its part, and a new
+    version of the alert is sent there at once, or refuses it; then the organisation that alerts can ask again. A person
+    who repeats an answer gets the first result. `ask` raises Problem while a request is unanswered.
     """
 
     store: PermissionStore

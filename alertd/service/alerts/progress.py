@@ -109,10 +109,10 @@ class ProgressReports:
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
         """Returns whether the message of a row was sent with the content from before the restriction. Also returns True
-        if that is unknown.
+        if the row cannot be found.
 
         A version written after the restriction never had that content, even if the clocks differ. If a row had more
-        than one attempt, the ledger has only the time of the last answer.
+        than one attempt, the time of the last answer decides, because the ledger has no other.
         """
         knew = version.update is not None and str(alert.times.restricted) in version.update.based_on.split()
         if hides(version) or knew:

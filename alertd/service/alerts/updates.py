@@ -174,9 +174,9 @@ class UpdateProposals:
         return False
 
     async def _begun(self, update_id: str, who: Credential) -> AlertRecord:
-        """Continues with a stored update, also after its first request was cut off: attaches its photos and lists it
-        for approvers. Returns it. Repeating the call changes nothing. Rejects the update and raises Problem if a photo
-        is gone.
+        """Continues with a stored update, also after its first request was cut off: attaches its photos, lists it for
+        approvers, and approves it at once if it needs no second person. Returns it in its new state. Repeating the call
+        changes nothing. Rejects the update and raises Problem if a photo is gone.
         """
         record = await self.approval.get(update_id, who)
         try:

@@ -145,7 +145,9 @@ class Distributors(Subscriptions[DistributorHook]):
         return self._acknowledgements.receipts(registered.hook)
 
     async def remove(self, org: str, distributor: str) -> None:
-        """Removes a distributor. Raises Problem while the distributor has an alert whose end must still be sent there."""
+        """Removes a distributor. Raises Problem if there is none, or while it has an alert that it may show or has not
+        confirmed to have taken down.
+        """
         try:
             await super().remove(org, distributor)
         except HeldError:

@@ -78,7 +78,7 @@ class Feeds:
         self._seen: dict[tuple[str, int, AlertState], Published | int | None] = {}
 
     async def feed(self) -> Feed:
-        """Returns the feed of all organisations. Reads only the alerts that changed since the last call."""
+        """Returns the published alerts of all organisations. Reads in full only those that changed since the last call."""
         heads = [replace(one, state=self._state(one)) for one in await self._heads() if _public(one, one.start)]
         seen = {(one.id, one.rev, one.state): one.id for one in heads}
         known = self._seen  # a concurrent call may replace it meanwhile

@@ -120,7 +120,9 @@ class PlanProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """Facts about the target of a version at its submission."""
+    """Facts about the target of a version, found at its submission. In the alert itself, a neighbour's permission adds to
+    `regions`, and an approved update replaces `regions` and `countries`.
+    """
 
     seen: int  # number of people in the area
     regions: str = ""  # numbers of the regions whose people are notified, written by `runs_of`

@@ -86,7 +86,9 @@ class Stops:
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
     async def renew(self) -> None:
-        """Writes the stops again in a new generation, durably, so that unconfirmed earlier writes become durable, too."""
+        """Gives the stops a new generation number, durably, and leaves the stops as they are. The confirmation covers
+        earlier writes whose own confirmation did not arrive.
+        """
         await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 
     async def apply_stops(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
