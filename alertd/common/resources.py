@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -13,6 +14,7 @@ _TEMPLATES = (_HERE / "templates", _HERE.parent / "templates")
 _WEBPUSH = (_HERE / "webpush", _HERE.parent / "ops" / "webpush")
 
 
+@cache
 def webpush_file(name: str) -> bytes:
     """Returns a file for browsers that get web push, such as `sw.js`. Raises FileNotFoundError if the installation lacks it."""
     for candidate in _WEBPUSH:

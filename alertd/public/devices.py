@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -23,34 +22,26 @@ from alertd.model.registration import PushSubscription
 from alertd.public import forms
 from alertd.public.layout import headers, page
 from alertd.public.places import Places
+from alertd.public.sign_up_form import SignUpForm
 from alertd.rendering import Renderer
-from alertd.rendering.catalogue import Catalogue, matching
-from alertd.service.people.device_sign_up import DeviceSignUp, Registered
-from alertd.service.people.sign_up import SignUp
-from alertd.service.people.sign_up_links import DeviceWish, OpenedForm, new_once
+from alertd.rendering.catalogue import Catalogue
+from alertd.service.people.device_sign_up import DeviceSignUp
+from alertd.service.people.sign_up import Confirmed, SignUp
+from alertd.service.people.sign_up_links import DeviceWish, new_once
 from alertd.store.engine.connection import StoreUnavailableError
 
-FASTEST_S = 2
 #: Bytes of a subscription: an endpoint of 2,000 characters and two keys.
 SUBSCRIPTION_BYTES = 8 * 1024
 #: Seconds for which browsers may keep the scripts and the icon. A new version of alertd is there within a minute.
 KEEP_S = 60
 _ICON = "image/png"
-#: The status of each result of a registration.
-STATUS: Mapping[Registered, HTTPStatus] = {
-    Registered.DONE: HTTPStatus.OK,
-    Registered.BROKEN: HTTPStatus.GONE,
-    Registered.LEFT: HTTPStatus.CONFLICT,
-    Registered.BLOCKED: HTTPStatus.CONFLICT,
-    Registered.FULL: HTTPStatus.CONFLICT,
-}
 
 
 class Renewed(BaseModel):
     """What the service worker posts when the browser has changed its subscription."""
 
     subscription: PushSubscription
-    old: str | None = None  # endpoint
+    before: PushSubscription | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +51,7 @@ class DevicePages:
     sign_up: SignUp
     devices: DeviceSignUp
     renderer: Renderer
-    places: Places
+    form: SignUpForm
     address_header: str  # of the proxy, with the browser's address
 
     async def show_form(self, request: web.Request) -> web.Response:
@@ -68,40 +59,34 @@ class DevicePages:
         return self._form(words, {"language": words.language}, {})
 
     async def take_form(self, request: web.Request) -> web.Response:
-        """Takes the places and the consent. Asks for the place again if several have its name. Stores nothing."""
+        """Checks place and consent, and asks for the place again if several have its name. Stores nothing."""
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
-        told, faults = words.words["subscribe"], {}
-        found = await self.places.chosen(given.get("region", ""), given.get("place", ""))
-        if not found:
-            faults["place"] = told["no_place"]
-        if not given.get("consent"):
-            faults["consent"] = told["no_consent"]
-        opened = self.sign_up.links.open(given.get("form", ""), OpenedForm)
-        if not faults and (
-            opened is None or self.sign_up.links.now_s() - opened.made_s < FASTEST_S or given.get("website")
-        ):
+        told, faults = words.words["subscribe"], dict[str, str]()
+        found = await self.form.check(words, given, faults)
+        if given.get("website"):  # people do not see this field
             faults["form"] = told["again"]
         if faults:
             return self._form(words, given, faults, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if len(found) > 1:
-            return self._which(words, given, found)
+            return self.form.render_choice(words, given, found)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
             return self._form(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
         wish = DeviceWish(
             made_s=self.sign_up.links.now_s(), regions=(found[0],), general=bool(given.get("general")), once=new_once(),
-            language=matching(given.get("language", ""), self.renderer.all_languages) or words.language,
+            language=self.form.language(words, given),
         )  # fmt: skip
         return self._last_step(words, wish)
 
     async def register(self, request: web.Request) -> web.Response:
-        """Registers the browser whose subscription was posted. Answers the path of its settings."""
+        """Registers a browser by the subscription that it posts. Returns the path of its settings."""
         subscription = PushSubscription.model_validate_json(await _body(request))
         try:
             result, name = await self.devices.register(request.match_info["token"], subscription)
         except Problem as problem:
             return web.json_response({"error": problem.slug}, status=HTTPStatus.CONFLICT)
-        if result is not Registered.DONE:
-            return web.json_response({"error": result.value}, status=STATUS[result])
+        if result is not Confirmed.DONE:
+            status = HTTPStatus.GONE if result is Confirmed.BROKEN else HTTPStatus.CONFLICT
+            return web.json_response({"error": result.value}, status=status)
         return web.json_response({"next": f"/me/{self.sign_up.settings_token(name)}"})
 
     async def show_own(self, request: web.Request) -> web.Response:
@@ -113,7 +98,7 @@ class DevicePages:
         )
 
     async def settings(self, request: web.Request) -> web.Response:
-        """Answers the path of the settings of the browser whose subscription was posted; 404 for one that has none."""
+        """Returns the path of the settings of a browser that posts its subscription, or 404 if it is not signed up."""
         person = await self.devices.person(PushSubscription.model_validate_json(await _body(request)))
         if person is None:
             return web.json_response({"error": "not-found"}, status=HTTPStatus.NOT_FOUND)
@@ -122,7 +107,7 @@ class DevicePages:
     async def renew(self, request: web.Request) -> web.Response:
         """Replaces the subscription of a browser."""
         renewed = Renewed.model_validate_json(await _body(request))
-        is_known = renewed.old is not None and await self.devices.replace(renewed.old, renewed.subscription)
+        is_known = renewed.before is not None and await self.devices.replace(renewed.before, renewed.subscription)
         return web.Response(status=HTTPStatus.NO_CONTENT if is_known else HTTPStatus.NOT_FOUND)
 
     async def manifest(self, request: web.Request) -> web.Response:
@@ -143,53 +128,31 @@ class DevicePages:
         return _file(_worker(words, self.devices.application_server_key).encode(), "text/javascript")
 
     async def script(self, request: web.Request) -> web.Response:
-        return _file(_kept(request.path.removeprefix("/")), "text/javascript")
+        return _file(webpush_file(request.path.removeprefix("/")), "text/javascript")
 
     async def icon(self, _request: web.Request) -> web.Response:
-        return _file(_kept("icon.png"), _ICON)
+        return _file(webpush_file("icon.png"), _ICON)
 
     def _form(
         self, words: Catalogue, given: Mapping[str, str], faults: Mapping[str, str], *, status: HTTPStatus = HTTPStatus.OK
     ) -> web.Response:  # fmt: skip
         told, device = words.words["subscribe"], words.words["device"]
-        names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
-        language = matching(given.get("language", ""), self.renderer.all_languages) or words.language
+        form = self.form.render(words, given, faults, consent=device["consent"], submit=told["next"], address=Markup())
         body = (
-            forms.fault(faults.get("form", ""), "form")
-            + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
-            + forms.select("language", told["language"], names, language, languages=True)
-            + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
-            + forms.choice(
-                "checkbox", "consent", "1", device["consent"], checked=bool(given.get("consent")), error=faults.get("consent", "")
-            )
-            + forms.trap(told["trap"], self.sign_up.links) + forms.button(told["next"])
+            forms.paragraph(device["lead"]) + forms.paragraph(device["no_broadcast"], "quiet") + form
+            + forms.link("/subscribe/device/settings", device["known"])
+            + (forms.link("/subscribe", told["title"]) if self.sign_up.is_open else Markup())
+            + forms.link("/privacy", told["privacy"])
         )  # fmt: skip
-        own = forms.link("/subscribe/device/settings", device["known"])
-        by_mail = forms.link("/subscribe", told["title"]) if self.sign_up.is_open else Markup()
-        shown = (
-            forms.paragraph(device["lead"]) + forms.paragraph(device["no_broadcast"], "quiet") + forms.form(body)
-            + own + by_mail + forms.link("/privacy", told["privacy"])
-        )  # fmt: skip
-        return forms.html_page(self.renderer, words, device["title"], shown, status=status, path="/subscribe/device")
-
-    def _which(self, words: Catalogue, given: Mapping[str, str], found: list[str]) -> web.Response:
-        """Returns the form that asks which of several places is meant."""
-        told = words.words["subscribe"]
-        kept = Markup().join(
-            forms.hidden(name, given[name])
-            for name in ("place", "language", "general", "consent", "form")
-            if given.get(name)
-        )
-        body = kept + self.places.choices(words, found) + forms.button(told["next"])
-        return forms.html_page(self.renderer, words, told["which"], forms.form(body))
+        return forms.html_page(self.renderer, words, device["title"], body, status=status, path="/subscribe/device")
 
     def _last_step(self, words: Catalogue, wish: DeviceWish) -> web.Response:
         """Returns the page whose button asks the browser for its permission."""
         device = words.words["device"]
-        names = words.listed([words.isolate(self.places.name(code, words.language)) for code in wish.regions])
+        names = words.listed([words.isolate(self.form.places.name(code, words.language)) for code in wish.regions])
         text = f"{words.words['subscribe']['confirm_text'].format(places=names)} {device['last_step']}"
         return self._scripted(
-            words, device["title"], text, f"/subscribe/device/{self.devices.token(wish)}", device["allow"]
+            words, device["title"], text, f"/subscribe/device/{self.sign_up.links.make(wish)}", device["allow"]
         )
 
     def _scripted(self, words: Catalogue, title: str, text: str, to: str, label: str) -> web.Response:
@@ -246,7 +209,7 @@ def _worker(words: Catalogue, key: str) -> str:
         "ALERTD": "", "KEY": key, "HOOK": "/subscribe/device/changed", "HOME": f"/alerts?lang={words.language}",
         "LOOK": {"icon": "/app-icon.png"}, "NEUTRAL": neutral,
     }  # fmt: skip
-    lines = _kept("sw.js").decode().splitlines()
+    lines = webpush_file("sw.js").decode().splitlines()
     for number, line in enumerate(lines):
         name = line.removeprefix("const ").partition(" = ")[0]
         if line.startswith("const ") and name in settings:
@@ -256,22 +219,12 @@ def _worker(words: Catalogue, key: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-@cache
-def _kept(name: str) -> bytes:
-    return webpush_file(name)
-
-
 def device_routes(
     sign_up: SignUp, devices: DeviceSignUp, renderer: Renderer, address_header: str
 ) -> list[web.RouteDef]:
     """Returns the routes of signing up a browser. Without a carrier of web push they answer 404."""
-    pages = DevicePages(
-        sign_up=sign_up,
-        devices=devices,
-        renderer=renderer,
-        places=Places(sign_up.regions),
-        address_header=address_header,
-    )
+    form = SignUpForm(renderer=renderer, places=Places(sign_up.regions), links=sign_up.links)
+    pages = DevicePages(sign_up=sign_up, devices=devices, renderer=renderer, form=form, address_header=address_header)
 
     def guarded(handler: Handler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

@@ -60,7 +60,7 @@ TIME = Markup('type="time"')
 
 
 def field(name: str, label: str, value: str, error: str, attributes: Markup, hint: str = "") -> Markup:
-    """Returns an input with its label, its hint and the error message about what was typed."""
+    """Returns an input with its label, its hint and its error message."""
     about = [*([f"{name}-hint"] if hint else []), *([f"{name}-fault"] if error else [])]
     described = Markup(' aria-describedby="{}"').format(" ".join(about)) if about else Markup()
     invalid = Markup(' aria-invalid="true"') if error else Markup()

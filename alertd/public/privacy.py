@@ -20,8 +20,8 @@ waits for at most about a minute, encrypted, until it is sent.</p>
 until the operator deletes them. If you stop the alerts or delete your data, we keep a fingerprint of your address, from which nobody can read
 it, so that no list brings you back. To prevent abuse we count requests by fingerprints of addresses and networks, for a day at most.</p>
 <h2>Who sees it</h2>
-<p>The people who run this service, and the companies that deliver the messages. Web push is encrypted for your browser: its push service cannot read it. It is encrypted in our store. We give it to nobody
-else, and use it for nothing else.</p>
+<p>The people who run this service, and the companies that deliver the messages. The company behind your browser's push service cannot read the alerts. Your data is encrypted in our store. We give it to
+nobody else, and use it for nothing else.</p>
 <h2>What cannot be taken back</h2>
 <p>An email that was delivered stays in your mailbox until you delete it, also after the child was found. The same is true of text messages and
 of what a phone shows on its lock screen. Please delete alerts that are over, and do not share names or photos from them.</p>

@@ -6,7 +6,7 @@ every link: only the button does something.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -20,14 +20,13 @@ from alertd.public import forms
 from alertd.public.own_settings import OwnSettingsPages
 from alertd.public.places import Places
 from alertd.public.privacy import privacy_page
+from alertd.public.sign_up_form import SignUpForm
 from alertd.rendering import Renderer
-from alertd.rendering.catalogue import Catalogue, matching
+from alertd.rendering.catalogue import Catalogue
 from alertd.service.people.sign_up import Confirmed, SignUp
-from alertd.service.people.sign_up_links import OpenedForm, Wish, new_once
+from alertd.service.people.sign_up_links import Wish, new_once
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: Seconds. Nobody fills in the form faster, but programs do.
-FASTEST_S = 2
 _mailbox = TypeAdapter(Mailbox)
 
 
@@ -37,7 +36,7 @@ class SignUpPages:
 
     sign_up: SignUp
     renderer: Renderer
-    places: Places
+    form: SignUpForm
     address_header: str  # of the proxy, with the browser's address
     on_device: bool  # people may also sign up a browser
 
@@ -51,26 +50,18 @@ class SignUpPages:
         told = words.words["subscribe"]
         if given.get("website"):  # people do not see this field
             return _sent(self.renderer, words, "sent")
-        faults, mailbox = {}, read_mailbox(given)
+        faults, mailbox = dict[str, str](), read_mailbox(given)
         if mailbox is None:
             faults["mailbox"] = told["bad_mailbox"]
-        if not given.get("consent"):
-            faults["consent"] = told["no_consent"]
-        found = await self.places.chosen(given.get("region", ""), given.get("place", ""))
-        if not found:
-            faults["place"] = told["no_place"]
-        opened = self.sign_up.links.open(given.get("form", ""), OpenedForm)
-        if not faults and (opened is None or self.sign_up.links.now_s() - opened.made_s < FASTEST_S):
-            faults["form"] = told["again"]
+        found = await self.form.check(words, given, faults)
         if faults or mailbox is None:
             return self._form(words, given, faults, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if len(found) > 1:
-            return self._which(words, given, found)
+            return self.form.render_choice(words, given, found)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
             return self._form(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
-        language = matching(given.get("language", ""), self.renderer.all_languages) or words.language
         wish = Wish(
-            made_s=self.sign_up.links.now_s(), mailbox=mailbox, regions=(found[0],), language=language,
+            made_s=self.sign_up.links.now_s(), mailbox=mailbox, regions=(found[0],), language=self.form.language(words, given),
             general=bool(given.get("general")), once=new_once(),
         )  # fmt: skip
         await self.sign_up.ask(wish)
@@ -83,7 +74,7 @@ class SignUpPages:
             return _refused(self.renderer, words, Confirmed.BROKEN)
         words = words if request.query.get("lang") else self.renderer.words(wish.language)
         told = words.words["subscribe"]
-        names = words.listed([words.isolate(self.places.name(code, words.language)) for code in wish.regions])
+        names = words.listed([words.isolate(self.form.places.name(code, words.language)) for code in wish.regions])
         body = forms.paragraph(told["confirm_text"].format(places=names)) + forms.form(
             forms.button(told["confirm_button"])
         )
@@ -135,37 +126,16 @@ class SignUpPages:
         status: HTTPStatus = HTTPStatus.OK,
     ) -> web.Response:
         told = words.words["subscribe"]
-        names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
-        language = matching(given.get("language", ""), self.renderer.all_languages) or words.language
-        body = (
-            forms.fault(faults.get("form", ""), "form")
-            + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
-            + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
-            + forms.select("language", told["language"], names, language, languages=True)
-            + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
-            + forms.choice(
-                "checkbox", "consent", "1", told["consent"], checked=bool(given.get("consent")), error=faults.get("consent", "")
-            )
-            + forms.trap(told["trap"], self.sign_up.links)
-            + forms.button(told["submit"])
-        )  # fmt: skip
+        address = forms.field(
+            "mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX
+        )
+        form = self.form.render(words, given, faults, consent=told["consent"], submit=told["submit"], address=address)
         page = (
-            forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + forms.form(body)
+            forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + form
             + (forms.link("subscribe/device", words.words["device"]["title"]) if self.on_device else Markup())
             + forms.link("privacy", told["privacy"]) + forms.link("subscribe/manage", told["manage_title"])
         )  # fmt: skip
         return forms.html_page(self.renderer, words, told["title"], page, status=status, path="/subscribe")
-
-    def _which(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
-        """Returns the second step: one place of several with the same name."""
-        told = words.words["subscribe"]
-        kept = Markup().join(
-            forms.hidden(name, given[name])
-            for name in ("place", "mailbox", "language", "general", "consent", "form")
-            if given.get(name)
-        )
-        body = kept + self.places.choices(words, found) + forms.button(told["next"])
-        return forms.html_page(self.renderer, words, told["which"], forms.form(body))
 
     def _manage(
         self,
@@ -214,8 +184,9 @@ def sign_up_routes(
     `on_device`: people may also sign up a browser.
     """
     places = Places(sign_up.regions)
+    form = SignUpForm(renderer=renderer, places=places, links=sign_up.links)
     pages = SignUpPages(
-        sign_up=sign_up, renderer=renderer, places=places, address_header=address_header, on_device=on_device
+        sign_up=sign_up, renderer=renderer, form=form, address_header=address_header, on_device=on_device
     )
     has_settings = sign_up.is_open or on_device
     own = OwnSettingsPages(sign_up=sign_up, renderer=renderer, places=places)

@@ -180,8 +180,8 @@ class Reaches:
                 self._begin(library())
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
-        """Returns an estimate of how many people an alert to this area notifies. `population` says which of them count:
-        those who want a kind of alert, or only the testers among them. `library` is the set of regions in use.
+        """Returns an estimate of how many people an alert to this area notifies. `population` is a kind of alert, and
+        whether only testers count. `library` has the regions that the map of people is built from.
         """
         part = (await self.current(library)).parts[population]
         shape = shapely.to_wkb(ground.area)

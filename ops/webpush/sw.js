@@ -147,6 +147,6 @@ function pathOf(ack) {
 async function renew({ oldSubscription, newSubscription }) {
   const options = { userVisibleOnly: true, applicationServerKey: KEY };
   const subscription = newSubscription || (await self.registration.pushManager.subscribe(options));
-  const body = JSON.stringify({ subscription, old: oldSubscription ? oldSubscription.endpoint : null });
+  const body = JSON.stringify({ subscription, old: oldSubscription ? oldSubscription.endpoint : null, before: oldSubscription || null });
   await fetch(HOOK, { method: "POST", headers: { "Content-Type": "application/json" }, body });
 }

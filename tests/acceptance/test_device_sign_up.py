@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,11 +20,14 @@ from alertd.store.engine.codec import Codec, Keys
 from tests.acceptance.conftest import Served, installed
 
 TOWN, OTHER = "41091", "28079"
+OTHER_KEYS = {**BROWSER_KEYS, "auth": "AAAAAAAAAAAAAAAAAAAAAA"}
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with installed(0, ALERTD_PUBLIC__SIGN_UP="true") as made:
+    with installed(
+        0, ALERTD_PUBLIC__SIGN_UP="true", ALERTD_AUDIENCE__LEAST_PEOPLE="0"
+    ) as made:  # noise may hide one person
         yield made
 
 
@@ -107,6 +111,19 @@ def test_a_second_form_adds_a_place(served: Served):
     assert places["home"]["region"] == TOWN
 
 
+def test_a_further_form_renews_a_consent_that_was_withdrawn(served: Served):
+    """From the next second on: consents have whole seconds, and a withdrawal in the same second counts."""
+    signed_up(served, "returned")
+    person = found(served, "returned")
+    withdrawn = datetime.now(UTC)
+    consent = {**person["registration"]["consent"], "withdrawn_at": withdrawn.isoformat()}
+    assert served.call("PATCH", f"/v1/subscribers/{person['id']}", {"consent": consent})[0] == 200
+    assert found(served, "returned")["registration"]["consent"]["withdrawn_at"]
+    served.wait_for(lambda: int(datetime.now(UTC).timestamp()) > int(withdrawn.timestamp()))
+    signed_up(served, "returned")
+    assert found(served, "returned")["registration"]["consent"]["withdrawn_at"] is None
+
+
 def test_a_token_signs_up_one_browser(served: Served):
     """A program that posts many subscriptions with one token makes one subscriber, and a forged token none."""
     to = re.search(r'data-to="([^"]+)"', fill_in(served)[1])[1]
@@ -118,23 +135,28 @@ def test_a_token_signs_up_one_browser(served: Served):
 
 
 def test_only_the_browser_itself_opens_its_settings(served: Served):
-    """Its endpoint alone does not: the keys of the subscription must be the stored ones."""
+    """Its endpoint alone does not, also with a form filled in: the keys of the subscription must be the stored ones."""
     signed_up(served, "own")
     assert post(served, "/subscribe/device/settings", browser("own"))[1]["next"].startswith("/me/")
-    other = {**browser("own"), "keys": {**BROWSER_KEYS, "auth": "AAAAAAAAAAAAAAAAAAAAAA"}}
+    other = {**browser("own"), "keys": OTHER_KEYS}
     assert post(served, "/subscribe/device/settings", other)[0] == 404
+    to = re.search(r'data-to="([^"]+)"', fill_in(served, region=OTHER)[1])[1]
+    assert post(served, to, other)[0] == 410
+    assert [place["region"] for place in found(served, "own")["registration"]["places"].values()] == [TOWN]
     assert post(served, "/subscribe/device/settings", browser("unknown"))[0] == 404
 
 
 def test_a_renewed_subscription_replaces_the_old_one(served: Served):
     signed_up(served, "old")
     person = found(served, "old")["id"]
-    change = {"subscription": browser("new"), "old": browser("old")["endpoint"]}
+    change = {"subscription": browser("new"), "before": browser("old")}
+    stolen = {**change, "before": {**browser("old"), "keys": OTHER_KEYS}}
+    assert post(served, "/subscribe/device/changed", stolen)[0] == 404
     assert post(served, "/subscribe/device/changed", change)[0] == 204
     assert found(served, "old") is None
     assert found(served, "new")["id"] == person
     assert post(served, "/subscribe/device/changed", change)[0] == 404
-    assert post(served, "/subscribe/device/changed", {"subscription": browser("new"), "old": None})[0] == 404
+    assert post(served, "/subscribe/device/changed", {"subscription": browser("new"), "before": None})[0] == 404
 
 
 def test_the_form_names_each_fault(served: Served):

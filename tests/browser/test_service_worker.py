@@ -271,8 +271,8 @@ async def test_a_subscription_that_changed_is_told_to_the_site(visitor: Visitor,
     }""")
     made = {"endpoint": "https://push.example/2", "userVisibleOnly": True, "applicationServerKey": ""}
     assert site.taken == [
-        {"subscription": made, "old": "https://push.example/1"},
-        {"subscription": {"endpoint": "https://push.example/3"}, "old": None},
+        {"subscription": made, "old": "https://push.example/1", "before": {"endpoint": "https://push.example/1"}},
+        {"subscription": {"endpoint": "https://push.example/3"}, "old": None, "before": None},
     ]
 
 

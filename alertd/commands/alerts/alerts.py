@@ -305,7 +305,7 @@ def hold(alert_id: AlertId, reason: Reason) -> None:
 
 @app.command()
 def release(alert_id: AlertId) -> None:
-    """Release the legal hold on the case of this alert. A second person must do it: neither the one who placed the hold, nor one who made that person's key or whose key that person made. An administrator of the organisation that runs the service may also release the holds of other organisations."""
+    """Release the legal hold on the case of this alert. A second person must do it. Neither of the two may have made the other's key. An administrator of the organisation that runs the service may also release the holds of other organisations."""
     _told_hold(connect().post(f"{_path(alert_id)}/release"))
 
 

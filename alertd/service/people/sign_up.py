@@ -19,8 +19,8 @@ from alertd.model.subscriber import Subscriber
 from alertd.service.areas.regions import Regions
 from alertd.service.people.registration_intake import Entry, parse_registration
 from alertd.service.people.registry import Registry
-from alertd.service.people.sign_up_links import OwnSettings, SignUpLinks, Wish
-from alertd.service.people.suppression import Suppression
+from alertd.service.people.sign_up_links import DeviceWish, OwnSettings, SignUpLinks, Wish
+from alertd.service.people.suppression import Given, Suppression
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.sealed_queue import WAITS_MS
@@ -45,6 +45,7 @@ class Confirmed(enum.Enum):
     BROKEN = "broken"  # a forged, damaged or expired link
     LEFT = "left"  # the person left after the link was made
     BLOCKED = "blocked"  # an operator keeps the address on the suppression list
+    FULL = "full"  # the subscriber has no room for a further place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,17 +91,17 @@ class SignUp:
         if wish is None:
             return Confirmed.BROKEN, ""
         address = (MAIL, wish.mailbox)
-        since = await self.suppression.since(address)
-        if since is not None and await self.suppression.is_held(address):
-            return Confirmed.BLOCKED, ""
-        if since is not None and since >= wish.made_s:
-            return Confirmed.LEFT, ""
+        refused, is_suppressed = await refusal(self.suppression, address, wish.made_s)
+        if refused is not None:
+            return refused, ""
         known = await self.registry.lookup(MAIL, wish.mailbox)
-        if known is not None and since is None:
+        if known is not None and not is_suppressed:
             return Confirmed.DONE, known.id
         name = known.id if known else f"web-{self.codec.hashed('sign-up', wish.once.hex())}"
         parts = ("languages", "kinds", "consent", *(f"places/{name}" for name in PLACE_NAMES[: len(wish.regions)]))
-        entry = Entry(name, _registration(wish, self.clock.now_ms()), only=parts if known else ())
+        mailbox = {"channel": "mail", "mailbox": wish.mailbox}
+        registration = registration_of(wish, mailbox, SOURCE, self.clock.now_ms())
+        entry = Entry(name, registration, only=parts if known else ())
         try:
             await self.registry.put_entry(entry)
         except Problem:
@@ -108,7 +109,7 @@ class SignUp:
             if known is None:
                 raise
             name = known.id
-        if since is not None:
+        if is_suppressed:
             await self.suppression.start([address])
         return Confirmed.DONE, name
 
@@ -158,16 +159,38 @@ def mailboxes_of(person: Subscriber) -> list[str]:
     return [address.value for address in person.addresses if address.channel == MAIL]
 
 
-def _registration(wish: Wish, now_ms: int) -> Registration:
-    kinds = [Kind.MISSING_CHILD.value, *([Kind.GENERAL.value] if wish.general else [])]
+async def refusal(suppression: Suppression, address: Given, made_s: int) -> tuple[Confirmed | None, bool]:
+    """Returns why an address cannot be signed up by a form of the time `made_s` (UNIX s), or None; and whether the address
+    is on the suppression list.
+    """
+    since = await suppression.since(address)
+    if since is None:
+        return None, False
+    if await suppression.is_held(address):
+        return Confirmed.BLOCKED, True
+    return (Confirmed.LEFT if since >= made_s else None), True
+
+
+def registration_of(wish: DeviceWish, address: dict[str, Any], source: str, now_ms: int) -> Registration:
+    """Returns the registration of a new subscriber with one address."""
     places = zip(PLACE_NAMES, wish.regions, strict=False)
-    document = {
-        "languages": [wish.language],
-        "kinds": kinds,
-        "places": {name: {"region": code} for name, code in places},
-        "addresses": [{"channel": "mail", "mailbox": wish.mailbox}],
-        "consent": {
-            "at": time_of(now_ms).isoformat(), "source": SOURCE, "version": CONSENT_VERSION, "purposes": kinds,
-        },
-    }  # fmt: skip
-    return parse_registration(document)
+    return parse_registration(
+        {
+            "languages": [wish.language],
+            "kinds": kinds_of(wish),
+            "places": {name: {"region": code} for name, code in places},
+            "addresses": [address],
+            "consent": consent_of(wish, source, now_ms),
+        }
+    )
+
+
+def kinds_of(wish: DeviceWish) -> list[str]:
+    """Returns the kinds of alert that a form asks for."""
+    return [Kind.MISSING_CHILD.value, *([Kind.GENERAL.value] if wish.general else [])]
+
+
+def consent_of(wish: DeviceWish, source: str, now_ms: int) -> dict[str, Any]:
+    """Returns the consent of a form, as a member of a registration."""
+    at = time_of(now_ms).isoformat()
+    return {"at": at, "source": source, "version": CONSENT_VERSION, "purposes": kinds_of(wish)}

@@ -28,23 +28,19 @@ class _Made(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     made_s: int  # UNIX s
 
 
-class Wish(_Made, frozen=True, array_like=True, kw_only=True):
-    """A sign-up that waits for its confirmation."""
-
-    mailbox: str
-    regions: tuple[str, ...]  # codes
-    language: str
-    general: bool  # also general alerts
-    once: bytes  # random: names the subscriber, so that repeating a confirmation does not make a second one
-
-
 class DeviceWish(_Made, frozen=True, array_like=True, kw_only=True):
     """A sign-up that waits for the subscription of a browser."""
 
     regions: tuple[str, ...]  # codes
     language: str
     general: bool  # also general alerts
-    once: bytes  # random: names the subscriber, so that repeating does not make a second one
+    once: bytes  # random: names the subscriber, so that repeating a confirmation does not make a second one
+
+
+class Wish(DeviceWish, frozen=True, array_like=True, kw_only=True):
+    """A sign-up that waits for its confirmation by mail."""
+
+    mailbox: str
 
 
 class OwnSettings(_Made, frozen=True, array_like=True, kw_only=True):

@@ -140,8 +140,8 @@ class DistributorAcknowledgements:
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
     ) -> bool:  # fmt: skip
         """Stores the new state (track) of an alert at a distributor if the stored one is still `seen`, with the events
-        of the change. With `look`, alertd sends what is due to the distributor at once, for example the Cancel of an
-        alert that names a child. Returns False if the track changed meanwhile.
+        of the change. With `look`, the worker sends the distributor's next message at once. Use it to cancel an alert
+        that names a child. Returns False if the track changed meanwhile.
         """
         fresh, words = events_of_change(old, new)
         now = self.clock.now_ms()

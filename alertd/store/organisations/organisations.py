@@ -86,8 +86,8 @@ class Stops:
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
     async def renew(self) -> None:
-        """Gives the stops a new generation number, durably, and leaves the stops as they are. The confirmation covers
-        earlier writes whose own confirmation did not arrive.
+        """Writes a new generation number of the stops, and changes no stop. Once this returns, all earlier writes are on
+        disk too, also those that were never confirmed.
         """
         await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 

@@ -1,0 +1,76 @@
+"""What the forms of both ways to sign up share: place, language, kinds and consent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from markupsafe import Markup
+
+from alertd.public import forms
+from alertd.public.places import Places
+from alertd.rendering import Renderer
+from alertd.rendering.catalogue import Catalogue, matching
+from alertd.service.people.sign_up_links import OpenedForm, SignUpLinks
+
+#: Seconds. Nobody fills in the form faster, but programs do.
+FASTEST_S = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignUpForm:
+    """Checks and renders the shared fields."""
+
+    renderer: Renderer
+    places: Places
+    links: SignUpLinks
+
+    async def check(self, words: Catalogue, given: Mapping[str, str], faults: dict[str, str]) -> list[str]:
+        """Returns the codes of the places that may be meant, the likeliest first. Adds what is wrong to `faults`, by
+        field.
+        """
+        told = words.words["subscribe"]
+        if not given.get("consent"):
+            faults["consent"] = told["no_consent"]
+        found = await self.places.chosen(given.get("region", ""), given.get("place", ""))
+        if not found:
+            faults["place"] = told["no_place"]
+        opened = self.links.open(given.get("form", ""), OpenedForm)
+        if not faults and (opened is None or self.links.now_s() - opened.made_s < FASTEST_S):
+            faults["form"] = told["again"]
+        return found
+
+    def language(self, words: Catalogue, given: Mapping[str, str]) -> str:
+        """Returns the language that was chosen for the messages, else that of the page."""
+        return matching(given.get("language", ""), self.renderer.all_languages) or words.language
+
+    def render(
+        self, words: Catalogue, given: Mapping[str, str], faults: Mapping[str, str], *,
+        consent: str, submit: str, address: Markup,
+    ) -> Markup:  # fmt: skip
+        """Returns the form with what was typed and the faults. `consent` and `submit` are texts, `address` is a field."""
+        told = words.words["subscribe"]
+        names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
+        return forms.form(
+            forms.fault(faults.get("form", ""), "form")
+            + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
+            + address
+            + forms.select("language", told["language"], names, self.language(words, given), languages=True)
+            + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
+            + forms.choice(
+                "checkbox", "consent", "1", consent, checked=bool(given.get("consent")), error=faults.get("consent", "")
+            )
+            + forms.trap(told["trap"], self.links) + forms.button(submit)
+        )  # fmt: skip
+
+    def render_choice(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
+        """Returns the second step: one place of several with the same name. Keeps what was typed."""
+        told = words.words["subscribe"]
+        typed = Markup().join(
+            forms.hidden(name, given[name])
+            for name in ("place", "mailbox", "language", "general", "consent", "form")
+            if given.get(name)
+        )
+        body = typed + self.places.choices(words, found) + forms.button(told["next"])
+        return forms.html_page(self.renderer, words, told["which"], forms.form(body))
