@@ -1,4 +1,4 @@
-"""The command line: the table of commands, and how a refused command reports its reason."""
+"""Entry point of the command line: the table of commands, the options before the command's name, and the exit codes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from alertd.commands.base.output import remark, tell
 from alertd.common.errors import ConfigError
 from alertd.common.logs import places_of
 
-#: Thresholds of the garbage collector: objects created at start-up live on, and collecting garbage every 700 objects
-#: takes a fifth of the start-up time.
+#: Thresholds of the garbage collector. With Python's default of 700 objects, collection takes a fifth of the start-up
+#: time and frees nothing, because objects created at start-up live on.
 COLLECTED_AT = (50_000, 10, 10)
 
 
 class Commands(OnDemand):
+    """The top-level commands, in the order of the help."""
+
     places: ClassVar[dict[str, Place]] = {
         "serve": Place("alertd.commands.installation.serve:serve", "API, workers and embedded store in one.", answers=False),
         "api": Place("alertd.commands.installation.serve:api", "The API alone, over `store.url`.", answers=False),
@@ -83,6 +85,7 @@ app = typer.Typer(
 
 
 def _tell_version(wanted: bool) -> None:
+    """Prints the version and ends the command with 0 if `wanted`: the command line has --version."""
     if wanted:
         tell(f"alertd {__version__}")
         raise typer.Exit
@@ -95,27 +98,30 @@ def _common(
     url: UrlOption = None,
     key: Annotated[
         str | None,
-        typer.Option(envvar="ALERTD_KEY", hidden=True),  # the process list shows a command line, so use the environment
+        typer.Option(envvar="ALERTD_KEY", hidden=True),  # hidden: other users see a command line in the process list
     ] = None,
     key_file: KeyFileOption = None,
     version: Annotated[  # noqa: ARG001  its callback acts
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Which alertd this is.")
     ] = False,
 ) -> None:
+    """Stores the options that all commands share. The key comes from --key-file, else from ALERTD_KEY, else from the
+    file that ALERTD_KEY_FILE names.
+    """
     if key_file is not None and (key is None or _is_on_the_line(ctx, "key_file")):
         key = read_key(key_file)
     keep(Common(config_file=config_file, url=url, key=key.strip() or None if key else None))
 
 
 def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
-    """Returns whether the option is on the command line; False if it is from the environment."""
+    """Returns whether the option is on the command line: False if its value is from the environment or a default."""
     source = ctx.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def main() -> None:
-    """Runs the command line and exits: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert
-    had no one to notify.
+    """Runs the command line and exits: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage,
+    3 the alert had no one to notify. Of an unexpected error it prints the type and the place in the code only.
     """
     gc.set_threshold(*COLLECTED_AT)
     for stream in (sys.stdout, sys.stderr):
@@ -128,6 +134,6 @@ def main() -> None:
     except (RefusedError, ConfigError) as error:
         remark(f"alertd: {error}")
         sys.exit(getattr(error, "exit_code", 1))
-    except Exception as error:  # noqa: BLE001 whatever it is, its text is not told: it may hold what was sent
+    except Exception as error:  # noqa: BLE001 never prints the text, which may contain personal data
         remark(f"alertd: unexpected error: {type(error).__qualname__} at {' < '.join(reversed(places_of(error)))}")
         sys.exit(1)

@@ -1,9 +1,9 @@
-"""All metrics in one table: base units, closed label sets, and every series present from the start. No metric contains
-an id or an address.
+"""Defines all metrics: base units, closed label sets, and series that exist with 0 from the start where the labels are
+known. No metric contains an id or an address of a person.
 
-Each process has its own `Metrics`; `alertd serve` merges those of all its processes. Metrics of the whole fleet come
-from the store (among them the references in each state, which add up to the planned ones). They are computed at each
-scrape of `/metrics/fleet`.
+Each process has its own `Metrics`; `alertd serve` merges those of all its processes for `/metrics`. For
+`/metrics/fleet`, `fleet_text` computes the metrics of the whole fleet from the store at the scrape. Among them are the
+references in each state, which add up to the planned ones.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from alertd.model.kinds import ON_SCREEN
 from alertd.model.states import CHANNELS, AlertState, State
 from channels.base import Loudness
 
+#: Upper bounds of histogram buckets: seconds of quick steps, seconds of long ones, and numbers of people.
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 _PEOPLE = (0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7)
 
 
 class Metrics:
-    """The metrics of one process."""
+    """The counters, gauges and histograms of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         # A `_created` twin of every series would only repeat the start time of the process.
@@ -80,7 +81,7 @@ class Metrics:
         self._show()
 
     def _show(self) -> None:
-        """Creates the series whose labels are known, so that they are visible before they count anything."""
+        """Creates the series whose labels are known, so that a scrape shows them with 0 before anything happens."""
         for outcome in ("told", "again", "never", "off"):
             self.webhooks.labels(outcome)
         for reason in ("nobody", "in_vain"):
@@ -98,6 +99,7 @@ class Metrics:
                 self.receipts.labels(channel, "app", state)
 
     def _counter(self, name: str, says: str, labels: str) -> Counter:
+        """Registers a counter `alertd_NAME_total`. `says`: its description; `labels`: names, separated by spaces."""
         return Counter(f"alertd_{name}", says, labels.split(), registry=self.registry)
 
     def _gauge(self, name: str, says: str, labels: str) -> Gauge:
@@ -107,8 +109,8 @@ class Metrics:
         return Histogram(f"alertd_{name}", says, labels.split(), buckets=buckets, registry=self.registry)
 
     def show_carrier(self, channel: str, carrier: str, rate: float | None, domains: Iterable[str] = ()) -> None:
-        """Creates a carrier's series, so that they are visible before they count anything. Sets its rate (permits a
-        second).
+        """Creates a carrier's series, so that a scrape shows them with 0 before anything happens, and sets its rate:
+        permits per second, None for no limit (shown as 0). `domains`: the mail domains with a limit of their own.
         """
         self.limit_rate.labels(channel, carrier).set(rate or 0)
         self.send_seconds.labels(channel, carrier)
@@ -121,12 +123,14 @@ class Metrics:
             self.receipts.labels(channel, carrier, state.word)
 
     def text(self) -> bytes:
-        """Returns the series in Prometheus' text format."""
+        """Returns this process's series in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class _Merged(Collector):
-    """Merges the series of several processes: counts are added; settings are equal in all processes."""
+    """Merges the metrics of several processes, for a registry. Adds counters and histograms. Takes the highest value of
+    a gauge, because gauges here are settings and equal in all processes.
+    """
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families: dict[str, Metric] = {}
@@ -137,6 +141,7 @@ class _Merged(Collector):
                 self._add(family, sample.name, tuple(sorted(sample.labels.items())), sample.value)
 
     def _add(self, family: Metric, name: str, labels: tuple[tuple[str, str], ...], value: float) -> None:
+        """Adds one process's value to the series with this name and labels; of a gauge, keeps the higher value."""
         values = self._values[family.name]
         before = values.get((name, labels))
         if before is None:
@@ -145,6 +150,7 @@ class _Merged(Collector):
             values[name, labels] = max(before, value) if family.type == "gauge" else before + value
 
     def collect(self) -> Iterator[Metric]:
+        """Yields the merged series, for the registry."""
         for family in self._families.values():
             merged = Metric(family.name, family.documentation, family.type)
             for (name, labels), value in self._values[family.name].items():
@@ -153,8 +159,10 @@ class _Merged(Collector):
 
 
 def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
-    """Returns the text formats of several processes as one, together with the series of `own`. `own` is not serialised
-    and parsed again: an API has a series for each status of each route, which took most of a second.
+    """Merges metrics of several processes, given in Prometheus' text format, with those of `own`; returns that format.
+
+    Takes `own`, the metrics of the calling process, as an object: an API has a series for each status of each route,
+    and writing and parsing them took most of a second.
     """
     read = chain.from_iterable(text_string_to_metric_families(text.decode()) for text in texts)
     registry = CollectorRegistry()
@@ -163,9 +171,9 @@ def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
 
 
 class Succession:
-    """Joins the series of processes that follow one another. Counters continue from the last value of the previous
-    process, and stand still while no process answers. Prometheus reads a lower counter as a reset, and would count its
-    value again.
+    """Joins the metrics of processes that replace each other, such as a restarted worker. Counters continue from the
+    last value of the previous process, and stand still while no process answers. A counter must never fall, because
+    Prometheus reads a lower value as a reset and counts it again.
     """
 
     def __init__(self) -> None:
@@ -173,8 +181,8 @@ class Succession:
         self._before = self._last = b""
 
     def take(self, process: str, text: bytes) -> None:
-        """Stores the series `text` of the process that runs now. A new `process` name means that the previous process
-        has ended.
+        """Stores `text`, the metrics that the process with the name `process` has now. If the name is new, the previous
+        process has ended, and its last metrics are added to those of earlier processes.
         """
         if process != self._process:
             self._before, self._process = merged_text([self._before, self._last]), process
@@ -182,12 +190,16 @@ class Succession:
 
     @property
     def texts(self) -> tuple[bytes, bytes]:
-        """Returns the text formats of the earlier processes and of the present one, to be merged with others."""
+        """Returns the merged metrics of the earlier processes, and those of the present one, for
+        `merged_text` to add.
+        """
         return self._before, self._last
 
 
 class CarrierStanding(Protocol):
-    """The state of a carrier, as the metrics need it."""
+    """The facts about a carrier that the metrics show: channel, state, whether it rests after failures, whether it can
+    send.
+    """
 
     @property
     def channel(self) -> str: ...
@@ -203,12 +215,12 @@ class CarrierStanding(Protocol):
 class FleetText:
     """The metrics of the whole fleet in Prometheus' text format."""
 
-    work: bytes  # of what is being sent
-    counts: bytes  # subscribers, and alerts by state: only for readers with a key
+    work: bytes  # series about sending
+    counts: bytes  # series with the number of subscribers, and of alerts by state: only for keys with metrics:read
 
     @property
     def whole(self) -> bytes:
-        """Returns the series of both fields."""
+        """Returns all series: those about sending, then those with counts."""
         return self.work + self.counts
 
 
@@ -227,9 +239,12 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     takedowns_open: int,
     takedowns_refused: int,
 ) -> FleetText:
-    """Returns the fleet's series, computed from the store's data. `counts`: references of all live alerts by channel and state. `queues`:
-    by channel and loudness, the queued references and the seconds since the oldest of their alerts started. `carriers`: by name. `at_work`:
-    by channel, whether a worker sends. `seals`: how often each current key has sealed a value.
+    """Returns the fleet's metrics from the data of the store, which the caller has read.
+
+    `counts`: ledger rows of all live alerts by channel and state, and all of them under "targeted". `queues`: by
+    channel and loudness, the queued rows and the seconds since the oldest of their alerts started. `alerts`: number by
+    state. `carriers`: by name. `at_work`: by channel, whether a worker sends. `seals`: how often each current key has
+    sealed a value.
     """
     r, counting = CollectorRegistry(), CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)

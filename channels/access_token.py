@@ -1,6 +1,6 @@
-"""The OAuth access token of a Google service account, fetched in a thread and renewed before it ends.
+"""Fetches the OAuth access token of a Google service account in a thread, and renews the token before it ends.
 
-google-auth blocks; it never runs on the event loop here, and never twice at the same time.
+google-auth blocks, so it never runs on the event loop. At most one fetch runs at a time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from google.auth.transport.requests import Request
 from channels.base import Answer, Outcome, Reason, Subject
 from channels.login import Login, LoginState, clean, fault_of, server_of
 
-# Tokens live for an hour. Renewal starts this many seconds before the end, in the background. So ten minutes of failed
-# renewals have no effect.
+# Google's tokens live for an hour. alertd renews a token in the background this many seconds before its end, or at half
+# of its life if that is later. So ten minutes of failed renewals have no effect.
 RENEW_AHEAD_S = 600.0
 
-# Seconds after a failed fetch in which every message gets the same failure. So an outage does not cause a storm of
-# fetches.
+# Seconds without another fetch after a failed one, so that an outage does not cause a storm of fetches. Without a
+# token, every message gets the same failure meanwhile.
 FAILURE_PAUSE_S = 5.0
 
 # If a carrier refuses even fresh tokens, the token is not the problem. So a token is replaced at most once in this many
@@ -88,6 +88,10 @@ class AccessToken:
         self._renewal: asyncio.Task[None] | None = None
 
     async def get(self) -> str | Outcome:
+        """Returns the bearer token; waits at most `within_s` seconds for a fetch if there is no valid one. If the fetch
+        fails or a failure was just before, returns the expired token, or the failure if there is no token or the
+        carrier refused it. Starts a renewal in the background when it is due.
+        """
         now_s = self._clock()
         failing = now_s < self._failed_until_s
         if self._token is not None and now_s < self._ends_s:
@@ -108,10 +112,12 @@ class AccessToken:
             self._refused_until_s = now_s + REFUSAL_PAUSE_S
 
     async def close(self) -> None:
+        """Waits for a running renewal, at most `within_s` seconds."""
         if self._renewal is not None:
             await self._waited(self._renewal)
 
     def _renewing(self) -> asyncio.Task[None]:
+        """Returns the running renewal, or starts one."""
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
         return self._renewal
@@ -127,6 +133,7 @@ class AccessToken:
             self._fail(UNREACHABLE, Login(LoginState.TIMED_OUT, self._server, f"{self._within_s:g} s"))
 
     async def _renew(self) -> None:
+        """Fetches a token and stores it. If the fetch fails, stores the failure instead and does not raise."""
         try:
             self._token, self._ends_s = await asyncio.to_thread(self._fetch)
             life_s = self._ends_s - self._clock()
@@ -144,6 +151,7 @@ class AccessToken:
             self._fail(NOT_A_TOKEN, Login(LoginState.WRONG_PROTOCOL, self._server, said))
 
     def _fail(self, failure: Outcome, fault: Login) -> None:
+        """Stores a failure. No fetch starts for the next `FAILURE_PAUSE_S` seconds."""
         self._failure, self.fault = failure, fault
         self._failed_until_s = self._clock() + FAILURE_PAUSE_S
 

@@ -1,11 +1,11 @@
 """Reads bounces (RFC 3464, and those of qmail) and complaints (RFC 5965) from the mails that mail servers send back.
 
 A report may have a vague status (5.0.0), and the exact code in its diagnostic or in the text for people. The exact code
-counts. A temporary code takes precedence over all others, and a full mailbox is not gone. Of the text for people, only
-the lines about the failed mailbox count.
+counts. A temporary code takes precedence over all others, and a full mailbox does not count as dead. Of the text for
+people, only the lines about the failed mailbox count.
 
-Anyone can send such a mail. So it is read without recursion, in one pass and up to a limit, and it only counts with one
-of alertd's tags. Automatic replies and all other mails yield no report.
+Anyone can send such a mail. So the parser makes one pass up to a limit and enters at most one nested part. A report
+only counts with one of alertd's tags. Automatic replies and all other mails yield no report.
 
 A mail server delivers such mails by LMTP (RFC 2033), which answers for each recipient whether the mail was accepted.
 The mail server must be on this machine or in a private network: any client that reaches the listener can claim that a
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from channels.base import Reason, ReportState
 from channels.mail_answers import by_code
 
-#: Maximum bytes of a mail. The listener refuses a longer one; `read_bounce` reads only the start. There the report
-#: comes before the copy of the mail that it is about.
+#: Maximum bytes of a mail. The listener refuses a longer mail. `read_bounce` reads only the start, because the report
+#: comes before the copy of the returned mail.
 LIMIT_BYTES = 1_000_000
 PARTS_LIMIT = 20
 BLOCKS_LIMIT = 50
@@ -79,7 +79,8 @@ class MailReport:
 
 
 def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
-    """Returns the reports in a mail, or an empty list if it is not a report. `to`: the addresses that the mail was
+    """Returns the reports in a mail: one for each recipient of a bounce, or one opt-out for a complaint. Returns an
+    empty list if the mail is not a report or has no tag. Does not verify tags. `to`: the addresses that the mail was
     delivered to, which are return paths of alertd.
     """
     head, body = _split(raw[:LIMIT_BYTES].replace(b"\r\n", b"\n"))
@@ -100,12 +101,12 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
 
 
 def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
-    """Returns why a mail failed for good: BLOCKED if no code is known. `diagnostic` is the last server's answer;
-    `for_people` holds the lines about this mailbox.
+    """Returns why a mail failed for good: BLOCKED if no code is known, or if the mailbox is full. `diagnostic` is the
+    last server's answer; `for_people` holds the lines about this mailbox.
 
-    The most exact code counts. Among equally exact codes, one that does not call the mailbox dead counts. `for_people`
-    is read if `status` and `diagnostic` are vague. A temporary code takes precedence over all others, and gives
-    UNAVAILABLE.
+    The most exact code counts. Among equally exact codes, one that does not call the mailbox dead counts. The codes in
+    `for_people` count if `status` and `diagnostic` are vague. A temporary code takes precedence over all others, and
+    gives UNAVAILABLE.
     """
     codes = [code for text in (status, diagnostic) for code in _codes(text)]
     if not any(map(_exactness, codes)):
@@ -124,7 +125,7 @@ def _codes(text: str) -> list[str]:
 
 
 def _exactness(code: str) -> int:
-    """Returns how exact a code is: 5.1.1 names a fault, 5.1.0 only its subject, and 5.0.0 nothing."""
+    """Returns how exact a code is: 2 if it names a fault (5.1.1), 1 if only a subject (5.1.0), 0 if nothing (5.0.0)."""
     return 0 if code.endswith(".0.0") else 1 if code.endswith(".0") else 2
 
 
@@ -188,6 +189,7 @@ def _tags(ours: Sequence[str], head: Fields, returned: Fields) -> tuple[str, ...
 
 
 def _complaints(blocks: Sequence[Fields], tags: tuple[str, ...]) -> list[MailReport]:
+    """Returns one opt-out if a block is a kind of complaint in `COMPLAINTS`, otherwise no report."""
     kinds = {_first(block, "feedback-type").lower() for block in blocks}
     if not kinds & COMPLAINTS:
         return []
@@ -241,6 +243,7 @@ def _parts(head: Fields, body: bytes, *, is_inner: bool = False) -> list[tuple[s
 
 
 def _part(raw: bytes, *, is_inner: bool) -> tuple[str, str]:
+    """Returns media type and decoded text of a part; for alternatives, those of the first text in them."""
     head, body = _split(b"\n" + raw if raw.startswith(b"\n") else raw)
     kind = _first(head, "content-type").partition(";")[0].strip().lower()
     if kind == "multipart/alternative" and not is_inner:
@@ -292,6 +295,7 @@ class BounceListener:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
+        """Stops to listen and cuts all sessions. The mail server then delivers unfinished mails again later."""
         if self._server is not None:
             self._server.close()
         for task in self._open:
@@ -305,11 +309,11 @@ class BounceListener:
                 writer.write(b"421 4.3.2 too many connections\r\n")
                 return
             self._open.add(task)
-            # a client that disconnects, sends too much or falls silent ends its session
+            # These errors mean that the client disconnected, sent too much or fell silent: only its session ends.
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await _Conversation(reader, writer, self._take).run()
         except asyncio.CancelledError:
-            pass  # alertd stops: the client keeps the mail
+            pass  # alertd stops. The client has no reply, so it keeps the mail.
         finally:
             if task is not None:
                 self._open.discard(task)

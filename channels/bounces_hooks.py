@@ -1,6 +1,6 @@
-"""Reads mail reports that relays post to alertd by webhook: SES, Postmark and Mailgun.
+"""Reads the reports about mails that relays post to alertd by webhook: SES, Postmark and Mailgun.
 
-Each hook first checks a proof of the sender. A report then only counts with one of alertd's tags.
+Each hook first checks the proof that the relay sent the post. A report then only counts with one of alertd's tags.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT_BYTES = 262_144
 
 
 class NotVouchedError(Exception):
-    """The proof is missing or wrong."""
+    """The proof that the relay sent the post is missing or wrong."""
 
 
 class HookUnavailableError(Exception):
@@ -39,10 +39,11 @@ class HookUnavailableError(Exception):
 
 
 class Hook(Protocol):
-    """One relay's form of posted reports."""
+    """Reads the reports that one relay posts, in its own form."""
 
     async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
-        """Returns the reports in a post, or an empty list if none matters. `headers` has lower-case names.
+        """Returns the failures, deliveries and opt-outs in a post, or an empty list for any other event. `headers` has
+        lower-case names.
 
         Raises `NotVouchedError`, `HookUnavailableError`, and `ValueError` if the post cannot be read.
         """
@@ -63,12 +64,12 @@ def failed(tags: tuple[str, ...], reason: Reason, mailbox: str = "") -> MailRepo
 
 
 def left(tags: tuple[str, ...], state: ReportState = ReportState.DELIVERED) -> MailReport:
-    """Returns the report of an opt-out."""
+    """Returns the report that a recipient opted out. `state`: the state of the mail."""
     return MailReport(tags=tags, state=state, left=True)
 
 
 def tags_in(return_path: str, message_id: str) -> tuple[str, ...]:
-    """Returns the tags in a return path and a Message-ID."""
+    """Returns the tags in a return path and a Message-ID, at most one of each. They may be missing or forged."""
     ids = re.match(r"<?([A-Za-z0-9_-]{1,80})@", message_id)
     return tuple(dict.fromkeys([*VERP.findall(return_path)[:1], *([ids[1]] if ids else [])]))
 
@@ -112,7 +113,9 @@ MAILGUN_AHEAD_S = 600
 
 
 class MailgunHook:
-    """Mailgun signs a time and a token with the account's webhook key (Mailgun, "Securing webhooks")."""
+    """Reads Mailgun's posts. Mailgun signs a time and a token with the account's webhook key (Mailgun, "Securing
+    webhooks").
+    """
 
     def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
         self._key = secret.encode()
@@ -134,6 +137,7 @@ class MailgunHook:
                 return []
 
     def _check(self, signature: dict[str, Any]) -> None:
+        """Raises `NotVouchedError` if the signature is wrong, or its time too old or too far ahead."""
         when, token = text_of(signature, "timestamp"), text_of(signature, "token")
         expected = hmac.new(self._key, (when + token).encode(), hashlib.sha256).hexdigest()
         if not hmac.compare_digest(text_of(signature, "signature").encode(), expected.encode()):
@@ -144,6 +148,7 @@ class MailgunHook:
 
 
 def _mailgun_reason(said: dict[str, Any]) -> Reason:
+    """Returns why a mail failed for good: by Mailgun's own reason, else by the code of the recipient's server."""
     why, status = text_of(said, "reason"), inner(said, "delivery-status")
     if why.startswith("suppress-"):
         return Reason.BLOCKED  # Mailgun's own list: not an answer of the recipient's server
@@ -170,13 +175,15 @@ POSTMARK_BOUNCES = {
     "VirusNotification": Reason.BAD_MESSAGE,
 }
 
-#: The header that gives Postmark the tag. Postmark returns it in "Metadata", but keeps neither return path nor
-#: Message-ID.
+#: The header of a mail that gives Postmark the tag. Postmark returns the tag in "Metadata", and keeps neither return
+#: path nor Message-ID.
 POSTMARK_HEADER = "X-PM-Metadata-tag"
 
 
 class PostmarkHook:
-    """Postmark signs nothing. It sends the user and password of the configured URL (Postmark, "Webhooks overview")."""
+    """Reads Postmark's posts. Postmark signs nothing, and sends the user and password of the configured URL (Postmark,
+    "Webhooks overview").
+    """
 
     def __init__(self, secret: str) -> None:
         """`secret`: user:password."""
@@ -218,10 +225,10 @@ _SNS_HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
     "1": hashes.SHA1,
     "2": hashes.SHA256,
 }  # SNS uses SHA-1 by default
-KEYS_KEPT = 8
+KEYS_KEPT = 8  # maximum number of cached keys
 
 #: Reason of a failed mail by SES's bounceType and bounceSubType. Lists permanent bounces that the recipient's server
-#: did not send, and transient ones that are not retried.
+#: did not send, and transient ones that SES does not retry.
 SES_BOUNCES = {
     ("Permanent", "NoEmail"): Reason.GONE,
     ("Permanent", "Suppressed"): Reason.BLOCKED,
@@ -234,7 +241,9 @@ SES_BOUNCES = {
 
 
 class SesHook:
-    """SES publishes to an SNS topic, which signs each message (SNS developer guide, "Verifying the signatures")."""
+    """Reads the posts of SES. SES publishes to an SNS topic, which signs each message (SNS developer guide, "Verifying
+    the signatures"). Confirms the subscription to the topic when SNS asks.
+    """
 
     def __init__(self, topic: str, fetch: Fetch | None = None) -> None:
         """`topic`: the ARN. Any AWS customer's topic has valid signatures, so the ARN must match."""
@@ -252,6 +261,7 @@ class SesHook:
         return _ses(posted_json(text_of(posted, "Message").encode()))
 
     async def _check(self, posted: dict[str, Any]) -> None:
+        """Raises `NotVouchedError` unless the configured topic signed the post with a key of SNS."""
         names = _SIGNED.get(text_of(posted, "Type"))
         algorithm = _SNS_HASHES.get(text_of(posted, "SignatureVersion"))
         where = text_of(posted, "SigningCertURL")
@@ -282,12 +292,14 @@ class SesHook:
             return self._keys[where]
 
     async def _confirm(self, where: str) -> None:
+        """Confirms alertd's subscription to the topic by a request to the URL `where`, which must belong to SNS."""
         if not _CONFIRM.fullmatch(where):
             raise NotVouchedError
         await self._fetch(where)
 
 
 def _ses(said: dict[str, Any]) -> list[MailReport]:
+    """Returns the reports in an SES notification or event."""
     mail = inner(said, "mail")
     headers = {text_of(one, "name").lower(): text_of(one, "value") for one in inners(mail, "headers")}
     tags = tags_in(text_of(mail, "source"), headers.get("message-id", ""))
@@ -313,6 +325,7 @@ def _ses_bounces(bounce: dict[str, Any], tags: tuple[str, ...]) -> list[MailRepo
 
 
 def _ses_bounce(kind: tuple[str, str], one: dict[str, Any], tags: tuple[str, ...]) -> MailReport | None:
+    """Returns the failure of one recipient, or None for a transient bounce that is not final."""
     reason = SES_BOUNCES.get(kind)
     if reason is None and kind[0] != "Permanent":
         return None  # an automatic reply, or undetermined
@@ -321,8 +334,8 @@ def _ses_bounce(kind: tuple[str, str], one: dict[str, Any], tags: tuple[str, ...
 
 
 async def fetch_small(url: str) -> bytes:
-    """Returns a small document, fetched over TLS without redirects. Raises `HookUnavailableError` if it cannot be
-    fetched.
+    """Fetches a URL without redirects and returns at most 65,536 bytes of the document. Raises `HookUnavailableError`
+    if the fetch fails or the status is not 200.
     """
     return await asyncio.to_thread(_fetched, url)
 

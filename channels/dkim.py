@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376) with rsa-sha256 and ed25519-sha256 (RFC 8463), relaxed/relaxed.
 
-The common part of all mails of a message is canonicalised once, and hashed up to the first difference. Each mail then
-adds its own headers and its own part of the body, and is signed.
+The mails of one message differ only in a few headers and in one text in the body. The common part is canonicalised
+once, and hashed up to the first difference. `Common.signatures` then adds the rest of one mail and signs it.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Common:
     """The hashes of the headers and the body that all mails of one message share."""
 
     def __init__(self, head: bytes, body: Sequence[bytes]) -> None:
-        """`head`: header lines. `body`: the body in pieces. Each mail has its own non-white text between the pieces.
-        Both have their wire form, before dots are doubled.
+        """`head`: the common header lines. `body`: the common pieces of the body. Each mail has its own text without
+        white space between the pieces. Both have their wire form, before dots are doubled.
         """
         self._hash = hashlib.sha256()
         self._names = _add(self._hash, head)
@@ -114,18 +114,21 @@ def _relaxed(lines: bytes) -> bytes:
 
 
 def _add(hashed: hashlib._Hash, lines: bytes) -> tuple[bytes, ...]:
+    """Adds header lines to a hash in relaxed form. Returns their names in lower case."""
     found = [(name.lower(), value) for name, value in _HEADER.findall(lines)]
     for name, value in found:
         hashed.update(relaxed_header(name, value))
     return tuple(name for name, _ in found)
 
 
-@lru_cache(maxsize=16)  # the mails of an installation only differ in values
+@lru_cache(maxsize=16)  # the mails of an installation have the same headers with other values
 def _signed_names(names: tuple[bytes, ...]) -> bytes:
+    """Returns the tag h= of a signature: the names of the signed headers, then those in `ONCE_ONLY`."""
     return b":".join([*names, *(name.encode() for name in ONCE_ONLY)])
 
 
 def _private_key(settings: DkimSettings) -> RSAPrivateKey | Ed25519PrivateKey:
+    """Returns the key from its PEM. Raises `ValueError` for another kind of key, a short one or an encrypted one."""
     where = f"the DKIM key of {settings.selector}._domainkey.{settings.domain}"
     try:
         key = load_pem_private_key(settings.key.encode(), None)

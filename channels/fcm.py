@@ -3,9 +3,9 @@
 firebase-admin provides the credentials, the message and the error classes. Its transport is not used, because it costs
 a millisecond of processor time per message. Guide: firebase.google.com/docs/cloud-messaging/scale-fcm.
 
-A message is encoded once, in pieces. The recipient's address, the acknowledgement tag and the time to live are inserted
-between them as bytes. A table holds the meaning of answers (firebase.google.com/docs/cloud-messaging/error-codes). Only
-404 with UNREGISTERED says that a token is dead.
+`encode` encodes a message once, in pieces. `body_for` then inserts each recipient's address, acknowledgement tag and
+time to live between the pieces, as bytes. Tables hold the meaning of answers
+(firebase.google.com/docs/cloud-messaging/error-codes). Only 404 with UNREGISTERED says that a token is dead.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Taken(msgspec.Struct):
     name: str
 
 
-_taken = msgspec.json.Decoder(_Taken)  # once a message: json takes five times as long
+_taken = msgspec.json.Decoder(_Taken)  # not `json`, which takes five times as long for each message
 
 # A 200 that is not FCM's: an intermediary answered, before or after FCM accepted the message. It may have arrived.
 NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
@@ -85,23 +85,25 @@ def outcome(reply: Reply) -> Outcome:
 
 
 def token_refused(reply: Reply) -> bool:
-    """Returns whether the access token was refused. A refused APNs key of the project does not count: another token
+    """Returns whether FCM refused the access token. A refused APNs key of the project does not count: another token
     would not help.
     """
     return reply.status == 401 and _fcm_error(_error(reply.body)) is not messaging.ThirdPartyAuthError
 
 
 def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
+    """Returns answer and reason of a refusal. `error` is the error object of `_error`."""
     kind = _fcm_error(error)
     if kind is not None and (status, kind) in BY_FCM_ERROR:
         return BY_FCM_ERROR[status, kind]
-    # If FCM gives no cause, no message is given up.
+    # A 400 without a cause is not final: the message is tried again.
     if status == 400 and error and all(one.get("errorCode") != "UNSPECIFIED_ERROR" for one in error["details"]):
         return Answer.NEVER, _fault(error)
     return BY_STATUS.get(status, (Answer.UNKNOWN if status > 500 else Answer.RETRY, Reason.GARBAGE))
 
 
 def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
+    """Returns firebase-admin's class for the FcmError in an error object, or None without one."""
     if not all(isinstance(detail.get("errorCode", ""), str) for detail in error.get("details", ())):
         return None
     kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 a test checks it
@@ -109,8 +111,8 @@ def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
 
 
 def _fault(error: dict[str, Any]) -> Reason:
-    """Returns the reason of a 400. BadRequest names the field. Without it, INVALID_ARGUMENT is FCM's code for a
-    malformed token.
+    """Returns the reason of a 400: BAD_ADDRESS if BadRequest names the recipient's field, BAD_MESSAGE for another
+    field. Without BadRequest, any details mean a malformed token, because FCM answers that with INVALID_ARGUMENT.
     """
     requests = [detail for detail in error["details"] if detail.get("@type") == BAD_REQUEST]
     if not requests:
@@ -131,8 +133,8 @@ def _error(body: bytes) -> dict[str, Any]:
     return {**error, "details": [detail for detail in listed if isinstance(detail, dict)]}
 
 
-# FCM refuses more ("Message payload size limit", 4096 bytes). alertd counts the whole JSON with its keys, always more
-# than FCM counts.
+# Maximum bytes of a message for FCM ("Message payload size limit"). alertd counts the whole JSON with its keys, which
+# is always more than FCM counts.
 PAYLOAD_BYTES = 4096
 
 # Bytes reserved within PAYLOAD_BYTES for the tag, which differs for each recipient.
@@ -189,7 +191,9 @@ class FcmPayload:
 
 
 def body_for(pieces: tuple[bytes, bytes, bytes], address: str, tag: str) -> bytes:
-    """Returns the request body for one recipient. Any address stays inside its JSON string."""
+    """Returns the request body for one recipient. Puts an installation ID into `fid`, any other address into `token`.
+    Escapes the address, so that it cannot end its JSON string.
+    """
     head, before_target, end = pieces
     target = b'fid":"' if INSTALLATION.fullmatch(address) else b'token":"'
     return b"".join((head, inside_string(tag), before_target, target, inside_string(address), end))
@@ -205,7 +209,7 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
         raise ValueError("the chain's name is empty or longer than an APNs collapse id")
     ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can contain one
     rest = _request(message, critical, ttl=ttl, ack=ack, target=target)
-    # The marks are longer than the values that `_size` counts, except the tag.
+    # The marks are longer than the values in their places, except the tag: for it, `TAG_BYTES` are kept free.
     if len(rest) > PAYLOAD_BYTES - TAG_BYTES:
         lighter = fitted(message, PAYLOAD_BYTES, lambda one: _size(one, critical))
         rest = _request(lighter, critical, ttl=ttl, ack=ack, target=target)
@@ -217,11 +221,11 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
 
 
 def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target: str) -> bytes:
-    """Returns the JSON of a request with an empty recipient in the field named `target`.
+    """Returns the JSON of a request with these values, and an empty recipient in the field named `target`.
 
-    firebase-admin requires a target and warns about its `token`, although today's apps hold tokens. So this encodes a
-    placeholder as `fid` and removes it. Android gets no collapse key, because FCM keeps only four per device. The
-    notification's tag replaces an older version on the phone.
+    firebase-admin requires a target and warns about its `token`, although today's apps hold tokens. So this function
+    encodes a placeholder as `fid` and removes it. Android gets no collapse key, because FCM keeps only four per device.
+    Instead, the notification's tag lets a new version replace the older one on the phone.
     """
     stamp = message.stamp
     sound = CRITICAL if critical and stamp.loudness is Loudness.LOUD else SOUNDS[stamp.loudness]
@@ -246,6 +250,7 @@ def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target
 
 
 def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
+    """Returns the part of the request for Apple's phones."""
     stamp = message.stamp
     aps = messaging.Aps(
         sound=messaging.CriticalSound("default", critical=True, volume=1.0) if sound.critical else sound.sound,
@@ -273,6 +278,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FcmSettings:
+    """The settings of one Firebase project. Raises `ValueError` if the endpoint is not https."""
+
     # The service account: the path of its JSON, or its content. It names the token endpoint.
     credentials: str | Mapping[str, str]
     project_id: str | None = None  # None: the project of the service account
@@ -280,7 +287,7 @@ class FcmSettings:
     ca_file: str | None = None  # None: the system's authorities
     # The app has Apple's entitlement for critical alerts: loud messages also sound on muted phones.
     critical: bool = False
-    connections: int = 800  # concurrent messages: with 80 ms an answer, 10,000/s
+    connections: int = 800  # concurrent messages: 10,000/s if FCM answers within 80 ms
     timeout_s: float = 15.0  # FCM asks for at least 10
     connect_timeout_s: float = 5.0
 
@@ -321,8 +328,8 @@ class FcmChannel:
         await self._token.close()
 
     async def log_in(self) -> Login:
-        """Fetches an access token, unless it has one, and connects to FCM without a request. Returns the result: why
-        the fetch failed, or whether the connection works.
+        """Fetches an access token, unless the channel has one, and connects to FCM without a request. Returns why the
+        fetch failed, or whether the connection works.
         """
         token = await self._token.get()
         if isinstance(token, Outcome):
@@ -351,8 +358,8 @@ class FcmChannel:
     async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
     ) -> list[Reply | Outcome]:
-        """Posts one chunk and returns an answer for each recipient. A fault, as of an intermediary that answers for
-        Google, becomes the outcome of the whole chunk, so that other outcomes are never lost.
+        """Posts one chunk and returns an answer for each recipient. Never raises: without an access token, and after an
+        unexpected error, the whole chunk gets one outcome. So the caller keeps the outcomes of its other chunks.
         """
         try:
             token = await self._token.get()

@@ -1,8 +1,8 @@
-"""Fetches URLs that strangers supply, from the public internet only. It prevents server-side request forgery by names,
-redirects or changing DNS answers. A fetch follows redirects; a post only goes to the URL itself.
+"""Fetches and posts to URLs that strangers supply, on the public internet only. It prevents server-side request forgery
+by names, redirects or changing DNS answers. A fetch follows redirects; a post only goes to the URL itself.
 
-Each name is resolved once. All its addresses are checked, and the connection uses one of these. So a DNS server cannot
-give one answer to the check and another to the connection. Each redirect is checked in the same way.
+`Fetcher` resolves each name once, checks all its addresses, and connects to one of these. So a DNS server cannot give
+one answer to the check and another to the connection. `Fetcher` checks each redirect in the same way.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ NOT_PUBLIC_V6 = tuple(
         "2002::/16",  # 6to4, which embeds an IPv4 address
     )
 )  # fmt: skip
-#: IPv6 addresses that stand for the IPv4 address in their last 32 bits, which is checked. They are mapped addresses
-#: (RFC 4291), and NAT64's well-known prefix (RFC 6052), by which networks without IPv4 reach the internet.
+#: IPv6 addresses that stand for the IPv4 address in their last 32 bits, so that one is checked: mapped addresses (RFC
+#: 4291), and NAT64's well-known prefix (RFC 6052), by which networks without IPv4 reach the internet.
 AS_V4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
 NAMES_AT_ONCE = 32  # threads, which mostly wait
 _PIECE = 65_536
-#: Maximum seconds to read the body of the answer to a post. The status before it has all the necessary information.
+#: Maximum seconds to read the body of the answer to a post. The status, which comes first, is all that matters.
 _BODY_S = 3.0
 _HERE = "127.0.0.1"
 _LONGEST_NAME = 254  # with a trailing dot
@@ -134,16 +134,16 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def looked_up(host: str) -> Sequence[str]:
-    """Returns the addresses from the system's resolver. It may block for half a minute if the name servers are silent,
-    and cannot be stopped.
+    """Returns the addresses of a host from the system's resolver. Raises OSError if it has none. Blocks for up to half
+    a minute if the name servers are silent, and cannot be stopped.
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Names:
-    """Resolves names in its own threads, one thread per name. A name with silent name servers then delays neither other
-    names nor other threads.
+    """Resolves names in its own threads, one thread per name, so that a name with silent name servers delays no other
+    name. Concurrent calls for one name share one look-up.
     """
 
     def __init__(self, look_up: Callable[[str], Sequence[str]] = looked_up) -> None:
@@ -161,7 +161,7 @@ class Names:
 
 
 class Fetcher:
-    """Fetches small documents over TLS."""
+    """Fetches small documents, and posts, over TLS on the public internet."""
 
     def __init__(
         self,
@@ -187,8 +187,8 @@ class Fetcher:
         self._loopback = loopback
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
-        """Returns the document. Raises FetchError if it has more than `most_bytes`, or if the fetch fails in any other
-        way.
+        """Returns the document at a URL, after at most three redirects. Raises FetchError if it has more than
+        `most_bytes`, or if the fetch fails in any other way.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -250,8 +250,8 @@ class Fetcher:
             raise FetchError(_NO_ANSWER)
 
     async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
-        """Returns the body and the URL, or None and the target URL of a redirect. Raises FetchError if the URL, its
-        host or the answer is refused.
+        """Requests a URL once. Returns the body and the URL, or None and the target URL of a redirect. Raises
+        FetchError if the URL or its host is not allowed, the status is not 200 or the body is too long.
         """
         async with self._asked("GET", url, None, {}) as response:
             if response.status in REDIRECTS:
@@ -264,7 +264,7 @@ class Fetcher:
     async def _asked(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], may_post: MayPost | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yields the answer to one request. Raises NotAskedError, a FetchError, if the URL or host is not allowed."""
+        """Yields the answer to one request. Raises NotAskedError if URL or host is not allowed or has no address."""
         parts = self._checked(url)
         try:
             addresses = await self._resolve(parts.hostname or "")
@@ -319,7 +319,9 @@ class Fetcher:
         return self._loopback and parts.scheme == "http" and parts.hostname == _HERE
 
     def _checked(self, url: str) -> SplitResult:
-        """Returns the parts of a URL that may be resolved. Raises FetchError if it is not plain https."""
+        """Returns the parts of a URL. Raises NotAskedError unless it is https (with `loopback`, also http at 127.0.0.1)
+        with an allowed port, without a user and without characters that two parsers may read differently.
+        """
         try:
             parts = urlsplit(url)
             is_plain = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) in self._ports
@@ -332,8 +334,8 @@ class Fetcher:
 
 
 def _may_be_public(name: str) -> bool:
-    """Returns whether a name can be public. It needs two labels or more (RFC 1123). The last one must be neither
-    numeric, which some take for IPv4, nor reserved.
+    """Returns whether a name can be public. It needs two labels or more (RFC 1123). The last label must not be
+    reserved, nor start with a digit, because some programs then read the name as IPv4.
     """
     return (
         len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(name)) and name.rstrip(".").rpartition(".")[2] not in _APART
@@ -346,7 +348,7 @@ def _hides_something(parts: SplitResult) -> bool:
 
 
 async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """Returns the body. Raises FetchError as soon as it is too long, and ignores the length in its headers."""
+    """Returns the body. Raises FetchError once more than `most_bytes` arrive. Ignores the length in the headers."""
     body = bytearray()
     async for piece in response.content.iter_chunked(_PIECE):
         body += piece
@@ -356,8 +358,8 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 
 class _Asking(aiohttp.TCPConnector):
-    """Calls `may_post` when the connection is open, which may have taken long, and before anything is written. Raises
-    WithheldError if `may_post` returns False.
+    """A connector that calls `may_post` when the connection is open, before anything is written: to connect may have
+    taken long. Raises WithheldError if `may_post` returns False.
     """
 
     def __init__(self, may_post: MayPost | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
@@ -375,8 +377,8 @@ class _Asking(aiohttp.TCPConnector):
 
 
 class _Judged(AbstractResolver):
-    """Returns the checked addresses for any name. The client gets the same name for all hosts, because it would not
-    resolve an address in a URL, and might parse a URL differently.
+    """A resolver that returns the checked addresses for any name. The client gets the name `_ANY` for all hosts,
+    because it would not pass an address in a URL to the resolver, and might parse a URL differently than this module.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:

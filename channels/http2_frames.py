@@ -1,5 +1,5 @@
-"""HTTP/2 frames (RFC 9113 section 4), for clients and servers: their names, encoding and parsing. Also the headers of
-requests and replies (RFC 7541).
+"""HTTP/2 frames (RFC 9113 section 4), for clients and servers: their names, encoding and parsing. Also encodes the
+headers of requests and decodes those of replies (HPACK, RFC 7541).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FRAME_BYTES = 16_384  # the largest frame accepted here, and the least maximum o
 WINDOW = 65_535  # initial size of every flow-control window
 LAST_STREAM = (1 << 31) - 1
 TABLE_BYTES = 4_096  # default size of a header table
-STREAMS = 100  # at a time, at most (RFC 9113 section 6.5.2 advises servers to take no less)
+STREAMS = 100  # maximum at a time on one connection (RFC 9113 section 6.5.2 advises servers to allow no less)
 
 ACK = END_STREAM = 0x1
 END_HEADERS = 0x4
@@ -56,18 +56,20 @@ def frame(kind: Frame, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 class Frames:
-    """Parses frames. `feed` takes received bytes and yields kind, flags, stream and payload of each whole frame."""
+    """Parses frames. Stores the start of a frame until its rest arrives."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
     def half(self) -> bool:
-        """Returns whether part of a frame has arrived."""
+        """Returns whether part of a frame has arrived, and its rest is missing."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-        """Yields the whole frames. Raises `ValueError` for a frame above the maximum size."""
+        """Takes received bytes. Yields kind, flags, stream and payload of each frame that is whole now. Raises
+        `ValueError` for a frame above `FRAME_BYTES`.
+        """
         data, at = self._rest + data, 0
         while len(data) - at >= _HEAD.size:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
@@ -104,8 +106,9 @@ HEAD_BYTES = 16_000
 
 
 class Head(NamedTuple):
-    """The encoded headers of a request, without `START`, without a path of its own, and without the content-length.
-    `first` is for the first request on a connection. `again` is for later ones, and refers to the server's table.
+    """The encoded headers that many requests share: without `START`, the content-length, and a path that only one
+    request has. `first` is for the first request on a connection, and adds the headers to the server's table. `again`
+    is for later requests, and refers to that table.
     """
 
     first: bytes
@@ -114,8 +117,8 @@ class Head(NamedTuple):
 
 
 def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
-    """Returns the encoded headers. If the URL has no path, they have none either, and each request adds its own. Raises
-    `ValueError` for an invalid header, or if all together are too long.
+    """Returns the encoded headers for requests to a URL. If the URL has no path, each request adds its own. Raises
+    `ValueError` for an invalid header, or if the headers together are longer than `HEAD_BYTES`.
     """
     path = {":path": path_of(url)} if url.path else {}
     fields = {**path, ":authority": url.netloc, **{name.lower(): value for name, value in headers.items()}}
@@ -130,18 +133,18 @@ def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
 
 
 def path_of(url: SplitResult) -> str:
-    """Returns path and query in the form of a request."""
+    """Returns path and query of a URL in the form of a request; the path is at least "/"."""
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
 def own_path(path: str) -> bytes:
-    """Returns the field with the path of one request, which is not added to the server's table."""
+    """Returns the encoded `:path` field of one request. It is not added to the server's table."""
     return _literal(":path", path, WITHOUT_INDEXING)
 
 
 @lru_cache(maxsize=1024)
 def content_length(size: int) -> bytes:
-    """Returns the content-length field. It differs between requests, so it is not added to the server's table."""
+    """Returns the encoded content-length field. It is not added to the server's table, because requests differ."""
     return _literal("content-length", str(size), WITHOUT_INDEXING)
 
 
@@ -153,7 +156,9 @@ def table_size(size: int) -> bytes:
 
 
 def _literal(name: str, value: str, form: tuple[int, int]) -> bytes:
-    """Returns a field with a literal value (RFC 7541 section 6.2). The name is an index if the static table has it."""
+    """Returns an encoded field with a literal value (RFC 7541 section 6.2). Writes the name as an index if it is in
+    `NAMES`. `form`: what the server does with its table, as for `_integer`.
+    """
     known = NAMES.get(name)
     field = _integer(known or 0, *form)
     for text in (value,) if known else (name, value):
@@ -178,8 +183,8 @@ def _integer(value: int, flag: int, bits: int) -> bytes:
 BLOCK_BYTES = 65_536  # maximum header size of a reply; more is an intermediary's page
 #: `:status 200` in every server's form, alone or after the server emptied its table at the client's request.
 OK_BLOCKS = (b"\x88", b"\x20\x88")
-#: `:status 201`, which no table has as a whole field. All forms: with indexing, without, or never indexed; digits plain
-#: or in Huffman code (RFC 7541 section 6.2).
+#: `:status 201`, which the static table does not have as a whole field. All forms: with indexing, without, or never
+#: indexed; digits plain or in Huffman code (RFC 7541 section 6.2).
 CREATED_BLOCKS = tuple(
     emptied + form + digits
     for emptied in (b"", b"\x20")
@@ -189,8 +194,8 @@ CREATED_BLOCKS = tuple(
 
 
 def read_head(block: bytes) -> tuple[int, dict[str, str]]:
-    """Returns status and headers of a reply. Recognises 200 and 201 by their first bytes and then returns no headers.
-    Raises `ValueError` if the block cannot be read or has no status.
+    """Returns status and headers of a reply. For speed, recognises 200 and 201 by the first bytes and then returns no
+    headers. Raises `ValueError` if the block cannot be decoded or has no status.
     """
     if block.startswith(OK_BLOCKS):
         return 200, {}

@@ -1,8 +1,8 @@
-"""One HTTP/2 connection as bytes in and bytes out (RFC 9113). POSTs go in; replies and faults come out. No I/O, no
-clock.
+"""The client's side of one HTTP/2 connection as a state machine (RFC 9113): it takes POSTs and received bytes, and
+returns replies and bytes to send. No I/O, no clock.
 
-It is made for many small POSTs. A 200 or 201 is read without decoding its headers, because alertd allows the server no
-compression table. A stream's fault is an outcome. A fault of the connection raises `ValueError` and ends it.
+It is made for many small POSTs. It reads a 200 or 201 without decoding the headers, because alertd allows the server no
+compression table. A fault of one stream is an outcome. A fault of the connection raises `ValueError` and ends it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class _Stream:
 
 
 class Http2Session:
-    """One connection as bytes in and bytes out. The caller passes received bytes to `feed`, and sends those from
-    `take`. `room` is the number of POSTs that may start now. No I/O, no clock.
+    """One connection. The caller starts POSTs with `post` if `room` is above 0, passes received bytes to `feed`, and
+    sends the bytes from `take`.
     """
 
     def __init__(self, most: int = STREAMS) -> None:
@@ -98,12 +98,12 @@ class Http2Session:
 
     @property
     def half(self) -> bool:
-        """Returns whether part of a frame has arrived."""
+        """Returns whether part of a frame has arrived, and its rest is missing."""
         return self._frames.half
 
     def post(self, head: Head, body: bytes, path: str | None = None) -> int:
-        """Starts a POST and returns its stream number. The caller must check `room` first. `path` is the request's own,
-        if its head has none.
+        """Starts a POST and returns its stream number; `take` then returns its bytes. The caller must check `room`
+        first, and give `path` if `head` has no path, and only then.
         """
         number = self._next
         self._next += 2
@@ -122,8 +122,8 @@ class Http2Session:
         return number
 
     def unanswered(self, number: int, written: Outcome) -> Outcome:
-        """Returns the outcome of a stream without an answer. It is `written`, unless part of the body is unsent. Then
-        the server cannot have accepted it, and the outcome allows a retry.
+        """Returns the outcome of a stream without an answer. If the whole request was sent, that is `written`. If part
+        of the body is unsent, the server cannot have accepted the request, so the outcome is a RETRY.
         """
         stream = self._streams.get(number)
         return written._replace(answer=Answer.RETRY) if stream and stream.unsent else written
@@ -134,13 +134,15 @@ class Http2Session:
             self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
 
     def take(self) -> bytes:
-        """Returns the bytes to send."""
+        """Returns the bytes to send, and removes them from the queue."""
         out = b"".join(self._out)
         self._out.clear()
         return out
 
     def feed(self, data: bytes) -> list[Answered]:
-        """Returns the new answers. Raises `ValueError` if the connection has become unusable."""
+        """Takes received bytes and returns the new answers. Raises `ValueError` if the connection has become unusable;
+        `answered` then holds the answers before the fault.
+        """
         for kind, flags, stream, payload in self._frames.feed(data):
             self.whole += 1
             if self._block is not None and kind != Frame.CONTINUATION:
@@ -152,8 +154,8 @@ class Http2Session:
         return answered
 
     def end(self) -> list[Answered]:
-        """Ends the session, because the connection is gone. Returns the outcomes of open streams: written requests may
-        have arrived.
+        """Ends the session, because the connection is gone. Returns the outcomes of open streams: UNKNOWN for a whole
+        request, which may have arrived, RETRY for a part.
         """
         lost: list[Answered] = [(number, self.unanswered(number, LOST)) for number in self._streams]
         self._streams.clear()
@@ -207,6 +209,7 @@ class Http2Session:
         self._block_came(number, ends, block + payload, whole=bool(flags & END_HEADERS))
 
     def _block_came(self, number: int, ends: bool, block: bytearray, *, whole: bool) -> None:
+        """Handles a header block. Stores it if it continues in the next frame. `ends`: the stream ends after it."""
         if len(block) > BLOCK_BYTES:
             raise ValueError("the head of a reply is too long")
         self._block = None if whole else (number, ends, block)
@@ -221,6 +224,7 @@ class Http2Session:
             self._finish(number, stream)
 
     def _finish(self, number: int, stream: _Stream) -> None:
+        """Ends a stream whose reply has arrived completely, and records the reply."""
         self._drop(number)
         # The server answered before it had read the whole body, and needs no more of it (RFC 9113 section 8.1).
         if stream.unsent:
@@ -248,6 +252,7 @@ class Http2Session:
         self._go_on()
 
     def _set(self, name: int, value: int) -> None:
+        """Applies one setting of the server. Raises `ValueError` for a window above the maximum."""
         if name == Setting.MAX_CONCURRENT_STREAMS:
             self.most = min(value, STREAMS)
         elif name == Setting.MAX_FRAME_SIZE:
@@ -292,6 +297,7 @@ class Http2Session:
         raise ValueError("the server pushes although we said no")
 
     def _go_on(self) -> None:
+        """Sends more of the bodies that wait for a window."""
         for number in sorted(self.held):
             self._send_body(number, self._streams[number])
 

@@ -14,11 +14,11 @@ SendOne = Callable[[Recipient], Awaitable[Outcome]]
 
 
 async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOne) -> list[Outcome]:
-    """Returns one outcome per recipient, in their order. At most `lanes` sends run at the same time.
+    """Calls `send_one` for each recipient and returns the outcomes in their order. At most `lanes` sends run at a time.
 
-    The lanes share one iterator, so a slow answer only delays its own lane. A fault in one send becomes the outcome of
-    that recipient, so that the other outcomes are never lost. The exception may hold an address: a log formatter must
-    only show its class and place.
+    The lanes share one iterator, so a slow answer only delays its own lane. If a send raises, its recipient gets the
+    outcome FAULT, and the other outcomes are not lost. The exception goes to the log and may hold an address: a log
+    formatter must only show its class and place.
     """
     outcomes = [WITHHELD] * len(recipients)
     todo = iter(enumerate(recipients))
@@ -29,6 +29,7 @@ async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOn
 
 
 async def _lane(todo: Iterator[tuple[int, Recipient]], outcomes: list[Outcome], send_one: SendOne) -> None:
+    """Sends to recipients from `todo`, one after the other, and stores each outcome."""
     for index, recipient in todo:
         outcomes[index] = await _caught(send_one, recipient)
         raise_if_cancelled()
@@ -43,7 +44,7 @@ async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
 
 
 def raise_if_cancelled() -> None:
-    """Raises `CancelledError` if this task was cancelled but the cancellation was lost.
+    """Raises `CancelledError` if this task was cancelled and a library swallowed the exception.
 
     Until Python 3.12 `asyncio.wait_for`, which aiosmtplib uses, swallows a cancellation that arrives together with its
     result (python/cpython issue 86296).

@@ -1,8 +1,8 @@
 """The meaning of a mail server's refusals, as tables of enhanced status codes (RFC 3463, RFC 5248).
 
-An address is only removed if the server says that its mailbox no longer exists. A refusal that concerns the mailbox or
-this message is final. A refusal that concerns a policy, the relay or the sender ("relay access denied", a block list)
-affects every mail and may pass. 4xx is temporary.
+An address only counts as dead (GONE) if the server says that its mailbox does not exist. A refusal that concerns the
+mailbox or this message is final. A refusal that concerns a policy, the relay or the sender ("relay access denied", a
+block list) affects every mail and may pass, so the mail is retried. 4xx is temporary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Stage(enum.Enum):
 #: An enhanced code at the start, or at the end in qmail's form "(#5.7.1)". An IP address does not match.
 ENHANCED = re.compile(r"(?:\s*|.*\(#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")
 
-# By the enhanced code or its family; the longest match counts.
+# Reason of a final refusal by its enhanced code. A code that ends in a dot stands for all codes that start with it. The
+# longest match counts.
 PERMANENT: dict[str, Reason] = {
     "5.1.1": Reason.GONE,  # no such mailbox
     "5.1.6": Reason.GONE,  # moved, without a new address
@@ -48,7 +49,7 @@ PERMANENT: dict[str, Reason] = {
     "5.7.": Reason.BLOCKED,
 }
 
-# By reply code, for servers without enhanced codes. 550 alone has too many meanings to concern one mailbox.
+# Reason by reply code, for servers without enhanced codes. 550 has too many meanings to say that one mailbox is dead.
 PERMANENT_PLAIN: dict[int, Reason] = {
     501: Reason.BAD_ADDRESS,
     550: Reason.BLOCKED,
@@ -69,36 +70,38 @@ TRANSIENT: dict[str, Reason] = {
 # SES says "slow down" with 454, most other servers with 451.
 TRANSIENT_PLAIN = {451: Reason.THROTTLED, 454: Reason.THROTTLED}
 
-# SES gives no delay, but names the limit: per second or per day. Both apply to the whole account. Values in seconds.
+# Seconds to wait, by words of SES. SES gives no delay, but names the limit: per second or per day. Both limits apply to
+# the whole account.
 ACCOUNT_WAITS_S = {"maximum sending rate exceeded": 1.0, "daily message quota exceeded": 900.0}
 
 # Refusals of the account, not of an address: 530 and 535 ask for (other) credentials.
 OURS = frozenset({530, 534, 535, 538})
 
-# Reply code of a host that accepts no mail (RFC 7504), or none from alertd, with any text.
+# Reply code of a host that accepts no mail (RFC 7504), or no mail from alertd. Its text does not matter.
 NO_SERVER = 521
 
-# Final reasons: they concern one mailbox or one message.
+# Final reasons, because they concern one mailbox or one message. Refusals with the codes below are final, too.
 FOR_GOOD = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 OF_A_MAILBOX = ("5.1.", "5.2.")
 
-# Codes about the server, at every stage: it closes, or accepts no mail. After the content, SES throttles the account
-# with 454.
+# Reply codes that concern the server, at every stage: it closes, or accepts no mail. Below: the code with which SES
+# throttles the account, after the content.
 CLOSING = frozenset({421, NO_SERVER})
 ACCOUNT_THROTTLED = 454
-# Enhanced codes of the mail system itself: full, not accepting, wrongly configured.
+# Enhanced codes that concern the mail system itself: full, not accepting, wrongly configured.
 OF_THE_SYSTEM = ("4.3.", "5.3.")
 
 
 def refusal(code: int, text: str, stage: Stage) -> Outcome:
-    """Returns the outcome of an unexpected reply. `text` is the text after the code."""
+    """Returns the outcome, with its subject, of a reply that refuses a step. `text` is the text after the code."""
     outcome = _meaning(code, text, stage)
     return outcome._replace(of=_subject(code, text, stage, outcome))
 
 
 def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | None:
-    """Returns the subject of a refusal, or None if it is final. After the sender was accepted it is one recipient,
-    unless the reply names the server or the account.
+    """Returns the subject of a refusal, or None if the refusal is final. The subject is the carrier if the relay
+    refuses the sender, names the account's limit or asks for a login. It is EITHER if the reply may concern server or
+    account, otherwise the recipient.
     """
     if outcome.answer is Answer.NEVER:
         return None
@@ -110,6 +113,7 @@ def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | 
 
 
 def _meaning(code: int, text: str, stage: Stage) -> Outcome:
+    """Returns answer, reason and delay of a refusal, without its subject."""
     if 400 <= code < 500:
         said = text.lower()
         wait_s = next((wait for words, wait in ACCOUNT_WAITS_S.items() if words in said), None)
@@ -126,13 +130,14 @@ def _meaning(code: int, text: str, stage: Stage) -> Outcome:
 
 
 def by_code(text: str, table: Mapping[str, Reason] = PERMANENT) -> Reason | None:
-    """Returns the reason that the table gives for the enhanced code in `text`, or for the family of that code ("4.7.").
-    None if the text has no enhanced code, or the table does not list it.
+    """Returns the reason that the table gives for the enhanced code in `text`, or for the start of that code ("4.7.").
+    Returns None if the text has no enhanced code, or if the table does not list the code.
     """
     enhanced = _enhanced(text)
     return table.get(enhanced) or table.get(enhanced[: enhanced.find(".", 2) + 1])
 
 
 def _enhanced(text: str) -> str:
+    """Returns the enhanced code in a text, or ""."""
     found = ENHANCED.match(text)
     return found[1] if found else ""

@@ -1,8 +1,8 @@
-"""Builds a mail as bytes. The part that all recipients share is built once. Each recipient's headers and unsubscribe
-link are then inserted, and the mail is signed.
+"""Builds a mail as bytes. `encode` builds the part that all recipients share. `MailPayload.to` then inserts the headers
+and the unsubscribe link of one recipient, and signs the mail.
 
-Everything is 7-bit (quoted-printable). So every relay accepts it unchanged, a DKIM signature survives, and a link can
-be inserted.
+All parts are 7-bit (quoted-printable). So every relay passes the mail on unchanged, a DKIM signature stays valid, and a
+link can be inserted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ LINE_CHARACTERS = 76
 WORD_BYTES = 36
 
 _PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
-_SENDER = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')  # quoted or not: a comma in a name does not split it
+_SENDER = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')  # even without quotes, a comma does not end a name
 #: Printable ASCII without the special characters of RFC 5322, at a domain.
 _MAILBOX = re.compile(r'[^\0-\x20\x7f-\U0010ffff"(),:;<>@\[\\\]]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?')
 _BREAK = re.compile(r"[\r\n]")
 
 
 def header(name: str, text: str) -> bytes:
-    """Returns one header with a text as its value. Raises `ValueError` if it has a line break."""
+    """Returns one header line with a text as its value, in encoded words if necessary. Raises `ValueError` if the text
+    has a line break.
+    """
     if _BREAK.search(text):
         raise ValueError(f"{name} holds a linefeed")
     return f"{name}: {_words(text, LINE_CHARACTERS - len(name) - 2)}\r\n".encode("ascii")
@@ -55,8 +57,9 @@ def sender(text: str) -> bytes:
 
 
 def _words(text: str, room: int) -> str:
-    """Returns the text for a header: unchanged if readers then see the same, otherwise as encoded words. `room`: the
-    characters that fit its line. Spaces between encoded words do not count.
+    """Returns the text for a header: unchanged if it is plain ASCII and fits, otherwise as encoded words on lines of
+    their own. `room`: the characters that fit the header's line. Mail programs ignore white space between encoded
+    words.
     """
     if len(text) <= room and _PLAIN.fullmatch(text) and "=?" not in text:
         return text
@@ -64,8 +67,8 @@ def _words(text: str, room: int) -> str:
 
 
 def _parts(text: str) -> list[bytes]:
-    """Returns UTF-8 in pieces of at most `WORD_BYTES`, each of whole characters, as each encoded word requires (RFC
-    2047 section 5).
+    """Returns the text as UTF-8 in pieces of at most `WORD_BYTES`. Each piece has whole characters, as an encoded word
+    must (RFC 2047 section 5).
     """
     parts = [bytearray()]
     for character in text:
@@ -106,9 +109,7 @@ class MailIdentity:
 
 @dataclass(frozen=True, slots=True)
 class MailPayload:
-    """The mail without Date and without the recipient's headers and link: headers, then the body in SMTP form (RFC 5321
-    4.5.2).
-    """
+    """The mail in SMTP form (RFC 5321 4.5.2), without Date, signatures, and the recipient's headers and link."""
 
     head: bytes  # dots doubled, as in the body
     # From the empty line to the end of the mail. The recipient's `leave` goes between these pieces.
@@ -117,7 +118,9 @@ class MailPayload:
     common: Common | None  # None: there are no signers
 
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
-        """Returns the mail for one recipient. `to` is the result of `mailbox`; `now_s` is the time in UNIX seconds."""
+        """Returns the whole mail for one recipient, signed, with the final dot. `to` is the result of `mailbox`;
+        `now_s` is the time in UNIX seconds.
+        """
         leave = (recipient.leave or SAMPLE_OPT_OUT).encode()
         own = b"Date: %b\r\n%b" % (_date(int(now_s)), headers_for(to, recipient, self.identity))
         if self.common is not None:
@@ -131,8 +134,8 @@ def _date(now_s: int) -> bytes:
 
 
 def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
-    """Returns the mail with text and HTML as alternatives. Raises `ValueError` if the subject or the sender has a line
-    break.
+    """Encodes the part of a mail that all recipients share, with text and HTML as alternatives. Raises `ValueError` if
+    the subject has a line break.
     """
     stamp = message.stamp
     texts = {
@@ -164,8 +167,8 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
 
 
 def _around_leave(body: bytes) -> list[bytes]:
-    """Returns the body split at each placeholder `OPT_OUT_PLACEHOLDER`, without the placeholders. Soft line breaks in the pieces
-    put the text that replaces a placeholder on its own line.
+    """Returns the body split at each `OPT_OUT_PLACEHOLDER`, without the placeholders. The pieces end and begin with
+    soft line breaks, so that the text between them fits on a line of its own.
     """
     return _PLACEHOLDER.sub(b"=\r\n\0=\r\n", body).split(b"\0")
 
@@ -176,7 +179,7 @@ def _doubled(lines: bytes) -> bytes:
 
 
 def mailbox(address: str) -> str | None:
-    """Returns the address with its domain in ASCII, or None if it is not a mailbox."""
+    """Returns the address with its domain in ASCII, or None if it is not a mailbox that may stand in a header."""
     if not MAILBOX.fullmatch(address):
         return None
     local, _, domain = address.rpartition("@")
@@ -184,12 +187,13 @@ def mailbox(address: str) -> str | None:
         written = f"{local}@{in_ascii(domain)}"
     except UnicodeError:
         return None
-    return written if MAILBOX.fullmatch(written) else None  # IDNA turns wide forms of "@" and commas into these
+    return written if MAILBOX.fullmatch(written) else None  # IDNA turns wide forms of "@" and commas into ASCII
 
 
 def headers_for(to: str, recipient: Recipient, identity: MailIdentity) -> bytes:
-    """Returns the recipient's own headers. `to` is the result of `mailbox`. A repeated mail has the same Message-ID, so
-    that servers recognise it.
+    """Returns the recipient's own headers: To, Message-ID, the relay's tag header, and those for one-click
+    unsubscription. `to` is the result of `mailbox`. A repeated mail has the same Message-ID, so that servers recognise
+    it.
     """
     lines = [f"To: {to}", f"Message-ID: <{recipient.tag}@{identity.domain}>"]
     if identity.tag_header is not None:

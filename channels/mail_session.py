@@ -1,4 +1,6 @@
-"""One session with a mail relay after EHLO. Commands are written together; replies come in their order (RFC 2920)."""
+"""One session with a mail relay after EHLO. Several commands may be written together; the replies come in the same
+order (RFC 2920).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import NamedTuple, cast
 
 from channels.base import Recipient
 
-#: Maximum bytes of one reply with its continuation lines. A mail server sends no longer one.
+#: Maximum bytes of one reply with its continuation lines. Real replies are shorter.
 REPLY_LIMIT_BYTES = 32_768
 HEAD = re.compile(rb"([0-9]{3})([ -]|$)")
 
@@ -24,7 +26,7 @@ class Reply(NamedTuple):
 
 
 class SessionLostError(ConnectionError):
-    """The connection is unusable: it ended, or the server sent an unexpected reply."""
+    """The connection is unusable: it ended, or the server sent a reply to no command."""
 
 
 class MailSession(asyncio.Protocol):
@@ -33,11 +35,11 @@ class MailSession(asyncio.Protocol):
     def __init__(
         self, transport: asyncio.Transport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
     ) -> None:
-        """`hear` is called for everything that the server sends."""
+        """`extensions`: names from the relay's EHLO, in lower case. Calls `hear` when the server sends something."""
         self._hear = hear
-        self.extensions = extensions  # lower case
-        self.unclean = False  # a transaction was abandoned: it needs RSET first
-        self.was_kept = False  # it was idle, and the server may have ended it
+        self.extensions = extensions
+        self.unclean = False  # a transaction was abandoned: the next one needs RSET first
+        self.was_kept = False  # the session was idle before, so the server may have ended it
         self._transport = transport
         self._buffer = bytearray()
         self._partial: list[str] = []
@@ -61,7 +63,9 @@ class MailSession(asyncio.Protocol):
         self._transport.write(data)
 
     async def reply(self, timeout_s: float) -> Reply:
-        """Returns the next reply. Raises `SessionLostError`, or `TimeoutError` after `timeout_s` seconds."""
+        """Waits for the next reply and returns it. Raises `SessionLostError` if the connection is unusable, or
+        `TimeoutError` after `timeout_s` seconds.
+        """
         if not self._replies:
             if not self.is_open:
                 raise SessionLostError
@@ -99,6 +103,7 @@ class MailSession(asyncio.Protocol):
             self._lose()
 
     def _take(self, line: bytes) -> None:
+        """Handles one line of a reply. If no command waits for the reply, ends the connection."""
         self._partial.append(line[4:].decode("utf-8", "replace"))
         self._partial_bytes += len(line)
         head = HEAD.match(line)
@@ -134,7 +139,7 @@ class MailSession(asyncio.Protocol):
 def session_over(
     transport: asyncio.BaseTransport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
 ) -> MailSession:
-    """Returns a session on an existing connection. `hear` is called for everything that the server sends."""
+    """Returns a session on an existing connection; see `MailSession` for `extensions` and `hear`."""
     return MailSession(cast("asyncio.Transport", transport), extensions, hear)
 
 
@@ -151,8 +156,8 @@ class SlowRecipients:
     """Limits how long the reply to a recipient holds a connection. So a few slow mailboxes cannot hold all connections
     of a process.
 
-    A new mail is given up after a multiple of the usual time, and tried later. On a quarter of the connections, a mail
-    that was tried before waits until the relay answers. On the other connections it waits until a new mail needs the
+    A new mail stops to wait after a multiple of the usual time, and is retried later. On a quarter of the connections,
+    a retried mail waits until the relay answers. On the other connections it waits until a new mail needs the
     connection. If many recipients are slow, the usual time grows. A mail that is sent alone waits until the relay
     answers.
     """
@@ -164,7 +169,7 @@ class SlowRecipients:
 
     async def reply(self, session: MailSession, timeout_s: float, recipient: Recipient, connections: int) -> Reply:
         """Returns the reply to one recipient. `timeout_s`: longest wait in seconds. `connections`: the maximum of this
-        process. Raises SessionLostError, or TimeoutError if the mail is given up.
+        process. Raises SessionLostError, or TimeoutError if the mail may wait no longer.
         """
         if recipient.is_alone:
             return await session.reply(timeout_s)
@@ -202,7 +207,7 @@ class SlowRecipients:
         return math.inf if self._usual_s is None else max(LEAST_S, TIMES * self._usual_s)
 
     async def _reply_to_new(self, session: MailSession, timeout_s: float) -> Reply:
-        """Waits for the reply of a new mail, and learns the usual time from it or from the time-out."""
+        """Returns the reply to the recipient of a new mail. Learns the usual time from the wait or time-out."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:

@@ -1,4 +1,4 @@
-"""Shared by all push channels: the data for the app, and shortening a message to the maximum size."""
+"""What all push channels share: the data for the app, and the shortening of a message to the maximum size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 from channels.base import PushMessage
 from channels.text import whole_until
 
-# The image and then the link are removed if fewer than this many bytes of the body would fit. The renderer writes no
-# longer body.
+# A message loses its image, then its link, if otherwise fewer than this many bytes of the body would fit. A body that
+# the renderer writes is never longer.
 BODY_BYTES = 1_000
 
 # Version of the `data` for apps; alertd/schemas/push-1.json defines the fields. New fields keep the number. A removed
@@ -23,7 +23,9 @@ ELLIPSIS = "…"
 
 
 def data_of(message: PushMessage, ack: str) -> dict[str, str]:
-    """Returns the data for the app, as alertd/schemas/push-1.json defines it. FCM only accepts strings."""
+    """Returns the data for the app, as alertd/schemas/push-1.json defines it, without empty members. All values are
+    strings, because FCM accepts nothing else. `ack`: the acknowledgement tag.
+    """
     stamp = message.stamp
     data = {
         "schema": SCHEMA,
@@ -44,9 +46,9 @@ def data_of(message: PushMessage, ack: str) -> dict[str, str]:
 
 
 def fitted(message: PushMessage, most_bytes: int, size: Callable[[PushMessage], int]) -> PushMessage:
-    """Returns the message shortened to `most_bytes`. If otherwise too little of the body would fit, removes the image,
-    then also the link. `size` returns the bytes of a message as sent. Raises `ValueError` if it does not fit even
-    without its body.
+    """Returns the message with its body shortened, so that it has at most `most_bytes`. If otherwise too little of the
+    body would fit, first removes the image, then also the link. `size` returns the bytes of a message as sent. Raises
+    `ValueError` if the message does not fit even without its body.
     """
     for lighter in _lighter(message):
         room = most_bytes - size(replace(lighter, body=""))
@@ -59,17 +61,20 @@ def fitted(message: PushMessage, most_bytes: int, size: Callable[[PushMessage], 
 
 def inside_string(text: str) -> bytes:
     """Returns a text in the form that it has inside a JSON string, without the quotes."""
-    return msgspec.json.encode(text)[1:-1]  # once or twice a message: json takes ten times as long
+    return msgspec.json.encode(text)[1:-1]  # not `json`, which takes ten times as long for each message
 
 
 def _lighter(message: PushMessage) -> Iterator[PushMessage]:
+    """Yields the message, then without its image, then without image and link."""
     yield message
     yield replace(message, image_url=None)
     yield replace(message, image_url=None, url=None)
 
 
 def _shortened(body: str, room: int) -> str:
-    """Returns the body, or the part that fits with an ellipsis. Never splits a visible character."""
+    """Returns the body if it fits `room` bytes, otherwise the longest start that fits with an ellipsis. Never splits a
+    visible character.
+    """
     if len(inside_string(body)) <= room:
         return body
     keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(inside_string(body[:end] + ELLIPSIS))) - 1

@@ -1,4 +1,4 @@
-"""Pauses single servers of a channel that sends to several. The failures of one server never pause another."""
+"""Pauses single servers of a channel that sends to several servers. The failures of one server never pause another."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from channels.base import WITHHELD, Answer, Outcome, Reason, Subject
 
 #: Number of consecutive failures after which a server is paused.
 ENOUGH = 10
-#: Seconds of the first and the longest pause; it doubles each time. At most 5 s, so that alertd finds a recovered
-#: server within 15 s.
+#: Seconds of the first and the longest pause. The pause doubles each time, up to 5 s, so that alertd notices within 15
+#: s that a server works again.
 SHORTEST_S, LONGEST_S = 1.0, 5.0
-#: A chunk without new messages may try a server this long after one with new messages may.
+#: Seconds after a pause during which only a chunk with new messages may try the server.
 NEW_FIRST_S = 1.0
-#: Maximum pause in seconds that a server can ask for. Its value may be wrong, and one alert must not wait an hour for
-#: it.
+#: Maximum pause in seconds that a server can ask for. The server's value may be wrong, and an alert must not wait an
+#: hour because of it.
 LONGEST_ASKED_S = 60.0
-#: Maximum number of failing servers to remember, the latest ones. Invented host names then cannot push out a real
-#: server.
+#: Maximum number of failing servers to remember. Beyond it, the one that failed longest ago is forgotten, so invented
+#: host names cannot use up the memory.
 MOST = 256
 #: Reasons that concern the server, and not the message or alertd.
 ITS_OWN = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.THROTTLED})
@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Trouble:
     failed: int = 0  # consecutive failures
-    rest_s: float = 0.0  # seconds of the last pause, without the server's request
-    until_s: float = 0.0
+    rest_s: float = 0.0  # seconds of the last pause by the doubling rule alone
+    until_s: float = 0.0  # end of the pause, in seconds of the clock; 0: no pause
     reason: Reason = Reason.NONE
     tried: bool = False  # one chunk was let through after the pause
 
@@ -47,10 +47,11 @@ class ServerPauses:
         self._troubles: dict[str, _Trouble] = {}  # by server name
 
     def refusal(self, server: str, *, is_new: bool = True) -> Outcome | None:
-        """Returns None if messages may be sent to the server now. Otherwise returns an outcome that says when to try
-        again.
+        """Returns None if messages may be sent to the server now. During a pause, returns WITHHELD with the reason of
+        the pause and the seconds to wait.
 
-        After a pause, the first chunk tries the server. A chunk without new messages waits `NEW_FIRST_S` longer.
+        After a pause, only the first chunk may try the server, and the others wait for its outcomes. A chunk without
+        new messages waits `NEW_FIRST_S` longer.
         """
         trouble, now_s = self._troubles.get(server), self._clock()
         if trouble is None or trouble.until_s == 0:
@@ -62,8 +63,9 @@ class ServerPauses:
         return None
 
     def note_outcomes(self, server: str, outcomes: Sequence[Outcome], are_new: Sequence[bool]) -> None:
-        """Records the outcomes of one chunk. `are_new`: which messages were never tried. Only new messages, and
-        connections that cannot be made, count as failures of the server.
+        """Records the outcomes of one chunk, and pauses the server after `ENOUGH` consecutive failures. Any message
+        that did not fail ends the pause. `are_new`: which messages were never tried. Only the failures of new messages,
+        and of connections, count.
         """
         said = [(one, new) for one, new in zip(outcomes, are_new, strict=True) if one.answer is not Answer.WITHHELD]
         trouble = self._troubles.get(server)
@@ -86,6 +88,7 @@ class ServerPauses:
             trouble.until_s, trouble.tried = self._clock() + trouble.rest_s, False
 
     def _failed(self, server: str, failed: Sequence[Outcome], asked_s: float) -> None:
+        """Counts failures, and pauses the server if there are `ENOUGH`. `asked_s`: seconds that the server asks for."""
         trouble = self._troubles.pop(server, None) or _Trouble()
         if len(self._troubles) >= MOST:
             del self._troubles[next(iter(self._troubles))]

@@ -9,6 +9,7 @@ from channels.posting import COMMON, Reply, json_object, retry_after_s
 
 SmsState = ReportState  # the name in SMS modules
 
+# Answer and reason by the provider's error code.
 BY_CODE: dict[int, tuple[Answer, Reason]] = {
     20003: (Answer.RETRY, Reason.CREDENTIALS),
     20429: (Answer.RETRY, Reason.THROTTLED),
@@ -28,10 +29,12 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21617: (Answer.NEVER, Reason.BAD_MESSAGE),  # too long
 }
 
+# Answer and reason by HTTP status, for an answer without a known code.
 BY_STATUS = {**COMMON, 400: (Answer.NEVER, Reason.BAD_MESSAGE), 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
 NOT_OF_THE_PROTOCOL = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
+#: State by the provider's word, in an answer or a later report.
 REPORTS = {
     "accepted": ReportState.ACCEPTED,
     "scheduled": ReportState.ACCEPTED,
@@ -45,11 +48,11 @@ REPORTS = {
     "canceled": ReportState.FAILED,
 }
 
-#: States of an answer that reports an immediate failure: nothing was sent, and no report follows.
+#: Words for a failure. In the answer to a message they mean that nothing was sent and no report follows.
 FAILED_AT_ONCE = [word for word, state in REPORTS.items() if state is ReportState.FAILED]
 
-# Why a message failed later. 30005 (unknown number) may be temporary, e.g. while a number is ported, so it removes no
-# address.
+# Why a message failed, by the error code of its report. 30005 (unknown number) may be temporary, for instance while a
+# number is ported, so it does not count as GONE.
 REPORT_REASONS = {
     "21610": Reason.GONE,
     "30001": Reason.THROTTLED,
@@ -72,7 +75,7 @@ _FOR_GOOD = {Reason.GONE, Reason.BAD_ADDRESS, Reason.BLOCKED}
 
 
 def outcome(reply: Reply) -> Outcome:
-    """Returns the outcome of one answer. Never raises, for any body."""
+    """Returns the outcome of the answer to a message. Never raises, for any body."""
     document = json_object(reply.body)
     if 200 <= reply.status < 300:
         if document.get("status") in FAILED_AT_ONCE:
@@ -90,6 +93,7 @@ def outcome(reply: Reply) -> Outcome:
 
 
 def _failed_at_once(code: object) -> Outcome:
+    """Returns the outcome of a message that the answer reports as failed with this error code."""
     reason = REPORT_REASONS.get(str(code), Reason.GARBAGE)
     answer = Answer.NEVER if reason in _FOR_GOOD else Answer.RETRY
     answer, reason = BY_CODE.get(code, (answer, reason)) if isinstance(code, int) else (answer, reason)
@@ -98,7 +102,9 @@ def _failed_at_once(code: object) -> Outcome:
 
 
 def status(form: Mapping[str, str]) -> tuple[ReportState, Reason]:
-    """Returns state and reason of a status report's form. Raises `ValueError` if its status is missing or unknown."""
+    """Returns state and reason from the form of a status report. Raises `ValueError` if its status is missing or
+    unknown.
+    """
     state = REPORTS.get(form.get("MessageStatus", ""))
     if state is None:
         raise ValueError("not a status report: MessageStatus is missing or unknown")

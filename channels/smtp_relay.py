@@ -12,6 +12,8 @@ from channels.login import Login, LoginState, clean, fault_of, is_this_machine
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RelaySettings:
+    """The settings of one relay. Raises `ValueError` for an unencrypted relay elsewhere without `plain_allowed`."""
+
     host: str
     port: int = 587
     security: Literal["starttls", "tls", "plain"] = "starttls"
@@ -23,12 +25,13 @@ class RelaySettings:
     # Seconds. Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some much earlier. alertd ends its
     # own with QUIT before.
     keep_idle_s: float = 30.0
-    # Seconds after a failed connection in which messages get its outcome and open no other one.
+    # Seconds after a failed connection in which messages get the same outcome and the pool opens no connection for
+    # them.
     fails_for_s: float = 0.5
     # Longest wait in seconds before the pool asks again for one more connection than the relay accepts.
     ask_again_s: float = 60.0
     silent_s: float = 10.0  # a relay without an answer for this many seconds does not count as working
-    # Seconds for each reply before the content. After this time-out, nothing was sent.
+    # Seconds for each reply before the content is written. After this time-out, the mail was certainly not sent.
     timeout_s: float = 60.0
     # Seconds for the reply to the content, which a relay may scan first. A shorter wait causes duplicates (RFC 5321
     # 4.5.3.2.6).

@@ -1,9 +1,9 @@
-"""The encoding of a text for SMS: its alphabet and segments. Also finds places to cut any text.
+"""Encodes a text for SMS: chooses its alphabet and divides it into segments. Also finds places to cut any text.
 
 GSM 03.38 (3GPP TS 23.038) basic table and extension, or UCS-2 counted in UTF-16 code units. A segment holds 160 septets
-or 70 units. In a longer text each segment gives 6 octets to its header, which leaves 153 or 67. If a national language
-table replaces the extension, the header of each segment names it in 3 octets. This leaves 155 septets, or 149 in a
-longer text.
+or 70 units. In a longer text each segment begins with a header of 6 octets, which leaves 153 or 67. If a national
+language table replaces the extension, the header of each segment names the table in 3 more octets. This leaves 155
+septets, or 149 in a longer text.
 
 A name is never transliterated: people look for it.
 """
@@ -72,7 +72,7 @@ class SmsSettings:
     """How texts may be encoded for a carrier."""
 
     tables: tuple[TableName, ...] = ()  # national language tables that the carrier and its phones support
-    transliterate: bool = True  # may remove accents that the alphabet lacks, except in names and links
+    transliterate: bool = True  # accents that the alphabet lacks may be removed, except in names and links
 
 
 class Coding(NamedTuple):
@@ -94,8 +94,8 @@ UNITS, UNITS_OF_PART = 70, 67
 #: 9.2.3.24).
 _OCTETS, _OF_PART, _OF_TABLE = 140, 5, 3
 
-#: Unicode categories of pictures and joiners, which carry no fact. A single one more than halves the capacity of an
-#: SMS.
+#: Unicode categories of pictures, joiners and marks, which carry no fact and may be left out. A single one turns a text
+#: to UCS-2, which more than halves the capacity of an SMS.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
 
 #: Letters that Unicode cannot decompose, but that people write without their mark in SMS. The Turkish dotless i is left
@@ -155,8 +155,8 @@ def _continues(text: str, at: int) -> bool:
 
 
 def codings(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> list[Coding]:
-    """Returns the ways to send a text that the settings allow. The first has the fewest segments and, of those, changes the text least.
-    No way changes a name.
+    """Returns the ways to send a text that the settings allow. The first has the fewest segments and, of those, changes
+    the text least. All ways replace look-alike punctuation, as `fold` does. No way changes a name.
     """
     text, names = fold(text), [fold(name) for name in names]
     encoding, parts = divided(text)
@@ -173,7 +173,7 @@ def codings(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> list
 
 
 def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> Coding:
-    """Returns the encoding of a text: the first of its `codings`."""
+    """Returns the way to send a text with the fewest segments: the first of its `codings`."""
     return codings(text, settings, names)[0]
 
 
@@ -186,8 +186,9 @@ def spelled_for_sms(text: str) -> str:
 
 
 def transliterated(text: str, alphabet: frozenset[str], names: Iterable[str] = ()) -> str | None:
-    """Returns the text without the accents and ornaments that the alphabet lacks. None if the alphabet lacks other characters too, because the
-    text would then cost as much as before, or if a name or a link would change.
+    """Returns the text without the accents and ornaments that the alphabet lacks. Returns None if the alphabet lacks
+    other characters too, because the text would then cost as much as before. Also returns None if a name or link would
+    change.
     """
     if not all(map(alphabet.issuperset, (*names, *LINK.findall(text)))):
         return None
@@ -197,6 +198,9 @@ def transliterated(text: str, alphabet: frozenset[str], names: Iterable[str] = (
 
 @functools.lru_cache(4096)
 def _nearest(char: str, alphabet: frozenset[str]) -> str:
+    """Returns a character of the alphabet unchanged, any other without its accents, "" for an ornament. Returns a
+    character that the alphabet lacks even without accents unchanged.
+    """
     if char in alphabet:
         return char
     if char in _BARE:
@@ -208,15 +212,17 @@ def _nearest(char: str, alphabet: frozenset[str]) -> str:
 
 
 def is_gsm(text: str) -> bool:
-    """Returns whether an SMS carries the text in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
+    """Returns whether the GSM alphabet has all characters of the text. An SMS then holds up to 160 of them, otherwise
+    70.
+    """
     return GSM.issuperset(text)
 
 
 def divided(text: str) -> tuple[Encoding, list[str]]:
-    """Returns the alphabet that the unchanged text needs, and the text by segment. An empty text has one segment.
+    """Returns the alphabet that the unchanged text needs, and the text of each segment. An empty text has one segment.
 
-    A cut never splits a character of two septets or units, or a link that fits into one segment. So a link works on a
-    phone that does not join segments.
+    A cut never splits a character of two septets or units, or a link that fits into one segment. So a link works even
+    on a phone that does not join segments.
     """
     if is_gsm(text):
         return "gsm7", _in_septets(text)
@@ -224,19 +230,24 @@ def divided(text: str) -> tuple[Encoding, list[str]]:
 
 
 def segments(text: str) -> tuple[Encoding, int]:
-    """Returns the alphabet that the unchanged text needs, and its number of segments."""
+    """Returns the alphabet that the unchanged text needs ("gsm7" or "ucs2"), and its number of segments. Uses no
+    national language table. An empty text has one segment.
+    """
     encoding, found = divided(text)
     return encoding, len(found)
 
 
 def _in_septets(text: str, table: TableName | None = None) -> list[str]:
+    """Divides a text of the GSM alphabet, or of a national table, into segments. Cuts at any character, but never
+    inside a link that fits into one segment.
+    """
     elements = _OF_TABLE if table else 0
     return _divided(text, _septets, _room(elements), _room(elements + _OF_PART))
 
 
 def _room(elements: int) -> int:
-    """Returns the septets that fit a segment after a header. `elements`: octets of its elements, to which one octet for
-    its length is added.
+    """Returns how many septets fit a segment beside its header. `elements`: octets of the header without the octet for
+    its length.
     """
     return (_OCTETS - (1 + elements if elements else 0)) * 8 // 7
 
@@ -250,6 +261,9 @@ def _units(character: str) -> int:
 
 
 def _divided(text: str, width: Callable[[str], int], single: int, part: int) -> list[str]:
+    """Divides a text into segments. `width` returns the septets or units of a character. `single`: how many fit a text
+    of one segment; `part`: how many fit a segment of a longer text.
+    """
     if sum(map(width, text)) <= single:
         return [text]
     found: list[list[str]] = [[]]

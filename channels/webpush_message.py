@@ -1,8 +1,8 @@
-"""A push message for browsers. It is encoded once, then encrypted for each browser, so that the push service cannot
-read it (RFC 8291).
+"""Encodes a push message for browsers once, then encrypts it for each browser, so that the push service cannot read it
+(RFC 8291).
 
-The JSON is declarative web push (W3C Push API). Safari shows it by itself if the message has a link; elsewhere a
-service worker does.
+The JSON is declarative web push (W3C Push API). Safari shows it by itself if the message has a link; in other browsers
+alertd's service worker shows it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from channels.push_content import data_of, fitted, inside_string
 
 CURVE = ec.SECP256R1()
 POINT_BYTES, SECRET_BYTES, SALT_BYTES = 65, 16, 16
-#: Maximum length. Current endpoints have up to 600, and this fits the head of a request.
+#: Maximum length of an endpoint. Current endpoints have up to 600 characters, and 2,048 fit the head of a request.
 ENDPOINT_CHARACTERS = 2_048
-#: The size that every push service accepts (RFC 8030 section 7.2), in one record.
+#: Maximum bytes of a body, in one record. Every push service accepts as many (RFC 8030 section 7.2).
 RECORD_BYTES = 4096
-#: The head of a record: salt, record size, and the sender's key with its length. After the text come its end mark and
-#: the cipher's tag (RFC 8188 section 2).
+#: Bytes of a record's head: salt, record size, and the sender's key with its length. Then come the text, its end mark
+#: of one byte and the cipher's tag of 16 (RFC 8188 section 2). `PLAIN_BYTES` is the maximum for the text.
 HEAD_BYTES = SALT_BYTES + 4 + 1 + POINT_BYTES
 PLAIN_BYTES = RECORD_BYTES - HEAD_BYTES - 1 - 16
 #: Bytes reserved for the tag, which differs for each recipient.
 TAG_BYTES = 128
-#: Four weeks in seconds: the longest that push services keep a waiting message.
+#: Four weeks in seconds. No push service keeps a waiting message for longer.
 TTL_MAX_S = 2_419_200
-#: The name under which a new message replaces a waiting one: a few characters of base64url (RFC 8030 section 5.4).
+#: Form of a topic: at most 32 characters of base64url (RFC 8030 section 5.4). A new message replaces a waiting message
+#: of the same topic.
 TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 #: How soon a browser wakes up (RFC 8030 section 5.3). A silent message may remove a name from a screen, so it does not
 #: wait for mains power.
@@ -57,7 +58,9 @@ class Subscription:
 
     @classmethod
     def parse(cls, address: str) -> Self:
-        """Parses `endpoint p256dh auth`, both keys in base64url without padding. Raises `ValueError`."""
+        """Parses `endpoint p256dh auth`, both keys in base64url without padding. Raises `ValueError` if the text has
+        another form. Does not check whether the key is a point of the curve.
+        """
         endpoint, key, secret = address.split(" ")
         made = cls(endpoint, _decoded(key), _decoded(secret))
         if len(made.key) != POINT_BYTES or len(made.secret) != SECRET_BYTES:
@@ -80,12 +83,13 @@ class Subscription:
 
     @property
     def path(self) -> str:
+        """Returns path and query of the endpoint."""
         return path_of(urlsplit(self.endpoint))
 
 
 @dataclass(frozen=True, slots=True)
 class WebPushPayload:
-    """The JSON in two pieces, between which the tag goes, and the headers for the push service."""
+    """The JSON in two pieces, between which the recipient's tag goes, and the headers for the push service."""
 
     pieces: tuple[bytes, bytes]
     expires_s: int
@@ -96,7 +100,7 @@ class WebPushPayload:
         return {"TTL": str(min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)), **self.headers}
 
     def sealed(self, subscription: Subscription, tag: str) -> bytes:
-        """Returns the body for one browser. Raises `ValueError` if its key is not a point of the curve."""
+        """Returns the encrypted body for one browser. Raises `ValueError` if its key is not a point of the curve."""
         before, after = self.pieces
         return seal(b"".join((before, inside_string(tag), after)), subscription)
 
@@ -121,8 +125,8 @@ def encode(message: PushMessage) -> WebPushPayload:
 
 
 def seal(plain: bytes, subscription: Subscription) -> bytes:
-    """Returns one record of `aes128gcm` (RFC 8291 section 3.4) with a new key. Raises `ValueError` if the browser's key
-    is not a point of the curve.
+    """Encrypts a text for one browser and returns it as one record of `aes128gcm` (RFC 8291 section 3.4). Makes a new
+    key each time. Raises `ValueError` if the browser's key is not a point of the curve.
     """
     theirs = subscription.public_key
     key = ec.generate_private_key(CURVE)
@@ -134,7 +138,9 @@ def seal(plain: bytes, subscription: Subscription) -> bytes:
 
 
 def derived(shared: bytes, subscription: Subscription, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """Returns the cipher's key and nonce (RFC 8291 section 3.4, RFC 8188 section 2.2), the same on both sides."""
+    """Returns the cipher's key (16 bytes) and nonce (12 bytes) (RFC 8291 section 3.4, RFC 8188 section 2.2). `shared`:
+    the result of the key exchange; `sender`: the sender's public key. Both sides get the same result.
+    """
     first = hmac.digest(subscription.secret, shared, "sha256")
     second = hmac.digest(first, b"WebPush: info\0" + subscription.key + sender + b"\1", "sha256")
     key = hmac.digest(salt, second, "sha256")

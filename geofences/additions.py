@@ -1,8 +1,8 @@
-"""Adds an installation's own regions to the shipped ones: a folder of region files that `Library.load(added=...)`
-reads.
+"""Stores an installation's own regions in a folder of region files, which `Library.load(added=...)` reads in addition
+to the shipped ones.
 
-An import calls `qualified`, then `prefixed` if codes begin with the parent's code, then `placed` and `problems`. If
-there are no problems, it calls `install`.
+`importing` calls `qualified`, then `orphaned` and `prefixed` if its order asks for them, then `placed` and `problems`.
+If there are no problems, it calls `install`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Order:
     encoding: str | None = None
     source: str = ""  # who made the data
     licence: str = ""
-    replace: bool = False  # also put them in the place of regions of the same code that lie elsewhere
-    dry_run: bool = False
+    replace: bool = False  # a region may replace one of the same code that lies elsewhere
+    dry_run: bool = False  # check the file and store nothing
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tu
 
 
 def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
-    """Returns the rows, with None for each parent that is neither among them nor in the library."""
+    """Returns all rows, in order. Sets a row's parent to None if it is neither among the rows nor in the library."""
     known = {row.code for row in rows}
     return tuple(
         row if row.parent in known or row.parent in library else dataclasses.replace(row, parent=None) for row in rows
@@ -106,11 +106,11 @@ def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ..
 
 
 def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
-    """Returns the rows. A row without a parent gets the smallest wider region in which it lies, and a row without a country gets that
-    parent's country.
+    """Returns the rows with parents. The parent of a row without one becomes the smallest wider region at a point
+    inside the row. A row without parent and country also gets that parent's country.
 
-    Outlines of two sources differ by some hundred metres. A row that therefore seems to lie abroad goes below the nearest region of its own
-    country. An island outside all outlines goes below its country.
+    Outlines of two sources differ by some hundred metres. A row that therefore seems to lie abroad gets the nearest
+    region of its own country as its parent. The parent of an island outside all outlines is its country.
     """
     spots = shapely.point_on_surface(geometries)
     numbers = library.leaf_numbers(*shapely.get_coordinates(spots).T).tolist()
@@ -130,8 +130,8 @@ def problems(
 ) -> tuple[Problem, ...]:
     """Returns the reasons against adding these regions to a library, in the order of the rows.
 
-    With `replace` a region may replace one that has the same code and lies elsewhere. `exclaves` are the codes of
-    regions that are part of a parent but lie outside of its outline.
+    `replace`: a region may replace one with the same code in another place. `exclaves`: codes of regions that may lie
+    outside of their parent or be larger than it.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}
@@ -151,10 +151,12 @@ def install(
     geometries: NDArray[np.object_],
     library: Library,
 ) -> Path:
-    """Stores regions in a folder as one file, `name`, and replaces a file of that name. Stores all or nothing. Returns the file's path.
+    """Stores regions in a folder as one file, `name`, and replaces a file of that name. Stores all or nothing. Returns
+    the file's path.
 
-    Concurrent calls wait for each other. `library` is the library to extend: every parent must be in it or among the rows, and be wider.
-    `geometries` are those of `ImportReport`. Raises LibraryError before anything is written.
+    Concurrent calls wait for each other. `library` is the library to extend. `geometries` are those of `ImportReport`.
+    Raises LibraryError before it writes anything if a parent does not fit, or if another file of the folder has one of
+    the codes.
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
@@ -169,7 +171,9 @@ def install(
 
 
 def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
-    """Returns the codes that the stored file `name` has and the new rows have not: a new import under this name removes these regions."""
+    """Returns the codes that the stored file `name` has and the new rows lack. An import under this name removes these
+    regions.
+    """
     path = folder / f"{name}{files.SUFFIX}"
     if not path.exists():
         return ()
@@ -178,6 +182,9 @@ def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
 
 
 def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -> files.Row:
+    """Returns a row with the parent and country that `placed` finds. `number`: the smallest region at `spot`, a point
+    in it.
+    """
     leaf = library.by_number(number)
     known = () if leaf is None else (leaf, *library.ancestors(leaf.code))
     wider = next((region for region in known if region.kind.depth < Kind(row.kind).depth), None)
@@ -209,6 +216,7 @@ def _country(row: files.Row, library: Library) -> Region | None:
 
 
 def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
+    """Yields a problem for each row with a parent that is unknown, no wider than the row, or in another country."""
     own = {row.code: (Kind(row.kind), row.country) for row in rows}
     for i, row in enumerate(rows, start=1):
         if row.parent is None:
@@ -231,7 +239,7 @@ def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Pr
 def _code_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
     """Yields a problem for each code of a wrong form, and for each that could be taken for another region's code.
 
-    An alert that names such a code would notify the wrong people.
+    An alert that names such a code could notify the wrong people.
     """
     known = {region.code.casefold(): region for region in library.regions}
     for i, row in enumerate(rows, start=1):

@@ -24,7 +24,7 @@ class Alias:
     """The library's regions that a foreign code stands for."""
 
     scheme: str
-    value: str  # the known code: that of a wider place if the requested one is unknown
+    value: str  # the code that was found: the requested one, or that of a wider place
     codes: tuple[str, ...]  # regions of the library
     exact: bool  # whether the regions are exactly that place; else they contain it or are close to it
 
@@ -57,8 +57,8 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def _same_area(value: str) -> tuple[str, str]:
-    """Returns the scheme and the code for a code of SAME or FIPS6 (NWS): a digit for the part of the county (0: all of it), then the FIPS
-    code. County 000 means the whole state, 000000 the whole country.
+    """Converts a code of SAME or FIPS6 (NWS) and returns scheme and code. Such a code has a digit for the part of the
+    county (0: all of it), then the FIPS code. County 000 means the whole state, 000000 the whole country.
     """
     if value == "000000":
         return "ISO3166-1", "US"
@@ -133,7 +133,7 @@ class Aliases:
         return None
 
     def all_of(self, value: str) -> list[Alias]:
-        """Returns what a code stands for, in every scheme that knows it."""
+        """Returns one alias for each scheme that knows this code; does not look for wider places."""
         value = value.strip().upper()
         fitting = (scheme for scheme, form in SCHEMES.items() if re.fullmatch(form.form, value))
         return [alias for scheme in fitting if (alias := self._known(scheme, value))]
@@ -143,6 +143,7 @@ class Aliases:
         return [row for row in self._rows.values() if row.codes == (code,) and row.exact]
 
     def _known(self, scheme: str, value: str) -> Alias | None:
+        """Returns the listed alias, or one for a region of the library with this code, or None."""
         if row := self._rows.get((scheme, value)):
             return row
         code = self._own_code(scheme, value)

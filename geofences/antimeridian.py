@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 Floats = NDArray[np.float64]
 
-SAME = 1e-9  # degrees: 0.1 mm, and more than what adding 360 loses
+SAME = 1e-9  # degrees: 0.1 mm, and more than the rounding error of adding 360
 
 
 def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
@@ -29,10 +29,10 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def unwound(lon_lat: Floats) -> Floats:
-    """Returns a line without edges that run 360 degrees along a parallel: such an edge ends where it begins. Shifts the longitudes of all
-    later positions by 360 degrees.
+    """Returns a line without edges that run 360 degrees along a parallel: such an edge ends where it begins. Shifts the
+    longitudes of all later positions by 360 degrees, so that the line stays connected.
 
-    Keeps such edges along a pole, because maps draw a pole as one.
+    Keeps such edges along a pole, because maps draw a pole as such an edge.
     """
     steps = np.diff(lon_lat, axis=0)
     nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)

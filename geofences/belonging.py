@@ -1,6 +1,8 @@
-"""Checks that new regions lie where their codes and parents say, and that regions of the same kind and parent do not overlap.
+"""Checks that new regions lie where their codes and parents say, and that regions of the same kind and parent do not
+overlap.
 
-If a file is read with a wrong column, or has one wrong row, an alert would notify the people of another place.
+An alert could otherwise notify the people of another place, because an import named a wrong column or the file has a
+wrong row.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Replaced:
     code: str
     was: str  # its name
     now: str
-    shared: float  # ground in common, of the larger of the two
+    shared: float  # the area that both have, as a share of the larger one (0 to 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.fl
     for with_shore in (False, True):
         low = np.flatnonzero(shares < MOSTLY)
         ground: BaseGeometry | Geometries = outline
-        if with_shore:  # no more of the outline is grown than matters
+        if with_shore:  # widens only the outline near the regions, which is faster
             around = shapely.buffer(shapely.envelope(children[low]), SHORE_DEGREES)
             ground = shapely.buffer(shapely.intersection(outline, around), SHORE_DEGREES)
         shares[low] = areas_km2(shapely.intersection(children[low], ground)) / areas_km2(children[low])

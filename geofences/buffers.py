@@ -53,9 +53,11 @@ LONGEST_M = 50_000.0
 
 
 def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> BaseGeometry:
-    """Returns all ground within a distance of an area (polygons, lon/lat within -180..180), as a valid geometry within -180..180.
+    """Returns an area and all ground within a distance of it (polygons, lon/lat within -180..180), as a valid geometry
+    within -180..180. With a distance of 0 returns the area itself.
 
-    Raises InvalidGeometry (with `pointer`) if the distance is negative or over MAX_BUFFER_KM, or if the border is too long.
+    Raises InvalidGeometry (with `pointer`) if the distance is negative or over MAX_BUFFER_KM, or if the border is too
+    long.
     """
     if not 0 <= distance_km <= MAX_BUFFER_KM:
         raise InvalidGeometry(pointer, f"A buffer is at least 0 and at most {MAX_BUFFER_KM:g} km.")

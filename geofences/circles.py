@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 
 # 64 vertices would reach past the circle by 0.12 %, 128 by 0.03 %.
 FEWEST_VERTICES = 128
-# Near a pole a circle bends sharply in lon/lat, so vertices are doubled up to this number until the polygon encloses
-# it.
+# Near a pole a circle bends sharply in lon/lat. So the number of vertices is doubled, up to this one, until the polygon
+# encloses the circle.
 MOST_VERTICES = 8_192
 # Factor on the radius: the edges are straight in lon/lat, but the circle is round on the ground.
 MARGIN = 1.001
@@ -89,6 +89,7 @@ def _bearings(count: int) -> Floats:
 
 
 def _polygon(asked: Circle, count: int, radius_m: float) -> BaseGeometry:
+    """Returns a valid polygon with `count` vertices at a distance of the centre, also round a pole."""
     lon, lat = destinations(asked.lon_lat, _bearings(count), radius_m)
     for pole in (90.0, -90.0):
         if north_pole_m(math.copysign(1, pole) * asked.lon_lat[1]) < radius_m:

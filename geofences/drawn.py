@@ -23,8 +23,8 @@ SOURCE, LICENCE = "drawn by an operator", "not stated"
 
 
 def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repair, ...]]:
-    """Returns the area of a drawn shape (in the form of `shapes.polygon`), rounded to the library's grid, and what was repaired. Raises
-    InvalidGeometry.
+    """Returns the area of a drawn shape (any input of `shapes.polygon`), rounded to the grid of region files, and the
+    repairs. Raises InvalidGeometry.
     """
     found = polygon(drawn, pointer)
     try:
@@ -37,7 +37,9 @@ def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repai
 def region(
     code: str, name: str, names: Mapping[str, str], shape: shapely.MultiPolygon, nth: int, library: Library
 ) -> Region:
-    """Returns a new region for a drawn shape. Its number is FIRST_NUMBER + `nth`, its country that of a point inside the shape."""
+    """Returns a new region for a drawn shape. Its number is FIRST_NUMBER + `nth`. Its country is that of a point inside
+    the shape, "" off all regions.
+    """
     spot = shapely.point_on_surface(shape)
     around = library.at(spot.x, spot.y)
     return Region(

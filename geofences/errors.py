@@ -1,15 +1,14 @@
-"""What can be wrong with a target, a region or a region file: one tree, every fault with a sentence that says what to
-do.
+"""The exceptions of this package: faults of a target, a region or a region file. Each says in a sentence what to do.
 
 * GeofenceError
   * TargetFault: one fault; `pointer` is a JSON pointer relative to the target
     * InvalidGeometry: a polygon or circle that is no area
       * TooManyVertices
-    * UnknownRegion: a code the library does not know, with the nearest it does
-    * EmptyArea: nothing was asked for, or the exclusions leave nothing
+    * UnknownRegion: a code that the library does not have, with the most similar codes
+    * EmptyArea: the target names nothing, or the exclusions leave nothing
   * TargetErrors: all faults of one target at once
   * LibraryError: a region file that cannot be read or would be inconsistent
-    * `importing.FaultyFileError`: single features of it cannot be regions
+    * `importing.FaultyFileError`: single features of a file cannot be regions
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class TooManyVertices(InvalidGeometry):
 
 
 class UnknownRegion(TargetFault):
-    """A region code that is not in the library; `nearest` are codes that look like it, best first."""
+    """A region code that is not in the library. `nearest` are similar codes, the most similar first."""
 
     def __init__(self, pointer: str, code: str, nearest: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> None:
         offers = [f"{near} ({name})" for near, name in zip(nearest, names, strict=True)] if names else list(nearest)

@@ -37,7 +37,7 @@ NUMBERS = "numbers.csv"
 UNFINISHED = ".unfinished"  # suffix of a file that is still being written
 # First number of an installation's own regions. The shipped library's numbers begin at 1, so within 24 bits the two never meet.
 FIRST_OWN_NUMBER = 1 << 23
-# Imported outlines are kept in steps of about a metre.
+# Imported outlines are rounded to steps of 1/OWN_GRID degree, about a metre.
 OWN_GRID = 100_000
 
 Geometries = NDArray[np.object_]
@@ -83,7 +83,7 @@ def quantise(geometries: Geometries, grid: int) -> Geometries:
     Raises LibraryError if a region is smaller than a cell of the grid and would vanish.
     """
     snapped = shapely.set_precision(geometries, 1 / grid)
-    for _ in range(4):  # rounding may make neighbouring edges touch; mending may unround: a second round settles it
+    for _ in range(4):  # rounding may make edges touch, and a repair moves positions off the grid: repeats both
         steps = np.rint(shapely.get_coordinates(snapped) * grid)
         snapped = shapely.set_coordinates(snapped.copy(), steps / grid)
         invalid = ~shapely.is_valid(snapped)
@@ -97,9 +97,9 @@ def quantise(geometries: Geometries, grid: int) -> Geometries:
 
 
 def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometries, grid: int) -> None:
-    """Writes a region file; the geometries must come from `quantise` with the same grid.
+    """Writes a region file. The geometries must come from `quantise` with the same grid.
 
-    The bytes depend on the content alone.
+    The same content always gives the same bytes.
     """
     coordinates, counts = _taken_apart(geometries)
     steps = np.rint(coordinates * grid).astype(np.int32)
@@ -115,7 +115,7 @@ def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometrie
 
 
 def read_file(path: Path) -> RegionFile:
-    """Returns the content of a region file. Raises LibraryError if it is damaged or no region file."""
+    """Returns the content of a region file. Raises LibraryError if it is missing, damaged or not a region file."""
     try:
         with zipfile.ZipFile(path) as archive:
             table: dict[str, Any] = json.loads(archive.read("table.json"))
@@ -149,8 +149,9 @@ def read_numbers(folder: Path) -> dict[str, int]:
 
 
 def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:
-    """Assigns numbers, from `first` on, to the codes that have none yet, and stores them in the folder. Returns the numbers of all codes of
-    the folder. Never changes or reuses a number.
+    """Assigns numbers to the codes that have none yet, and stores them in the folder: each the highest number so far
+    plus 1; `first` in a folder without numbers. Returns the numbers of all codes of the folder, also of removed ones.
+    Never changes or reuses a number.
 
     Concurrent imports wait for each other.
     """
@@ -159,7 +160,7 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
         following = max(numbers.values(), default=first - 1) + 1
         fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
         numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
-        with (  # a number that is lost would be given again
+        with (  # atomic: a number that is lost would be given to another code
             replacing(folder / NUMBERS) as unfinished,
             unfinished.open("w", newline="", encoding="utf-8") as lines,
         ):
@@ -188,7 +189,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def make(folder: Path) -> None:
-    """Makes a folder and all missing folders above it."""
+    """Makes a folder and all missing folders above it. For their owner, see `_give`."""
     if not folder.is_dir():
         make(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -196,8 +197,8 @@ def make(folder: Path) -> None:
 
 
 def _give(made: Path) -> None:
-    """If this process runs as root, gives a file or folder that it made to the owner of the folder around it, so that a service can read
-    and replace it.
+    """Gives a file or folder that this process made to the owner of the folder around it, so that a service can read
+    and replace it. Does nothing unless the process runs as root.
     """
     if os.geteuid() == 0:
         whose = made.parent.stat()
@@ -255,6 +256,7 @@ def _taken_apart(geometries: Geometries) -> tuple[NDArray[np.float64], list[NDAr
 
 
 def _put_together(coordinates: NDArray[np.float64], counts: NDArray[np.int64], regions: int) -> Geometries:
+    """Returns the geometries of a number of regions. The reverse of `_taken_apart`, with the counts in one array."""
     offsets = []
     length = regions
     for _ in range(3):
@@ -269,12 +271,14 @@ def _put_together(coordinates: NDArray[np.float64], counts: NDArray[np.int64], r
 
 
 def _folded(steps: Steps) -> bytes:
+    """Returns positions (in steps of the grid) as the bytes of the member `vertices`."""
     moves = np.diff(steps, axis=0, prepend=np.zeros((1, 2), np.int32))
     zigzag = ((moves << 1) ^ (moves >> 31)).astype("<u4")
     return np.ascontiguousarray(zigzag.view(np.uint8).reshape(-1, 8).T).tobytes()
 
 
 def _unfolded(content: bytes) -> Steps:
+    """Returns the positions in the bytes of the member `vertices`."""
     planes = np.frombuffer(content, np.uint8).reshape(8, -1)
     zigzag = np.ascontiguousarray(planes.T).view("<u4").astype(np.uint32)
     moves = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)

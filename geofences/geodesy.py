@@ -66,6 +66,7 @@ def north_pole_m(lat: float) -> float:
 
 
 def _meridian_m(lat: float) -> float:
+    """Returns the distance from the equator to a latitude (degrees) along the meridian, in metres with its sign."""
     n, phi = FLATTENING / (2 - FLATTENING), np.radians(lat)
     scale = EQUATOR_M / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
     waves = (

@@ -1,7 +1,8 @@
-"""Reads regions from a file in GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and reports problems.
+"""Reads regions from a file in GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON, plain, gzipped or zipped, and
+reports problems.
 
-The only module that uses geopandas; a process that serves requests must not import it. It stores nothing: `additions.install` does. A file
-with any problem yields no regions at all.
+This is the only module that uses geopandas, and a process that serves requests must not import it. It stores nothing:
+`additions.install` does. A file with any problem yields no regions at all.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ from geofences.shapes import outside
 Geometries = NDArray[np.object_]
 
 WGS84 = "EPSG:4326"
-# Packed files are read through GDAL's own layers, straight from where they lie.
+# GDAL unpacks a file with one of these suffixes while it reads, if the name has this prefix.
 PACKED = {".gz": "/vsigzip/", ".zip": "/vsizip/"}
-# Without this GDAL leaves a note beside every gzipped file it reads.
+# Without this setting, GDAL writes a file beside every gzipped file that it reads.
 NO_SIDE_FILES = {"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
-# By definition lon/lat, whether they say so or not.
+# Formats that are lon/lat by definition, even if a file does not say so.
 LON_LAT_DRIVERS = frozenset({"GeoJSON", "TopoJSON", "GeoJSONSeq"})
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
-# Twice the municipalities of the European Union.
+# Maximum number of features: twice the municipalities of the European Union.
 MOST_FEATURES = 200_000
 # Maximum size of an unpacked file. The municipalities of France in full detail are 0.4 GB of GeoJSON.
 MOST_BYTES = 1 << 30
 CHUNK = 1 << 20
-# Degrees, a decimetre.
+# Tolerance in degrees, a decimetre on the ground.
 ROUNDED = 1e-6
 
 
@@ -188,6 +189,7 @@ def _layer(path: Path, source: str, wanted: str | None, fields: Sequence[str]) -
 
 
 def _about(source: str, name: str) -> _Layer:
+    """Returns what GDAL says about a layer, without reading its features."""
     info = pyogrio.read_info(source, layer=name)
     return _Layer(
         name=name,
@@ -211,6 +213,7 @@ def _frame(source: str, layer: _Layer, encoding: str | None) -> gpd.GeoDataFrame
 
 
 def _check_fields(columns: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises LibraryError if a wanted column is missing, with the most similar one."""
     for name in wanted:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
@@ -245,6 +248,9 @@ def _text(value: Any) -> str | None:
 
 
 def _table_problems(codes: Sequence[str | None], names: Sequence[str | None]) -> Iterator[Problem]:
+    """Yields a problem for each code or name that is missing or invalid, and for each row that repeats an earlier row's
+    code. Upper and lower case count as the same code.
+    """
     first: dict[str, int] = {}
     for row, (code, name) in enumerate(zip(codes, names, strict=True), start=1):
         if code is None:
@@ -259,6 +265,9 @@ def _table_problems(codes: Sequence[str | None], names: Sequence[str | None]) ->
 
 
 def _shape_problems(codes: Sequence[str | None], geometries: Geometries, *, assumed: bool) -> Iterator[Problem]:
+    """Yields a problem for each outline that is empty, no polygon, or has impossible coordinates. `assumed`: see
+    `_outlines`.
+    """
     kinds = shapely.get_type_id(geometries)
     empty = shapely.is_empty(geometries) | shapely.is_missing(geometries)
     finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
@@ -344,5 +353,6 @@ def _valid(geometries: Geometries) -> Geometries:
 
 
 def _found(failed: NDArray[np.bool_], codes: Sequence[str | None], what: str) -> Iterator[Problem]:
+    """Yields a problem with the text `what` for each row that failed."""
     for i in np.flatnonzero(failed).tolist():
         yield Problem(row=i + 1, code=codes[i], what=what)

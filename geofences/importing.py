@@ -1,9 +1,9 @@
 """Imports a file of regions into a folder: reads it, checks it against the library, tries it on a copy, then stores it.
 
 An import stores all regions of the file or none. A process that serves requests must not load geopandas, so an import
-can run in a process of its own: `python -m geofences.importing FILE FOLDER NAME`. It reads the order as a line of JSON
-from its standard input, which the caller keeps open as long as it wants the import. It writes a line of JSON for each
-step to its standard output, and a last one with the report or the refusal.
+can run in a process of its own: `python -m geofences.importing FILE FOLDER NAME`. This process reads the order as a
+line of JSON from its standard input, and ends when the caller closes that. It writes a line of JSON for each step to
+its standard output, and a last one with the report or the refusal.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from geofences.regions import Library
 #: Function that is called at the beginning of each of `STEPS`, with the step's name and the number of regions (0 while unknown).
 Step = Callable[[str, int], None]
 
-#: Lower priority than the senders, and first to be killed if memory runs out: a file at its limit takes some gigabytes.
+#: The import has a lower priority than the senders. The kernel kills it first if memory runs out: a file at its limit
+#: takes some gigabytes.
 NICENESS, FIRST_TO_GO = 10, "1000"
 MEMORY_BYTES = 8 * 1024**3
 #: Maximum size of a file that the import may write. The regions from 1 GB of GeoJSON take a tenth of this.
 FILE_BYTES = 1 << 30
 STDIN = 0
-PROBLEMS_TOLD = 100
+PROBLEMS_TOLD = 100  # maximum number of problems in the refusal
 
 
 class FaultyFileError(LibraryError):
@@ -72,6 +73,7 @@ def import_file(
 
 
 def _check_country(country: str, library: Library) -> None:
+    """Raises LibraryError unless the library has regions of this country."""
     known = {region.country for region in library.regions} - {""}
     if country not in known:
         near = country.upper()[:2]
@@ -87,6 +89,9 @@ def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
 
 
 def _imported(told_as: str, folder: Path, name: str, order: Order, report: ImportReport, step: Step) -> dict[str, Any]:
+    """Checks the regions of a file that was read, stores them and returns the report. `told_as`: the file's name, which
+    is used if the order names no source. Raises FaultyFileError and LibraryError.
+    """
     library = Library.load(added=folder)
     named = qualified(report.regions, library)
     if order.guess_parents:
@@ -124,7 +129,9 @@ def _imported(told_as: str, folder: Path, name: str, order: Order, report: Impor
 def _store(
     folder: Path, name: str, source: files.Source, report: ImportReport, library: Library, order: Order, step: Step
 ) -> None:
-    """Stores the regions, after a trial on a copy of the folder. Raises LibraryError."""
+    """Stores the regions in a copy of the folder and loads the library from there. If that works and the import is no
+    dry run, stores them in the folder. Raises LibraryError.
+    """
 
     def into(where: Path) -> None:
         rows, geometries = report.regions, report.geometries
@@ -143,7 +150,9 @@ def _store(
 
 
 def main() -> None:
-    """Runs the import of this process's command line and standard input, and writes its steps and its result to standard output."""
+    """Runs the import that command line and standard input describe, with limits on memory and file size. Writes its
+    steps and its result to standard output.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     os.nice(NICENESS)
@@ -170,13 +179,14 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends the process when its parent closes standard input, since then no process waits for the result."""
+    """Ends this process when the caller closes standard input, because then no process waits for the result."""
     while os.read(STDIN, 1):  # not through `sys.stdin`, whose lock Python would want at its end
         pass
     os._exit(1)
 
 
 def _tell(**line: Any) -> None:
+    """Writes a line of JSON to standard output."""
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

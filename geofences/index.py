@@ -1,11 +1,13 @@
-"""A spatial index of regions: which regions contain a point, which an area overlaps, and by how much.
+"""A spatial index of regions. It finds the regions that contain a point, and those that an area overlaps, with the
+share.
 
-Regions of several levels overlap; the smallest region at a place is the place's leaf. Coasts and lake shores are generalised, so a place in
-the water just off a region counts as the region's. A gap between the parts of a region counts to the nearest part. If only a few parts of a
-region are known (some communes of a département were imported), the rest belongs to the region itself and is no gap.
+Regions of several levels overlap; the smallest region at a place is the place's leaf. Outlines of coasts and lakes are
+generalised, so a place in the water just off a region counts as the region's. A gap between the parts of a region
+counts as part of the nearest one. If only a few parts of a region are known (some communes of a département were
+imported), the rest belongs to the region itself and is no gap.
 
-A target that names regions includes the people off their shores. So `shore` returns the area off the regions that is nearest to them and in
-no other region.
+A target that names regions includes the people off their shores. So `shore` returns the area off the regions that is
+nearest to them and in no other region.
 """
 
 from __future__ import annotations
@@ -122,7 +124,9 @@ class RegionIndex:
         return not _overlaid(inside) or areas_km2(np.array([shapely.union_all(inside)], dtype=object))[0] >= least
 
     def leaves(self, lon: ArrayLike, lat: ArrayLike) -> Positions:
-        """Returns for each point (degrees) the smallest region that contains it, else the nearest leaf within SHORE_DEGREES, else NOWHERE."""
+        """Returns for each point (degrees) the smallest region that contains it. If none does, or only a filled region,
+        returns the nearest leaf within SHORE_DEGREES instead; NOWHERE if there is none in either way.
+        """
         xy = np.column_stack([np.atleast_1d(np.asarray(lon, np.float64)), np.atleast_1d(np.asarray(lat, np.float64))])
         with self._lock:
             parts = [self._leaves_of(xy[at : at + POINTS_AT_ONCE]) for at in range(0, len(xy), POINTS_AT_ONCE)]
@@ -137,8 +141,9 @@ class RegionIndex:
         return found
 
     def shore(self, named: Positions, outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
-        """Returns the area off the regions `named` in which `leaves` assigns points to them; see `shore_of`. `outline`: the outline of
-        these regions together. `inwards`: makes it a little narrower instead of wider, for an exclusion.
+        """Returns the area off the regions `named` whose points `leaves` assigns to these regions; see `shore_of`.
+        `outline`: the outline of these regions together. `inwards`: makes the shore a little narrower instead of wider,
+        for an exclusion.
         """
         own = np.zeros(len(self._parents), np.bool_)  # whether a region is one of `named`, or inside one
         own[named] = True
@@ -167,11 +172,11 @@ class RegionIndex:
         return touched
 
     def overlaps(self, area: shapely.Geometry) -> tuple[Positions, Floats]:
-        """Returns the regions that overlap an area, and the share of each region's true area that the area covers (0 to 1), largest share
-        first.
+        """Returns the regions that overlap an area, and the share of each region's true area that the area covers (0 to
+        1), largest share first.
 
-        A prepared test finds the regions that the area covers whole. Only the others are cut (35 ms for a continent, not 7 s). Prepares the
-        area in place.
+        A fast test finds the regions that the area covers whole. The intersection is computed only for the others (35
+        ms for a continent, not 7 s). Prepares the area in place, so no other thread may use it meanwhile.
         """
         whole, partly = self._met(area)
         cut = areas_km2(_shared(area, self._geometries[partly]))
@@ -197,6 +202,7 @@ class RegionIndex:
         return near[is_whole], partly[shapely.intersects(area, self._geometries[partly])]
 
     def _leaves_of(self, xy: Floats) -> Positions:
+        """Does what `leaves` does for points as rows of longitude and latitude. The caller must hold the lock."""
         rank = np.full(len(xy), NOWHERE)
         points, regions = self._tree.query(shapely.points(xy))
         order = np.argsort(regions, kind="stable")
@@ -238,8 +244,8 @@ def _covered(outline: BaseGeometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _overlaid(outlines: NDArray[np.object_]) -> bool:
-    """Returns whether one point in the interior of any outline lies in another outline. Does not find outlines that
-    overlap only in part elsewhere.
+    """Returns whether some outlines overlap. Tests only one inner point of each, so it may miss outlines that overlap
+    in part.
     """
     pairs = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
     return bool((pairs[0] != pairs[1]).any())
@@ -259,7 +265,7 @@ def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.
 
 
 def _is_elsewhere(shared: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.bool_]:
-    """Returns which of these intersections with an area lie off the area, so that they are wrong."""
+    """Returns which of these intersections with an area are wrong, because they lie off the area."""
     found: NDArray[np.bool_] = ~shapely.dwithin(area, shapely.point_on_surface(shared), ROUNDED)
     return found & (shapely.area(shared) > 0)
 
@@ -314,7 +320,7 @@ def _polygons(geometry: BaseGeometry) -> shapely.MultiPolygon:
 
 
 def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """Returns the polygons that are wider than SLACK somewhere. A narrower gap belongs to all regions that border on it."""
+    """Returns the polygons that are wider than SLACK somewhere. A narrower gap belongs to all regions beside it."""
     parts = shapely.get_parts(polygons)
     is_wide = 2 * shapely.area(parts) > SLACK * shapely.length(parts)  # on average, so somewhere
     is_wide[~is_wide] = ~shapely.is_empty(shapely.buffer(parts[~is_wide], -SLACK / 2))
@@ -344,9 +350,9 @@ def _nearer(
 
 
 def _cells(places: Floats, around: BaseGeometry) -> Geometries | None:
-    """Returns the cell of each place: the points nearer to it than to the others. Returns None if GEOS fails each time.
-
-    Moves each place by less than a metre, because regular patterns make GEOS fail.
+    """Returns the cell of each place, in order: the points nearer to it than to the others. The cells cover at least
+    `around`. Moves each place at random by less than a metre, because regular patterns make GEOS fail. Returns None if
+    GEOS fails for all `TRIES` moves.
     """
     for seed in range(TRIES):
         moved = places + np.random.default_rng(seed).uniform(-GRAIN, GRAIN, places.shape)

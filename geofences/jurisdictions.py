@@ -22,7 +22,7 @@ from geofences.regions import Region
 
 #: Outlines of two sources differ by some hundred metres. Land farther than this (m) from the jurisdiction is really outside.
 BORDER_M = 500.0
-#: Degrees of latitude, more than BORDER_M: how much around a part is compared with it.
+#: Degrees of latitude, more than BORDER_M. Only this much of the jurisdiction around a part is compared with the part.
 NEAR_DEGREES = 0.01
 
 
@@ -106,6 +106,7 @@ def _land(beyond: MultiPolygon, library: Regions) -> MultiPolygon:
 
 
 def _land_km2(area: MultiPolygon, library: Regions) -> float:
+    """Returns the true area of the part of an area that lies in any region, in km2."""
     return sum(region.km2 * share for region, share in _topmost(area, library))
 
 

@@ -1,7 +1,8 @@
-"""Searches names as people write them: without accents or case, abbreviated, in part, or with a typing error.
+"""Searches names as people type them: without accents or case, abbreviated, in part, or with a typing error. Also
+checks the codes and names of imported regions.
 
-An index of all three-letter pieces of the names (trigrams) selects a few candidates, so 200,000 names are searched in a few milliseconds.
-Uses numpy and the standard library only.
+An index of all three-letter pieces of the names (trigrams) selects a few candidates, so 200,000 names are searched in a
+few milliseconds. Uses numpy and the standard library only.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-# Letters that Unicode does not decompose, with the letters that people type instead.
+# Letters that Unicode does not decompose, and punctuation, with what people type instead.
 PLAIN_LETTERS = str.maketrans(
     {
         "ø": "o",
@@ -83,13 +84,14 @@ PLAIN_LETTERS = str.maketrans(
 )
 SAME, STARTS, WORD, PART, SLIP = range(5)  # how close a name is; each slip adds one more to SLIP
 PIECE = 3  # letters
-END = 0x0A  # between names, in none of them
+END = 0x0A  # a character that separates the names in the index, and that no name has
 # Upper limit of a letter's Unicode number.
 LETTERS = 0x110000
 # Share of its pieces that a similar name must have in common with the text. A typing error changes up to three of the six or so pieces of a
 # name.
 PIECES_SHARED = 0.35
-# Number of names with the most common pieces that are compared letter by letter, at some 30 microseconds each.
+# Number of names that are compared letter by letter, at some 30 microseconds each: those that share the most pieces
+# with the text.
 COMPARED = 120
 # Minimum length of a text for one typing error, and for two. In a shorter text an error makes another word.
 SLIPS_FROM, TWO_SLIPS_FROM = 4, 8
@@ -113,11 +115,11 @@ class NameIndex:
         self._things = np.array([thing for name, thing in pairs if name], np.int64)
 
     def find(self, text: str, allowed: NDArray[np.bool_]) -> dict[int, int]:
-        """Returns the things whose names match the text, with their closeness (SAME is best, then STARTS, WORD, PART, SLIP). Considers only
-        things for which `allowed` is true.
+        """Returns the positions of things with a name that matches the text, and how close the name is: SAME is best,
+        then STARTS, WORD, PART, SLIP. Considers only things for which `allowed` is true.
 
-        Names with typing errors are searched only if nothing else matches and the text has no digit: another number in a code means another
-        place.
+        Allows typing errors only if nothing else matches, and in no text with a digit: another number in a code means
+        another place.
         """
         wanted = fold(text)
         found: dict[int, int] = {}
@@ -132,7 +134,9 @@ class NameIndex:
         return found
 
     def _holding(self, wanted: str) -> list[int]:
-        """Returns the names that may contain the text. A text shorter than PIECE letters must be the beginning of a word."""
+        """Returns the positions of the names that may contain the text. A text shorter than PIECE letters must be the
+        beginning of a word.
+        """
         if not wanted:
             return []
         if len(wanted) < PIECE:  # then the beginning of a word
@@ -144,7 +148,9 @@ class NameIndex:
         return few
 
     def _slipped(self, wanted: str, allowed: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """Yields the names that differ from the text by one or two typing errors, and the number of errors."""
+        """Yields the positions of names that differ from the text by typing errors, and the number of errors. Allows
+        two errors in a text of at least TWO_SLIPS_FROM letters, else one.
+        """
         most = 1 if len(wanted) < TWO_SLIPS_FROM else 2
         pieces = _pieces(f" {wanted} ")
         shared = np.zeros(len(self._names), np.int64)
@@ -159,7 +165,7 @@ class NameIndex:
                 yield name, slips
 
     def _with(self, piece: int, last: int | None = None) -> NDArray[np.int64]:
-        """Returns the names that contain the piece `piece`, or any piece from `piece` to `last`."""
+        """Returns the positions of the names that contain the piece `piece`, or any piece from `piece` to `last`."""
         pieces, names = self._index
         return names[np.searchsorted(pieces, piece) : np.searchsorted(pieces, last or piece, "right")]
 
@@ -169,7 +175,9 @@ class NameIndex:
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns all pieces of all names, sorted, and the name of each piece. Made at first use: it takes some tenths of a second."""
+        """Returns all pieces of all names, sorted, and for each piece the position of its name. Makes this index at
+        first use, which takes some tenths of a second.
+        """
         text = chr(END).join(f" {name} " for name in self._names)
         letters = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.int64)
         names = np.cumsum(letters == END)
@@ -184,6 +192,7 @@ class NameIndex:
 
 
 def _joined(letters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the piece at each position of a text: its three letters as one number."""
     return (letters[:-2] * LETTERS + letters[1:-1]) * LETTERS + letters[2:]
 
 
@@ -198,6 +207,7 @@ def _pieces(text: str) -> list[int]:
 
 
 def _closeness(name: str, wanted: str) -> int | None:
+    """Returns SAME, STARTS, WORD or PART for a name that contains the text, otherwise None."""
     if wanted not in name:
         return None
     if name.startswith(wanted):

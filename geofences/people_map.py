@@ -4,9 +4,9 @@ The difference of two exact counts can reveal a single household, and noise draw
 every estimate is a sum over the leaves of one map, which is built in advance. No number of questions reveals more than
 this map.
 
-A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least
-about `LEAST` people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in
-the area.
+A leaf is a box without the leaves inside it. A box is one square of the tile pyramid, or two side by side. A leaf holds
+at least about `LEAST` people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's
+ground that lies in the area.
 
 A secret key and the name of the leaf determine the noise, so the same people give the same map in every process. A leaf
 has one number of noise for all columns and populations, which never changes. So an attacker who registers invented
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 Counts = NDArray[np.signedinteger]
 
-#: About this many people make a leaf. The outermost leaf, the world, may have fewer.
+#: A box with about this many people becomes a leaf. The outermost leaf, the world, may have fewer.
 LEAST = 90
 #: Zoom of the smallest square: 200 to 300 m where people live.
 FINEST = 17
@@ -53,8 +53,8 @@ STEP = 24
 POINTS, FEWEST_ALONG, MOST_ALONG = 16_384, 2, 16
 #: Points along one side of a box that distribute its people among regions.
 REGION_ALONG = 4
-#: Values in place of a depth, for the noise of region leaves: a leaf of one region, and a leaf that the small regions inside a region
-#: share.
+#: Region leaves use these values as depth when they draw noise: a leaf of one region, and a leaf that the small regions
+#: inside a region share.
 _OF_REGION, _OF_INSIDE = 255, 254
 _TILE_SHIFT = 2 * (FINEST - 12)  # from a z12 tile to the squares of the finest level
 _AT_SPLIT, _AT_OFFSET, _AT_NOISE = range(3)  # what a drawn number is for
@@ -91,8 +91,9 @@ class Noise:
         self._population = population
 
     def least(self, depths: NDArray[np.uint8], codes: Words, column: int = 0) -> Floats:
-        """Returns for each square how many people it needs to be a leaf (`column` 0), or how many of a column it needs to count that column
-        by itself.
+        """Returns a random minimum for each square. With `column` 0, it is the number of people that the square needs
+        to be a leaf. With another column, it is the count that a leaf needs for a noisy count of its own in that
+        column.
         """
         return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, column + 1))[:, column]
 
@@ -283,11 +284,12 @@ class RegionLeaves:
 
     numbers: NDArray[np.uint32]  # of regions; a region may have both leaves
     counts: Floats  # noisy, shape (leaves, columns)
-    is_whole: NDArray[np.bool_]  # the subscribers named this region, not one inside it
+    is_whole: NDArray[np.bool_]  # the subscribers of the leaf named this region itself, or it has no regions inside
 
     @classmethod
     def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:
-        """Returns the leaves for counts of people by region number.
+        """Returns the leaves for counts of people by region number. If a region has too few people, they join those of
+        the small regions inside it. These get a leaf together or, if still too few, join those of the region around it.
 
         `parents` maps each region to the region around it (0 at the top), wide regions before narrow ones.
         """
@@ -318,8 +320,8 @@ class RegionLeaves:
     def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
         """Returns which share of each leaf's people an area reaches (0 to 1).
 
-        `told`: numbers of the regions that are notified as a whole. `touched`: the share of each region that lies in the area. The people
-        in a leaf of several small regions are assumed to be spread evenly over it.
+        `told`: numbers of the regions whose subscribers are all notified. `touched`: the share of each region that lies
+        in the area, by number. Assumes that the people in a leaf of several small regions are spread evenly over it.
         """
         notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
         ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)
@@ -329,7 +331,10 @@ class RegionLeaves:
 def _joined(
     squares: Words, counts: Counts, depths: NDArray[np.uint8], codes: Words, exact: Counts
 ) -> NDArray[np.bool_]:
-    """Adds the people of each box of depth GATHERED to the largest leaf in the box, in `exact`. Returns for each box whether it has a leaf."""
+    """Adds the counts of each box of depth GATHERED (`squares`, ascending, with `counts`) to the leaf in the box that
+    has the most people. Changes `exact`, the counts of the leaves (`depths`, `codes`). Returns for each box whether it
+    has a leaf.
+    """
     around = codes >> (depths.astype(np.int64) - GATHERED).astype(np.uint64)
     order = np.lexsort((-exact[:, 0], around))
     largest = order[np.flatnonzero(np.r_[True, np.diff(around[order]) != 0][: len(order)])]

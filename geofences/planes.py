@@ -22,7 +22,7 @@ from geofences.tiles import LAST_LATITUDE
 Floats = NDArray[np.float64]
 
 LONG_M = 50_000.0  # shorter edges are off by 40 m at 60 degrees, which is invisible on a map that shows the whole edge
-OFF_M = 10.0  # what a piece of an edge may be off by
+OFF_M = 10.0  # maximum distance between a piece of an edge and the edge on the web map
 AXES_M = np.array([EQUATOR_M, EQUATOR_M, POLE_M])
 
 

@@ -26,12 +26,12 @@ G = TypeVar("G", bound=BaseGeometry)
 
 #: Parts up to this area (square degrees; on the ground at most a hand) count as slivers. Slivers have about 1e-17.
 NO_GROUND = 1e-12
-# Pairs of edges with bounding boxes that meet, counted from both sides, including an edge with itself and its
-# neighbours.
-PAIRS_AN_EDGE = 20  # several times what real outlines have
-PAIRS_TO_JOIN = 500_000  # at worst some 3 s to unite
-PAIRS_TO_MEND = 5_000  # mending costs more, and an outline worth mending crosses itself only a few times
-PAIRS_AT_ONCE = 1_000_000  # 16 MB
+# Limits for the number of pairs of edges with bounding boxes that meet. Each pair counts twice, and an edge also pairs
+# with itself and its neighbours.
+PAIRS_AN_EDGE = 20  # for each edge: several times what real outlines have
+PAIRS_TO_JOIN = 500_000  # in addition, to unite outlines: at worst some 3 s
+PAIRS_TO_MEND = 5_000  # in addition, to repair one, which costs more; a sensible outline rarely crosses itself
+PAIRS_AT_ONCE = 1_000_000  # maximum in one step of the count, 16 MB
 # Maximum number of such pairs between an area and the regions that it cuts. Russia with its shores has 66,000; each costs some 15 us.
 PAIRS_ACROSS = 200_000
 # Maximum product of the area's positions and the regions that it cuts. The whole area cuts each region, at 0.1 us a position.
@@ -47,6 +47,7 @@ def copy_of(geometry: G) -> G:
 
 
 def valid(geometry: BaseGeometry) -> BaseGeometry:
+    """Returns the geometry itself if it is valid, else repaired, with all ground that an outer ring encloses."""
     return geometry if geometry.is_valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
@@ -58,7 +59,7 @@ def polygons_of(geometry: shapely.Geometry) -> shapely.MultiPolygon:
 def ground(geometry: BaseGeometry) -> MultiPolygon:
     """Returns the polygons of a geometry as a new MultiPolygon, without lines, points, and parts and holes of no area.
 
-    It shares nothing with the geometry. No position is moved, so a point on a border stays on it.
+    The result shares nothing with the geometry. Moves no position, so a point on a border stays on the border.
     """
     parts = shapely.get_parts(geometry)
     is_ground = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > NO_GROUND)
@@ -123,6 +124,7 @@ def too_tangled_with(area: shapely.Geometry, others: NDArray[np.object_]) -> boo
 
 
 def _edges(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Returns every edge of polygons as a line of two positions."""
     lon_lat, ring = shapely.get_coordinates(shapely.get_rings(polygons), return_index=True)
     edges = np.stack([lon_lat[:-1], lon_lat[1:]], axis=1)[ring[1:] == ring[:-1]]
     return np.array(shapely.linestrings(edges), dtype=object)

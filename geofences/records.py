@@ -1,4 +1,4 @@
-"""The 16-byte record of a place in a tile, and the 32 bits of flags in it.
+"""Packs and unpacks the 16-byte record of a subscriber's place in a tile, and the 32 bits of flags in the record.
 
 | bytes | holds |
 |---|---|
@@ -49,9 +49,8 @@ ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Many records as two arrays of 64-bit halves.
-
-    A field is extracted on demand, as one array, because a query needs few of them.
+    """Many records as two arrays of 64-bit halves. Each property extracts one field of all records, because a query
+    needs few fields.
     """
 
     low: Words
@@ -120,7 +119,9 @@ def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, fla
 
 
 def pack_one(number: int, x: int, y: int, region: int, flags: int) -> bytes:
-    """Returns one packed record; ten times as fast as `pack`. Raises OverflowError if the number or region is too large."""
+    """Returns one packed record; ten times as fast as `pack`. Raises OverflowError if the number or region is too
+    large. Does not check `x` and `y`, which must have at most 16 bits each.
+    """
     if number >= NUMBER_LIMIT or region >= REGION_LIMIT:
         raise OverflowError("a subscriber number has 40 bits and a region number 24")
     return (number | x << 40 | y << 56 | region << 72 | flags << 96).to_bytes(SIZE, "little")
@@ -135,8 +136,8 @@ def unpack(blob: bytes | memoryview) -> Records:
 
 
 def left(record: bytes) -> bytes:
-    """Returns the record for a subscriber who is leaving this place: same number, position and place kind, marked as in
-    doubt.
+    """Returns the record that replaces this one when its subscriber leaves the place. It has the same number, position
+    and place kind, and is marked as in doubt. Raises ValueError for a wrong length.
     """
     if len(record) != SIZE:
         raise ValueError(f"a record has {SIZE} bytes, not {len(record)}")
@@ -151,8 +152,8 @@ def identity(record: bytes) -> bytes:
 
 
 def deciding(record: bytes) -> bytes:
-    """Returns the part of a record that decides matching: all but the leaf region (used for counts only) and the
-    accuracy.
+    """Returns the bytes of a record that decide whether an alert matches it: all but the leaf region (only used for
+    counts) and the accuracy.
     """
     return record[:9] + bytes((record[12], record[13] & ~(0b111 << (ACCURACY_SHIFT - 8)))) + record[14:]
 
@@ -188,7 +189,7 @@ def accuracy_class(accuracy_m: float | None) -> int:
 
 
 def channel_counts(flags: Flags) -> NDArray[np.uint8]:
-    """Returns the number of addresses by channel, shape (records, 4); 3 means three or more."""
+    """Returns the number of addresses of each record by channel, shape (records, 4); 3 means three or more."""
     shifts = np.arange(0, 2 * CHANNELS, 2, dtype=np.uint32)
     return ((flags[:, None] >> shifts) & 3).astype(np.uint8)
 

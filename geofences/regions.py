@@ -91,10 +91,8 @@ class Library:
         index: RegionIndex | None = None,
         fitted: Container[str] = (),
     ) -> None:
-        """`fitted` are the codes of regions with parts that lie inside them and do not overlap.
-
-        For a library with drawn regions, `base` is the library without them and `index` is its index. The regions of
-        `base` come first.
+        """`fitted` are the codes of regions with parts that lie inside them and do not overlap. For a library with
+        drawn regions, `base` is the library without them and `index` is its index. The regions of `base` come first.
 
         Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child.
         """
@@ -119,10 +117,9 @@ class Library:
 
     @classmethod
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:
-        """Loads the library of a folder, by default the shipped one, and adds that of a second folder.
-
-        If both have a code, the region gets the added outline and keeps its number from the first library. Takes about
-        a second. Raises LibraryError for damaged files.
+        """Loads the library of a folder, by default the shipped one, and adds that of a second folder. If both have a
+        code, the region gets the added outline and keeps its number from the first library. Takes about a second.
+        Raises LibraryError for damaged files.
         """
         base = path or SHIPPED
         found = _read_folder(base, {})
@@ -216,7 +213,9 @@ class Library:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Returns 8 hexadecimal digits that differ if some point lies in other regions. Ignores drawn regions."""
+        """Returns 8 hexadecimal digits that change if any region changes its code, number, parent, size or `is_filled`,
+        as points may then lie in other regions. Ignores drawn regions.
+        """
         own = self.without_drawn
         told = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
         return f"{zlib.crc32(json.dumps(told).encode()):08x}"
@@ -334,6 +333,7 @@ class Library:
         return self._index.is_tangled(geometry)
 
     def _at(self, code: str) -> int:
+        """Returns the position of a code. Raises UnknownRegion."""
         position = self._position.get(code)
         if position is None:
             near = self.nearest(code)
@@ -341,7 +341,7 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Returns up to three regions with a similar name or code. Omits drawn ones, which only their organisation may see."""
+        """Returns up to three regions spelled like `code`, names first. Omits drawn ones: only their owner sees them."""
         if self._base is not None:
             return self._base.nearest(code)
         named = self.find(text=code) if fold(code) else []

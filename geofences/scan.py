@@ -1,11 +1,12 @@
-"""Finds which points lie in an area or on its border. A point on the shared border of two regions belongs to both.
+"""Finds which points lie in an area or on its border. So a point on the shared border of two areas belongs to both.
 
-Where many points are close together, as in a city, small squares are checked first: a square that no edge crosses decides for all its
-points. Only points in the other squares are tested one by one.
+Where many points are close together, as in a city, small squares are checked first: a square that no edge crosses
+decides for all its points. Only points in the other squares are tested one by one.
 
-Scan conversion finds the cells of one level of the tile pyramid that the area's edges run through, and which other cells are inside. Along
-the middle of a row of cells, each crossed edge switches between outside and inside. A cell without an edge is wholly inside or wholly
-outside, so the number of crossings before it decides. Edges are straight in longitude and latitude; rows end at parallels.
+Scan conversion finds the cells of one level of the tile pyramid that the area's edges run through, and which other
+cells are inside. Along the middle of a row of cells, each crossed edge switches between outside and inside. A cell
+without an edge is wholly inside or wholly outside, so the number of crossings before it decides. Edges are straight in
+longitude and latitude; rows end at parallels.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Outline:
         return self._edges.nbytes + sum(one.nbytes for one in scans)
 
     def at(self, zoom: int) -> Scan:
+        """Returns the scan of a zoom level, which it makes at the first call."""
         with self._lock:
             if zoom not in self._scans:
                 self._scans[zoom] = Scan(self._edges, zoom)
@@ -143,7 +145,7 @@ def inside_tiles(
     is_asked[square] = True
     used = np.flatnonzero(is_asked)
     column, row = (side.astype(np.int64)[used >> 2 * DEPTH] << DEPTH for side in deinterleave(tiles))
-    of_squares = np.empty(len(is_asked), np.uint8)  # of those that are asked for; the others mean nothing
+    of_squares = np.empty(len(is_asked), np.uint8)  # only the elements in `used` get a value
     of_squares[used] = squares.verdicts(column + used % SQUARES, row + (used >> DEPTH) % SQUARES)
     decided = of_squares[square]
     result: NDArray[np.bool_] = decided == INSIDE
@@ -162,11 +164,13 @@ class Outlines:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._kept = OrderedDict[bytes, tuple[Outline, int]]()  # with the bytes that it had then
+        self._kept = OrderedDict[bytes, tuple[Outline, int]]()  # with its size in bytes at the last `keep`
         self._bytes = 0
 
     def get(self, shape: bytes) -> Outline | None:
-        """Returns the outline for a shape's hash, or None. Any thread may call it."""
+        """Returns the outline that `keep` stored under a shape's key, or None. Does not count as a use: only `keep`
+        does. Any thread may call it.
+        """
         one = self._kept.get(shape)
         return one[0] if one else None
 

@@ -140,9 +140,8 @@ def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[R
 
 
 def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[tuple[str, Sequence[Any]]]) -> None:
-    """Raises InvalidGeometry for a hole outside its polygon.
-
-    It was meant to spare people, but repair would include them.
+    """Raises InvalidGeometry for a hole outside its polygon. The hole was meant to exclude people, but a repair of the
+    polygon would include them.
     """
     for at in np.flatnonzero(outside(shell, np.array(holes, dtype=object)))[:1].tolist():
         raise InvalidGeometry(rings[at + 1][0], _OUTSIDE)
@@ -156,6 +155,7 @@ def outside(shell: BaseGeometry, holes: NDArray[np.object_]) -> NDArray[np.bool_
 
 
 def _filled(ring: Floats) -> Polygon:
+    """Returns the polygon of a ring; of a ring once round the earth, that up to the nearer pole."""
     if not antimeridian.goes_round(ring):
         return Polygon(ring)
     return antimeridian.round_pole(ring, 90.0 if ring[0, 1] > 0 else -90.0)
@@ -209,6 +209,7 @@ def _pole(pointer: str, lon_lat: Floats) -> Literal["north", "south"]:
 
 
 def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
+    """Returns the positions of a ring as an array, without heights. Raises InvalidGeometry."""
     for i, position in enumerate(ring):
         if not _is_list(position) or len(position) < 2 or not all(type(c) in (int, float) for c in position[:2]):
             raise InvalidGeometry(f"{pointer}/{i}", "A position is [longitude, latitude], two numbers in degrees.")
@@ -225,6 +226,7 @@ def settled(lon_lat: Floats) -> Floats:
 
 
 def _check_range(pointer: str, lon_lat: Floats) -> None:
+    """Raises InvalidGeometry for positions that are not finite, or beyond the range of longitude or latitude."""
     for index, why in (
         (
             np.flatnonzero(~np.isfinite(lon_lat).all(axis=1)),
@@ -283,6 +285,7 @@ def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGe
 
 
 def _simple(geometry: BaseGeometry, pointer: str, repairs: list[Repair], *, excludes: bool) -> BaseGeometry:
+    """Returns the geometry, simplified by `thinned` if it has very many vertices. Adds a repair then."""
     simple = thinned(geometry, inwards=excludes)
     if simple is not geometry:
         was, now = (int(shapely.get_num_coordinates(one)) for one in (geometry, simple))

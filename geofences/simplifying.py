@@ -1,12 +1,13 @@
 """Simplifies outlines, for matching people (`thinned`) and for display on maps (`simple`).
 
-`thinned` moves an outline only outwards, so that everyone inside stays inside. No outline can make a call too slow or recurse too deep.
+`thinned` moves an outline only outwards (of an exclusion inwards), so that everyone inside stays inside. No outline can
+make a call too slow, or make GEOS recurse too deep.
 
-To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look the same. A map needs
-a few kilobytes; the outline for matching takes megabytes.
+To find the people inside an outline of 100,000 vertices takes ten times as long as for 10,000, and on a map both look
+the same. A map needs a few kilobytes; the outline for matching takes megabytes.
 
-GEOS's `simplify` recurses once for each vertex at worst, and looks at all vertices each time: a valid comb of 60,000 teeth crashes the
-process, one of 20,000 takes half a minute. So longer rings are simplified piece by piece.
+GEOS's `simplify` recurses once for each vertex at worst, and looks at all vertices each time: a valid comb of 60,000
+teeth crashes the process, one of 20,000 takes half a minute. So longer rings are simplified piece by piece.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from geofences.polygons import polygons_of
 MOST_WHOLE = 10_000
 #: Number of edges of a piece. The ends of a piece stay in place.
 PIECE = 1_000
-FIRST = 8  # a share of the tolerance
-_RING = 4  # positions of the shortest
-MOST_VERTICES = 10_000
+FIRST = 8  # long rings are first thinned by the tolerance divided by this
+_RING = 4  # positions of the shortest ring
+MOST_VERTICES = 10_000  # `thinned` simplifies an outline with more
 #: First and largest step in degrees of latitude: 11 m, doubled until the outline is simple enough, up to 1.4 km. If that is not enough, the
 #: outline stays unchanged.
 LEAST, MOST = 1e-4, 0.0128
-QUARTER = 2  # edges to a quarter circle, for what cuts a corner is made up for
+QUARTER = 2  # edges that approximate a quarter circle; `thinned` adds what they cut off
 #: Steps by which a thinned outline is moved so that it lies on one side of the original, the smallest first. Thinning
 #: by a step moves a line by up to one step, by two where a ring begins, and by an eighth more if the ring is long.
 FAR_ENOUGH = (1.01, 1.14, 2.15)
@@ -57,11 +58,13 @@ def simplified(geometry: BaseGeometry, tolerance: float, *, preserve_topology: b
 
 
 def _is_long(geometry: BaseGeometry) -> bool:
+    """Returns whether any ring has more than MOST_WHOLE positions."""
     rings = shapely.get_rings(shapely.get_parts(geometry))
     return bool(shapely.get_num_coordinates(rings).max(initial=0) > MOST_WHOLE)
 
 
 def _in_pieces(geometry: BaseGeometry, tolerance: float) -> shapely.MultiPolygon:
+    """Returns the polygons with all rings simplified by `_thinned`; they may be invalid."""
     return shapely.MultiPolygon(
         [
             shapely.Polygon(_thinned(part.exterior, tolerance), [_thinned(hole, tolerance) for hole in part.interiors])

@@ -65,7 +65,9 @@ class Regions(Protocol):
 
 
 def resolve(target: Target, library: Regions) -> Area:
-    """Returns the area of a target. Raises TargetErrors with all faults at once, each with a pointer into the target."""
+    """Returns the area of a target, with the shores of its regions. Raises TargetErrors with all faults at once, each
+    with a pointer into the target.
+    """
     faults: list[TargetFault] = []
     wanted = _named(target.regions, library, "", faults) + _drawn(
         target, "", faults, rings=target.rings, wider_km=target.buffer_km
@@ -190,7 +192,7 @@ class _Found:
     geometry: BaseGeometry
     repairs: tuple[Repair, ...]
     drawn: bool
-    wide: bool  # the buffer is in it already: a circle becomes wider by its radius
+    wide: bool  # it includes the buffer already: a circle gets a larger radius
     shore: BaseGeometry = field(default_factory=MultiPolygon)
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: one table of operations, which defines the routes, the checks and the documentation."""
+"""The HTTP API. One table of operations defines the routes, the checks and the documentation."""
 
 from __future__ import annotations
 
@@ -77,12 +77,16 @@ OPERATIONS = (
 
 
 def needs() -> dict[str, tuple[str, ...]]:
-    """Returns, by the name that an operation has in the audit, its scopes. The caller needs one of them."""
+    """Returns the scopes of each audited operation, by the operation's name in the audit. A caller needs one of these
+    scopes.
+    """
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
 def create_app(services: Container) -> web.Application:
-    """Returns the web application of the API, with the services of this container."""
+    """Returns the web application of the API: its operations, health checks, schemas and documentation. Handlers get
+    `services`.
+    """
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
     app[STREAMS] = Streams(services.settings.api.streams_per_key)
@@ -111,7 +115,7 @@ def create_app(services: Container) -> web.Application:
 
 
 def document() -> dict[str, object]:
-    """Returns the OpenAPI document."""
+    """Returns the OpenAPI document of all operations, as JSON values."""
     return openapi(
         OPERATIONS,
         groups(),
@@ -122,7 +126,7 @@ def document() -> dict[str, object]:
 
 
 def explain(error: Exception) -> Problem | None:
-    """Returns the problem for a failure of the store; None for any other error."""
+    """Returns the problem `store-unavailable` for a StoreUnavailableError; None for any other error."""
     if isinstance(error, StoreUnavailableError):
         return Problem("store-unavailable", str(error), headers={"Retry-After": "2"})
     return None

@@ -1,4 +1,4 @@
-"""Areas and audiences as API replies show them."""
+"""Areas and audiences as API replies show them: the models, and the functions that fill them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RegionShare(BaseModel):
 
 
 class RepairReply(BaseModel):
-    """One repair in parts, for clients that word it themselves."""
+    """One repair of a submitted shape, in parts, for clients that write their own sentence."""
 
     pointer: str
     code: RepairCode
@@ -44,7 +44,7 @@ class AreaReply(BaseModel):
 
 
 class RingReply(BaseModel):
-    """People in one ring of the target. A person in several rings counts in the smallest."""
+    """Estimated people in one ring of the target. A person in several rings counts in the smallest."""
 
     ring: int = Field(description="1 is the first ring of the target; 0 is the area outside all rings.")
     loudness: Loudness | None = Field(description="Null in a preview if the alert's level decides.")
@@ -55,8 +55,9 @@ class RingReply(BaseModel):
 
 
 class AudienceReply(BaseModel):
-    """Estimates from a noisy map of people, because exact counts would show where a person lives: two significant digits, "<100" below
-    100. Each person counts once, at home or at the first place they have. Only the area in your jurisdiction counts.
+    """Estimates of people and addresses, from a map of people with random noise, because exact counts would show where
+    a person lives: two significant digits, "<100" below 100. Each person counts once, at home or at the first place
+    they have. Only the part of the area in your jurisdiction counts.
     """
 
     exact: bool = Field(False, description="Always false: an approval freezes the exact audience.")
@@ -74,7 +75,9 @@ ETA = (
 
 
 def repair_members(repairs: Sequence[Repair]) -> dict[str, Any]:
-    """Returns the repairs of the shapes as members of a reply: in sentences, and in parts."""
+    """Returns the repairs of submitted shapes as two members of a reply: `repairs` (sentences) and `mended` (in
+    parts).
+    """
     return {
         "repairs": [f"{one.pointer}: {one.what}" for one in repairs],
         "mended": [
@@ -84,7 +87,9 @@ def repair_members(repairs: Sequence[Repair]) -> dict[str, Any]:
 
 
 async def area_reply(s: Container, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
-    """Returns an area as replies show it, named in `language`, else in English."""
+    """Returns an area with its name in `language` (else in English), its size in km², its first 100 regions and its
+    repairs.
+    """
     parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages) or REFERENCE)
     return AreaReply(
@@ -96,8 +101,8 @@ async def area_reply(s: Container, area: Area, shares: Sequence[Share], language
 
 
 def audience_reply(preview: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
-    """Returns the counts of people and addresses in a target as replies show them. `loudness` maps a ring's number to
-    its loudness.
+    """Returns the estimates of people and addresses in a target as replies show them. `loudness` maps the number of a
+    ring to its loudness; 0 is the area outside all rings.
     """
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
@@ -117,6 +122,7 @@ def audience_reply(preview: AreaReach, target: Target, loudness: Callable[[int],
 
 
 def _counted(count: Count) -> dict[str, Any]:
+    """Returns the members `people` and `addresses` (by channel), rounded as estimates are shown."""
     return {
         "people": about(count.people),
         "addresses": {
@@ -126,6 +132,7 @@ def _counted(count: Count) -> dict[str, Any]:
 
 
 def codes(preview: AreaReach) -> dict[int, str]:
+    """Returns the codes of an area's regions by the numbers that the library gave these regions."""
     return {share.number: share.code for share in preview.shares}
 
 
@@ -136,11 +143,12 @@ def eta(
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
 ) -> dict[str, float]:
-    """Returns the estimated seconds of a send by channel, at the carriers' rates and the requested pace. An estimate of
-    "<100" counts as 100. The time in which a carrier's rate grows counts unless all messages are loud.
+    """Returns the estimated seconds of a send by channel: at the carriers' rates, or at the pace that target and policy
+    (`asked`) request if that is slower. An estimate of "<100" counts as 100. The time in which a carrier's rate grows
+    counts unless all messages are loud.
 
-    Limits of mail domains are not counted: alertd would have to open every record to find the domain of each mailbox.
-    That takes seconds for a million people, and reveals more about them than a count of addresses does.
+    The estimate ignores the limits of mail domains: alertd would have to open every record to find the domain of each
+    mailbox. That takes seconds for a million people, and reveals more about them than a count of addresses does.
     """
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {REST: audience.addresses}
@@ -159,4 +167,5 @@ def eta(
 
 
 def _most(count: Estimate) -> int:
+    """Returns the estimate as a number: "<100" as 100."""
     return count if isinstance(count, int) else LEAST_SHOWN

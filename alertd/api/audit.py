@@ -1,4 +1,6 @@
-"""HTTP operations on the audit: an organisation reads and verifies the entries that the middleware wrote around each act."""
+"""HTTP operations on the audit: an organisation reads and verifies the entries that the middleware writes around each
+act.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of
 from alertd.service.records.audit import Entry
 
-MOST_ENTRIES = 10**15  # far more than an audit has; the store's integers go further
+MOST_ENTRIES = 10**15  # more entries than any audit has, and below the largest integer of the store
 
 
 class AuditQuery(Query):
@@ -65,8 +67,8 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/audit", "Read the audit", "audit:read")
 async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
-    """Returns the organisation's audit: each act that decides, discloses, or changes what recipients read, and the person who did
-    it. Entries cannot be changed or removed.
+    """Returns a page of the organisation's audit, newest entries first: each act that decides, discloses, or changes
+    what recipients read, and the person who did it. Entries cannot be changed or removed.
     """
     found = await services(request).audit.page(credential(request).org, before=query.cursor, limit=query.limit)
     more = len(found) == query.limit and found[-1].number > 1
@@ -75,7 +77,9 @@ async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
 
 @OPERATIONS.add("GET", "/v1/audit/verify", "Verify the audit", "audit:read")
 async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerdict:
-    """Follows the chain from its first entry to its last, and names the first entry that was changed or is missing."""
+    """Checks the whole audit of the organisation, from its first entry to its last, and names the first entry that was
+    changed or is missing. With `entry` and `link`, also checks that this entry, which you noted earlier, is in it.
+    """
     noted = (query.entry, query.link) if query.entry is not None else None
     verdict = await services(request).audit.verify(credential(request).org, noted)
     return AuditVerdict(

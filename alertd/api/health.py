@@ -1,4 +1,4 @@
-"""Health checks of a process: of the API, or of a worker, which has no other operations."""
+"""Health checks of a process: an API process adds them to its operations, a worker has nothing else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from alertd.api.http.call import services
 
 
 async def healthz(_request: web.Request) -> web.Response:
-    """Answers 200: the process is running."""
+    """Answers 200 as long as the process runs. Checks nothing else."""
     return web.Response(text="ok\n")
 
 
 def readiness(*, is_ready: bool) -> web.Response:
-    """Returns the response of /readyz: 200 if ready, else 503."""
+    """Returns the response of /readyz: 200 if ready, else 503 with a sentence that names the store."""
     if is_ready:
         return web.Response(text="ready\n")
     return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)

@@ -1,7 +1,9 @@
-"""Metrics over HTTP, on their own port: `/metrics` of this process and its workers, `/metrics/fleet` from the store.
+"""Metrics over HTTP, on a port of their own: `/metrics` of this process and its workers, `/metrics/fleet` from the
+store.
 
-A collection costs processor time and round trips to the store. So each page is collected at most once a second, and concurrent
-requests share the result. Only a key with `metrics:read` sees the number of subscribers and of alerts by state.
+A collection costs processor time and round trips to the store. So alertd collects each page at most once a second, and
+concurrent requests share the result. Only a key with `metrics:read` sees the number of subscribers and of alerts by
+state.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ def metrics_app(
     explain: Explain,
     clock: Clock,
 ) -> web.Application:
-    """Returns the application of the metrics port. `check_scope` raises Problem if the key's organisation does not run the service.
-    `check_stop` raises Problem if the key is stopped.
+    """Returns the application of the metrics port. `process` and `fleet` collect the text of the two pages.
+    `check_scope` raises Problem if the key's organisation does not run the service, and `check_stop` if the key is
+    stopped.
     """
     of_process, of_fleet = Shared(process, COLLECTED_EVERY_S, clock), Shared(fleet, COLLECTED_EVERY_S, clock)
 

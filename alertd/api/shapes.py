@@ -1,4 +1,6 @@
-"""Request and reply models that several groups of operations share, chiefly those of alerts."""
+"""Models of requests and replies that several groups of operations share, chiefly those of alerts, and the functions
+that fill them.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,7 @@ class ReviewReply(BaseModel):
 
 
 class BreakGlassReply(BaseModel):
-    """The author's approval of their own alert alone."""
+    """The approval of an alert by its author alone (break-glass), and its review."""
 
     by: str
     by_org: str = Field(description=BY_ORG)
@@ -76,7 +78,9 @@ class BreakGlassReply(BaseModel):
 
 
 class PermissionReply(BaseModel):
-    """A request to a neighbouring organisation: the part of the target that lies in its jurisdiction."""
+    """A request for the permission of a neighbouring organisation: the part of the target in its jurisdiction, and its
+    answer.
+    """
 
     organisation: str
     name: str
@@ -117,7 +121,7 @@ class SimilarReply(BaseModel):
 
 
 class AlertIdentity(BaseModel):
-    """The alert's id, its state and its author."""
+    """An alert's id, state, revision, kind, level, status and author."""
 
     id: str
     state: AlertState
@@ -185,7 +189,7 @@ class AlertReply(AlertIdentity):
 
 
 def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
-    """Returns the other living alerts of a case as replies show them."""
+    """Returns other living alerts of a case, given as records, as replies show them."""
     return [
         SimilarReply(
             id=one.id,
@@ -199,14 +203,16 @@ def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
 
 
 def untold_reply(preview: AreaReach) -> dict[str, Estimate]:
-    """Returns, by region, the people who chose a region instead of a point and are not notified: too little of the region lies in
-    the area.
+    """Returns estimates, by region code, of the people who chose a region instead of a point and are not notified,
+    because too little of the region lies in the area.
     """
     return by_code(preview.reach.unnotified, codes(preview)) if preview.reach else {}
 
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
-    """Returns an alert as the API shows it; with `whole`, including its document."""
+    """Returns an alert as the API shows it; with `whole`, including its document. Leaves the members of the single
+    alert (`still_named`, `similar`, `page`) and `told_by` empty.
+    """
     approver, approver_org = signed(record.approval.by, record.org)
     return AlertReply(
         id=record.id,
@@ -244,20 +250,22 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
 
 
 def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
-    """Splits a stored person into name and organisation. `org` is the organisation of a person stored without one.
-    Returns (None, None) for an empty text.
+    """Returns the name and the organisation of a person in the form that records store. `org` is the organisation of a
+    person stored without one. Returns (None, None) for an empty text.
     """
     return signer(kept, org) if kept else (None, None)
 
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
-    """Returns the permissions of an alert, as shown to the organisation that asks for them."""
+    """Returns the permissions that an alert needs, for the organisation that alerts: without the number of people
+    unless the neighbour granted the permission.
+    """
     return [permission_of(record, one) for one in parse_permissions(record.neighbours.permissions)]
 
 
 def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:
-    """Returns one permission of an alert as the API shows it. Hides the number of people unless `counts` is set or the
-    permission was granted.
+    """Returns one permission of an alert as the API shows it, with its answer. Hides the number of people unless
+    `counts` is set or the neighbour granted the permission.
     """
     by, why = words_of(record.neighbours.answered_by).get(one.org), words_of(record.neighbours.reasons).get(one.org)
     state = one.state(record.state)
@@ -268,7 +276,9 @@ def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False)
 def permission_reply(
     one: Permission, state: PermissionState = PermissionState.UNASKED, by: str | None = None, why: str | None = None
 ) -> PermissionReply:
-    """Returns one permission as the API shows it."""
+    """Returns one permission with its number of people. `by` is the person who answered, `why` the reason of a
+    refusal.
+    """
     return PermissionReply(
         organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Estimate", one.people),
         answered=time_or_none(one.at), by=by, by_org=one.org if by else None, reason=why, told_by=one.version or None,
@@ -276,7 +286,7 @@ def permission_reply(
 
 
 def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
-    """Returns the approval that the author gave without a second person, and its review; None if there was none."""
+    """Returns the approval that the author gave alone, and its review; None if there was no such approval."""
     glass = record.approval.glass
     if not glass:
         return None
@@ -290,7 +300,7 @@ def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
 
 
 def update_facts(record: AlertRecord) -> UpdateFacts | None:
-    """Returns the reach of an update, as shown at its submission; None if the record is not an update."""
+    """Returns the reach of an update, as shown at its submission, in estimates; None if the record is not an update."""
     if (update := record.update) is None:
         return None
     return UpdateFacts(

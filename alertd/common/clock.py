@@ -25,18 +25,18 @@ class Clock(Protocol):
         ...
 
     def steady_ms(self) -> int:
-        """Returns the wall time plus `back_ms`, in ms, so that setting the clock back does not delay waiting work."""
+        """Returns the wall time plus `back_ms`, in UNIX ms, so that setting the clock back does not delay waiting work."""
         ...
 
     def monotonic(self) -> float:
-        """Returns seconds that never decrease."""
+        """Returns seconds from an arbitrary start that never decrease."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
-    """The clock of the machine that alertd runs on."""
+    """The clock of the machine that alertd runs on. It notices no step back of the wall clock: `back_ms` is 0."""
 
     back_ms = 0
 
@@ -59,6 +59,7 @@ def seconds_of(clock: Clock) -> Callable[[], float]:
 
 
 def time_of(ms: int) -> datetime:
+    """Returns the UTC time of these UNIX milliseconds."""
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
@@ -73,4 +74,5 @@ def second_of(ms: int) -> datetime:
 
 
 def ms_of(at: datetime) -> int:
+    """Returns an aware time in UNIX milliseconds, rounded down."""
     return int(at.timestamp() * 1000)

@@ -42,7 +42,9 @@ _PUT_IN = re.compile(r"[\n(<]")
 
 
 def set_up(level: str = "info") -> None:
-    """Sets up logging. The composition root calls it once."""
+    """Sets up logging for this process: log lines of at least `level`, and warnings and errors of libraries. The composition root calls it
+    once.
+    """
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -97,6 +99,7 @@ class _Lines(io.TextIOBase):
     """
 
     def write(self, text: str) -> int:
+        """Writes the text, or drops it if standard error does not take it. Returns its length in both cases."""
         with suppress(OSError, ValueError):  # closed
             if _is_taken():
                 _write(text)
@@ -104,6 +107,7 @@ class _Lines(io.TextIOBase):
 
 
 def _write(text: str) -> None:
+    """Writes a text to standard error without a buffer."""
     raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
     if raw is None:  # it has no buffer, or is not a file
         sys.stderr.write(text)
@@ -141,6 +145,7 @@ def add_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _message_of(event: object) -> dict[str, str]:
+    """Returns {"message": the event's sentence}, {} for an unknown event."""
     return {"message": EVENTS[event]} if isinstance(event, str) and event in EVENTS else {}
 
 
@@ -153,6 +158,7 @@ class OneLine(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """Returns a log record as one line of JSON."""
         error = record.exc_info[1] if record.exc_info else None
         text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         members: dict[str, Any]
@@ -183,6 +189,7 @@ def _tell_unhandled(what: Any) -> None:
 
 
 def _tell_fault(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A structlog processor that replaces an exception by its class and its stack locations, because its text may quote input."""
     error = event.pop("exc_info", None)
     error = sys.exc_info()[1] if error is True else error[1] if isinstance(error, tuple) else error
     if isinstance(error, BaseException):

@@ -12,18 +12,19 @@ import structlog
 
 from alertd.common.clock import Clock
 
-CANCEL_S = 0.5
-TELL_AGAIN_S = 600.0  # between two log lines about one failure; a step runs several times a second
-PATIENCE_S = 5.0  # how long a round goes on without a success: each step may wait for an unavailable store
+CANCEL_S = 0.5  # seconds after which a task that has not ended is cancelled again
+TELL_AGAIN_S = 600.0  # minimum seconds between two log lines about one failure; a step runs several times a second
+#: Seconds for which `ErrorGuard.each` goes on without a success: each alert may wait for an unavailable store.
+PATIENCE_S = 5.0
 AT_ONCE = 16  # alerts for which a step runs concurrently
-#: Number of chains that are checked in one round; a third of all chains if that is more.
+#: Number of alerts that `those_next` chooses for one round; a third of all alerts if that is more.
 FOLLOWED = 32
 
 Made = TypeVar("Made")
 
 
 class Shared(Generic[Made]):
-    """A value that is expensive to make: made at most once in `every_s` seconds, and shared by all callers in that time."""
+    """A value that is expensive to make: made anew at most every `every_s` seconds, when a caller asks for it, and shared by all callers."""
 
     def __init__(self, make: Callable[[], Awaitable[Made]], every_s: float, clock: Clock) -> None:
         self._make = make
@@ -33,8 +34,8 @@ class Shared(Generic[Made]):
         self._task: asyncio.Future[Made] | None = None
 
     async def get(self) -> Made:
-        """Returns the value. Makes it anew if it is older than `every_s`; concurrent callers wait for the same call. Raises the exception
-        of `make`.
+        """Returns the value. Makes it anew if the last call of `make` began at least `every_s` seconds ago; concurrent callers wait for the
+        same call. Raises the exception of `make`.
         """
         if self._task is None or (self._task.done() and self._clock.monotonic() - self._began >= self._every_s):
             self._began = self._clock.monotonic()
@@ -44,7 +45,7 @@ class Shared(Generic[Made]):
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Reads the task's exception, so that the event loop does not log it as unhandled if all callers have gone."""
+    """Reads the exception of a task that has ended, so that the event loop does not log it as unhandled if all callers have gone."""
     _ = task.cancelled() or task.exception()
 
 
@@ -95,6 +96,7 @@ async def repeated(
     """Runs a step at once and then every `every_s` seconds while the context is open. Logs failures and tries again."""
 
     async def try_step() -> None:
+        """Runs the step once. Logs an exception and does not raise it."""
         try:
             await step()
         except Exception:  # noqa: BLE001  any failure is logged, and the step is tried again
@@ -115,15 +117,15 @@ async def ended(task: asyncio.Task[Any]) -> None:
 
 
 def those_next(chains: Sequence[str], last: str) -> list[str]:
-    """Returns the chains to check next: those after `last`, the last one checked, in order, starting again at the first after the end. At
-    least FOLLOWED, or a third of all `chains` (sorted) if that is more.
+    """Returns which of the sorted `chains` (alerts) to check next: those after `last`, the last one checked, then from the beginning.
+    FOLLOWED of them, or a third of all if that is more.
     """
     after = bisect_right(chains, last)
     return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
 
 class ErrorGuard:
-    """Runs repeated steps for many alerts and logs failures, so that a fault of one alert does not stop another."""
+    """Runs steps that are repeated for many alerts. Logs their failures, so that a fault of one alert does not stop the work for others."""
 
     def __init__(self, lost: Callable[[], None], clock: Clock, unavailable: type[Exception]) -> None:
         """`lost`: called when the store is unavailable. `unavailable`: type of the exception that means this."""
@@ -133,7 +135,7 @@ class ErrorGuard:
         self._told: dict[tuple[str, str, str], float] = {}  # time of the last log line about each failure
 
     async def tried(self, step: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Runs a repeated step. Logs any failure, and calls `lost` if the store is unavailable. Never raises."""
+        """Runs a repeated step. Logs any exception instead of raising it, and calls `lost` if it means that the store is unavailable."""
         try:
             await work()
         except self._unavailable:
@@ -142,7 +144,7 @@ class ErrorGuard:
             self.failed(step, error)
 
     async def guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
-        """Awaits a step for one alert. Logs any exception, except `unavailable`, which it raises."""
+        """Awaits one alert's step. Logs an exception instead of raising it; only `unavailable` (the store is away) is raised."""
         try:
             await work
         except self._unavailable:
@@ -154,15 +156,18 @@ class ErrorGuard:
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
         """Runs `work` for each alert, started in their order, at most `at_once` concurrently, because each mostly waits for the store. Logs
-        a failure of one alert.
+        a failure of one alert and goes on.
 
-        Raises `unavailable` after all have run, because in a cluster only one server may be away. Skips the rest if no alert succeeded
-        within PATIENCE_S seconds.
+        If the store was unavailable for an alert, raises `unavailable` after all have run, because in a cluster only one server may be
+        away. Skips the rest if no alert succeeded within PATIENCE_S seconds.
         """
         began = self._clock.monotonic()
         todo, done, away = iter(alert_ids), list[str](), list[Exception]()
 
         async def share() -> None:
+            """Takes one alert after the other from `todo` and runs `work` for it, until none is left or PATIENCE_S passed without a
+            success.
+            """
             for alert_id in todo:
                 try:
                     await self.guarded(step, alert_id, work(alert_id))
@@ -184,9 +189,8 @@ class ErrorGuard:
         structlog.get_logger().warning("store.found_unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
-        """Logs a failure by step, alert and exception class, each combination at most every ten minutes.
-
-        Leaves out the exception's text, which may quote the alert.
+        """Logs a failure by step, alert and exception class, each combination at most every TELL_AGAIN_S seconds. Leaves out the
+        exception's text, which may quote the alert.
         """
         fault, now = (step, alert_id, type(error).__name__), self._clock.monotonic()
         self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
@@ -195,10 +199,10 @@ class ErrorGuard:
             structlog.get_logger().error("step.failed", step=step, alert=alert_id, error=fault[2])
 
 
-#: First and longest pause before restarting a child process; the pause doubles each time. The first seems immediate to a person. The
+#: First and longest pause (s) before restarting a child process; the pause doubles each time. The first seems immediate to a person. The
 #: longest keeps a child that cannot start from filling the log or using up the processor.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-#: A child that lived this long did not fail at its start, so its next restart is quick again.
+#: A child process that lived this long (s) did not fail at its start, so its next restart is quick again.
 HEALTHY_S = 60.0
 
 Wait = Callable[[], Awaitable[int]]
@@ -224,7 +228,9 @@ async def keep_running(
 
 
 async def _started(what: str, start: Start, clock: Clock, pause_s: float, faults: tuple[type[Exception], ...]) -> float:
-    """Tries until the start succeeds, after a pause of `pause_s` seconds each time, which doubles. Returns the next pause."""
+    """Starts a child process after a pause of `pause_s` seconds. If a start raises one of `faults`, logs that and tries again after twice
+    the pause. Returns the pause before the next start.
+    """
     while True:
         await clock.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

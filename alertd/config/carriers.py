@@ -29,6 +29,8 @@ class Carrier(Section):
 
 
 class FcmCarrier(Carrier):
+    """Options of a push carrier: Firebase Cloud Messaging."""
+
     channel = Channel.PUSH
     kind: Literal["fcm"]
     credentials: Path
@@ -42,6 +44,8 @@ class FcmCarrier(Carrier):
 
 
 class WebPushCarrier(Carrier):
+    """Options of a web push carrier: the push services of browsers."""
+
     channel = Channel.WEBPUSH
     kind: Literal["webpush"]
     private_key: Secret
@@ -64,6 +68,8 @@ class SmsCarrier(Carrier):
 
 
 class TwilioCarrier(SmsCarrier):
+    """Options of an SMS carrier with Twilio's HTTP interface."""
+
     kind: Literal["twilio"]
     account: str
     endpoint: str = "https://api.twilio.com"
@@ -79,6 +85,8 @@ def _status(value: Any) -> Any:
 
 
 class SmppCarrier(SmsCarrier):
+    """Options of an SMS carrier that is an SMS centre, reached by SMPP."""
+
     kind: Literal["smpp"]
     host: str
     port: int = Field(3550, ge=1, le=MOST_PORT)
@@ -114,6 +122,7 @@ class DkimKey(Section):
 
 
 def _domain(name: str) -> str:
+    """Returns the domain name. Raises if it is no domain in small letters."""
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", name):
         raise PydanticCustomError("domain", "a domain in small letters, as it stands after the @")
     return name
@@ -123,13 +132,15 @@ DomainName = Annotated[str, AfterValidator(_domain)]
 
 
 class DomainLimit(Section):
-    """The send limit for one mailbox provider. `also` lists further domains of the provider."""
+    """The send rate (mails a second) for one mailbox provider. `also` lists further domains of the provider."""
 
     rate: float | None = Field(None, gt=0)
     also: tuple[DomainName, ...] = ()
 
 
 class SmtpCarrier(Carrier):
+    """Options of a mail carrier: an SMTP relay."""
+
     channel = Channel.MAIL
     kind: Literal["smtp"]
     host: str
@@ -152,6 +163,7 @@ class SmtpCarrier(Carrier):
 
     @model_validator(mode="after")
     def _domains_are_named_once(self) -> Self:
+        """Raises if two entries of `domains` name the same domain."""
         names = Counter(name for first, limit in (self.domains or {}).items() for name in (first, *limit.also))
         for name, times in names.items():
             if times > 1:
@@ -160,12 +172,14 @@ class SmtpCarrier(Carrier):
 
     @model_validator(mode="after")
     def _who_enters_has_a_password(self) -> Self:
+        """Raises if only one of `user` and `password` is set."""
         if bool(self.user) != bool(self.password and self.password.get_secret_value()):
             raise PydanticCustomError("half", "user and password belong together")
         return self
 
     @model_validator(mode="after")
     def _reports_are_proven(self) -> Self:
+        """Raises if the option that authenticates the mail service's reports is missing."""
         needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
         if self.reports and getattr(self, needed[self.reports]) is None:
             raise PydanticCustomError(

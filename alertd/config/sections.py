@@ -35,12 +35,13 @@ OF_ITS_FILE = "of_its_file"
 
 @dataclass(frozen=True, slots=True)
 class _NoSecret:
-    """Stands for a secret that could not be read from its file."""
+    """A secret that could not be read from its file, with the reason."""
 
     why: str
 
 
 def _secret_in(path: Any) -> str | _NoSecret:
+    """Returns the text of a secret's file without trailing newlines, or the reason why there is none."""
     if not isinstance(path, str):
         return _NoSecret("this must be the path of a file")
     try:
@@ -53,7 +54,7 @@ def _secret_in(path: Any) -> str | _NoSecret:
 
 
 def _given(value: Any) -> Any:
-    """Returns the value of a secret. Raises the reason if its file could not be read; raising here, for one option, lets pydantic report
+    """Returns a secret unchanged. Raises the reason if its file could not be read. It raises here, for one option, so that pydantic reports
     the errors of all options together.
     """
     if isinstance(value, _NoSecret):
@@ -90,7 +91,7 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _secrets_from_files(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Reads `password` from the file that `password_file` names, without its trailing newline."""
+        """Reads each secret option that is given as `NAME_file` from that file, without trailing newlines: `password` from `password_file`."""
         if not isinstance(values, dict):
             return handler(values)
         read = dict(values)
@@ -104,6 +105,8 @@ class Section(BaseModel):
 
 
 class StoreSection(Section):
+    """The table `[store]`: which store alertd uses, its keys, and the limits of the embedded one."""
+
     url: str | None = None
     directory: Path = Path("alertd-data")
     server: Path | None = None
@@ -127,12 +130,12 @@ class StoreSection(Section):
 
     @property
     def reserve_bytes(self) -> int:
-        """Returns the bytes to keep free on the disk of the data."""
+        """Returns how many bytes of the data's disk must stay free; with less, writes are refused."""
         return self.reserve_mb * 1024 * 1024
 
     @property
     def regions(self) -> Path:
-        """Returns the folder of the operator's own regions."""
+        """Returns the folder in the data directory that holds the operator's own regions."""
         return self.directory / "regions"
 
 
@@ -149,6 +152,8 @@ def _site(url: str) -> str:
 
 
 class ApiSection(Section):
+    """The table `[api]`: where the API listens, its public address, and limits for its clients."""
+
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=MOST_PORT)
     public_url: Annotated[str, AfterValidator(_site)] | None = None
@@ -170,6 +175,8 @@ class ApiSection(Section):
 
 
 class SignInSection(Section):
+    """The table `[sign_in]`: passkeys, sessions and one-time codes of operators."""
+
     rp_id: str = Field("", pattern=r"^[a-z0-9.-]*$")
     origins: list[Annotated[str, Field(pattern=r"^https?://[^/]+$")]] = []
     idle_minutes: int = Field(30, ge=1)
@@ -191,6 +198,7 @@ class OidcSection(Section):
 
     @model_validator(mode="after")
     def _issuers_know_us(self) -> Self:
+        """Raises if only one of `issuer` and `client_id` is set."""
         if bool(self.issuer) != bool(self.client_id):
             raise PydanticCustomError("half", "issuer and client_id belong together")
         return self
@@ -207,6 +215,7 @@ def _listens(place: str) -> str:
 
 
 def _shows(place: str) -> str:
+    """Returns the place if it is `unix:PATH`, HOST:PORT or empty. Raises otherwise."""
     return place if place.startswith("unix:") else _listens(place)
 
 
@@ -215,10 +224,14 @@ Listening = Annotated[str, AfterValidator(_listens)]
 
 
 class MetricsSection(Section):
+    """The table `[metrics]`: where the metrics are served."""
+
     listen: Listening = "127.0.0.1:9464"
 
 
 class WorkerSection(Section):
+    """The table `[worker]`: number of worker processes, and how each sends."""
+
     processes: int = Field(0, ge=0)
     lanes: int = Field(8, ge=1)
     chunk: int = Field(100, ge=1, le=100)
@@ -228,6 +241,7 @@ class WorkerSection(Section):
 
 
 def _ends_in_time(seconds: float) -> float:
+    """Returns the seconds. Raises if they are more than LONGEST_QUERY_S."""
     if seconds > LONGEST_QUERY_S:
         raise PydanticCustomError(
             "deadline",
@@ -238,6 +252,8 @@ def _ends_in_time(seconds: float) -> float:
 
 
 class AudienceSection(Section):
+    """The table `[audience]`: how subscribers are found, and when an audience is too small or has changed too much."""
+
     deadline_s: Annotated[float, Field(gt=0), AfterValidator(_ends_in_time)] = LONGEST_QUERY_S
     region_share: float = Field(0.1, gt=0, le=1)
     least_km2: float = Field(0.2, ge=0)
@@ -246,12 +262,18 @@ class AudienceSection(Section):
 
 
 class RetentionSection(Section):
+    """The table `[retention]`: after how many days ledgers are compressed and deleted, and persons sought and vehicles are deleted from an
+    alert.
+    """
+
     compress_days: int = Field(30, ge=2)  # days after the end of the last version sent
     ledger_days: int = Field(0, ge=0)
     sought_days: int = Field(7, ge=1, le=365)
 
 
 class BudgetSection(Section):
+    """The table `[budget]`: limits of SMS segments or of their cost, for an alert and for an organisation's day. 0: no limit."""
+
     alert_segments: int = Field(0, ge=0)
     day_segments: int = Field(0, ge=0)
     segment_price: float = Field(0.0, ge=0)
@@ -260,17 +282,19 @@ class BudgetSection(Section):
 
     @property
     def most(self) -> tuple[int, int]:
-        """Returns the maximum segments of an alert, and of an organisation's day: the stricter of both limits. 0: no
-        limit.
+        """Returns the maximum SMS segments of one alert, and of one organisation in a day: the stricter of the limits in segments and in
+        cost. 0 is no limit.
         """
         return self._segments(self.alert_segments, self.alert_cost), self._segments(self.day_segments, self.day_cost)
 
     def _segments(self, segments: int, cost: float) -> int:
+        """Returns the stricter of a limit in segments and one in cost, in segments. 0 is no limit."""
         priced = int(cost / self.segment_price + 1e-9) if cost and self.segment_price else 0
         return min(segments, priced) if segments and priced else segments or priced
 
     @model_validator(mode="after")
     def _costs_have_a_price(self) -> Self:
+        """Raises if a limit of costs is set without `segment_price`, or is less than the price of one segment."""
         if (self.alert_cost or self.day_cost) and not self.segment_price:
             raise PydanticCustomError("unpriced", "a limit of costs needs segment_price")
         if any(cost and cost < self.segment_price for cost in (self.alert_cost, self.day_cost)):
@@ -279,6 +303,8 @@ class BudgetSection(Section):
 
 
 class AlertSection(Section):
+    """The table `[alerts]`: the host organisation, and limits for alerts."""
+
     organisation: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     border_share: float = Field(0.02, ge=0, le=0.5)
     author_mb: int = Field(512, ge=0)
@@ -292,6 +318,8 @@ class CapIssuer(Section):
 
 
 class CapSection(Section):
+    """The table `[cap]`: sender and signature of alertd's CAP documents, and the issuers trusted for incoming ones."""
+
     sender: str = Field("", pattern=r"^[^\s,<&]*$", max_length=200)
     key: Secret | None = None
     certificate: Secret | None = None
@@ -299,21 +327,29 @@ class CapSection(Section):
 
 
 class MediaSection(Section):
+    """The table `[media]`: how long, and how many, photos may wait for an alert."""
+
     unused_hours: int = Field(24, ge=1)
     waiting: int = Field(200, ge=1)
 
 
 class PublicSection(Section):
+    """The table `[public]`: whether people may sign up on the web, and how many in an hour."""
+
     sign_up: bool = False
     sign_ups_per_hour: int = Field(1_000, ge=1)
 
 
 class EventSection(Section):
+    """The table `[events]`: how many events each organisation's stream keeps, and for how many days."""
+
     keep: int = Field(100_000, ge=1_000)
     keep_days: int = Field(30, ge=4)  # webhooks are retried for three days
 
 
 class WebhookSection(Section):
+    """The table `[webhooks]`: how long a receiver may take to answer, and which ports and networks it may have."""
+
     timeout_s: float = Field(15.0, ge=1, le=30)
     ports: list[Annotated[int, Field(ge=1, le=MOST_PORT)]] = [443]
     loopback: bool = False

@@ -51,8 +51,8 @@ from alertd.config.sections import (
 
 
 def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """Returns the carriers. Raises an error if a carrier's name contains other characters than letters, digits, `.`, `-` and `_`. Names are
-    part of the URLs to which carriers report, so a space or slash would break these.
+    """Returns the carriers unchanged. Raises if a carrier's name contains other characters than letters, digits, `.`, `-` and `_`. Names
+    are part of the URLs to which carriers report, so a space or slash would break these.
     """
     for name in carriers:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
@@ -65,7 +65,7 @@ def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
 
 
 def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """Returns the carriers. Raises an error if the web push carriers have different keys: alertd does not store with which key a browser
+    """Returns the carriers unchanged. Raises if the web push carriers have different keys: alertd does not store with which key a browser
     subscribed. The push service would refuse another carrier's key, and alertd would remove the browser.
     """
     keys = {one.private_key.get_secret_value().strip() for one in carriers.values() if isinstance(one, WebPushCarrier)}
@@ -102,18 +102,21 @@ class Settings(BaseSettings):
 
     @property
     def file(self) -> Path | None:
-        """Returns the path of the file, or None. Child processes must read the same file."""
+        """Returns the path of the configuration file, None if there is none. Child processes must read the same file."""
         return self._file
 
 
 class _File(TomlConfigSettingsSource):
-    """Reads the settings from the file. If the environment sets the carriers, ignores those of the file: merged, both sets would send."""
+    """Reads the settings from the configuration file. If the environment sets the carriers, ignores those of the file: merged, both sets
+    would send.
+    """
 
     def __call__(self) -> dict[str, Any]:
         own = {name: value for name, value in super().__call__().items() if name not in self._replaced()}
         return _below(self.current_state, own)
 
     def _replaced(self) -> set[str]:
+        """Returns {"carriers"} if an environment variable sets any carrier, else an empty set."""
         return {"carriers"} & {name.lower().removeprefix("alertd_") for name in os.environ}
 
 
@@ -127,11 +130,12 @@ def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _are_tables(*values: Any) -> bool:
+    """Returns whether all the values are tables."""
     return all(isinstance(value, dict) for value in values)
 
 
 def load(path: Path | None = None) -> Settings:
-    """Returns the settings of a file (or none), overridden by the environment. Raises ConfigError that lists all
+    """Reads the settings from a configuration file (None: no file); environment variables override it. Raises ConfigError that lists all
     errors.
     """
     if path is not None and not path.is_file():
@@ -154,9 +158,11 @@ def load(path: Path | None = None) -> Settings:
 
 
 def _reading(path: Path | None) -> type[Settings]:
-    """Returns a Settings class that reads this file."""
+    """Returns a subclass of Settings that reads this file when it is made."""
 
     class FromFile(Settings):
+        """The settings with this file as a source, below the environment."""
+
         _file: Path | None = PrivateAttr(path and path.resolve())
 
         @classmethod
@@ -175,6 +181,7 @@ def _reading(path: Path | None) -> type[Settings]:
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
+    """Yields one line for each error: the option's path, what is wrong and, if there is one, a hint."""
     for fault in error.errors(include_input=False, include_url=False):
         place, names = [str(part) for part in fault["loc"]], _names()
         if place[:1] == ["carriers"] and len(place) > 2:
@@ -203,7 +210,7 @@ def _not_json(told: str) -> str:
 
 
 def _elsewhere(where: str) -> str:
-    """Returns a hint if the option belongs to another table. In that case a similar name would not help."""
+    """Returns a hint that names the tables which have an option of this name, "" if none has: then a similar name may help."""
     name = where.rpartition(".")[2]
     tables = Settings.model_fields.items()
     homes = [table for table, field in tables if name in getattr(field.annotation, "model_fields", ())]
@@ -211,14 +218,14 @@ def _elsewhere(where: str) -> str:
 
 
 def _near(name: str, names: Sequence[str]) -> str:
+    """Returns a hint "did you mean …?" with the most similar of the names, "" if none is similar."""
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def _misspelt_variables() -> Iterator[str]:
-    """Yields an error for each variable that resembles a section's name, or has `_` instead of `__` before an option.
-    Ignores other variables: Kubernetes sets `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services with alertd's
-    name.
+    """Yields an error for each environment variable that resembles a table's name, or has `_` instead of `__` before an option. Ignores
+    other variables: Kubernetes sets `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services with alertd's name.
     """
     known, prefix = list(Settings.model_fields), "ALERTD_"
     for name, value in sorted(os.environ.items()):
@@ -232,7 +239,7 @@ def _misspelt_variables() -> Iterator[str]:
 
 
 def _within(name: str) -> Iterator[str]:
-    """Yields the right variable for an option with a single `_` after its table."""
+    """Yields the right variable for one with a single `_` between table and option: `ALERTD_API__PORT` for `api_port`."""
     for table, field in Settings.model_fields.items():
         option = name.removeprefix(f"{table}_")
         if option != name and option in getattr(field.annotation, "model_fields", ()):
@@ -240,11 +247,13 @@ def _within(name: str) -> Iterator[str]:
 
 
 def _names() -> list[str]:
+    """Returns the names of all tables and options, sorted."""
     tables: tuple[type[BaseModel], ...] = (Settings, *_sections(Section))
     return sorted({name for table in tables for name in table.model_fields})
 
 
 def _secrets() -> set[str]:
+    """Returns the names of the options that hold a secret and may be read from a file."""
     fields = (item for section in _sections(Section) for item in section.model_fields.items())
     return {
         name
@@ -254,7 +263,7 @@ def _secrets() -> set[str]:
 
 
 def _sections(of: type[Section]) -> Iterator[type[Section]]:
-    """Yields every table, including nested ones."""
+    """Yields every table of the configuration (subclasses of `of`), including nested ones."""
     for section in of.__subclasses__():
         yield section
         yield from _sections(section)

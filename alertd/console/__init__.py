@@ -1,4 +1,4 @@
-"""Serves the files of the operators' console. The console calls `/v1` like any other client."""
+"""Serves the files of the operators' console. Its scripts run in the browser and call `/v1` like any other client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-#: Headers of each file. Browsers revalidate it (usually 304), so an upgrade takes effect at once.
+#: Headers of each file. With `no-cache`, browsers ask each time (usually 304), so an upgrade takes effect at once.
 _HEADERS = {
     hdrs.CACHE_CONTROL: "no-cache",
     "Content-Security-Policy": _POLICY,
@@ -40,14 +40,18 @@ _RANGE_HEADERS = _HEADERS | {hdrs.CACHE_CONTROL: "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    plain: bytes  # cached too: inflating a 1 MB script per request would block other requests
+    """A file of the console in memory, plain and gzipped."""
+
+    plain: bytes  # stored too, because inflating a 1 MB script for each request would block other requests
     packed: bytes
     etag: str
     content_type: str
 
 
 class _Files:
-    """The console's files, read and compressed at their first request, and the generated scripts (tables, words)."""
+    """The console's files, which it reads and compresses at their first request and then keeps in memory, and the
+    scripts that it generates at the start (tables, words).
+    """
 
     def __init__(self, folder: Path, needs: Needs, carried: Collection[str]) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -55,6 +59,9 @@ class _Files:
         self._packed = {name: _packed(text.encode(), ".js") for name, text in made.items()}
 
     async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
+        """Returns the file with this path in the folder: gzipped if the browser accepts gzip, or 304 if its ETag
+        matches. Files in `_IN_RANGES` come from disk. Raises HTTPNotFound for an unknown name.
+        """
         if name not in self._packed:
             path = self._paths.get(name)
             if path is None:
@@ -73,8 +80,8 @@ class _Files:
 
 
 def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]:
-    """Returns the routes of the console: its page at /console and its files below. They need no key, because they
-    contain no data.
+    """Returns the routes of the console: its page at /console and its files below. The routes need no key, because the
+    files contain no data of alerts or people.
 
     `needs`: the scopes of each API operation, so that the console offers only permitted operations. `carried`: the
     channels with a carrier, which are the default channels of an alert.
@@ -91,5 +98,6 @@ def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]
 
 
 def _packed(data: bytes, suffix: str) -> _File:
+    """Returns the file with its gzipped form, its ETag (a digest of `data`) and the content type of `suffix`."""
     digest = hashlib.sha256(data).hexdigest()[:32]
     return _File(data, gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[suffix])

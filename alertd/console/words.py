@@ -1,4 +1,4 @@
-"""Makes one script of texts for each language of the console. A browser loads only the script of its language."""
+"""Generates a script of texts for each language of the console, so that a browser loads only its own language."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Catalogue(NamedTuple):
 
 
 def catalogue_of(path: Path) -> Catalogue:
-    """Returns the texts in words.json. The English text of a cause is null in the file; it is filled in here with the
-    sentence that the API and the command line use.
+    """Returns the texts in the file `path`, words.json. The file has null for the English texts of carriers' causes:
+    this fills in the sentences that the API and the command line use.
     """
     found = json.loads(path.read_text(encoding="utf-8"))
     for code, (sentence, _) in SENTENCES.items():
@@ -27,7 +27,7 @@ def catalogue_of(path: Path) -> Catalogue:
 
 
 def modules(path: Path) -> dict[str, str]:
-    """Returns the content of each language's script by file name."""
+    """Returns the text of each language's script by file name, such as `words.en.js`. `path`: of words.json."""
     catalogue = catalogue_of(path)
     return {
         f"words.{tag}.js": _module({key: row[column] for key, row in catalogue.words.items()})

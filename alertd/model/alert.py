@@ -164,6 +164,7 @@ class Target(Exclusion):
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
+        """Refuses a target without any region, polygon, circle, ring or group."""
         if not (self.regions or self.polygons or self.circles or self.rings or self.groups):
             raise refusal("A target needs at least one region, polygon or circle.")
         return self
@@ -185,10 +186,12 @@ class Policy(Document):
 
     @property
     def escalates(self) -> bool:
+        """Returns whether people on push or web push get an SMS only if they do not acknowledge."""
         return self.mode == "escalate"
 
     @model_validator(mode="after")
     def _waits_for_something(self) -> Self:
+        """Refuses a delay of the SMS (`after_s`, other than the default) without mode escalate."""
         if "after_s" in self.model_fields_set and not self.escalates and self.after_s != Policy().after_s:
             refuse("Policy", [(("after_s",), "Only with mode escalate does anything wait.")])
         return self
@@ -240,6 +243,7 @@ class Alert(Document):
     @field_validator("level")
     @classmethod
     def _level_of_kind(cls, level: Level, info: ValidationInfo) -> Level:
+        """Refuses a level that the alert's kind does not have."""
         kind = info.data.get("kind")
         levels = KINDS[kind] if kind else (level,)  # an unknown kind is a fault of its own
         if level not in levels:
@@ -249,6 +253,7 @@ class Alert(Document):
     @field_validator("case")
     @classmethod
     def _case_of_kind(cls, case: Case, info: ValidationInfo) -> Case:
+        """Refuses a case in a general alert, and a missing-child alert without the members of `CHILD_NEEDS`."""
         kind = info.data.get("kind")
         if kind is Kind.GENERAL and case != Case():
             raise refusal("The case of a general alert is empty.")
@@ -260,6 +265,7 @@ class Alert(Document):
     @field_validator("info")
     @classmethod
     def _words_of_kind(cls, texts: dict[str, Info], info: ValidationInfo) -> dict[str, Info]:
+        """Refuses a general alert without a headline and a description in the same language."""
         complete = any(text.headline and text.description for text in texts.values())
         if info.data.get("kind") is Kind.GENERAL and not complete:
             if not texts:
@@ -270,6 +276,7 @@ class Alert(Document):
     @field_validator("channels")
     @classmethod
     def _once_each(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        """Refuses channels of which one is repeated."""
         if len(set(channels)) != len(channels):
             raise refusal("Each channel is named once.")
         return channels

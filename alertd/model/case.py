@@ -87,6 +87,7 @@ class Age(Document):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
+        """Refuses an age with both years and months, or with neither."""
         if (self.years is None) == (self.months is None):
             raise refusal("An age is either years or months.")
         return self
@@ -107,6 +108,7 @@ _DAY = Form(r"(19|20)\d\d(-\d\d(-\d\d)?)?", "This is a day, a month or a year, a
 
 
 def _of_the_calendar(day: str) -> str:
+    """Returns a day, month or year unchanged. Refuses one that the calendar does not have, such as 2026-02-30."""
     try:
         date.fromisoformat(day + "-01-01"[len(day) - 4 :])
     except ValueError:
@@ -126,6 +128,7 @@ class PhotoFacts(Document):
 
 
 def _ascending(pair: tuple[int, int]) -> tuple[int, int]:
+    """Returns a pair of heights unchanged. Refuses it if the first is greater."""
     if pair[0] > pair[1]:
         raise refusal("The smaller height comes first.")
     return pair
@@ -170,6 +173,7 @@ class PersonSought(Document):
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
+        """Refuses a person without a name, a sex and a description."""
         if self.name is None and self.sex is None and not self.description:
             raise refusal("A person sought needs a name, a sex or a description.")
         return self
@@ -185,6 +189,7 @@ class Vehicle(Document):
 
     @model_validator(mode="after")
     def _known_by_something(self) -> Self:
+        """Refuses a vehicle without a plate and a description."""
         if self.plate is None and not self.description:
             raise refusal("A vehicle needs a plate or a description.")
         return self
@@ -234,7 +239,9 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def _uri(address: str) -> str:
-    """Returns the address in ASCII (RFC 3987, 3.1), so that a phone does not cut the link and GSM-7 can carry it."""
+    """Returns a web address in ASCII (RFC 3987, 3.1), so that a phone does not cut the link and GSM-7 can carry it.
+    Raises the `refusal` of an address that is then longer than `MAX_URL`.
+    """
     uri = _BEYOND_ASCII.sub(lambda found: quote(found[0]), address)
     if len(uri) > MAX_URL:
         raise refusal(f"{_NO_URL} A letter beyond ASCII counts as up to twelve.")
@@ -291,6 +298,9 @@ class Contact(Document):
     @field_validator("dial", "text")
     @classmethod
     def _number(cls, written: str | None, info: ValidationInfo) -> str | None:
+        """Returns the number to call, or the `sms:` URI, with a full number in E.164. Refuses numbers that the public
+        cannot reach.
+        """
         if written is None:
             return None
         scheme = "sms:" if info.field_name == "text" else ""
@@ -316,6 +326,7 @@ class Contact(Document):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
+        """Refuses a contact with none, or more than one, of dial, text and url."""
         if sum(way is not None for way in (self.dial, self.text, self.url)) != 1:
             raise refusal("A contact is exactly one of dial, text and url.")
         return self
@@ -336,6 +347,7 @@ class Case(Document):
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
+        """Refuses a case in which two children have the same id."""
         seen: set[str] = set()
         for index, child in enumerate(self.children):
             if child.id in seen:

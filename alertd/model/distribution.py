@@ -85,12 +85,12 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False  # it ended by itself, when its messages expired
 
     def entry(self, identifier: str) -> Entry | None:
-        """Returns the latest message with this identifier, or None."""
+        """Returns the message with this identifier, or None."""
         return next((one for one in reversed(self.entries) if one.identifier == identifier), None)
 
     @property
     def live(self) -> tuple[Entry, ...]:
-        """Returns the entries after the last take-down that the distributor carried out."""
+        """Returns the messages after the last Cancel that certainly took effect."""
         return self.entries[_after(self.entries, _is_effective) :]
 
     @property
@@ -148,8 +148,8 @@ class Verdict:
 
 
 def decided(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
-    """Returns the new track and the message to send next, if any. `fits`: whether the distributor may receive such an
-    alert.
+    """Returns the new track, and the message to send next (None if there is nothing to send). `fits`: whether the
+    distributor may receive such an alert.
     """
     if now.down or (now.shown and still_names(track, now)):
         return _down(track, now)
@@ -183,6 +183,7 @@ def says_less(track: Track, entry: Entry, restricted: int) -> bool:
 
 
 def _shown(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
+    """Decides for an alert that is active: sends an Alert, or an Update if the distributor may have an earlier message."""
     wanted = fits or track.has
     fresh = _without_queued(track, but=now.identifier if wanted else "")
     if not now.restricted:  # otherwise it may have received more than it may show now
@@ -200,6 +201,7 @@ def _shown(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
 
 
 def _down(track: Track, now: Now) -> tuple[Track, Entry | None]:
+    """Decides for an alert that must be taken down: sends a Cancel if the distributor may show a message of it."""
     since = track.live[_after(track.live, lambda one: one.type is not MsgType.CANCEL and one.maybe) :]
     ends = [one for one in since if one.type is MsgType.CANCEL and one.state is not MessageState.SUPERSEDED]
     if ends and ends[-1].state is MessageState.QUEUED:
@@ -217,8 +219,8 @@ def _after(entries: Sequence[Entry], ends: Callable[[Entry], bool]) -> int:
 
 
 def _with(track: Track, now: Now, type_: MsgType) -> tuple[Track, Entry]:
-    """Returns the track with one more message, and that message. An identifier is used once: an alert that is shown
-    again gets a new one.
+    """Returns the track with one more message, and that message. A state that was announced before gets a new
+    identifier.
     """
     is_used = track.entry(now.identifier) is not None
     made = Entry(
@@ -247,8 +249,8 @@ def _appended(track: Track, entry: Entry) -> Track:
 
 
 def _without_queued(track: Track, but: str = "") -> Track:
-    """Returns the track with its queued messages superseded, except one that announces the alert under the identifier
-    `but`.
+    """Marks the queued messages of a track as superseded, and returns the new track. Leaves a queued Alert or Update
+    whose `of` is `but`, the identifier of a state of the alert. Always marks a queued Cancel.
     """
     return msgspec.structs.replace(
         track,
@@ -289,7 +291,7 @@ def settled(
 ) -> Track:  # fmt: skip
     """Returns the track after a verdict on one of its messages. If the distributor `acknowledges`, only its Ack
     confirms a take-down; otherwise its 2xx does. `restricted`: when facts of a child were removed from the alert, UNIX
-    ms, 0 for never. `back_ms`: as in `Clock`.
+    ms, 0 for never. `back_ms`: ms by which the steady clock is ahead of the wall clock.
     """
     entry = track.entry(identifier)
     if entry is None:
@@ -362,7 +364,7 @@ def confirmed(track: Track, now_ms: int, by: str) -> Track:
 
 
 def _cancels(track: Track) -> list[Entry]:
-    """Returns the Cancels that were sent or will be."""
+    """Returns the Cancels, oldest first, except those that were replaced before they were sent."""
     return [
         one
         for one in track.entries
@@ -371,9 +373,7 @@ def _cancels(track: Track) -> list[Entry]:
 
 
 def again(track: Track) -> Track | None:
-    """Returns the track with its last message queued again, as if never tried. Returns None if that message was not
-    refused or given up.
-    """
+    """Returns the track with its last message queued again, as if never tried; None if that message did not fail."""
     last = track.entries[-1] if track.entries else None
     if last is None or last.state not in FAILED:
         return None
@@ -388,6 +388,7 @@ def _changed(one: Entry) -> int:
 
 
 def _replaced(track: Track, entry: Entry) -> Track:
+    """Returns the track with `entry` in place of the message that has the same identifier."""
     entries = tuple(entry if one.identifier == entry.identifier else one for one in track.entries)
     return msgspec.structs.replace(track, entries=entries)
 

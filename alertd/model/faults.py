@@ -123,6 +123,7 @@ def pointer_of(location: Iterable[int | str]) -> str:
 
 
 def _shortened(key: str) -> str:
+    """Returns a key of a document, cut to `MAX_KEY_LENGTH` characters."""
     return key if len(key) <= MAX_KEY_LENGTH else key[: MAX_KEY_LENGTH - 1] + "…"
 
 
@@ -145,6 +146,7 @@ def _is_tag(before: int | str, step: int | str) -> bool:
 
 
 def _sentence(detail: ErrorDetails) -> str:
+    """Returns alertd's sentence for an error of pydantic. Never quotes the value."""
     if detail["type"] == OWN:
         return detail["msg"]
     context: dict[str, Any] = detail.get("ctx", {})

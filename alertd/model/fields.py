@@ -99,6 +99,9 @@ class Words:
         return {**handler(schema), "minLength": 1, "maxLength": self.max_length}
 
     def check(self, value: str) -> str:
+        """Returns a text with every line end as a line feed. Refuses one that is empty for a reader, too long, or has
+        control characters or a direction override.
+        """
         value = _LINE_END.sub("\n", value)
         if not any(map(_is_seen, value)):
             raise refusal("This must not be empty.")
@@ -186,6 +189,7 @@ _RFC_3339 = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[
 
 
 def _rfc_3339(value: object) -> object:
+    """Returns a time, or RFC 3339 text with an offset, unchanged. Refuses every other value."""
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
         return value
     raise refusal("This must be a time with its offset, as in 2026-11-26T08:00:00+01:00.")
@@ -222,6 +226,9 @@ TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Madrid"]), Afte
 
 
 def _on_earth(point: tuple[float, float]) -> tuple[float, float]:
+    """Returns a point [longitude, latitude] unchanged. Refuses degrees out of range, and says so if the two look
+    swapped.
+    """
     lon, lat = point
     if abs(lon) <= 90 < abs(lat) <= 180:
         raise refusal("Longitude comes first, then latitude: these look swapped.")

@@ -35,9 +35,8 @@ class Cause(enum.StrEnum):
 
 
 def cause_of(state: AlertState, *, is_asked: bool) -> Cause | None:
-    """Returns why alertd pages people about an alert, or None if it pages no one.
-
-    `is_asked`: another organisation asks to stand the alert down.
+    """Returns why alertd pages people: the alert awaits its approval, or else another organisation asks to stand it
+    down (`is_asked`) while it is in one of the states `ASKABLE`. Returns None if alertd pages no one.
     """
     if state is AlertState.PENDING:
         return Cause.APPROVAL
@@ -76,6 +75,7 @@ class Hours(Document):
 
     @model_validator(mode="after")
     def _is_part_of_a_day(self) -> Self:
+        """Refuses hours that begin and end at the same time."""
         if self.start == self.end:
             refuse("Hours", [(("to",), "Hours end at another time than they begin; leave them out for all day.")])
         return self
@@ -150,6 +150,7 @@ class OnCall(Document):
 
     @model_validator(mode="after")
     def _addresses_differ(self) -> Self:
+        """Refuses an address that is repeated within a step."""
         if again := list(_twice(self.steps)):
             refuse("OnCall", [(place, "This address is in this step already.") for place in again])
         return self
@@ -186,6 +187,7 @@ def turn(rota: OnCall, step: int, now_ms: int, hands: frozenset[str] = frozenset
 
 
 def _is_of(person: OnCallPerson, hands: frozenset[str]) -> bool:
+    """Returns whether a person on call is one of these people (folded subjects). False for a person without a subject."""
     return person.subject is not None and folded_subject(person.subject) in hands
 
 

@@ -37,6 +37,7 @@ class VerificationRule(Document):
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
+        """Refuses a rule without a criterion, or with fewer `any_of` criteria than `at_least`."""
         if not (self.all_of or self.any_of):
             raise refusal(
                 "A rule names a criterion in all_of or any_of; leave it out where the service's own is enough."
@@ -65,9 +66,8 @@ MOST_WAIT_MIN = 24 * 60
 
 
 class Jurisdiction(Document):
-    """The area in which an organisation may alert: any of these.
-
-    Drawn regions are refused, because they can be redrawn.
+    """An area of regions and polygons together: where an organisation or a key may alert, or from where a distributor
+    gets alerts. The service refuses drawn regions, because an organisation can redraw them.
     """
 
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS, examples=[["ES"]])] = ()
@@ -75,6 +75,7 @@ class Jurisdiction(Document):
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
+        """Refuses a jurisdiction without regions and polygons."""
         if not (self.regions or self.polygons):
             raise refusal("A jurisdiction names a region or a polygon; leave it out where it is everywhere.")
         return self
@@ -151,6 +152,7 @@ class Organisation(Document):
     @field_validator("contact")
     @classmethod
     def _without_a_voice(cls, contacts: tuple[Contact, ...]) -> tuple[Contact, ...]:
+        """Refuses contacts that deaf and mute people cannot use."""
         wrong = [((i,), "This one needs a voice.") for i, one in enumerate(contacts) if not one.is_voiceless]
         if wrong:
             refuse("Organisation", wrong)
@@ -159,6 +161,9 @@ class Organisation(Document):
     @field_validator("verification")
     @classmethod
     def _of_a_case(cls, rules: dict[Level, VerificationRule]) -> dict[Level, VerificationRule]:
+        """Refuses rules for levels that a missing-child alert does not have, and one for a child-alert that waives the
+        custody check.
+        """
         levels = KINDS[Kind.MISSING_CHILD]
         if wrong := [
             ((level,), "Alerts of this level have no case to verify.") for level in rules if level not in levels

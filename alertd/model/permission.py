@@ -71,12 +71,13 @@ def written(asked: Sequence[Permission | StandDownRequest]) -> str:
 
 
 def parse_permissions(text: str) -> tuple[Permission, ...]:
+    """Returns the permissions in the text that a record stores; none for ''."""
     return _decode(text) if text else ()
 
 
 def permitting(text: str) -> list[str]:
-    """Returns `organisation:key` of each key that permitted a part of the alert. Stopping such a key stops the part
-    that it permitted.
+    """Returns `organisation:key` of each key that permitted a part of the alert. A stop of such a key also stops
+    sending in the part that it permitted.
     """
     return [f"{one.org}:{key}" for one in parse_permissions(text) for key in one.key.split()]
 

@@ -111,6 +111,9 @@ def _pixels(raw: bytes) -> Image.Image:
 
 
 def _check(picture: Image.Image) -> None:
+    """Raises UnreadablePhotoError for a picture with too many pixels, too short a side, several frames or a colour mode
+    that 8 bits cannot represent.
+    """
     kind = picture.format or ""
     most = MOST_PIXELS.get(kind, MOST_PIXELS["JPEG"])  # a JPEG with several pictures has another format name
     if picture.width * picture.height > most:

@@ -61,6 +61,7 @@ def _folded(text: str) -> str:
 
 @cache
 def _guilt(language: str) -> re.Pattern[str] | None:
+    """Returns the pattern of the words of `GUILT` in a language, or None if none are listed for it."""
     words = "|".join(re.escape(_folded(word)) for word in GUILT.get(language, ()))
     return re.compile(words if language in _ANYWHERE else rf"\b(?:{words})") if words else None
 

@@ -29,6 +29,7 @@ def ends_ms(now_ms: int, time_zone: str, start: int, end: int) -> int | None:
 
 @lru_cache(4_096)  # most people of a zone have the same quiet hours, and clocks change on the minute
 def _ends_ms(now_min: int, time_zone: str, start: int, end: int) -> int | None:
+    """Does `ends_ms` for a time in whole minutes (UNIX)."""
     zone = ZoneInfo(time_zone)
     now = datetime.fromtimestamp(now_min * 60, UTC)
     today = now.astimezone(zone).date()

@@ -55,16 +55,18 @@ def pattern_of(names: Iterable[Name], plates: Iterable[str] = ()) -> re.Pattern[
 
 
 def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
-    """Returns a pattern that matches the names and also any single word of them, or None if there are none.
-
-    A neighbour may recognise a child by a first name and a street. Leaves out joining words, as in María del Mar.
+    """Returns a pattern that matches the names and also any single word of them, or None if there are none. A neighbour
+    may recognise a child by a first name and a street. Leaves out joining words in lower case, as in María del Mar, and
+    words of fewer than `LEAST_LETTERS` letters.
     """
     texts = [text for name in names for text in _written(name)]
     return _any_of(map(_spoken, (*texts, *(word for text in texts for word in _telling_words(text)))))
 
 
 def words_of(names: Iterable[Name]) -> frozenset[str]:
-    """Returns the words of the names, without joining words, in the form used for comparison (as `words_in`)."""
+    """Returns the words of the names in the form used for comparison (as `words_in`). Leaves out joining words in lower
+    case and words of fewer than `LEAST_LETTERS` letters.
+    """
     return frozenset(_compared(word) for name in names for text in _written(name) for word in _telling_words(text))
 
 
@@ -126,10 +128,14 @@ def _dashed_all(said: Any, names: re.Pattern[str] | None) -> Any:
 
 
 def _written(name: Name) -> tuple[str, ...]:
+    """Returns the spellings of a name in all scripts."""
     return (name.public, *name.scripts.values())
 
 
 def _telling_words(name: str) -> list[str]:
+    """Returns the words of a name to search for alone: at least `LEAST_LETTERS` letters, and not in lower case, unless
+    all of its words are.
+    """
     words = _WORDS.findall(unicodedata.normalize("NFC", name))
     told = [word for word in words if not word.islower()] or words
     return [word for word in told if len(word) >= LEAST_LETTERS]
@@ -142,6 +148,9 @@ def _spoken(name: str) -> _Found:
 
 
 def _bounded(words: Sequence[str], between: str, end: str = "") -> _Found:
+    """Returns the pattern of these words in this order as whole words. `between` matches what may stand between two
+    words, and `end` what may follow the last.
+    """
     if not words:
         return "", "", ""
     before = "" if _BEGINS_ANYWHERE.match(words[0]) else f"(?<!{_LETTER})"

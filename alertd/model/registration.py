@@ -88,6 +88,7 @@ Auth = Annotated[
 
 
 def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the values unchanged. Refuses values of which one is repeated."""
     if len(set(values)) != len(values):
         raise refusal("Each of these is named once.")
     return values
@@ -106,6 +107,7 @@ class PlaceDocument(Document):
 
     @model_validator(mode="after")
     def _point_or_region(self) -> Self:
+        """Refuses a place with both a point and a region or with neither, and a region with an accuracy."""
         if (self.point is None) == (self.region is None):
             raise refusal("A place is either a point or a region.")
         if self.region is not None and self.accuracy_m is not None:
@@ -132,6 +134,7 @@ class PushAddress(_AddressDocument):
 
     @property
     def value(self) -> str:
+        """Returns the token."""
         return self.token
 
 
@@ -143,6 +146,7 @@ class SmsAddress(_AddressDocument):
 
     @property
     def value(self) -> str:
+        """Returns the phone number."""
         return self.number
 
 
@@ -154,6 +158,7 @@ class MailAddress(_AddressDocument):
 
     @property
     def value(self) -> str:
+        """Returns the mailbox."""
         return self.mailbox
 
 
@@ -176,6 +181,7 @@ class PushSubscription(Document):
 
     @model_validator(mode="after")
     def _can_be_sealed_for(self) -> Self:
+        """Refuses a subscription with a public key that cannot encrypt messages."""
         try:
             _ = Subscription.parse(self.value).public_key
         except ValueError:
@@ -196,6 +202,7 @@ class WebPushAddress(_AddressDocument):
 
     @property
     def value(self) -> str:
+        """Returns the endpoint with its keys in the text form of `PushSubscription.value`."""
         return self.subscription.value
 
 
@@ -216,6 +223,7 @@ class Quiet(Document):
 
     @model_validator(mode="after")
     def _is_part_of_a_day(self) -> Self:
+        """Refuses quiet hours that begin and end at the same time."""
         if self.start == self.end:
             refuse("Quiet", [(("to",), "Quiet hours end at another time than they begin.")])
         return self
@@ -268,12 +276,14 @@ class Registration(Document):
     @field_validator("places")
     @classmethod
     def _now_has_a_time(cls, places: dict[str, PlaceDocument]) -> dict[str, PlaceDocument]:
+        """Refuses the place `now` without the time of its observation."""
         if "now" in places and places["now"].at is None:
             refuse("Registration", [(("now", "at"), "Where someone is now needs the time it was observed.")])
         return places
 
     @model_validator(mode="after")
     def _quiet_has_a_zone(self) -> Self:
+        """Refuses quiet hours without a time zone."""
         if self.quiet is not None and self.time_zone is None:
             refuse("Registration", [(("time_zone",), "Quiet hours need the time zone that they are in.")])
         return self
@@ -281,6 +291,7 @@ class Registration(Document):
     @field_validator("addresses")
     @classmethod
     def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
+        """Refuses two spellings of the same address."""
         seen: set[tuple[str, str]] = set()
         for index, address in enumerate(addresses):
             if _key(address) in seen:
@@ -290,9 +301,8 @@ class Registration(Document):
 
 
 def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
-    """Returns the registration `before`, with the parts in `only` taken from `said`.
-
-    Keeps fields of a consent of the same time, and the language of an address, that `said` leaves out. Raises
+    """Returns the registration `before`, with the parts in `only` (as `Part`) taken from `said`. Where `said` leaves
+    out the language of an address, or fields of a consent of the same time, those of `before` stay. Raises
     ValidationError.
     """
     members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
@@ -314,6 +324,7 @@ def within(said: Registration, only: Collection[str], before: Registration) -> R
 
 
 def _key(address: AnyAddress) -> tuple[str, str]:
+    """Returns the identity of an address: its channel and its value, folded for comparison."""
     return address.channel, folded_address(address.channel, address.value)
 
 

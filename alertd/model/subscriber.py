@@ -72,6 +72,7 @@ Key = tuple[int, str]
 
 
 def key_of(channel: int, value: str) -> Key:
+    """Returns the identity of an address: its channel and its value, folded for comparison."""
     return channel, folded_address(CHANNELS[channel], value)
 
 
@@ -90,6 +91,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
 
     @property
     def key(self) -> Key:
+        """Returns the identity of the address, equal for spellings of the same address."""
         return key_of(self.channel, self.value)
 
 
@@ -236,7 +238,9 @@ def place_kind(name: str) -> int:
 
 
 def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscriber:
-    """Returns the next version of a record without dead addresses, keeping their numbers for replacements."""
+    """Returns the next version of a record, without the dead addresses. It keeps their numbers as vacant: a new address
+    of the same channel gets such a number.
+    """
     kept = tuple(address for address in subscriber.addresses if address not in dead)
     vacant = (*subscriber.vacant, *((address.number, address.channel) for address in dead))
     return replace(subscriber, version=subscriber.version + 1, addresses=kept, vacant=vacant)
@@ -245,8 +249,8 @@ def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscribe
 def _addresses(
     documents: Iterable[AddressDocument], previous: Subscriber | None
 ) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
-    """Returns the addresses of a registration with their numbers, the next unused number, and the vacancies that
-    remain.
+    """Returns the addresses of a registration with their numbers, the next unused number, and the numbers of dead
+    addresses that still wait for a replacement. Raises `AddressesUsedUpError`.
     """
     documents, old = list(documents), previous.addresses if previous else ()
     wanted = [key_of(CHANNELS.index(one.channel), one.value) for one in documents]
@@ -291,14 +295,17 @@ def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) ->
 
 
 def _latest(place: Place, before: Place | None) -> Place:
+    """Returns `before` if it was observed later than `place`, otherwise `place`."""
     return before if before and before.at_s > place.at_s else place
 
 
 def _spot(place: Place) -> tuple[Any, ...]:
+    """Returns the fields that stay equal while a place does not move: its kind, region, tile and point in the tile."""
     return place.kind, place.region, place.tile, place.x, place.y
 
 
 def _place(name: str, document: PlaceDocument) -> Place:
+    """Returns the stored form of a place of a registration, still without its leaf region and slot."""
     lon, lat = document.point or (0.0, 0.0)
     tile = x = y = 0
     if document.point is not None:
@@ -318,9 +325,8 @@ def _place(name: str, document: PlaceDocument) -> Place:
 
 
 def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
-    """Returns the latest consent with the latest withdrawal, whatever the order in which they arrived.
-
-    An older list changes neither. If both have the same time, the withdrawal counts.
+    """Returns the latest consent and the latest withdrawal, of the registration and the stored record together. A
+    withdrawal counts if it is as late as that consent or later; otherwise the person consents.
     """
     said = Consent(
         at_s=_unix_s(document.at),
@@ -336,6 +342,7 @@ def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
 
 
 def _place_document(place: Place) -> dict[str, Any]:
+    """Returns a place in the form of a registration."""
     shown: dict[str, Any] = {"region": place.region} if place.region else {"point": [place.lon, place.lat]}
     if place.at_s:
         shown["at"] = _rfc_3339(place.at_s)
@@ -345,6 +352,7 @@ def _place_document(place: Place) -> dict[str, Any]:
 
 
 def _address_document(address: Address) -> dict[str, Any]:
+    """Returns an address in the form of a registration, with its number as `n`."""
     shown: dict[str, Any] = {
         "n": address.number,
         "channel": CHANNELS[address.channel],
@@ -362,8 +370,10 @@ def _shown(address: Address) -> str | dict[str, Any]:
 
 
 def _unix_s(time: datetime) -> int:
+    """Returns a time in whole UNIX seconds, rounded down."""
     return math.floor(time.timestamp())
 
 
 def _rfc_3339(seconds: int) -> str:
+    """Returns a time given in UNIX seconds as RFC 3339 text in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,6 @@
-"""Public pages without a key: the pages of alerts, sign-up, a feed of the active ones, and each as a CAP document."""
+"""Web pages for the public, which need no key: pages about alerts, sign-up, and alerts as an Atom feed and CAP
+documents.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ __all__ = ["FRESH_S", "WAITING", "feed_routes", "page_routes", "public_routes"]
 
 
 def public_routes(parts: Container, clock: Clock) -> list[web.RouteDef]:
-    """Returns the routes of all public pages."""
+    """Returns the routes of all public pages and files. `parts` has the services that they use."""
     return [
         *feed_routes(parts.feeds, parts.settings.api.reached_at, clock),
         *page_routes(

@@ -1,4 +1,6 @@
-"""Answers of public pages: each is made at most once a second, few at a time, and caches keep it for seconds only."""
+"""Makes the answers of public pages: each at most once or twice a second, few at a time. Requests share an answer, and
+clients may cache it for two seconds.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,24 @@ from aiohttp import hdrs, web
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 
-#: Maximum age of a page, and cache time for clients. Together they stay below the five seconds within which a child must be hidden.
+#: Seconds: maximum age of a page here, and cache time of clients. The sum stays below the five seconds within which a
+#: child must be hidden.
 FRESH_S = 1.0
 KEEP_S = 2
-#: Maximum numbers: of cached pages, of pages made at the same time, and of requests that may wait. Further requests get
-#: 429.
+#: Maximum numbers for each `Answers`: of stored answers, of answers made at the same time, and of answers not yet
+#: made. A request for one more gets 429.
 MOST, AT_ONCE, WAITING = 256, 2, 200
 _HEADERS: dict[str, str] = {hdrs.CACHE_CONTROL: f"public, max-age={KEEP_S}, must-revalidate"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """A page or document that is ready to send, with its headers."""
+
     body: bytes
     content_type: str
     etag: str
-    location: str | None = None  # its own path, if the request used an older identifier
+    location: str | None = None  # the document's own path, because the request may have used an older identifier
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -38,8 +43,8 @@ T = TypeVar("T")
 
 
 class Answers(Generic[T]):
-    """Makes answers (or what they are made from) by name, each at most once in `fresh_s`, and shares each among
-    concurrent requests. So a flood of requests costs no more than the number of names.
+    """A cache of answers, or of the data that they are made from, by name. Makes each at most once in `fresh_s` seconds
+    and shares it among requests, so a flood of requests costs no more than the number of names.
     """
 
     def __init__(self, clock: Clock, fresh_s: float = FRESH_S) -> None:
@@ -50,8 +55,9 @@ class Answers(Generic[T]):
         self._waiting = 0
 
     async def of(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Returns the answer of this name, made by `make` if it is older than `fresh_s`. Raises Problem if too many
-        requests wait, and any exception of `make`.
+        """Returns the answer of this name. Calls `make` only if no answer is being made and the last one is older than
+        `fresh_s` seconds. Raises Problem rate-limited if `WAITING` answers are not yet made, and any exception of
+        `make`, which counts as an answer.
         """
         began, task = self._made.get(name, (0.0, None))
         if task is None or (task.done() and self._clock.monotonic() - began > self._fresh_s):
@@ -71,8 +77,8 @@ class Answers(Generic[T]):
             return await make()
 
     def _is_made(self, task: asyncio.Task[T]) -> None:
-        """Counts one waiting request less. Retrieves the exception of a failed task, even if no request waits for it
-        any more.
+        """Counts one unfinished answer less. Retrieves the exception of a failed task, so that asyncio does not log it
+        as never retrieved when all clients have hung up.
         """
         self._waiting -= 1
         _ = task.cancelled() or task.exception()
@@ -82,7 +88,7 @@ def answer(
     body: bytes, content_type: str, *, location: str | None = None, status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:  # fmt: skip
-    """Returns the answer with this body. Its ETag is a digest of the body."""
+    """Returns an Answer with this body. Its ETag is a digest of the body."""
     etag = hashlib.sha256(body).hexdigest()[:32]
     return Answer(
         body=body, content_type=content_type, etag=etag, location=location, status=status, headers=headers or {}
@@ -90,8 +96,8 @@ def answer(
 
 
 def respond(request: web.Request, made: Answer) -> web.Response:
-    """Returns the response with the page, or 304 if the client's ETag matches. Does not support If-Modified-Since: with
-    two changes in one second, or after a purge, a client would keep a child that must be hidden.
+    """Returns the response with the page, or 304 if If-None-Match names the page's ETag. Ignores If-Modified-Since:
+    with two changes in one second, or after a purge, the client would go on to show a child that must be hidden.
     """
     response = web.Response(status=made.status, headers=_HEADERS | dict(made.headers))
     response.etag = made.etag

@@ -16,8 +16,10 @@ _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def atom(feed: Feed, site: str) -> bytes:
-    """Returns the feed document. An entry has only a headline and a link to the CAP document, because feed readers keep entries after
-    the alert has ended.
+    """Returns the feed document as XML in UTF-8. `site`: the public URL, without a trailing slash.
+
+    An entry has the headline, the sender, kind, level and times, and a link to the CAP document, but no other facts,
+    because feed readers keep entries after the alert has ended.
     """
     host = urlsplit(site).hostname or "alertd"
     root = etree.Element(f"{{{NAMESPACE}}}feed", nsmap={None: NAMESPACE})
@@ -33,6 +35,7 @@ def atom(feed: Feed, site: str) -> bytes:
 
 
 def _entry(root: etree._Element, one: Published, site: str, host: str) -> None:
+    """Adds the entry of one alert to the feed `root`."""
     entry = _add(root, "entry", **{_LANGUAGE: one.language})
     _add(entry, "id", f"tag:{host},{_time(one.began)[:10]}:{one.id}")  # RFC 4151: stable if the site's URL changes
     _add(entry, "title", one.headline)
@@ -45,6 +48,7 @@ def _entry(root: etree._Element, one: Published, site: str, host: str) -> None:
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None, **attributes: str) -> etree._Element:
+    """Adds a child element in the Atom namespace to `parent`, and returns the child."""
     element = etree.SubElement(parent, f"{{{NAMESPACE}}}{name}", attributes)
     element.text = text
     return element

@@ -1,4 +1,6 @@
-"""The feed of the active alerts, and each alert as a CAP document. Both contain only public data of active alerts."""
+"""Serves the Atom feed of the active alerts at /feed.atom, and alerts as CAP documents below /cap. Both contain only
+data that the author chose to publish.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ from alertd.public.answers import Answer, Answers, answer, respond
 from alertd.public.atom import FEED_TYPE, atom
 from alertd.service.sharing.feeds import Feeds
 
-_SHARED: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # web pages of other sites may read it
+_SHARED: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # for scripts of other sites
 
 
 def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
-    """Returns the routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
+    """Returns the routes of the feed and the CAP documents. `site` is the public URL without a trailing slash. An old
+    identifier of an alert gives the alert's current document; an unknown one gives 404.
+    """
     # Separate queues: requests for missing documents cannot block the feed.
     feed_answers, documents = Answers[Answer](clock), Answers[Answer](clock)
 

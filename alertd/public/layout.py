@@ -1,4 +1,4 @@
-"""The frame of public pages: their language, their headers and their style. They have no script and set no cookie."""
+"""The frame of public pages: language, HTTP headers and style. It has no script and sets no cookie."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from alertd.rendering.catalogue import accepted, matching
 
 @cache
 def style() -> Markup:
-    """Returns the style sheet of all public pages."""
+    """Returns the CSS of all public pages, which each page contains inline."""
     text = (templates_dir() / "public" / "style.css").read_text(encoding="utf-8")
     return Markup(text.strip())  # noqa: S704  a file of alertd's own
 
 
 @cache
 def headers() -> dict[str, str]:
-    """Returns the headers of every public page: nothing from elsewhere, no script, no place in search engines."""
+    """Returns the HTTP headers of every public page: no script, nothing from other sites, no referrer, no entry in
+    search engines.
+    """
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return {
         "Content-Security-Policy": (
@@ -42,12 +44,14 @@ def headers() -> dict[str, str]:
     }
 
 
-#: Languages of a reader that count: each combination is a page in memory.
+#: Number of a reader's languages that count: `choose_language` caches each combination.
 _MOST_WANTED = 3
 
 
 def wanted_languages(request: web.Request, languages: Sequence[str]) -> tuple[str, ...]:
-    """Returns which of these languages the reader wants, best first: that of `?lang=`, then the browser's."""
+    """Returns those of `languages` that the reader wants, best first, at most three: that of `?lang=`, then those of
+    Accept-Language.
+    """
     asked = [request.query.get("lang", "")[:35], *accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))]
     known = [found for tag in asked if tag and (found := matching(tag, languages)) is not None]
     return tuple(dict.fromkeys(known))[:_MOST_WANTED]
@@ -57,8 +61,8 @@ def page(
     renderer: Renderer, name: str, language: str, *, path: str, title: str, languages: Sequence[str],
     status: HTTPStatus = HTTPStatus.OK, query: Mapping[str, str] | None = None, **values: Any,
 ) -> Answer:  # fmt: skip
-    """Returns a page of `templates/public/`. `languages` are those that it links to, at `path` with `query`. `values` are
-    the template's own; with `may_sign_up` the page links to the form that signs up.
+    """Renders the template `name` of `templates/public/`. The page links to itself in each of `languages`, at `path`
+    with `query`. `values`: further variables of the template, such as `may_sign_up` (link to the sign-up form).
     """
     words = renderer.words(language)
     links = [

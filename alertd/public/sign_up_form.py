@@ -1,4 +1,4 @@
-"""What the forms of both ways to sign up share: place, language, kinds and consent."""
+"""The form fields that sign-up by mail and sign-up of a browser share: place, language, kinds and consent."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue, matching
 from alertd.service.people.sign_up_links import OpenedForm, SignUpLinks
 
-#: Seconds. Nobody fills in the form faster, but programs do.
+#: Seconds. Only a program fills in the form faster.
 FASTEST_S = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignUpForm:
-    """Checks and renders the shared fields."""
+    """Checks and renders the fields that both forms share."""
 
     renderer: Renderer
     places: Places
     links: SignUpLinks
 
     async def check(self, words: Catalogue, given: Mapping[str, str], faults: dict[str, str]) -> list[str]:
-        """Returns the codes of the places that may be meant, the likeliest first. Adds what is wrong to `faults`, by
-        field.
+        """Returns the codes of the regions that the typed place may mean, the likeliest first. Adds an error message
+        for each faulty field to `faults`, under the field's name; `form` if the form is too old or was filled in too
+        fast.
         """
         told = words.words["subscribe"]
         if not given.get("consent"):
@@ -42,14 +43,16 @@ class SignUpForm:
         return found
 
     def language(self, words: Catalogue, given: Mapping[str, str]) -> str:
-        """Returns the language that was chosen for the messages, else that of the page."""
+        """Returns the language that the person chose for messages, else the language of the page."""
         return matching(given.get("language", ""), self.renderer.all_languages) or words.language
 
     def render(
         self, words: Catalogue, given: Mapping[str, str], faults: Mapping[str, str], *,
         consent: str, submit: str, address: Markup,
     ) -> Markup:  # fmt: skip
-        """Returns the form with what was typed and the faults. `consent` and `submit` are texts, `address` is a field."""
+        """Returns the form with the values that were typed and the error messages. `consent`, `submit`: the texts of
+        the checkbox and the button; `address`: the field for the mailbox, empty for a browser.
+        """
         told = words.words["subscribe"]
         names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
         return forms.form(
@@ -65,7 +68,9 @@ class SignUpForm:
         )  # fmt: skip
 
     def render_choice(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
-        """Returns the second step: one place of several with the same name. Keeps what was typed."""
+        """Returns the page that asks which of the regions `found` the typed place means. Its form contains the other
+        typed values as hidden fields.
+        """
         told = words.words["subscribe"]
         typed = Markup().join(
             forms.hidden(name, given[name])

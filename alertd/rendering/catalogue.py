@@ -59,9 +59,8 @@ _WANTED = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q=(0(?:
 
 
 def accepted(header: str) -> list[str]:
-    """Returns the language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4).
-
-    Skips malformed parts.
+    """Returns the language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4), without those of quality 0. Skips
+    malformed parts.
     """
     found = filter(None, map(_WANTED.fullmatch, header[:1_000].split(",")))
     wanted = [(float(one[2] or 1), one[1]) for one in found]
@@ -86,10 +85,10 @@ def text_in(texts: Mapping[str, str], language: str) -> str:
 #: The language against which all catalogues are checked.
 REFERENCE = "en"
 
-#: The units that are counted in a catalogue. Their plural forms are checked up to `MAX_COUNT`; no age and no number of
-#: children is higher.
+#: The words of a catalogue that are written with a number, in each plural form. The forms are checked up to `MAX_COUNT`; no age and no
+#: number of children is higher.
 COUNTED = ("more", "years", "months", "cities", "regions", "countries")
-#: Units whose number can be zero.
+#: Of these words, the ones that are also needed for zero.
 NONE_OF = ("years", "months")
 #: Abbreviations of time zones that zones with different times share: CST is Chicago's, Havana's and Shanghai's. They
 #: are used only in the languages for which CLDR has them.
@@ -99,16 +98,16 @@ MAX_COUNT = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalogue:
-    """One language's words. `words` is the parsed file; templates read it, and the methods below fill in values."""
+    """One language's words for messages. `words` is the parsed file; templates read it, and the methods below fill in values."""
 
-    language: str  # es, or the es-MX that these words serve
+    language: str  # tag: es, or the es-MX that these words serve
     words: Mapping[str, Any]
     direction: str  # `ltr` or `rtl`, as HTML names it
     locale: Locale  # for plurals and dates
 
     def isolate(self, text: str) -> str:
-        """Returns `text` between direction isolates, so that it cannot disturb the order of a line of this language.
-        Returns it unchanged if none of its characters run the other way.
+        """Returns `text` between direction isolates if it has characters that run against this language's direction, so that it cannot
+        disturb the order of the line. Otherwise returns it unchanged.
 
         In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
         """
@@ -126,9 +125,8 @@ class Catalogue:
         return dict(self.words[field])
 
     def counted(self, unit: str, number: int, **values: str) -> str:
-        """Returns a number with its unit (one of `COUNTED`) in this language's plural form (Unicode CLDR).
-
-        `values` are further values for the words.
+        """Returns a number with its unit (one of `COUNTED`) in this language's plural form (Unicode CLDR): "2 years". `values` fill further
+        places of the text.
         """
         forms: Mapping[str, str] = self.words[unit]
         text = forms.get(str(number)) or forms[self.locale.plural_form(number)]
@@ -169,7 +167,7 @@ class Catalogue:
 
 
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:
-    """Returns every catalogue by its language.
+    """Reads the catalogue of each language from the directory; returns them by language.
 
     Raises `ValueError` for one that lacks a word or a plural form, or has a word that the English catalogue lacks.
     """
@@ -192,7 +190,7 @@ def read_catalogues(directory: Path) -> dict[str, Catalogue]:
 
 
 def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the plural forms that a language needs: CLDR's forms for whole numbers, and zero years and months."""
+    """Yields the names of the plural forms that a language needs, `unit.form`: CLDR's forms for whole numbers, and zero years and months."""
     forms = _forms(words["moment"]["locale"])
     for unit in COUNTED:
         yield from (f"{unit}.{form}" for form in forms)
@@ -202,12 +200,13 @@ def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
 
 @cache
 def _forms(locale: str) -> frozenset[str]:
-    """Returns the plural forms that a locale uses for the numbers from 1 to `MAX_COUNT`, as Babel names them."""
+    """Returns the names of the plural forms (Babel's) that a language needs for the numbers from 1 to `MAX_COUNT`."""
     plural_form = Locale.parse(locale).plural_form
     return frozenset(plural_form(number) for number in range(1, MAX_COUNT + 1))
 
 
 def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the path of each text in a catalogue: `hair.brown`."""
     for key, value in words.items():
         if isinstance(value, dict):
             yield from _paths(value, f"{prefix}{key}.")
@@ -215,8 +214,7 @@ def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
-#: By country: the word for its provinces, if it is another word. Used only to distinguish a province from the town of
-#: the same name.
+#: By country: the word for its provinces, if it is not "province". Used only to distinguish a province from the town of the same name.
 PROVINCES: Mapping[str, str] = {
     "CH": "canton", "US": "state", "DE": "state", "AT": "state", "BR": "state", "MX": "state", "AU": "state", "IN": "state",
     "FR": "department", "CO": "department", "AR": "province",
@@ -225,7 +223,9 @@ UNITS: Mapping[Kind, str] = {Kind.CITY: "cities", Kind.COUNTRY: "countries"}
 
 
 def area_name(words: Catalogue, parts: Sequence[Part]) -> str:
-    """Returns the name of an area from its parts (found by `area_names.parts_of`); "" for the high sea."""
+    """Returns the name of an area in words ("Sevilla and 12 other municipalities of Sevilla province"), from its parts (groups of regions
+    with one parent, found by `area_names.parts_of`). "" for the high sea.
+    """
     phrases = [_phrase(words, part) for part in parts]
     if any(len(part.named) + bool(part.others) > 1 for part in parts):
         return words.joined(phrases, "people")
@@ -233,6 +233,9 @@ def area_name(words: Catalogue, parts: Sequence[Part]) -> str:
 
 
 def _phrase(words: Catalogue, part: Part) -> str:
+    """Returns the words for one part of an area's description: its named regions and the number of the others; "parts
+    of …" before them if the area covers these regions only partly. `WORLD` has its own words.
+    """
     if part == WORLD:
         return str(words.words["area"]["world"])
     names = [_name(words, named) for named in part.named]
@@ -244,6 +247,7 @@ def _phrase(words: Catalogue, part: Part) -> str:
 
 
 def _name(words: Catalogue, named: Named) -> str:
+    """Returns a region's name in the language. An ambiguous province gets its word ("Sevilla province") unless the name has it already."""
     region = named.region
     name = region.name_in(words.language)
     if named.ambiguous and region.kind is Kind.PROVINCE:

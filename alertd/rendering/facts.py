@@ -1,8 +1,8 @@
 """Selects the facts of an alert that may be shown, in the words of one language. Templates see nothing else.
 
-Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the
-author, and what the case says about the child beyond what helps to recognise it. The message of an end says nothing
-about a child: a name that was withdrawn must not be repeated, and the outcome belongs to the family.
+Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the author, and what the
+case says about the child beyond what helps to recognise it. The message of an end says nothing about a child: a name that was withdrawn
+must not be repeated, and the outcome belongs to the family.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MESSAGES = (*Kind, ENDED)
 #: Occasions that end an alert; the others announce it.
 ENDINGS = frozenset({Occasion.STAND_DOWN, Occasion.CLOSE, Occasion.CANCEL})
 
-#: The name of the safety line in the catalogue, by kind and occasion; `one-or-many` depends on the number of children.
-#: None if people need not look for anyone or keep away. After a stand-down, which can be reversed, people may still see
-#: a child; and recipients of a false alert may still be on their way.
+#: The name of the safety line in the catalogue, by kind and occasion; `one-or-many` depends on the number of children. None if people need
+#: not look for anyone or keep away. After a stand-down, which can be reversed, people may still see a child; and recipients of a false
+#: alert may still be on their way.
 SAFETY: dict[Kind, dict[Occasion, str]] = {
     Kind.MISSING_CHILD: {
         Occasion.ALERT: "one-or-many",
@@ -42,11 +42,11 @@ SAFETY: dict[Kind, dict[Occasion, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Telling:
-    """The occasion of a version's messages. Raises ValueError for a cancel without reason, or an end without a time."""
+    """The occasion of a version's messages. Raises ValueError if exactly a cancel does not have a reason, or if an end has no time."""
 
     occasion: Occasion = Occasion.ALERT
-    reason: CancelReason | None = None  # of a cancel
-    alerted_at: datetime | None = None  # of an end: when people were first notified, aware
+    reason: CancelReason | None = None  # required for a cancel, None for every other occasion
+    alerted_at: datetime | None = None  # required for an end: when people were first notified (aware)
 
     def __post_init__(self) -> None:
         if (self.occasion is Occasion.CANCEL) != (self.reason is not None):
@@ -56,6 +56,7 @@ class Telling:
 
     @property
     def is_end(self) -> bool:
+        """Returns whether the messages say that the alert has ended (stand-down, close or cancel)."""
         return self.occasion in ENDINGS
 
     @property
@@ -65,38 +66,36 @@ class Telling:
 
 
 def message_of(kind: Kind, telling: Telling) -> str:
-    """Returns which of `MESSAGES` (the template folders) to use."""
+    """Returns the folder of the templates to use, one of `MESSAGES`: the alert's kind, or `ENDED`."""
     return ENDED if telling.is_end else kind.value
 
 
-#: The usual occasion: the alert itself.
-THE_ALERT = Telling()
+THE_ALERT = Telling()  # the usual occasion: the alert itself
 
-#: A number of characters or people that no document reaches.
-_ENDLESS = 1_000_000
+_ENDLESS = 1_000_000  # more characters or people than any alert has: no limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
-    """The space of a channel, in characters and people. Longer text is cut; more people are counted (`and 2 more`)."""
+    """How much a channel shows, in characters and people. Longer text is cut; further people are counted (`and 2 more`)."""
 
-    named: int  # in the first line
-    people: int  # described below
-    name: int
-    place: int
+    named: int  # children named in the first line
+    people: int  # children, persons sought and vehicles described below it, each
+    name: int  # characters of one name
+    place: int  # characters of the place last seen
     headline: int
-    text: int  # one free text; 0 = whole, in paragraphs
-    form: str  # of dates: long or short; a short date long ago includes its year
-    contacts: int  # number of contacts; the first is that of the safety line
+    text: int  # characters of one free text; 0: the whole text, in paragraphs
+    form: str  # how dates are written: long or short; a short date far from the alert includes its year
+    contacts: int  # contacts shown; the first is the one in the safety line
     photo: str = ""  # size of photos; "" for none
 
     def boundless(self) -> Room:
-        """Returns the same room without any limit."""
+        """Returns a copy without limits of characters and people; the form of dates and the photos' size stay."""
         endless: Any = dict.fromkeys(("named", "people", "name", "place", "headline", "contacts"), _ENDLESS)
         return replace(self, text=self.text and _ENDLESS, **endless)
 
     def for_fewer(self, children: int) -> list[Room]:
-        """Returns smaller rooms: each names fewer children and counts the others. The last also halves long names."""
+        """Returns copies that name ever fewer children, down to one; the last also halves long names and places. [] for one child."""
         rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
         return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
 
@@ -107,7 +106,7 @@ class ShownPhoto:
 
     url: str
     alt: str
-    caption: str  # the same, always with the word for a photo
+    caption: str  # the description with the word for a photo in front: "Photo: Lucía smiling"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +126,7 @@ class ChildFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContactFacts:
-    """One way to answer."""
+    """One way for the public to answer an alert."""
 
     way: str  # dial, text or url
     ask: str  # "Call 116000"
@@ -137,7 +136,7 @@ class ContactFacts:
     countries: str  # where it works, if not in every country of the area
 
 
-#: How far a date without a year may be from the alert: it is understood as the one nearest to the alert.
+#: A short date is written without its year if it is at most this far from the alert's expiry.
 SAME_YEAR = timedelta(days=180)
 
 
@@ -147,11 +146,11 @@ class Facts:
 
     language: str
     direction: str
-    mark: str  # of a test or an exercise; "" for an actual alert
+    mark: str  # the word for a test or an exercise; "" for an actual alert
     heading: str  # the mark, else the urgency, and what the alert is; or that it has ended
     safety: str
     who: str = ""
-    fewer: tuple[tuple[str, str], ...] = ()  # who and place in ever fewer words, where there are several children
+    fewer: tuple[tuple[str, str], ...] = ()  # `who` and `place` with ever fewer children named; empty for one child
     children: tuple[ChildFacts, ...] = ()
     companions: tuple[str, ...] = ()  # persons sought: "Jan K., man, tall"
     sought: tuple[str, ...] = ()  # the names in `companions`
@@ -167,7 +166,7 @@ class Facts:
     why: str = ""  # why the reader gets the message
     leave: str = ""  # where to unsubscribe
     replaces: str = ""  # of an update: that it replaces the earlier message
-    happened: str = ""  # of an end: the sentence that says so
+    happened: str = ""  # of an end: the sentence that says what happened to the alert and when people were notified
     wish: str = ""  # of an end: the wish that goes with it
 
     @property
@@ -176,7 +175,7 @@ class Facts:
         return (*(child.name for child in self.children), *(self.sought if self.companions else ()))
 
     def without(self, name: str) -> Facts:
-        """Returns the facts with the fact `name` of the alert, or of each child, left empty."""
+        """Returns a copy in which the fact `name` is empty: of the alert, or of each child if `name` is a fact of a child."""
         if name in {field.name for field in fields(ChildFacts)}:
             return replace(self, children=tuple(_blank(child, name) for child in self.children))
         blank: Facts = _blank(self, name)
@@ -248,7 +247,7 @@ def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, tel
 
 
 def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequence[ContactFacts]) -> str:
-    """Returns the safety line (keep away, call the first of `contacts`), empty if `SAFETY` has none for the occasion."""
+    """Returns the safety line (keep away, call the first contact), "" if the occasion has none. Raises ValueError for a missing contact."""
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -264,11 +263,12 @@ def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequen
 
 
 def mark_of(alert: Alert, words: Catalogue) -> str:
-    """Returns the mark of a test or an exercise; "" for an actual alert."""
+    """Returns the word that marks a test or an exercise; "" for an actual alert."""
     return "" if alert.status is Status.ACTUAL else str(words.words["mark"][alert.kind.value][alert.status.value])
 
 
 def _heading(alert: Alert, words: Catalogue, loudness: Loudness, telling: Telling) -> str:
+    """Returns the heading: mark, "update", urgency (if loud and no test), title. Of an end: mark, and that the alert has ended."""
     mark = mark_of(alert, words)
     if telling.is_end:
         return words.joined([mark, words.words["ended"][alert.kind][telling.occasion]], "dash")
@@ -280,20 +280,20 @@ def _heading(alert: Alert, words: Catalogue, loudness: Loudness, telling: Tellin
 
 
 def _short(text: str, words: Catalogue, limit: int) -> str:
-    """Returns a text as one clean line of at most `limit` characters (0: all of it), isolated for this language."""
+    """Returns a text as one line, cut to `limit` characters with an ellipsis (0: uncut), in isolates where needed."""
     text = line(text)
     return words.isolate(clip(text, limit or len(text)))
 
 
 def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns a time in the case's zone, else the author's, with the year if it may be taken for another year's."""
+    """Returns a time in the zone of the place last seen, else of the expiry, with the year if it may be taken for another year's."""
     zone = None if alert.case.last_seen is None else alert.case.last_seen.time_zone
     far = room.form == "short" and abs(alert.expires - at) > SAME_YEAR
     return words.moment(at.astimezone(alert.expires.tzinfo), zone, form="short-with-year" if far else room.form)
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
-    """Returns name and age (sex and age for a protected name) of the first children, and the number of others."""
+    """Returns name and age of the first children (sex and age for a protected name), and the number of others: "Ana, 7, and 2 more"."""
     others = len(children) - room.named
     people = []
     for child in children[: room.named]:
@@ -324,11 +324,13 @@ def _child(child: Child, words: Catalogue, room: Room, site: str) -> ChildFacts:
 
 
 def _companion(person: PersonSought, words: Catalogue, room: Room) -> str:
+    """Returns a person sought in one line: name, sex, description."""
     looks = _short(text_in(person.description, words.language), words, room.text)
     return words.joined([_name(person, words, room), words.coded("person", person.sex), looks])
 
 
 def _vehicle(vehicle: Vehicle, words: Catalogue, room: Room) -> str:
+    """Returns a vehicle in one line: description, number plate and its country."""
     country = f" ({words.countries((vehicle.country,))})" if vehicle.country else ""
     plate = f"{_short(vehicle.plate, words, 0)}{country}" if vehicle.plate else ""
     return words.joined([_short(text_in(vehicle.description, words.language), words, room.text), plate])
@@ -341,6 +343,7 @@ def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) 
 
 
 def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
+    """Returns the public name in the reader's script, cut to the room's limit; "" for a protected name."""
     if child.name is None:
         return ""
     return _short(text_in(child.name.scripts, words.language) or child.name.public, words, room.name)
@@ -351,6 +354,7 @@ TEENAGER_YEARS = 13
 
 
 def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
+    """Returns the words for sex and age (years, or months for a baby). Each is empty if unknown."""
     years, months = (child.age.years, child.age.months) if child.age else (None, None)
     sex = words.coded("sex" if years is None or years < TEENAGER_YEARS else "teenager", child.sex)
     if months is not None:
@@ -359,7 +363,7 @@ def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    """Returns the place last seen in the reader's language, else in that of the place, the alert, English or any other."""
+    """Returns the place last seen, in the reader's language or else that of the place, the alert, English or any other. "" if unknown."""
     if seen is None or not seen.place:
         return ""
     local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
@@ -367,16 +371,12 @@ def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) ->
     return _short(seen.place[language], words, room.place)
 
 
-#: Ways to answer: most people call; an address on the web serves everyone else; a number for texts often serves some.
+#: Ways to answer, the preferred first: most people call; an address on the web serves everyone else; a number for texts often serves some.
 _WAYS = ("dial", "url", "text")
 
 
 def _contacts(contacts: Sequence[Contact], words: Catalogue, countries: Sequence[str]) -> tuple[ContactFacts, ...]:
-    """Returns the contacts, the most general first.
-
-    Sorts by the number of these countries where a contact does not work, then by way (a number to call, an address on
-    the web, a number for texts), then those without a role first.
-    """
+    """Returns the contacts: first those that work in most of the area's `countries`, then by way (`_WAYS`), then those without a role."""
     found = []
     for contact in contacts:
         way = next(way for way in _WAYS if getattr(contact, way) is not None)

@@ -42,7 +42,7 @@ def as_text(text: str) -> str:
 
 
 class _Plain:
-    """Replaces one tag or entity after the other by plain text. Remembers where the last link began."""
+    """Replaces one tag or entity after the other by plain text. Remembers where the last link began, to write its address after its words."""
 
     def __init__(self) -> None:
         self._began, self._address = 0, ""
@@ -56,6 +56,9 @@ class _Plain:
         return html.unescape(found[0]) if found[0].startswith("&") else ""
 
     def _link(self, found: re.Match[str]) -> str:
+        """Handles the start or the end of a link. At its end returns the address in brackets; "" at its start, or if the link's words
+        contain the address.
+        """
         address, label = self._address, found.string[self._began : found.start()]
         opened = None if found["close"] else _HREF.search(found["rest"])
         self._began, self._address = found.end(), html.unescape(opened[1] or opened[2]) if opened else ""

@@ -27,15 +27,14 @@ MAX_DEPTH = 12
 _EVERYWHERE = ("mark", "heading")
 _TELLING = (*_EVERYWHERE, "description", "instruction", "valid_until", "url", "replaces")
 
-#: By message: the facts that its texts may name. They are those of `facts.Facts` and those that `renderer` makes of
-#: them.
+#: By message: the facts that an organisation's texts may name. They are those of `facts.Facts` and those that `renderer` makes of them.
 NAMES: dict[str, tuple[str, ...]] = {
     Kind.MISSING_CHILD: (*_TELLING, "who", "people", "beside", "place", "seen_at", "last_seen"),
     Kind.GENERAL: (*_TELLING, "headline"),
     ENDED: (*_EVERYWHERE, "headline", "happened", "wish"),
 }
 
-#: By channel: the parts of a message for which there may be a text.
+#: By channel: the parts of a message that an organisation may write itself.
 PARTS: dict[str, tuple[str, ...]] = {"push": ("title", "body"), "sms": ("text",), "mail": ("subject", "body")}
 
 #: By message and part: the fact that the part must contain outside of every `if`, so that the message always identifies
@@ -48,6 +47,7 @@ NEEDED: dict[str, dict[str, str]] = {
 
 
 def _sentence(text: str) -> str:
+    """Returns the text with its first letter in capitals."""
     return text[:1].upper() + text[1:]
 
 
@@ -61,7 +61,7 @@ _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class TextPlace(NamedTuple):
-    """The place of a text: message, channel, language and part. `language` is one of the catalogues."""
+    """The place for which an organisation writes a text: message, channel, language (one of the catalogues) and part."""
 
     message: str
     channel: str
@@ -78,7 +78,7 @@ class TextFault:
 
 
 class RefusedTextError(ValueError):
-    """A refused text; `faults` lists all its faults."""
+    """An organisation's text is not accepted; `faults` lists all its faults."""
 
     def __init__(self, faults: Sequence[TextFault]) -> None:
         super().__init__("This text is not taken.")
@@ -87,7 +87,7 @@ class RefusedTextError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OwnText:
-    """A text that was parsed and accepted."""
+    """A text of an organisation that was parsed and accepted."""
 
     body: Sequence[nodes.Node]
 
@@ -120,12 +120,13 @@ def read_text(source: str, place: TextPlace) -> OwnText:
 
 
 def _turns(source: str) -> Iterator[TextFault]:
+    """Yields a fault for each direction character in the text."""
     for hit in _DIRECTIONS.finditer(source):
         yield TextFault(source.count("\n", 0, hit.start()) + 1, "Leave directions to the renderer.")
 
 
 def _faults(body: Sequence[nodes.Node], message: str, depth: int = 1, *, chooses: bool = False) -> Iterator[TextFault]:
-    """Yields all faults in these nodes and below; `chooses`: they are the condition of an `if`."""
+    """Yields all faults in these parsed pieces of a text and in the pieces inside them. `chooses`: they are the condition of an `if`."""
     for node in body:
         wrong = "Too much is nested here." if depth > MAX_DEPTH else _wrong(node, message, chooses=chooses)
         if wrong:
@@ -138,7 +139,7 @@ def _faults(body: Sequence[nodes.Node], message: str, depth: int = 1, *, chooses
 
 
 def _wrong(node: nodes.Node, message: str, *, chooses: bool) -> str:
-    """Returns the fault of one node, or ""."""
+    """Returns the fault of one piece of a text, without the pieces inside it; "" if it is allowed."""
     match node:
         case nodes.Name(name=name) if name not in NAMES[message]:
             return f"There is no such fact here. There are {', '.join(NAMES[message])}."
@@ -152,16 +153,18 @@ def _wrong(node: nodes.Node, message: str, *, chooses: bool) -> str:
 
 
 def _has_arguments(node: nodes.Filter) -> bool:
+    """Returns whether the filter is written with arguments."""
     return bool(node.args or node.kwargs or node.dyn_args or node.dyn_kwargs)
 
 
 def _always(body: Sequence[nodes.Node]) -> set[str]:
-    """Returns the names of the facts that a text shows unconditionally."""
+    """Returns the facts that the text shows in every case: outside of every `if`, and without a filter."""
     shown = (child for node in body if isinstance(node, nodes.Output) for child in node.nodes)
     return {child.name for child in shown if isinstance(child, nodes.Name)}
 
 
 def _told(body: Sequence[nodes.Node], facts: Mapping[str, str]) -> Iterator[str]:
+    """Yields the pieces of the text, with the facts filled in and the fitting branch of each `if`."""
     for node in body:
         if isinstance(node, nodes.Output):
             for child in node.nodes:

@@ -20,12 +20,12 @@ from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
 #: Maximum characters of the organisation's name in a page. With the sentence around it and a link of 80 letters, an SMS
 #: is one or two segments.
 NAME_ROOM = 40
-_COLONS = " :：\u00a0\u202f"  # before a link, which a push has beside its text
+_COLONS = " :：\u00a0\u202f"  # cut from the end of a push's text, which has its link beside it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """The content of a page."""
+    """The content of a page: a message to a person on call."""
 
     organisation: str  # its name
     link: str  # address of the alert in the console
@@ -35,9 +35,8 @@ class PageFacts:
 
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
-    """Returns the page as a message of a channel, in this language or else in English.
-
-    A test is marked in front. Raises `KeyError` for an unknown channel.
+    """Returns the page (message to a person on call) for a channel, in this language or else in English. A test is marked in front. Raises
+    `KeyError` for an unknown channel.
     """
     words = renderer.words(matching(language, renderer.all_languages) or REFERENCE)
     stamp = replace(stamp, language=words.language, status=facts.status)
@@ -63,6 +62,7 @@ def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: P
 
 
 def _html(words: Catalogue, title: str, text: str, link: str, others: str) -> str:
+    """Returns the page as HTML."""
     where = escape(link)
     more = f"<p>{escape(others)}</p>\n" if others else ""
     return (

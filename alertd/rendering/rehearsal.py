@@ -47,6 +47,7 @@ _TELLINGS = (Telling(), Telling(occasion=Occasion.UPDATE))
 
 
 def _longest_child(language: str) -> dict[str, Any]:
+    """Returns a case with one child in which every fact is as long as it may be."""
     return {
         "number": "x",
         "children": [
@@ -66,7 +67,7 @@ def _longest_child(language: str) -> dict[str, Any]:
 
 
 def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
-    """Yields the longest and the shortest alert of each level and status."""
+    """Yields the longest and the shortest alert of each level and status, as samples."""
     long = {"headline": "ễa " * (MAX_HEADLINE // 4), "description": "a " * (MAX_DESCRIPTION // 2 - 1),
             "instruction": "a " * (MAX_INSTRUCTION // 2 - 1)}  # fmt: skip
     samples = {
@@ -79,8 +80,8 @@ def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
 
 
 def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
-    """Returns the faults of the message in which the text at `place` is used, as sentences, each once. `own` are all
-    texts.
+    """Renders the messages that use the text at `place`, for sample alerts. Returns their faults as sentences, each once. `own` are all own
+    texts of the organisation.
     """
     found: dict[str, None] = {}
     for alert, telling in _trials(place):
@@ -103,16 +104,16 @@ def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
 
 
 def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
+    """Yields the sample alerts and occasions in which the text at this place is used."""
     ends = place.message == ENDED
     for kind in Kind if ends else (Kind(place.message),):
         yield from itertools.product(_alerts(kind, place.language), _ENDS if ends else _TELLINGS)
 
 
 def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) -> str:
-    """Returns why a message is too long, or "".
+    """Returns why a message is too long, "" if it is not.
 
-    An SMS with an own text may be as long as the `usual` one (without it), because long names and places are never
-    dropped.
+    An SMS with an own text may be as long as the one without it (`usual`), because long names and places are never dropped.
     """
     match message:
         case PushMessage() if len((message.title + message.body).encode()) > MAX_PUSH_BYTES:

@@ -28,8 +28,7 @@ from alertd.service.container import Container
 #: MB.
 SENDING_BYTES = 256 * 1024
 API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
-#: Name of the file in the data directory that gets the administrator's first key and sign-in, if the first start has no
-#: terminal.
+#: Name of the file in the data directory that gets the administrator's first key and sign-in, if the first start has no terminal.
 FIRST_KEY = "first-key"
 METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
@@ -82,6 +81,7 @@ async def api_site(
     workers = {where: Succession() for where in worker_sockets}
 
     async def process_metrics() -> bytes:
+        """Returns the metrics of this process and of all workers, in Prometheus' text format."""
         await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
         texts = [text for worker in workers.values() for text in worker.texts]
         return await asyncio.to_thread(
@@ -140,13 +140,13 @@ def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path)
 
 
 def _sign_in(first: FirstWaysIn) -> str:
+    """Returns the line that describes how the administrator signs in."""
     return f"To sign in as administrator, once and within {first.minutes} minutes: {first.sign_in}"
 
 
 def _filed(first: FirstWaysIn, file: Path) -> str:
-    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell.
-
-    Returns the line that the start prints.
+    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell. Returns the line to print: where the file is, or why it
+    could not be written.
     """
     lines = [f"export ALERTD_KEY={first.key}", *([f"# {_sign_in(first)}"] if first.sign_in else [])]
     try:
@@ -168,6 +168,7 @@ def url_of(address: socket.socket | None) -> str:
 
 
 def _cannot_listen(host: str, port: int, options: str, error: OSError) -> StartError:
+    """Returns the error for an address that cannot be used."""
     return StartError(f"cannot listen on {host}:{port}, see {options}: {error.strerror}")
 
 

@@ -54,17 +54,15 @@ class Bounds:
     """Limits on what the clients of a server may hold."""
 
     connections: int = 100
-    head_s: float = 10.0  # from the connection to the end of the first request's head
-    idle_s: float = 75.0  # between two requests: longer than proxies keep a connection (nginx: 60 s)
-    stalled_s: float = 20.0  # a reader that takes less than `least_rate` for so long is dropped
+    head_s: float = 10.0  # maximum time from the connection to the end of the first request's head
+    idle_s: float = 75.0  # maximum time between two requests: longer than proxies keep a connection (nginx: 60 s)
+    stalled_s: float = 20.0  # a client that reads less than `least_rate` over this time is dropped
     least_rate: int = 1_024  # bytes a second
     unsent_mb: int = 128  # of all answers together that clients have not read
 
 
 class Handler(RequestHandler):
-    """One connection.
-
-    Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a key, a number
+    """One connection. Answers invalid HTTP without repeating it: aiohttp would log and return the bytes, which may contain a key, a number
     or a child's name.
     """
 
@@ -72,10 +70,10 @@ class Handler(RequestHandler):
         super().__init__(server, **named)
         self._server = server
         self._timer: asyncio.TimerHandle | None = None
-        self.unsent = 0  # bytes of the answer in this process
+        self.unsent = 0  # bytes of the answer in this process's buffer, for the limit `unsent_mb`
         self._untaken = 0  # bytes of the answer that the client had not taken at the last check
         server.newcomers[self] = None
-        self.had_key = False  # a call on it was made with a key
+        self.had_key = False  # whether any request on this connection came with an API key or a session
 
     @property
     def is_expendable(self) -> bool:
@@ -89,14 +87,14 @@ class Handler(RequestHandler):
 
     @property
     def is_strangers(self) -> bool:
-        """Returns whether the connection is expendable and no request on it ever had a key. Those of proxies and
-        programs have had one.
+        """Returns whether the connection can be dropped (`is_expendable`) and none of its requests ever had a key. A proxy's or a client
+        program's connection has had one.
         """
         return not self.had_key and self.is_expendable
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Starts the time-out for the head of the first request. Drops the connection if its place was already taken by
-        a later one.
+        """Starts the time-out for the head of the first request. Drops the connection if the server has already given its place to a later
+        one.
         """
         super().connection_made(transport)
         if self in self._server.newcomers:
@@ -105,7 +103,7 @@ class Handler(RequestHandler):
             self.drop()
 
     def data_received(self, data: bytes) -> None:
-        """Ends the time-out for the first request's head once the head is complete. The connection then is no newcomer."""
+        """When the first request's head is complete, ends its time-out and moves the connection from the server's `newcomers` to `known`."""
         super().data_received(data)
         if self._request_count and self in self._server.newcomers:
             del self._server.newcomers[self]
@@ -157,6 +155,9 @@ class Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 it quotes the request
     ) -> web.StreamResponse:
+        """Answers a request that cannot be parsed with a problem document. Raises ConnectionError if the client has gone or an answer had
+        begun.
+        """
         if isinstance(exc, ConnectionResetError):  # the client has gone: nothing failed
             raise exc
         self.log_exception("a request cannot be read", exc_info=exc)
@@ -178,14 +179,17 @@ class Handler(RequestHandler):
         self._server.note_unreadable(told)
 
     def _forget(self) -> None:
+        """Removes the connection from the server's lists."""
         for each in (self._server.newcomers, self._server.known, self._server.slow_readers):
             each.pop(self, None)
 
     def _check_head(self) -> None:
+        """Drops the connection if the head of its first request is still incomplete."""
         if self in self._server.newcomers:
             self.drop()
 
     def _check_progress(self) -> None:
+        """Cuts the client off if it has read too slowly since the last check. Otherwise checks again after `stalled_s`."""
         bounds, left = self._server.bounds, self._unconfirmed_bytes()
         if self._untaken - left < bounds.least_rate * bounds.stalled_s:
             self.cut_off()
@@ -194,13 +198,13 @@ class Handler(RequestHandler):
             self._arm(bounds.stalled_s, self._check_progress)
 
     def _left(self) -> int:
+        """Returns the bytes of the answer in this process's write buffer."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def _unconfirmed_bytes(self) -> int:
-        """Returns the bytes of the answer that the client's machine has not confirmed.
-
-        The buffer of this process alone shows no progress of a slow client for minutes, since the kernel takes 100 KB
-        and more at once. On systems that do not report the kernel's buffer, only the buffer of this process counts.
+        """Returns the bytes of the answer that the client's machine has not confirmed, in this process and in the kernel. On systems that
+        do not report the kernel's buffer, only that of this process counts: it shows no progress of a slow client for minutes, since the
+        kernel takes 100 KB and more at once.
         """
         kernel = bytes(4)
         if self.transport is not None:
@@ -209,6 +213,7 @@ class Handler(RequestHandler):
         return self._left() + int.from_bytes(kernel, sys.byteorder)
 
     def _arm(self, seconds: float, check: Callable[[], None]) -> None:
+        """Calls `check` after `seconds`, in place of the check that was planned before."""
         self._disarm()
         self._timer = self._loop.call_later(seconds, check)
 
@@ -231,10 +236,10 @@ class Server(web.Server):
     """Makes the protocol of each new connection. At the limit it drops another connection first."""
 
     bounds: Bounds
-    newcomers: dict[Handler, None]  # without a complete request yet, the oldest first
-    known: dict[Handler, None]  # the others, the oldest first
-    slow_readers: dict[Handler, None]  # with an answer in their buffer, the oldest first
-    _ended: int  # connections, since memory was given back
+    newcomers: dict[Handler, None]  # before the first whole request head, the oldest first
+    known: dict[Handler, None]  # after the first whole request head, the oldest first
+    slow_readers: dict[Handler, None]  # with an answer that the client reads too slowly, the first to become slow first
+    _ended: int  # connections that ended since memory was given back
     _dropped: int
     _refused: int
     _reported: float
@@ -249,8 +254,8 @@ class Server(web.Server):
         self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
-        """Returns the protocol of a new connection. At the limit, drops another connection (see `_make_room`) or, if
-        none can be dropped, returns one that answers 503.
+        """Returns the protocol for a new connection. At the limit it first drops another connection (see `_make_room`). If none can be
+        dropped, the new connection gets a protocol that answers 503.
         """
         if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
@@ -285,6 +290,7 @@ class Server(web.Server):
             await asyncio.to_thread(trim, 0)
 
     def _open(self) -> int:
+        """Returns the number of open connections."""
         return len(self.newcomers) + len(self.known)
 
     def _make_room(self) -> bool:
@@ -307,7 +313,7 @@ class Server(web.Server):
         return True
 
     def note_unreadable(self, facts: dict[str, Any]) -> None:
-        """Counts a request that cannot be read, and logs at most one of them a minute."""
+        """Counts a request that cannot be parsed. Logs their number with `facts` at most once a minute."""
         self._unreadable += 1
         if self._loop.time() - self._unreadable_reported >= REPORT_EVERY_S:
             self._unreadable_reported = self._loop.time()
@@ -315,6 +321,7 @@ class Server(web.Server):
             self._unreadable = 0
 
     def _report(self) -> None:
+        """Logs the dropped and refused connections at most once a minute, and starts to count anew."""
         if self._loop.time() - self._reported >= REPORT_EVERY_S:
             self._reported = self._loop.time()
             structlog.get_logger().warning(
@@ -328,9 +335,7 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An application whose connections are `Handler`s of a `Server`. A request's body stays compressed: `with_body`
-    decompresses it within limits.
-    """
+    """Runs an application on a `Server`. A request's body stays compressed: `with_body` decompresses it within limits."""
 
     def __init__(self, app: web.Application, bounds: Bounds | None = None, **named: Any) -> None:
         self._bounds = bounds or Bounds()
@@ -354,10 +359,10 @@ class Runner(web.AppRunner):
 
 @asynccontextmanager
 async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[None]:
-    """Serves at a bound socket until the end of the block, then cleans up the runner.
+    """Serves the application at a bound socket until the end of the block, then cleans up the runner.
 
-    uvloop accepts one connection per listening file in each round of its loop, so a flood on a busy loop would keep
-    every client waiting for seconds. So 32 duplicates of the socket listen, and each accepts one.
+    uvloop accepts one connection per listening file in each round of its loop, so a flood on a busy loop would keep every client waiting
+    for seconds. So 32 duplicates of the socket listen, and each accepts one.
     """
     await runner.setup()
     try:
@@ -385,6 +390,7 @@ def _without_expect(make: Callable[..., web.BaseRequest]) -> Callable[..., web.B
     """
 
     def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        """Makes the request without an `Expect` header that the server does not know."""
         if message.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
             headers = message.headers.copy()
             del headers[hdrs.EXPECT]

@@ -48,16 +48,16 @@ class Store:
     url: str
     keys: Keys
     environment: Mapping[str, str]
-    disk: DiskGuard | None = None  # under the embedded store
+    disk: DiskGuard | None = None  # of the embedded store; None for another
 
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:
-    """Yields the opened parts of this process over a store. Waits while the store loads its data. Logs a warning if the
+    """Yields the container of this process's parts, opened on this store. Waits while the store loads its data. Logs a warning if the
     store's durability is too weak.
 
-    A process that `sends` is a worker: it binds to SMS centres and loads no regions. Raises StartError if the store
-    does not answer, and the exceptions of `opened`.
+    A process that `sends` is a worker: it binds to SMS centres and loads no regions. Raises StartError if the store does not answer, and
+    the exceptions of `opened`.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
@@ -74,6 +74,7 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
 
 
 def _tell_loading() -> None:
+    """Logs that the store still loads its data."""
     structlog.get_logger().info("store.load_awaited")
 
 
@@ -141,6 +142,7 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
 
 
 def _made(directory: Path) -> Path:
+    """Makes the data directory if needed and returns it. Raises StartError if it cannot be written."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "alertd.lock").touch(mode=0o600)  # what everyone needs to write first
@@ -167,6 +169,7 @@ async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
 
 
 def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:
+    """Returns the environment variables with which child processes reach the embedded store."""
     return {
         "ALERTD_STORE__URL": f"unix://{server.socket}",
         "ALERTD_STORE__DIRECTORY": str(directory),

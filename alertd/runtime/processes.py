@@ -28,21 +28,21 @@ import geofences
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended, keep_running
 
-#: Seconds that children may take to end. A worker that stops waits for its carriers' answers; a mail relay has the
+#: Seconds that child processes may take to end after SIGTERM. A worker that stops waits for its carriers' answers; a mail relay has the
 #: longest time-out.
 DRAIN_S = 75.0
-CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
+CHILD_START_S = 60.0  # seconds; for a cold disk and a busy machine, two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
-FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
+FILES = 65_536  # file limit that a process wants, as `ops/alertd.service` gives: a file is a connection
 #: Thresholds of the garbage collector. Objects of running calls are not garbage, but with Python's default of 700
 #: objects, collection takes a twentieth of an alert's time. For the start of a process see `cli.main`.
 COLLECTED_AT = (10_000, 10, 10)
 
 
 class StartError(Exception):
-    """The installation cannot start, or was stopped before it was ready or at once. The message says what to do."""
+    """The installation cannot start, was stopped before it was ready, or a second Ctrl-C stopped it at once. The message says what to do."""
 
 
 class Life:
@@ -90,6 +90,9 @@ class Life:
         keep_loaded()
 
     def _stop(self, task: asyncio.Task[None], number: signal.Signals) -> None:
+        """Handles a signal. The first one ends the command in order (`finish`, else by cancelling it); a SIGINT after it cancels the
+        command at once.
+        """
         again, self._is_stopping = self._is_stopping, True
         if again and number != signal.SIGINT:
             return
@@ -102,15 +105,15 @@ class Life:
             self._finish()
 
     def _tell(self, sentence: str) -> None:
+        """Writes a line for the person at the terminal. Nothing if the output is no terminal or the command has no name."""
         if self._name is not None and os.isatty(STDOUT):
             with contextlib.suppress(OSError):  # the terminal may be gone; buffered, that would spoil the exit code
                 os.write(STDOUT, f"{sentence}\n".encode())
 
 
 def keep_loaded() -> None:
-    """Excludes all loaded objects from garbage collection and sets its thresholds.
-
-    Otherwise the collector would scan all regions again and again.
+    """Excludes all objects loaded so far from garbage collection, and sets its thresholds. Otherwise the collector would scan all regions
+    again and again.
     """
     gc.collect()
     gc.freeze()
@@ -118,9 +121,8 @@ def keep_loaded() -> None:
 
 
 def take_files() -> None:
-    """Raises the process's file limit as far as wanted and allowed.
-
-    Many systems start with 1,024, which idle connections could use up.
+    """Raises this process's limit of open files to FILES, or to the highest that is allowed. Many systems start with 1,024, which idle
+    connections could use up.
     """
     given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
@@ -129,7 +131,7 @@ def take_files() -> None:
 
 
 class Child:
-    """A process that runs `alertd` with some arguments."""
+    """A child process that runs `alertd` with some arguments."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._arguments = arguments
@@ -141,16 +143,19 @@ class Child:
         return self._process is not None
 
     async def start(self) -> None:
+        """Starts the process, in a session of its own."""
         # Ctrl-C in a terminal is for the parent, which then stops its children in order: hence a session of their own.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "alertd", *self._arguments, env=self._environment, start_new_session=True
         )
 
     async def wait(self) -> int:
+        """Waits until the process has ended. Returns its exit code."""
         assert self._process is not None
         return await self._process.wait()
 
     def signal(self, number: int) -> None:
+        """Sends a signal to the process if it runs."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 # `send_signal` would reap one that has died, and its code would be lost.
@@ -176,6 +181,7 @@ async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[
 
 
 async def _cancel(keepers: Sequence[asyncio.Task[NoReturn]]) -> None:
+    """Cancels the tasks that restart dead children, and waits for their end."""
     await asyncio.gather(*map(ended, keepers))
 
 
@@ -207,8 +213,8 @@ async def appeared(file: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Called in a child of `alertd serve`: asks Linux to send the child SIGTERM when its parent is killed. On other
-    systems the next start ends the child. Exits at once if the parent has already ended.
+    """In a child of `alertd serve`, asks Linux to send the child SIGTERM when its parent is killed; on other systems the next start ends
+    the child. Exits at once if the parent has already ended. Does nothing in a process that was started otherwise.
     """
     parent = os.environ.get("ALERTD_PARENT")
     if parent is None:
@@ -266,6 +272,7 @@ def _made() -> tuple[Path, int]:
 
 
 def _remove_left(below: Path) -> None:
+    """Removes this user's socket folders whose lock is free, because their process has ended. Skips all others."""
     for folder in below.glob(f"{PREFIX}*"):
         with suppress(OSError):  # another user's, or just removed by another start
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
@@ -277,6 +284,7 @@ def _remove_left(below: Path) -> None:
 
 
 def _locked(lock: int) -> bool:
+    """Tries to lock the file. Returns False if another process holds the lock."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

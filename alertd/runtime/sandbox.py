@@ -34,7 +34,7 @@ async def sandbox_of(settings: Settings, environment: Mapping[str, str]) -> Asyn
 
 
 def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
-    """Returns the carriers' settings for the endpoints in `sandbox.json`, by carrier name."""
+    """Returns the carriers' settings that connect to the sandbox, by carrier name. `ends`: the endpoints in `sandbox.json`."""
     push, sms, mail = ends["push"], ends["sms"], ends["mail"]
     return {
         "sandbox-push": {
@@ -70,4 +70,5 @@ async def load_sample_people(parts: Container, count: int) -> None:
 
 
 def _entry(person: Person) -> Entry:
+    """Returns the registration of a sample person."""
     return Entry(person.id, Registration.model_validate_json(json.dumps(person.document())))

@@ -33,8 +33,8 @@ THREADS = 32
 
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
-    """Runs API, workers and the store until SIGTERM or SIGINT. With `sandbox`, also runs the sandbox and registers
-    `sample_people` sample people. Raises StartError, and the exceptions of a store that cannot be opened.
+    """Runs the API, the workers and the store until SIGTERM or SIGINT. With `sandbox`, also runs the sandbox's carriers and registers
+    `sample_people` invented subscribers. Raises StartError, and the exceptions of a store that cannot be opened.
     """
     check_packages()
     life = Life("alertd")
@@ -42,13 +42,14 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
 
 
 async def run_api(settings: Settings) -> None:
-    """Runs the API alone, until SIGTERM or SIGINT. Raises StartError."""
+    """Runs the API alone on the store of `store.url`, until SIGTERM or SIGINT. Raises StartError."""
     check_packages()
     life = Life("alertd api")
     await life.run(_api(life, settings, shared_store(settings.store)))
 
 
 async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:
+    """Opens the store, starts the workers and serves the API until cancelled. `sample_people` None: no sandbox."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
         address = stack.enter_context(reserved(settings.api.host, settings.api.port, API_OPTIONS))
@@ -72,8 +73,8 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
 
 
 async def _settle_restored(parts: Container, settings: Settings) -> None:
-    """If the embedded store was restored from a backup, stands down its open alerts and returns the pending ones to
-    their authors, before anything is sent. Raises StartError if the file of tombstones cannot be written.
+    """If the embedded store was restored from a backup and this was not done yet, stands down its open alerts and returns the pending ones
+    to their authors, before anything is sent. Raises StartError if the file of tombstones cannot be written.
     """
     directory = settings.store.directory.resolve()
     if not settings.store.url and (mark := backups.marked(directory)):
@@ -85,6 +86,7 @@ async def _settle_restored(parts: Container, settings: Settings) -> None:
 
 
 async def _api(life: Life, settings: Settings, store: Store) -> None:
+    """Serves the API on this store until cancelled."""
     with (
         reserved(settings.api.host, settings.api.port, API_OPTIONS) as address,
         reserved_for_metrics(settings.metrics.listen) as metrics_address,
@@ -130,7 +132,7 @@ async def _serve(
 
 
 async def _first_ways_in(parts: Container) -> FirstWaysIn | None:
-    """Makes and returns the administrator's first key and sign-in. None if the store already has a key."""
+    """Makes and returns the administrator's first API key and sign-in. None if the store already has a key."""
     org = parts.settings.alerts.organisation
     key = await parts.access.first(org)
     if key is None:
@@ -141,13 +143,15 @@ async def _first_ways_in(parts: Container) -> FirstWaysIn | None:
 
 
 def workers_of(settings: Settings) -> int:
-    """Returns how many workers `alertd serve` starts."""
+    """Returns how many worker processes `alertd serve` starts."""
     return settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
 
 
 @asynccontextmanager
 async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
-    """Runs the workers until the end of the block. Yields the sockets of their metrics, once all workers are ready."""
+    """Runs the worker processes until the end of the block. Yields the paths of the sockets that show their metrics, once all workers are
+    ready.
+    """
     with socket_folder() as folder:
         sockets = [f"{folder}/worker-{i}.sock" for i in range(workers_of(settings))]
         environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
@@ -182,6 +186,7 @@ async def bounce_sites(parts: Container) -> AsyncIterator[list[int]]:
 
 
 async def _take_bounces(parts: Container, carrier: str, reports: Sequence[MailReport]) -> bool:
+    """Handles the reports in mails that a relay returned. Returns False if the store is unavailable: the relay must send them again."""
     try:
         await parts.mail_reports.take(reports, carrier)
     except StoreUnavailableError:

@@ -24,6 +24,7 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def _worker(life: Life, settings: Settings, store: Store) -> None:
+    """Opens this worker's parts and works until it is stopped."""
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(parts_of(settings, store, sends=True))
         worker = worker_of(parts)

@@ -44,6 +44,7 @@ async def metrics_site(parts: Container, where: str) -> AsyncIterator[None]:
 
 
 async def _listen(runner: Runner, where: str) -> None:
+    """Starts to listen at `where`. Raises StartError if that fails."""
     file, (host, _, port) = where.removeprefix("unix:"), where.rpartition(":")
     site = web.UnixSite(runner, file) if file != where else web.TCPSite(runner, host.strip("[]"), int(port))
     try:

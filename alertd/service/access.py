@@ -1,4 +1,4 @@
-"""API keys, each of one person and with scopes, and rate limits: token buckets in the memory of one process."""
+"""API keys, each of one person and with scopes, and rate limits: token buckets of a process, or of the store."""
 
 from __future__ import annotations
 
@@ -76,8 +76,7 @@ LEDGER: Scope = "ledger:read"
 OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write", "metrics:read"})
 #: Minimum time in ms between two records of a key's last use.
 USED_MS = 60_000
-#: Number of key jurisdictions that are cached after parsing: one with polygons may have a megabyte, and each call needs
-#: it.
+#: Number of key jurisdictions cached after parsing: one may have a megabyte of polygons, and each call needs it.
 JURISDICTIONS_KEPT = 64
 #: Longest time in seconds that an old secret remains valid beside a new one.
 MOST_OVERLAP_S = 7 * 86_400
@@ -146,12 +145,15 @@ class Credential:
         return frozenset(map(folded_subject, (self.subject, *self.makers)))
 
     def is_person(self, subject: str) -> bool:
-        """Returns whether the key belongs to this person, given as a record of `org` stores them (`signature`).
-        Ignores differences of spelling that folding removes.
+        """Returns whether the key belongs to this person, given in the form of `signature`. Ignores differences of
+        spelling.
         """
         return folded_subject(self.signature) == folded_subject(subject)
 
     def may(self, scope: str) -> bool:
+        """Returns whether the key has this scope, or `admin`. A key that may name other people as authors cannot
+        approve.
+        """
         if scope == APPROVE and self.is_delegate:
             return False
         return scope in self.scopes or "admin" in self.scopes
@@ -182,7 +184,7 @@ def hands_of(author: str, kept: str) -> frozenset[str]:
 
 
 def hands_text(hands: frozenset[str]) -> str:
-    """Returns subjects as an alert's record stores them, for `hands_of`."""
+    """Returns subjects in the form that an alert's record stores and `hands_of` reads."""
     return "\n".join(sorted(hands))
 
 
@@ -238,9 +240,7 @@ class Access:
         return _credential(key_id, stored), _token(key_id, secret, test=test)
 
     async def recognise(self, token: str) -> Credential | None:
-        """Returns the credential of a token, or None if the token is unknown, revoked or expired. Records the use of
-        the key.
-        """
+        """Returns the credential of a token, or None if it is unknown, revoked or expired. Records the use of the key."""
         match = _TOKEN.fullmatch(token)
         if not match:
             return None
@@ -266,9 +266,9 @@ class Access:
         return _credential(key_id, stored)
 
     async def meter(self, who: Credential) -> None:
-        """Raises Problem rate-limited if a key makes too many requests. Its bucket holds the requests of one minute
-        and refills steadily. A key's own rate holds for the whole fleet. The default rate holds for this process, so
-        that a call needs no round trip to the store.
+        """Counts a call of a key or a signed-in operator. Raises Problem rate-limited if the bucket, which holds a
+        minute's calls and refills steadily, is empty. The store counts a key's own rate for the whole fleet; each
+        process counts the default rate in memory, without a round trip (0: no limit).
         """
         if rate := who.terms.rate_per_min:
             block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
@@ -318,6 +318,7 @@ class Access:
         await self._keyring.remove(key_id, who.org)
 
     async def list(self, org: str) -> list[Credential]:
+        """Returns the credentials of all keys of an organisation."""
         return [_credential(key_id, stored) for key_id, stored in await self._keyring.of_org(org)]
 
     async def held(self, org: str) -> Sequence[Held]:
@@ -325,6 +326,7 @@ class Access:
         return await self._held(await self._keyring.of_org(org))
 
     async def _held(self, found: Sequence[tuple[str, StoredKey]]) -> Sequence[Held]:
+        """Returns these keys with the time of their last use."""
         used = await self._keyring.used([key_id for key_id, _ in found])
         return [
             Held(
@@ -334,9 +336,7 @@ class Access:
         ]
 
     async def first(self, org: str) -> str | None:
-        """Makes an administrator's key and returns its token, if the organisation has no key yet. Returns None
-        otherwise.
-        """
+        """Makes an administrator's key and returns its token. Returns None if the organisation has a key already."""
         if await self._keyring.of_org(org):
             return None
         return (await self.create(org=org, subject="administrator", scopes=frozenset({"admin"})))[1]
@@ -357,7 +357,8 @@ def check_giving(who: Credential, key: Credential) -> None:
 
 def terms_of(asked: Terms, who: Credential) -> Terms:
     """Returns the limits of a key that the caller makes: the requested ones, and the caller's own for those not
-    requested. Raises Problem if they are wider than the caller's own.
+    requested. Raises Problem for a later expiry, a higher rate, or a jurisdiction other than the caller's own (if it
+    has one).
     """
     own = who.terms
     terms = Terms(
@@ -372,6 +373,7 @@ def terms_of(asked: Terms, who: Credential) -> Terms:
 
 
 def _wider() -> Problem:
+    """Returns the Problem for a key with wider limits than the key that makes it."""
     return Problem(
         "not-allowed",
         "A key cannot make a key with a later expiry, a higher rate or a wider jurisdiction than its own.",
@@ -379,10 +381,12 @@ def _wider() -> Problem:
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:
+    """Returns the token that a client sends: `live_` or `test_`, the key's id and its secret."""
     return f"{'test' if test else 'live'}_{key_id}_{secret}"
 
 
 def _credential(key_id: str, stored: StoredKey, *, by_old_secret: bool = False) -> Credential:
+    """Returns the identity and rights that a stored key gives its caller."""
     ground = _jurisdiction(stored.jurisdiction) if stored.jurisdiction else None
     return Credential(
         key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,

@@ -71,6 +71,9 @@ class SingleFlightCache(Generic[V]):
     def _keep(
         self, values: OrderedDict[Hashable, _Value[V]], name: Hashable, future: asyncio.Future[V], began_s: float
     ) -> _Value[V]:
+        """Caches a value that began to be made at `began_s`, and returns it. Drops the least recently used value if
+        there are too many.
+        """
         fresh_s = self._fresh_s * (1 - secrets.randbelow(500) / 1000)
         value = _Value(future, began_s + fresh_s, began_s + 2 * self._fresh_s)
         values[name] = value
@@ -101,5 +104,6 @@ class SingleFlightCache(Generic[V]):
 
 
 def _drop(values: OrderedDict[Hashable, _Value[V]], name: Hashable, value: _Value[V]) -> None:
+    """Removes a value, unless another one has its name by now."""
     if values.get(name) is value:
         del values[name]

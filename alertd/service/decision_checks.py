@@ -48,7 +48,8 @@ def has_ended() -> Problem:
 
 
 def check_second_person(record: AlertRecord, who: Credential) -> None:
-    """Raises Problem unless the caller is a second person, independent of the author.
+    """Raises Problem unless the caller is a second person, independent of the author, and if a test key would decide
+    about an Actual alert. Callers decide whether the alert needs a second person.
 
     A person who made a key may have kept it. Therefore the approver must be neither the author nor a maker of the
     author's key. The author must not be a maker of the approver's key. Two keys that a third person made count as two
@@ -75,8 +76,8 @@ def check_key(record: AlertRecord, who: Credential) -> None:
 
 
 def check_drift(seen: int, now: int, most_share: float) -> None:
-    """Raises Problem audience-changed if the estimate `now` differs from the one that was `seen` by more than the
-    share `most_share`. "<100" counts as 100.
+    """Raises Problem audience-changed if the estimate `now` is more than the share `most_share` of `seen` above or
+    below `seen`. Estimates below 100 count as 100.
     """
     before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
     if abs(after - before) > most_share * before:

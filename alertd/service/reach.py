@@ -87,7 +87,7 @@ class Reach:
     """Estimates for one area."""
 
     whole: Count
-    most: float  # upper bound: everybody in each leaf that the area touches, and the noise
+    most: float  # upper bound of people: all in each square and region of the map that counts, and the noise
     regions: Mapping[int, float] = field(default_factory=dict)  # people by number of the smallest region they are in
     # People by number of the region that they chose, if it is not notified.
     unnotified: Mapping[int, float] = field(default_factory=dict)
@@ -134,7 +134,9 @@ class Reaches:
 
     @asynccontextmanager
     async def run(self, library: Callable[[], Library]) -> AsyncIterator[None]:
-        """Loads the map of the last start and builds a new one. On exit it waits for a build that runs, because a thread cannot be stopped."""
+        """Loads the map of the last start and builds a new one. On exit it waits for a build that runs, because a
+        thread cannot be stopped.
+        """
         await self._load()
         self._begin(library())
         refreshing = asyncio.create_task(self._refresh(library))
@@ -191,15 +193,20 @@ class Reaches:
         return reach
 
     async def _load(self) -> None:
+        """Loads the map that an earlier process stored, with its age. Keeps the present map if the file cannot be read."""
         with suppress(OSError, SealError, KeyError, ValueError):
             age_s = self._clock.now_ms() / 1_000 - self._cache.stat().st_mtime
             self._map = await asyncio.to_thread(load, self._cache, self._codec)
             self._made_at = self._clock.monotonic() - max(age_s, 0.0)
 
     def _is_quick(self) -> bool:
+        """Returns whether a build is quick enough to wait for: the map has few records, or there is none."""
         return self._map is None or self._map.records <= FEW_RECORDS
 
     def _is_outdated(self, library: Library) -> bool:
+        """Returns whether the map must be built again: for another region library, after a registration by this process
+        (a large map only after some time), or because of its age.
+        """
         if self._map is None or self._made_of is None or self._made_of[0] is not library.without_drawn:
             return True
         age_s = self._age_s()
@@ -208,15 +215,18 @@ class Reaches:
         return age_s > max(LEAST_AGE_S, AGE_FACTOR * self._took_s)
 
     def _age_s(self) -> float:
+        """Returns the seconds since the map was built."""
         return self._clock.monotonic() - self._made_at
 
     def _begin(self, library: Library) -> asyncio.Task[None]:
+        """Starts to build the map, unless a build runs. Returns the task of that build."""
         if self._building is None or self._building.done():
             self._building = asyncio.create_task(self._build(library))
             self._building.add_done_callback(_note_failure)
         return self._building
 
     async def _build(self, library: Library) -> None:
+        """Builds the map from all subscribers, and stores a large map on disk for the next start."""
         library = library.without_drawn  # no person belongs to a drawing, so the map stays up to date
         changes, began = self._people.changes, self._clock.monotonic()
         last = await self._people.last()
@@ -228,6 +238,7 @@ class Reaches:
 
 
 def _note_failure(task: asyncio.Task[None]) -> None:
+    """Logs the error of a build that failed."""
     if not task.cancelled() and (error := task.exception()):
         structlog.get_logger().warning("people_map.build_failed", error=type(error).__qualname__)
 
@@ -241,8 +252,9 @@ def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
-    """Estimates how many people of one population live in the whole area; `part` is the map of that population. Reads
-    the area from `shape`, its WKB, because another thread may be using `ground.area`.
+    """Estimates how many people in the whole area an alert reaches. `part` is the map of the people who want this kind
+    of alert (all of them, or testers only). Reads the area from `shape`, its WKB, because another thread may be using
+    `ground.area`.
     """
     area = shapely.from_wkb(shape)
     assert isinstance(area, shapely.MultiPolygon)
@@ -264,8 +276,8 @@ def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Re
 
 
 def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float64]) -> dict[int, float]:
-    """Returns people by region number: each leaf is divided among the regions of its points, and people who chose a
-    region are added to it.
+    """Returns people by region number. The people of each map square (`people`) are divided equally among the regions
+    that its points lie in; people who chose a region (`named`) are added to that region.
     """
     some = np.flatnonzero(people)
     labels = part.labels[some]

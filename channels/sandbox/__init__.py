@@ -1,4 +1,5 @@
-"""Local carriers that record what they receive, and misbehave on request: for the demo, the tests and integrators.
+"""Simulated carriers on this machine that record what they receive, and misbehave on request: for the demo, the tests
+and integrators.
 
 `Sandbox` runs them in this process. `run` runs them until it is cancelled, and writes their addresses to `sandbox.json`
 for other processes.
@@ -44,8 +45,8 @@ class Sandbox:
     def __init__(
         self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0, *, keep_mails: bool = False
     ) -> None:
-        """`latency_s`: seconds that FCM and the browsers' push service take for every answer. Raises `OSError` if the
-        directory cannot be written.
+        """`latency_s`: seconds that FCM and the browsers' push service take for every answer. `keep_mails`: the mail
+        relay stores whole mails. Raises `OSError` if the directory cannot be written.
         """
         self._directory = directory
         self._ports = ports or SandboxPorts()
@@ -73,17 +74,19 @@ class Sandbox:
         await asyncio.gather(*(carrier.stop() for carrier in carriers))
 
     def _control(self, control: Control) -> Listener:
+        """Returns a separate HTTPS listener for the control calls of a carrier that does not speak HTTP."""
         return Listener(control.serve, self.authority.server_context(), 0.0)
 
     def places(self) -> Iterator[str]:
-        """Yields the name and address of each carrier."""
+        """Yields "NAME at ADDRESS" for each carrier, for people."""
         for name in ("push", "webpush", "sms", "smpp", "mail"):
             one = self.endpoints[name]
             yield f"{name} at {one.get('endpoint') or '{host}:{port}'.format(**one)}"
 
     @property
     def endpoints(self) -> dict[str, dict[str, Any]]:
-        """Returns the settings of a channel for each carrier, under their option names.
+        """Returns by carrier the settings that alertd's channel needs, under their option names. Also has `control` and
+        `browser`.
 
         `control` holds the base URL of `/control`, `/counts` and `/recorded` for each carrier. `browser` holds the host
         of the push service and the keys of its subscriptions.
@@ -144,8 +147,8 @@ async def run(
     mail_password: str | None = None,
     listens: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Runs the carriers until cancelled. Writes `sandbox.json` to `directory` in one step when all carriers listen.
-    Then calls `listens` with a line that lists the addresses.
+    """Runs the carriers until cancelled. When all listen, writes `sandbox.json` with their settings to `directory`,
+    atomically, and calls `listens` with a line that lists the addresses. Removes `sandbox.json` at the end.
 
     With a `mail_password`, the relay only accepts the user `sandbox` with this password.
     """

@@ -1,4 +1,6 @@
-"""A certificate authority for the sandbox alone, created at start, and a service account in Google's format."""
+"""Creates a certificate authority for the sandbox alone at each start, a service account in Google's format, and a
+VAPID key.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ class Authority:
     key_file: Path
 
     def server_context(self) -> ssl.SSLContext:
+        """Returns a TLS context for the sandbox's servers."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate_file, self.key_file)
         return context
@@ -40,7 +43,9 @@ class ServiceAccount:
 
 
 def make_authority(directory: Path) -> Authority:
-    """Creates keys and certificates in `directory`. Only the owner can read the keys."""
+    """Creates an authority and a server certificate for localhost in `directory`. Only the owner can read the server's
+    key; the authority's key is not stored.
+    """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alertd sandbox authority")])
     ca = (
@@ -68,8 +73,8 @@ def make_authority(directory: Path) -> Authority:
 
 
 def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
-    """Writes a key file in the Firebase console's format, whose token endpoint is `token_uri`, the sandbox's. Returns
-    the file and the public key.
+    """Writes a service account to `directory`, in the format of the Firebase console. Its token endpoint is
+    `token_uri`. Returns the file and the public key.
     """
     key = _account_key()
     file = directory / "service-account.json"
@@ -98,8 +103,8 @@ def vapid_key(file: Path) -> str:
 
 @cache
 def _account_key() -> rsa.RSAPrivateKey:
-    """Returns the RSA key that all sandboxes of a process share. It has half the usual length: a full key takes a
-    second to create and to check at each load, and this one guards nothing.
+    """Returns the RSA key that all sandboxes of a process share. It has half the usual length, because a full key takes
+    a second to create and to check at each load, and this key guards nothing.
     """
     return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  see above
 
@@ -138,6 +143,7 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 def _write_secret(file: Path, content: bytes) -> None:
+    """Replaces a file by one that only the owner can read."""
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
     file.write_bytes(content)

@@ -1,7 +1,7 @@
-"""A local FCM HTTP v1, over HTTP/2 or HTTP/1.1. It serves the send call and Google's token endpoint, records accepted
-messages, and misbehaves by token prefix.
+"""A simulated FCM HTTP v1, over HTTP/2 or HTTP/1.1. It serves the send call and Google's token endpoint, records
+accepted messages, and misbehaves for tokens with a prefix that a rule names.
 
-Besides the calls of the real FCM: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET
+It has calls that the real FCM lacks: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET
 /counts`, and `GET /recorded` as NDJSON.
 """
 
@@ -30,7 +30,7 @@ PAYLOAD_BYTES = 4096
 # google-auth always names Google's endpoint as the audience, and ignores the service account's token_uri.
 GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 
-ANY_HOUR_S = 10**9  # tolerated clock difference of the client
+ANY_HOUR_S = 10**9  # tolerated difference of the client's clock: any
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -78,7 +78,7 @@ class _Send(msgspec.Struct):
 
 
 class FcmSandbox:
-    """A local FCM. Tests in the same process use `script` and `recorded`; other processes use the control calls."""
+    """A simulated FCM. Tests in the same process use `script` and `recorded`; other processes use the control calls."""
 
     def __init__(self, authority: Authority, latency_s: float = 0.0) -> None:
         self.script = Script(BEHAVIOURS)
@@ -108,7 +108,7 @@ class FcmSandbox:
         return self._listener.open_connections
 
     def revoke_tokens(self) -> None:
-        """Refuses every access token that was issued so far."""
+        """Makes every access token invalid that was issued so far."""
         self._tokens.clear()
 
     def _serve(self, request: Request) -> Answer:
@@ -119,6 +119,7 @@ class FcmSandbox:
         return self._control.serve(request)
 
     def _send(self, request: Request) -> Answer:
+        """Answers the call that sends a message, after checks of access token, recipient and size."""
         bearer = request.header(b"authorization").removeprefix(b"Bearer ")
         if self._tokens.get(bearer, 0.0) < time.time():
             self.refused_tokens += 1

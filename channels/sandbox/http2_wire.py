@@ -1,8 +1,9 @@
-"""The server of `http_wire` over HTTP/2 (RFC 9113), which FCM uses: 100 requests at a time on one connection.
+"""A minimal HTTP/2 server protocol (RFC 9113) for sandbox carriers: the same as `http_wire`, with 100 requests at a
+time on one connection.
 
-It must handle ten thousand requests a second, like `http_wire`. So a repeated header block is decoded once, and all
-answers to one read are written together. A fault that ends a connection over HTTP/1.1 ends one request here. Aborts the
-connection if a client breaks the protocol.
+It must handle ten thousand requests a second, like `http_wire`. So it decodes a repeated header block once, and writes
+all answers to one read together. A fault that ends a connection over HTTP/1.1 ends only one request here. A client that
+breaks the protocol loses its connection.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ GROWN = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"
 
 
 class Heads:
-    """Decodes header blocks (HPACK, RFC 7541). A block that changes the table is decoded each time, and empties the
-    cache.
+    """Decodes header blocks (HPACK, RFC 7541) and caches the results. A block that changes the client's table empties
+    the cache and is not cached.
     """
 
     def __init__(self) -> None:
@@ -62,8 +63,9 @@ class Heads:
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
 
     def decode(self, block: bytes) -> tuple[bytes, bytes]:
-        """Returns the request line and the header lines in the form of HTTP/1.1. Raises `ValueError` if the block
-        cannot be decoded.
+        """Returns the request line, ending in "HTTP/2", and the header lines in the form of HTTP/1.1, with a line end
+        before and after each. Keeps only the last of repeated headers. Raises `ValueError` if the block cannot be
+        decoded.
         """
         found = self._known.get(block)
         if found is not None:
@@ -85,7 +87,9 @@ class Heads:
         return found
 
     def _newest(self) -> object:
-        """Returns the newest table entry. Each entry is a new object, even if it has the same text as the last one."""
+        """Returns the newest table entry or None. Each entry is a new object, even if its text is that of the one
+        before.
+        """
         entries = self._decoder.header_table.dynamic_entries
         return entries[0] if entries else None
 
@@ -126,11 +130,11 @@ class Http2Wire(asyncio.Protocol):
         self._latency_s = latency_s
         self._heads = Heads()
         self._frames, self._out = Frames(), [SETTINGS, GROWN]
-        self._greeting = PREFACE  # the part of it that has not arrived
+        self._greeting = PREFACE  # the part of the preface that has not arrived
         self._streams: dict[int, _Stream] = {}
         self._last = 0  # number of the newest stream
         self._window, self._stream_window = WINDOW, WINDOW  # the client's windows
-        # Starts the next header block, if the client reduces the table.
+        # The start of the next header block. Not empty if the client has reduced its table.
         self._emptied = b""
         self._waiting: dict[int, asyncio.TimerHandle] = {}
         self._full = False
@@ -203,6 +207,7 @@ class Http2Wire(asyncio.Protocol):
             self._reset(number)
 
     def _whole(self, number: int) -> None:
+        """Calls `serve` for a request that has arrived, and answers now or later."""
         stream = self._streams[number]
         got = self._serve(Request(stream.line, stream.head, stream.body))
         if isinstance(got, Late):
@@ -212,6 +217,7 @@ class Http2Wire(asyncio.Protocol):
             self._answer(number, got)
 
     def _release(self, number: int, late: Reply | None) -> None:
+        """Sends a delayed answer, or resets the stream if there is none."""
         if late is None:
             self._reset(number)
         else:
@@ -256,10 +262,12 @@ class Http2Wire(asyncio.Protocol):
 
     @staticmethod
     def _more(stream: _Stream) -> bool:
+        """Takes the next piece of a streamed answer. Returns whether there is one."""
         stream.unsent = next(stream.pieces, b"") if stream.pieces else b""
         return bool(stream.unsent)
 
     def _go_on(self) -> None:
+        """Sends more of the answers that wait for a window."""
         for number, stream in list(self._streams.items()):
             if stream.answering:
                 self._send(number, stream)
@@ -302,7 +310,7 @@ class Http2Wire(asyncio.Protocol):
         self._go_on()
 
     def _flush(self) -> None:
-        """Writes all output. With a latency, writes it after that many seconds, which keeps its order."""
+        """Writes all queued output, with a latency that many seconds later. The order stays the same."""
         if not self._out:
             return
         out = b"".join(self._out)

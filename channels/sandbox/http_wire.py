@@ -115,6 +115,7 @@ class Wire(asyncio.Protocol):
         self._stream()
 
     def _answer_all(self) -> None:
+        """Answers the whole requests in the buffer. Stops at an answer that is delayed, cut or streamed."""
         answers: list[bytes] = []
         while (request := self._next()) is not None:
             got = self._serve(request)
@@ -127,6 +128,9 @@ class Wire(asyncio.Protocol):
         self._write(b"".join(answers))
 
     def _next(self) -> Request | None:
+        """Removes the next whole request from the buffer and returns it. Returns None if no whole request is there yet.
+        Aborts the connection if the head is too long.
+        """
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -143,6 +147,7 @@ class Wire(asyncio.Protocol):
         return Request(head.line, head.head, body)
 
     def _hold(self, got: Half | Late | Streamed) -> None:
+        """Starts a delayed, cut or streamed answer."""
         if isinstance(got, Late):
             delay_s = max(got.delay_s, self._latency_s)
             self._waiting = asyncio.get_running_loop().call_later(delay_s, self._release, got.answer)
@@ -155,6 +160,7 @@ class Wire(asyncio.Protocol):
         self._stream()
 
     def _release(self, late: Reply | None) -> None:
+        """Sends a delayed answer and continues with the buffer. Aborts the connection if there is no answer."""
         self._waiting = None
         if late is None:
             self._transport.abort()
@@ -171,7 +177,9 @@ class Wire(asyncio.Protocol):
             self._transport.write(answers)
 
     def _stream(self) -> None:
-        """Writes until the transport's buffer is full; `resume_writing` continues."""
+        """Writes pieces until the transport's buffer is full; `resume_writing` continues. After the last piece, closes
+        the connection.
+        """
         if self._streaming is None:
             return
         for piece in self._streaming:

@@ -1,5 +1,5 @@
-"""A listening socket. Its connections speak HTTP/1.1 (`http_wire`), or HTTP/2 (`http2_wire`) if the client chose it by
-ALPN (RFC 7301).
+"""A listening socket for the sandbox's carriers, and their control calls. The connections speak HTTP/1.1 (`http_wire`),
+or HTTP/2 (`http2_wire`) if client and server agree on it by ALPN (RFC 7301).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from channels.sandbox.script import Recorded, Rule, Script
 
 
 class _Arrived(asyncio.Protocol):
-    """Replaces itself by the protocol that the client chose, before the first byte is read."""
+    """Replaces itself by the protocol that ALPN selected, before the first byte is read."""
 
     def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
         self._made = serve, connections, latency_s
@@ -33,6 +33,8 @@ class _Arrived(asyncio.Protocol):
 
 
 class Listener:
+    """Accepts connections on 127.0.0.1 and calls `serve` to answer each request, after `latency_s` seconds."""
+
     def __init__(self, serve: Callable[[Request], Answer], context: ssl.SSLContext | None, latency_s: float) -> None:
         self._connections: set[Connection] = set()
         self._arrived = partial(_Arrived, serve, self._connections, latency_s)
@@ -47,6 +49,7 @@ class Listener:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
+        """Stops to listen and cuts all connections."""
         if self._server is None:
             return
         self._server.close()
@@ -65,7 +68,7 @@ class _Answering(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /control`. Unknown members are refused: otherwise a misspelt fault would silently do nothing."""
+    """The body of `POST /control`. An unknown member is an error, because a misspelt one would do nothing."""
 
     rules: list[Rule] | None = None
     clear: bool = False
@@ -96,6 +99,7 @@ class Control:
         }
 
     def serve(self, request: Request) -> Answer:
+        """Answers a control call: 404 for any other call, 400 for an invalid body."""
         call = self._calls.get(request.line.rpartition(b" ")[0])
         if call is None:
             return Reply(404, b"no such call", kind=b"text/plain")

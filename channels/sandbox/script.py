@@ -1,4 +1,4 @@
-"""The rules for a sandbox carrier's behaviour, and the record of its messages. All sandbox carriers share this module."""
+"""The rules for the behaviour of a sandbox carrier, and the record of its messages. All sandbox carriers use both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply
 class Rule(msgspec.Struct, forbid_unknown_fields=True):
     """A rule: addresses that start with `prefix` get the behaviour `do` instead of being accepted."""
 
-    prefix: str  # "@" and a domain match mailboxes of the domain
+    prefix: str  # "@" and a domain match all mailboxes of the domain
     do: str  # a behaviour; each carrier's module lists its own
-    times: int | None = None  # how often it applies; None: always
-    retry_after_s: int | None = None
-    delay_s: float = 60.0
+    times: int | None = None  # how many more messages it applies to; None: all
+    retry_after_s: int | None = None  # value of Retry-After in a refusal over HTTP
+    delay_s: float = 60.0  # for behaviours with a delay
 
     def of_domain(self, address: str) -> bool:
+        """Returns whether the prefix is a domain and the address is a mailbox of it."""
         return self.prefix.startswith("@") and address.endswith(self.prefix)
 
 
@@ -40,6 +41,7 @@ class Script:
         self._rules = list(rules)
 
     def match(self, address: str) -> Rule | None:
+        """Returns the first rule for an address and counts its use, or returns None."""
         for rule in self._rules:
             if (address.startswith(rule.prefix) or rule.of_domain(address)) and rule.times != 0:
                 if rule.times is not None:
@@ -57,7 +59,7 @@ class Repeat:
 
 
 class Recorded:
-    """Which address got which version, how often and when. A million addresses fit in memory. Times are UNIX seconds."""
+    """Records which address got which version, how often and when (UNIX seconds). A million addresses fit in memory."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], dict[str, float]] = {}
@@ -83,6 +85,7 @@ class Recorded:
         return sum(count for _, _, one, count, _, _ in self if one == address)
 
     def counts(self) -> dict[str, int]:
+        """Returns the numbers of messages, of addresses by version, and of addresses that got a version repeatedly."""
         addresses = sum(len(told) for told in self._first.values())
         return {"total": self.total, "addresses": addresses, "doubled": len(self._repeats)}
 
@@ -94,7 +97,7 @@ class Recorded:
                 yield chain, version, address, repeat.count, first_s, repeat.last_s
 
     def ndjson(self) -> Iterator[bytes]:
-        """Yields one JSON object a line, 500 lines a piece."""
+        """Yields the record as NDJSON, in pieces of up to 500 lines."""
         names = ("chain", "version", "address", "count", "first_s", "last_s")
         piece: list[str] = []
         for row in self:
@@ -108,15 +111,16 @@ class Recorded:
 
 HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
-# Behaviours of all HTTP carriers besides refusals: `html` answers with a page; `stall` answers nothing and disconnects
-# after `delay_s`; `slow` accepts and answers after `delay_s`; `reset` accepts and disconnects; `half` disconnects in
-# the middle of its answer. Over HTTP/1.1 the connection ends, over HTTP/2 only the message's stream.
+# Behaviours of all HTTP carriers besides refusals: `html` answers with a page; `stall` records nothing and disconnects
+# after `delay_s`; `slow` records the message and answers after `delay_s`; `reset` records it and disconnects; `half`
+# records it and disconnects in the middle of the answer. Over HTTP/1.1 the connection ends, over HTTP/2 only the
+# stream.
 FAULTS = frozenset({"html", "stall", "slow", "reset", "half"})
 
 
 def misbehaved(rule: Rule, refusals: Mapping[str, tuple[int, bytes]], accept: Callable[[], Reply]) -> Answer:
-    """Returns the answer to a message under a rule. `refusals` are the carrier's own answers (status and body).
-    `accept` records the message.
+    """Returns the answer to a message to which a rule applies. `refusals` are the carrier's own answers (status and
+    body), by behaviour. `accept` records the message and returns the regular answer.
     """
     if rule.do in refusals:
         wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s

@@ -1,7 +1,8 @@
-"""A local HTTP SMS provider with Twilio's API and status reports. It misbehaves by the start of the number.
+"""A simulated SMS provider with Twilio's HTTP API and status reports. It misbehaves for numbers with a prefix that a
+rule names.
 
-Besides the calls of the real one (a message, the account): `POST /control` with `{"rules": [...], "clear": true}`, `GET
-/counts`, and `GET /recorded` as NDJSON.
+It serves Twilio's calls for a message and for the account, and its own: `POST /control` with `{"rules": [...], "clear":
+true}`, `GET /counts`, and `GET /recorded` as NDJSON.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from channels.sandbox.http_wire import Answer, Reply, Request
 from channels.sandbox.listener import Control, Listener
 from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 
-POSTERS = 16  # concurrent reports
+POSTERS = 16  # maximum of concurrent reports
 
 REPORT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message and its final status."""
+    """One message whose status is to be posted to `url`."""
 
     url: str
     sid: str
@@ -39,7 +40,9 @@ class Report:
 
 
 class Reporter:
-    """Reports `sent` and then the final status. `failed` counts reports that got no success answer. Does not retry."""
+    """Posts status reports to the client: `sent` after `delay_s` seconds, and the final status after the same time
+    again. `failed` counts posts that failed; they are not repeated.
+    """
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
@@ -63,6 +66,7 @@ class Reporter:
             await self._session.close()
 
     def report(self, report: Report) -> None:
+        """Schedules the two posts for a message."""
         self._later(self.delay_s, report, "sent")
         self._later(2 * self.delay_s, report, report.ends)
 
@@ -75,6 +79,7 @@ class Reporter:
         self._timers.add(timer)
 
     async def _post_all(self, session: aiohttp.ClientSession) -> None:
+        """Posts the reports that are due, one after the other, until cancelled."""
         while True:
             report, state = await self._due.get()
             form = {"MessageSid": report.sid, "MessageStatus": state, "To": report.to}
@@ -124,8 +129,8 @@ REPORT_DELAY_S = 0.2
 
 
 class HttpSmsSandbox:
-    """A local SMS provider. Tests in the same process use `script`, `recorded` and `bodies`; other processes use the
-    control calls.
+    """A simulated SMS provider. Tests in the same process use `script`, `recorded` and `bodies`; other processes use
+    the control calls.
     """
 
     def __init__(self, authority: Authority) -> None:
@@ -174,7 +179,9 @@ class HttpSmsSandbox:
         return misbehaved(rule, REFUSALS, partial(self._accept, form))
 
     def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> Reply:
-        """Records a message. The API has no version, so a hash of the text is used."""
+        """Records a message, starts its reports and returns the answer. The API has no version, so a hash of the text
+        is recorded instead. `ends`: final MessageStatus and ErrorCode.
+        """
         version = hashlib.sha256(form["Body"].encode()).hexdigest()[:16]
         self.bodies[version] = form["Body"]
         self.recorded.add("", version, form["To"])

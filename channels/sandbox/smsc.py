@@ -1,4 +1,6 @@
-"""A local SMS centre (SMPP 3.4) with receipts and people's answers. It misbehaves by the start of the number."""
+"""A simulated SMS centre (SMPP 3.4) with receipts and people's answers. It misbehaves for numbers with a prefix that a
+rule names.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,11 @@ SENDER = "12345"
 
 #: This carrier's own code: the person opted out.
 OPTED_OUT: Final = 0x400
-#: This carrier's own code without a documented meaning.
+#: A code of this carrier that its documents do not explain.
 UNEXPLAINED: Final = 0x4FE
 STATUSES: Final = {OPTED_OUT: Outcome(Answer.NEVER, Reason.GONE)}
 
-# The values of a rule's `do`, with the answer.
+# The values of a rule's `do` that refuse the message, with the status of the answer.
 REFUSALS = {
     "throttle": Status.THROTTLED,
     "queue-full": Status.QUEUE_FULL,
@@ -44,10 +46,10 @@ REFUSALS = {
 # Behaviours that accept the message and report this failure.
 FAILURES = {"undelivered": "UNDELIV", "expired": "EXPIRED", "rejected": "REJECTD"}
 
-# Further behaviours: `stall` accepts and never answers; `slow` answers after `delay_s`; `reset` accepts and cuts the
-# connection; `garbage` answers with an HTTP page; `half` sends half a frame and disconnects; `oversized` sends a frame
-# of 4 GiB; `stranger` answers under an unused sequence number; `unreadable` sends an id without an end; `nack` answers
-# generic_nack.
+# Further behaviours: `stall` records the message and never answers; `slow` accepts after `delay_s`; `reset` records the
+# message and cuts the connection. The others record nothing: `garbage` answers with an HTTP page; `half` sends half a
+# frame and disconnects; `oversized` sends a frame of 4 GiB; `stranger` answers under an unused sequence number;
+# `unreadable` sends an id without an end; `nack` answers generic_nack.
 BEHAVIOURS = frozenset(
     {
         *REFUSALS,
@@ -87,8 +89,8 @@ class Habits:
 
 
 def receipt(message_id: str, word: str, habits: Habits) -> tuple[Fields, dict[int, bytes]]:
-    """Returns the fields and parameters of a receipt. `message_id` has the form of the answer; `word` is from appendix
-    B.
+    """Returns the fields and parameters of a receipt. `message_id` has the form of the answer to the message; `word` is
+    the status word (SMPP 3.4 appendix B).
     """
     shown = message_id
     if habits.ids == "hex-then-decimal":
@@ -135,7 +137,7 @@ def nonsense(behaviour: str, sequence: int) -> bytes:
 
 
 def address(pdu: Pdu) -> str:
-    """Returns the recipient's address, before conversion to the carrier's form."""
+    """Returns the recipient's address as alertd has it: with a plus if it is international."""
     return ("+" if pdu.number("dest_addr_ton") == 1 else "") + pdu.text("destination_addr")
 
 
@@ -147,8 +149,8 @@ BINDS = {
 
 
 class SmscSandbox:
-    """A local SMS centre. `messages` keeps submitted PDUs if `keep` is set. `acknowledged` counts the client's answers
-    to deliveries, by status.
+    """A simulated SMS centre. `messages` holds the accepted PDUs if `keep` is set. `acknowledged` counts the client's
+    answers to deliveries, by status.
     """
 
     def __init__(self, authority: Authority | None, habits: Habits | None = None, *, keep: bool = False) -> None:
@@ -169,7 +171,7 @@ class SmscSandbox:
         self._accepted_s: deque[float] = deque()  # times of the last second
 
     async def start(self, port: int = 0) -> None:
-        """Listens on 127.0.0.1. Port 0 selects a free port. The attribute `port` is the one in use."""
+        """Listens on 127.0.0.1. Port 0 selects a free port; `port` then holds it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(partial(Link, self), "127.0.0.1", port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -191,7 +193,7 @@ class SmscSandbox:
         return len(self.links)
 
     def say(self, number: str, text: str) -> None:
-        """Delivers a message from a person: an E.164 number and any text."""
+        """Delivers a message from a person to the client: an E.164 number and any text."""
         self.deliver(from_person(number, text), {})
 
     def report(self, message_id: str, word: str = "DELIVRD", by: Link | None = None) -> None:
@@ -199,15 +201,17 @@ class SmscSandbox:
         self.deliver(*receipt(message_id, word, self.habits), by)
 
     def deliver(self, fields: dict[str, int | str | bytes], tlvs: dict[int, bytes], by: Link | None = None) -> None:
-        """Delivers any fields over a link that receives; `by` is preferred. Without such a link they are lost, because
-        the sandbox has no queue.
+        """Sends a `deliver_sm` with any fields over a link that receives, preferably `by`. Without such a link it is
+        lost, because the sandbox has no queue.
         """
         link = by if by is not None and by.takes else next((link for link in self.links if link.takes), None)
         if link is not None:
             link.deliver(fields, tlvs)
 
     def is_full(self) -> bool:
-        """Returns whether the limit of this second is reached. Otherwise counts one more part."""
+        """Returns whether the last second already has `parts_per_s` parts, and counts a refusal then. Otherwise counts
+        one more part.
+        """
         most, now_s = self.habits.parts_per_s, time.monotonic()
         if most is None:
             return False
@@ -288,7 +292,7 @@ class Link(asyncio.Protocol):
         self._write(encode(Pdu(Command.DELIVER_SM, self._sequence, fields=fields, tlvs=tlvs)))
 
     def write(self, octets: bytes) -> None:
-        """Writes any octets."""
+        """Writes any octets to the client, valid or not."""
         self._write(octets)
 
     def _bind(self, pdu: Pdu) -> None:
@@ -320,6 +324,7 @@ class Link(asyncio.Protocol):
             self._misbehave(rule, pdu)
 
     def _misbehave(self, rule: Rule, pdu: Pdu) -> None:
+        """Does what a rule with one of the further behaviours says."""
         if rule.do == "slow":
             self._in(rule.delay_s, partial(self._accept, pdu))
             return
@@ -331,6 +336,7 @@ class Link(asyncio.Protocol):
             self._transport.close() if rule.do == "half" else self._transport.abort()
 
     def _accept(self, pdu: Pdu, ends: str = "DELIVRD") -> None:
+        """Accepts a message, and delivers a receipt with the word `ends` if the client asked for one."""
         habits = self._sandbox.habits
         message_id = self._sandbox.accept(pdu)
         report = partial(self._sandbox.report, message_id, ends, self)
@@ -342,6 +348,7 @@ class Link(asyncio.Protocol):
             self._in(habits.delay_s, report)
 
     def _in(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Calls `act` after `delay_s` seconds, or now if that is 0."""
         if not delay_s:
             act()
             return

@@ -1,5 +1,5 @@
-"""A local mail relay. It accepts every mail, records its recipients, and refuses by the start of the mailbox or its
-domain.
+"""A simulated mail relay. It accepts every mail and records its recipients, unless a rule for the mailbox or its domain
+says otherwise.
 
 ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any user and password, unless
 `account` sets one).
@@ -42,9 +42,9 @@ AT_CONTENT = {
     "garbage": b"<html>200 OK</html>",
 }
 
-# Further behaviours: `stall` takes the content and never answers; `reset` takes it and cuts the connection; `slow`
-# answers after `delay_s`; `half` disconnects in the middle of its answer; `cut` cuts the connection at RCPT, before any
-# content; `waits` refuses the recipient but still waits for content.
+# Further behaviours: `stall` reads the content, records nothing and never answers. `reset` records the mail and cuts
+# the connection; `slow` records it and answers after `delay_s`; `half` records it and disconnects in the middle of the
+# answer. `cut` cuts the connection at RCPT, before any content; `waits` refuses the recipient but waits for content.
 BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "half", "slow", "cut", "waits"})
 
 ADDRESS = re.compile(rb"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
@@ -52,8 +52,8 @@ HEADER = re.compile(rb"^(message-id|x-alert-chain|x-alert-version):\s*(.*?)\r$",
 
 
 class SmtpSandbox:
-    """A local mail relay. `mails` keeps whole mails by recipient if `keep` is set. `message_ids` counts each accepted
-    Message-ID.
+    """A simulated mail relay. `mails` holds whole mails by recipient if `keep` is set. `message_ids` counts each
+    accepted Message-ID; `return_paths` has the sender by recipient.
     """
 
     def __init__(self, authority: Authority, *, keep: bool = False) -> None:
@@ -70,7 +70,7 @@ class SmtpSandbox:
         self.mails_a_session = 0  # a session ends with 421 after this many; 0: never
         self.sessions: set[Session] = set()
         self.sessions_made = 0  # not counting refused ones
-        # At a time; the relay answers 421 to the next one. None: no limit.
+        # Maximum number of open sessions; the relay answers 421 to the next one. None: no limit.
         self.connections: int | None = None
         self.refused = 0  # refused connections
         self.silent = False  # sends no greeting and no answer, like a dead machine
@@ -100,6 +100,7 @@ class SmtpSandbox:
         return self.connections is not None and len(self.sessions) >= self.connections
 
     def take(self, sender: str, to: str, content: bytes) -> None:
+        """Records an accepted mail, under the chain and version in its headers."""
         head = content.partition(b"\r\n\r\n")[0] + b"\r\n"
         found = {name.lower(): value.decode("utf-8", "replace") for name, value in HEADER.findall(head)}
         self.recorded.add(found.get(b"x-alert-chain", ""), found.get(b"x-alert-version", ""), to)
@@ -123,7 +124,7 @@ class Session(asyncio.Protocol):
         self._sender: str | None = None
         self._to: list[tuple[str, Rule | None]] = []
         self._later: asyncio.TimerHandle | None = None
-        self._deaf = False  # stalled, or during a TLS handshake
+        self._deaf = False  # reads no commands now: it stalls, delays an answer, or waits for a TLS handshake
         self._upgrade: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -279,6 +280,7 @@ class Session(asyncio.Protocol):
         return b""
 
     def _content(self) -> bytes | None:
+        """Returns the reply to the content in the buffer, or None if the content is incomplete."""
         end = 0 if self._buffer.startswith(b".\r\n") else self._buffer.find(b"\r\n.\r\n") + 2
         if end == 1:
             return None
@@ -289,6 +291,7 @@ class Session(asyncio.Protocol):
         return self._taken(content) if rule is None else self._misbehave(rule, content)
 
     def _taken(self, content: bytes) -> bytes:
+        """Records the mail for all its recipients, and returns the reply."""
         content = re.sub(rb"^\.\.", b".", content, flags=re.MULTILINE)
         for to, _ in self._to:
             self._sandbox.take(self._sender or "", to, content)
@@ -296,6 +299,7 @@ class Session(asyncio.Protocol):
         return b"250 2.0.0 taken\r\n"
 
     def _misbehave(self, rule: Rule, content: bytes) -> bytes:
+        """Does what a rule says for the content, and returns the reply, b"" if none is sent now."""
         if rule.do in AT_CONTENT:
             self._sender, self._to = None, []
             return AT_CONTENT[rule.do] + b"\r\n"

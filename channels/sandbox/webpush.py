@@ -1,9 +1,9 @@
-"""A local push service of browsers (RFC 8030), over HTTP/2 or HTTP/1.1. It decrypts each message as the browser would,
-and records it.
+"""A simulated push service of browsers (RFC 8030), over HTTP/2 or HTTP/1.1. It decrypts each message as the browser
+would, and records it.
 
-It stands for all push services: the VAPID token names the host of the endpoint. Every path below `/push/` is a
-subscription, and all share the keys in `sandbox.json`. Besides the call to push: `POST /control`, `GET /counts` and
-`GET /recorded`. The recorded addresses are the endpoints; rules match the start of an endpoint.
+It stands for all push services: it takes the host of an endpoint from the VAPID token. Every path below `/push/` is a
+subscription, and all share the keys in `sandbox.json`. It also serves `POST /control`, `GET /counts` and `GET
+/recorded`. The recorded addresses are the endpoints; rules match the start of an endpoint.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ SECRET = b"sandbox browser!"
 #: starts.
 NUMBER = int.from_bytes(hashlib.sha256(b"a browser of the sandbox").digest(), "big")
 
+# The values of a rule's `do`, with the answer: (status, body).
 REFUSALS = {
     "gone": (410, b""),
     "expired": (404, b""),
@@ -69,14 +70,14 @@ class _Pushed(msgspec.Struct):
 
 
 class _Trusted(NamedTuple):
-    """A checked VAPID header: its audience, and when it expires."""
+    """A checked VAPID header: its audience, and the UNIX second at which it expires, 0 if it is invalid."""
 
     origin: str
     until_s: float
 
 
 class WebPushSandbox:
-    """A local push service. Tests in the same process use `script` and `recorded`; other processes use the control
+    """A simulated push service. Tests in the same process use `script` and `recorded`; other processes use the control
     calls.
     """
 
@@ -119,7 +120,7 @@ class WebPushSandbox:
         return self._control.serve(request)
 
     def _push(self, request: Request, path: str) -> Answer:
-        """Answers a push after the checks of RFC 8030, 8188 and 8292."""
+        """Checks a push by RFC 8030, 8188 and 8292. Answers 400 for a wrong form, 401 for a wrong VAPID token."""
         if not request.header(b"ttl").isdigit() or len(request.body) > RECORD_BYTES:
             return Reply(400, b"")
         trusted = self._looked_at(request.header(b"authorization"))
@@ -158,8 +159,8 @@ class WebPushSandbox:
         return text
 
     def _looked_at(self, header: bytes) -> _Trusted:
-        """Returns the audience and the expiry of the VAPID token in an Authorization header (RFC 8292 section 4.2),
-        whose signature is checked with the key beside it. Checks each header once and keeps the result.
+        """Returns audience and expiry of the VAPID token in an Authorization header (RFC 8292 section 4.2). Checks the
+        signature with the key in the same header. Checks each header once and caches the result.
         """
         if header not in self._trusted:
             self._trusted[header] = _read(header.decode("ascii", "replace"))
@@ -167,6 +168,7 @@ class WebPushSandbox:
 
 
 def _read(header: str) -> _Trusted:
+    """Checks a VAPID header. Returns an expiry of 0 if it is invalid."""
     scheme, _, rest = header.partition(" ")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     try:
@@ -179,6 +181,6 @@ def _read(header: str) -> _Trusted:
 
 
 def _key(point: str) -> ECKey:
-    """Returns the public key. Raises `ValueError`."""
+    """Returns the public key for a point in base64url. Raises `ValueError` if it has the wrong length."""
     raw = Subscription.parse(f"- {point} {base64url(SECRET)}").key
     return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": base64url(raw[1:33]), "y": base64url(raw[33:])})

@@ -22,7 +22,7 @@ NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIE
 #: If a bind lasted longer than this many seconds, the next attempt starts with the shortest wait again.
 STEADY_S: Final = 10.0
 
-#: A session gets its `tick` after this share (1 / _STEPS) of its shortest time-out, and at least once a second.
+#: `tick` checks the time-outs of a session this many times within the shortest of them, and at least once a second.
 _STEPS: Final = 5
 _LONGEST_STEP_S: Final = 1.0
 
@@ -47,8 +47,8 @@ class _Connection(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     def take(self, events: list[Event]) -> None:
-        """Passes the session's events to `tell`. Then writes the session's replies and the acknowledgements of the
-        receiver of the events together. Closes the socket if the session has ended.
+        """Passes the session's events to `tell`, which may queue acknowledgements. Then writes these and the session's
+        own replies together. Closes the socket if the session has ended.
         """
         self._tell(events)
         self.flush()
@@ -79,8 +79,8 @@ class _Connection(asyncio.Protocol):
         self.take(self.session.receive(data, asyncio.get_running_loop().time()))
 
     def eof_received(self) -> None:
-        """The centre closed its side. It would drop everything written from now on without an answer, so the session
-        ends.
+        """Ends the session, because the centre closed its side of the connection. It would drop everything written from
+        now on without an answer.
         """
         self._tell(self.session.lost())
 
@@ -98,8 +98,8 @@ class _Connection(asyncio.Protocol):
 
 
 class Bind:
-    """One bind. Calls `hear` with the answers and deliveries that arrive, and with an empty list when there may be room
-    again.
+    """One bind of an account, over one connection after another. Calls `hear` with the answers and deliveries that
+    arrive, and with an empty list when there may be room again.
     """
 
     def __init__(self, settings: SmppSettings, role: Role, hear: Hear) -> None:
@@ -116,7 +116,7 @@ class Bind:
         self._step_s = min(_LONGEST_STEP_S, min(settings.session.timeout_s, settings.session.enquire_s) / _STEPS)
 
     def room(self, now_s: float) -> int:
-        """Returns how many PDUs may be written now."""
+        """Returns how many messages may be written now, 0 or less if none. `now_s`: the event loop's clock."""
         connection = self._connection
         return 0 if connection is None or connection.blocked else connection.session.room(now_s)
 
@@ -155,7 +155,9 @@ class Bind:
             self._soon.clear()
 
     def soon(self) -> None:
-        """Makes the next attempt now and resets the wait to the shortest. Does nothing while the bind is up."""
+        """Ends the wait, so that the next attempt to bind begins now, or right after the present one. Resets the wait
+        to the shortest and clears `down`. Does nothing while the bind is up.
+        """
         if not self.is_bound:
             self.down, self._failures = None, 0
             self._soon.set()
@@ -170,7 +172,7 @@ class Bind:
         await connection.gone()
 
     async def _live(self, context: ssl.SSLContext | None) -> None:
-        """Opens one connection, binds, and returns when it has ended. `down` and `login` then say why it failed."""
+        """Opens one connection, binds, and returns when it has ended. `down` and `login` say why it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
         connection = _Connection(Session(settings.session, loop.time(), self._role), self._take)
         name = settings.host if context else None
@@ -191,6 +193,7 @@ class Bind:
             connection.drop()
 
     async def _let_time_pass(self, connection: _Connection) -> None:
+        """Checks the time-outs of the session again and again until the session ends."""
         session = connection.session
         while session.phase is not Phase.ENDED:
             try:
@@ -200,11 +203,13 @@ class Bind:
                 connection.take(session.tick(asyncio.get_running_loop().time()))
 
     async def _until(self, session: Session, *phases: Phase) -> None:
+        """Waits until the session is in one of these phases."""
         while session.phase not in phases:
             self._changed.clear()
             await self._changed.wait()
 
     def _take(self, events: list[Event]) -> None:
+        """Records that the bind is up or has ended, and passes answers and deliveries to `hear`."""
         for event in events:
             if isinstance(event, Bound):
                 self.down, self._bound_s = None, asyncio.get_running_loop().time()
@@ -215,8 +220,9 @@ class Bind:
         self._hear(self, [event for event in events if isinstance(event, Answered | Delivered)])
 
     def _ended(self, reason: Reason) -> None:
-        """Sets `down` if the centre refused the credentials, or if two attempts in a row failed or lost the bind within
-        `STEADY_S`. A first loss leaves `down` as it was: the next attempt may succeed. Also sets `login`.
+        """Sets `login` to why the session ended, unless connecting failed (then `_live` sets it). Sets `down` to the
+        cause if the centre refused the credentials, or at the second failure in a row. A bind lost within `STEADY_S` of
+        its start is a failure. A first failure leaves `down`, because the next attempt may succeed.
         """
         bound_s, self._bound_s = self._bound_s, None
         if bound_s is not None and asyncio.get_running_loop().time() - bound_s > STEADY_S:
@@ -230,7 +236,7 @@ class Bind:
         self._changed.set()
 
     def _fault(self, reason: Reason, *, was_bound: bool) -> Login:
-        """Returns why the session ended."""
+        """Returns why the session ended, as the result of a login. `was_bound`: the centre had accepted the bind."""
         server, status = self._settings.server, self.session.bind_status if self.session else 0
         if status:
             is_ours = refusal(status, self._settings.session.statuses).reason is Reason.CREDENTIALS

@@ -1,5 +1,5 @@
-"""The channel for SMS through an SMS centre. Several binds share the messages, and many messages await answers at the
-same time.
+"""The channel for SMS through an SMS centre. It spreads the messages over several binds, and many messages wait for
+their answers at the same time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from channels.text import Coding, codings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
-#: A send that waits for room checks `may_write` after this many seconds.
+#: A send that waits for room checks `may_write` again after this many seconds.
 LOOK_S: Final = 0.05
 
-#: A throttling centre that accepted a part within this many seconds only accepts slowly. Otherwise it accepts nothing.
+#: If a centre throttles but accepted a part within this many seconds, it counts as slow. Otherwise it accepts nothing
+#: now.
 ACCEPTS_S: Final = 2.0
 
 
@@ -41,7 +42,7 @@ class SmppChannel:
     def __init__(
         self, settings: SmppSettings, clock: Callable[[], float] = time.time, listener: Listener | None = None
     ) -> None:
-        """`listener` gets the receipts and what people answer. The caller may set it until `open`."""
+        """`listener` gets the receipts and what people answer. The caller may also set it later, before `open`."""
         self.listener = listener
         self._settings = settings
         self._clock = clock
@@ -56,7 +57,7 @@ class SmppChannel:
         self._accepted_s = -ACCEPTS_S
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
-        """Implements `channels.base.ReportingById`."""
+        """Implements `channels.base.ReportingById`: the ids in the form of `receipts.plain`."""
         return names_of(message_id)
 
     def is_bound(self) -> bool:
@@ -93,6 +94,7 @@ class SmppChannel:
             task.add_done_callback(_tell_of_death)
 
     async def close(self) -> None:
+        """Unbinds, which takes up to 1 s, and stops all tasks."""
         await asyncio.gather(*(bind.leave() for bind in self._binds))
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -111,9 +113,8 @@ class SmppChannel:
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """Sends the message to all recipients. The validity period is the time left until the expiry at this call.
-        Writes all PDUs that find room in one piece.
-
-        Sends throttled parts again, as fast as the centre accepts them. A throttled message waits before each repeat.
+        Writes all PDUs that find room in one piece. Repeats a throttled part after a wait, but only while its message
+        can still arrive whole, and within the limits of `flight` (TRIES, FINISH_S, BEGIN_S).
         """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
@@ -136,8 +137,9 @@ class SmppChannel:
         return flight.outcomes
 
     async def _write(self, flight: Flight, piece: Piece | None, now_s: float, may_write: MayWrite) -> None:
-        """Writes `piece` on the bind with the most room. If no bind has enough room, or `piece` is None because none is
-        due, waits up to 50 ms. Stops the flight if `may_write` refuses or all sending binds are down.
+        """Queues `piece` on the bind with the most room. If that bind has too little room, or `piece` is None because
+        none is due, writes all queued PDUs and waits up to 50 ms. Stops the flight if `may_write` returns False or all
+        sending binds are down.
         """
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
@@ -183,8 +185,9 @@ class SmppChannel:
             asyncio.get_running_loop().call_soon(_wake, waiter)
 
     def _answered(self, session: Session | None, message_: Message, number: int, event: Answered) -> None:
-        """Records the answer to one part. Queues the reports of receipts that came before the last answer to their
-        message.
+        """Records the answer to one part. Once the centre has accepted all parts, each with an id, queues the reports
+        of receipts that came before; if this last answer came after its time-out, first a report that the message was
+        accepted.
         """
         outcome, now_s, slow = event.outcome, asyncio.get_running_loop().time(), False
         if outcome.answer is Answer.ACCEPTED:
@@ -199,8 +202,8 @@ class SmppChannel:
             self._inbox.joined([*late, *self._receipts.sent(message_.tag, message_.ids)])
 
     def _all_paused_s(self) -> float | None:
-        """Returns the seconds until the first bind of the paused ones sends again. None if a bind sends now, because
-        then the carrier as a whole needs no pause.
+        """Returns the seconds until the first paused bind sends again, if all binds are paused. Otherwise returns None,
+        because the carrier as a whole needs no pause.
         """
         now_s = asyncio.get_running_loop().time()
         sessions = [bind.session for bind in self._senders if bind.session is not None]
@@ -214,7 +217,9 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 def _tell_of_death(task: asyncio.Task[None]) -> None:
-    """Reports a task that failed. No task ends by itself, and our own fault must not look like a silent carrier."""
+    """Reports a failed task to the event loop's exception handler. No task ends by itself, and an error in alertd must
+    not look like a silent carrier.
+    """
     if not task.cancelled() and (error := task.exception()) is not None:
         context = {"message": "part of an SMS channel stopped", "exception": error}
         task.get_loop().call_exception_handler(context)

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 from channels.smpp.receipts import BETWEEN_IDS
 
-#: A send that was throttled begins no new message after this many seconds, so that its caller can record the outcomes.
-#: The messages that were not begun go with the next send.
+#: A throttled send begins no new message after this many seconds, so that its caller can record the outcomes. The other
+#: messages get WITHHELD, and the caller sends them again later.
 BEGIN_S: Final = 10.0
 #: Maximum number of tries for a message if a slow centre throttles all of its parts. After that the phone number itself
 #: may be limited.
@@ -29,8 +29,8 @@ FINISH_S: Final = 30.0
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 4.0
 
-#: Rank of each answer. The highest among the answers to its parts becomes the outcome of the message. If the centre
-#: refused one part, the message cannot arrive whole, although phones may show the other parts.
+#: Rank of each answer. The answer with the highest rank among the parts becomes the outcome of the message. If the
+#: centre refused one part, the message cannot arrive whole, although phones may show the other parts.
 _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
 
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     first.
     """
 
-    whole: bool  # no part of the message was sent
+    whole: bool  # it has all parts of the message, because none may be on a phone yet
     place: int  # index of the message in its send
     numbers: tuple[int, ...]  # part numbers, from 0
     message: Message
@@ -47,8 +47,8 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message: the PDU bodies of its parts, and their answers. Either some parts are unanswered, or one piece waits
-    to be written.
+    """One message: the PDU bodies of its parts, and their answers. Until it has an outcome, either some parts are
+    unanswered, or one piece waits to be written.
     """
 
     flight: Flight
@@ -60,8 +60,8 @@ class Message:
     _open: int = 0  # parts written and not answered
     _tries: int = 0
     _worst: Outcome = ACCEPTED
-    _may_have_left: bool = False  # at least one part
-    _throttled: tuple[int, ...] = ()
+    _may_have_left: bool = False  # at least one part may be on a phone
+    _throttled: tuple[int, ...] = ()  # numbers of throttled parts to send again
     _throttling: Outcome = ACCEPTED  # the centre's last throttling answer
     _since_s: float | None = None  # when the first part was throttled
     _wait_s: float = 0.0  # seconds before the next piece
@@ -87,8 +87,9 @@ class Message:
             self._throttled = tuple(number for number in self._throttled if number not in numbers)
 
     def answered(self, number: int, outcome: Outcome, now_s: float, *, late: bool, slow: bool) -> None:
-        """Records the answer to one part. `slow`: the centre throttles the bind, but still accepts messages. A `late`
-        answer only adds its message id.
+        """Records the answer to one part. After the answers to all written parts, queues throttled parts again or
+        settles the message. `slow`: the centre throttles the bind, but still accepts messages. A `late` answer, after a
+        time-out, only adds its message id.
         """
         if outcome.answer is Answer.ACCEPTED and outcome.message_id:
             self.ids.append(outcome.message_id)
@@ -124,12 +125,15 @@ class Message:
         self.flight.settle(self.index, outcome)
 
     def _count(self, outcome: Outcome) -> None:
+        """Includes the outcome of one part in that of the message."""
         self._may_have_left |= outcome.may_have_left
         if _RANK[outcome.answer] > _RANK[self._worst.answer]:
             self._worst = outcome
 
     def _goes_again(self, due_s: float, *, slow: bool) -> bool:
-        """Returns whether to send the throttled parts again at `due_s`: only if the message can still arrive whole."""
+        """Returns whether to send the throttled parts again at `due_s`: only if the message can still arrive whole, and
+        within `FINISH_S` or, if no part may be on a phone, `TRIES`.
+        """
         if self.flight.stopped or self._worst.answer in {Answer.RETRY, Answer.NEVER}:
             return False
         if self._may_have_left:
@@ -167,7 +171,9 @@ class Flight:
         self._fresh.append(Message(self, index, tag, bodies, is_new))
 
     def next(self, now_s: float) -> Piece | None:
-        """Returns the next piece to write, or None if none is due. Returns the same piece until `taken`."""
+        """Returns the next piece to write, or None if none is due. Returns the same piece until `taken`. If the send
+        has been throttled for `BEGIN_S`, first drops the messages of which no part may be on a phone.
+        """
         if self._throttled_s is not None and now_s > self._throttled_s + BEGIN_S:
             self._drop(WITHHELD, begun_too=False)
         while self._later and self._later[0][0] <= now_s:
@@ -211,7 +217,8 @@ class Flight:
 
     def _drop(self, outcome: Outcome, *, begun_too: bool) -> None:
         """Settles the waiting messages. Unwritten ones get `outcome`; throttled ones get the centre's last answer.
-        Without `begun_too`, keeps the messages of which a part was accepted, because phones may show that part.
+        Unless `begun_too` is set, does not settle messages of which a phone may show a part: their other parts still go
+        out.
         """
         while self._fresh:
             self.settle(self._fresh.popleft().index, outcome)

@@ -1,5 +1,5 @@
-"""Takes receipts and people's answers from an SMS centre. Hands them to a listener, and acknowledges them to the centre
-afterwards.
+"""Queues receipts and people's answers from an SMS centre, passes them to a listener, and only then acknowledges them
+to the centre.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from channels.smpp.words import Word, meaning, words
 #: again later.
 MOST_WAITING: Final = 20_000
 
-#: Maximum number of reports or answers in one call to the listener. Answers are acknowledged per call, so a STOP waits
-#: for at most this many.
+#: Maximum number of reports or answers in one call to the listener. The inbox acknowledges answers after each call, so
+#: a STOP waits for at most this many.
 BATCH: Final = 500
 
 #: Seconds before a failed call to the listener is repeated. The pause doubles up to the longest.
@@ -53,19 +53,19 @@ class Written:
 
 
 class Listener(Protocol):
-    """Takes reports and answers. When a call returns, its items are acknowledged and do not come again. A call that
-    raises is repeated.
+    """Gets reports and answers. When a call returns, the inbox acknowledges its items, and they do not come again. The
+    inbox repeats a call that raises.
 
-    The two methods are called independently of each other.
+    Calls of the two methods may overlap.
     """
 
     async def take_answers(self, answers: Sequence[Written]) -> None:
-        """Takes people's answers. After 5 failed calls the centre is asked to deliver them again."""
+        """Takes people's answers. After 5 failed calls, the inbox asks the centre to deliver them again later."""
         ...
 
     async def reports(self, reports: Sequence[Report]) -> None:
-        """Takes reports. The final state of a message comes once, or twice if a failed message is delivered later. A
-        call that raises is repeated without limit.
+        """Takes reports. The final state of a message comes once, or twice if a failed message is delivered later. The
+        inbox repeats a call that raises without limit.
         """
         ...
 
@@ -80,8 +80,8 @@ class _Waiting:
 
 
 class Inbox:
-    """Queues what the centre delivers. `run` hands it to the listener. Receipts cannot delay answers: each has its own
-    queue and task.
+    """Queues what the centre delivers; `run` passes it to the listener. Receipts and answers have queues and tasks of
+    their own, so receipts cannot delay answers. `listener` may be None; everything is then acknowledged and dropped.
     """
 
     def __init__(self, settings: SmppSettings, listener: Listener | None, known: ReceiptMatcher) -> None:
@@ -109,18 +109,19 @@ class Inbox:
             self._somebody.set()
 
     def joined(self, reports: Sequence[Report]) -> None:
-        """Queues reports for the listener whose receipts arrived before the answer to their message."""
+        """Queues reports that do not come from a PDU: their receipts arrived before the answer to their message."""
         if reports:
             self._reports += reports
             self._something.set()
 
     async def run(self) -> None:
-        """Hands over answers and reports until the task is cancelled."""
+        """Passes answers and reports to the listener until the task is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hand_over_answers())
             group.create_task(self._hand_over_reports())
 
     async def _hand_over_answers(self) -> None:
+        """Passes answers to the listener until cancelled. If it fails, asks the centre to deliver them again later."""
         while True:
             await self._somebody.wait()
             self._somebody.clear()
@@ -131,8 +132,8 @@ class Inbox:
                 _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
     async def _hand_over_reports(self) -> None:
-        """Hands reports to the listener until cancelled, and retries without limit: reading a receipt changes
-        `ReceiptMatcher`, so a lost report would not come again.
+        """Passes reports to the listener until cancelled. Retries without limit: `ReceiptMatcher` reports each state
+        only once, so a lost report would not come again.
         """
         while True:
             with contextlib.suppress(TimeoutError):
@@ -147,7 +148,9 @@ class Inbox:
                 _acknowledge(some, Status.OK)
 
     def _new(self, some: Sequence[_Waiting]) -> list[Report]:
-        """Returns the reports that these receipts add."""
+        """Passes receipts to `ReceiptMatcher` and returns the new reports. Skips a receipt without an id or known
+        state.
+        """
         reports: list[Report] = []
         for waiting in some:
             receipt = receipts.parse_receipt(waiting.pdu, self._settings.receipt_ids)
@@ -177,6 +180,7 @@ class Inbox:
         return False
 
     def _read(self, pdu: Pdu) -> Written:
+        """Returns the answer of a person that a PDU holds."""
         number = written_by(pdu.text("source_addr"), pdu.number("source_addr_ton"), self._settings.calling_code)
         text = decode_text(pdu.message, pdu.number("data_coding"), pdu.number("esm_class"))
         return Written(number, meaning(text, self._words), text)
@@ -186,8 +190,8 @@ def written_by(number: str, kind: int, calling_code: str) -> str:
     """Returns a number in E.164, by the type of number that the centre gives (SMPP 3.4 section 5.2.5). Many centres
     leave out the plus or give no type.
 
-    A national number gets the country of `calling_code`, which only the settings know. With a plus alone it could be a
-    stranger's number in another country. If the calling code is not known, returns a national number unchanged.
+    A national number gets the country of `calling_code` (digits, from the settings). With a plus alone it could be a
+    stranger's number in another country. If `calling_code` is "", returns a national number unchanged.
     """
     if number.startswith("+") or not number.isdecimal():
         return number
@@ -201,6 +205,7 @@ def written_by(number: str, kind: int, calling_code: str) -> str:
 
 
 def _acknowledge(some: Sequence[_Waiting], status: Status) -> None:
+    """Answers these PDUs on their sessions, and writes the answers."""
     for waiting in some:
         waiting.session.acknowledge(waiting.pdu, status)
     for bind in {waiting.bind for waiting in some}:

@@ -62,7 +62,7 @@ MOST_PARTS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A text in the octets of its alphabet, one entry per part. It has one part if it fits into one segment."""
+    """A text in the octets of its alphabet, one entry for each segment, without headers."""
 
     data_coding: int
     parts: tuple[bytes, ...]
@@ -70,7 +70,10 @@ class Coded:
 
 
 def code(coding: Coding) -> Coded:
-    """Returns the octets of a text that `channels.text` has divided into segments."""
+    """Encodes each segment of a text that `channels.text` has divided. Returns the octets of each segment without its
+    user data header (`header` makes that), the value of `data_coding`, and the national table that the header must
+    name.
+    """
     octets = _OCTETS[coding.table]
     encode = _units if coding.encoding == "ucs2" else lambda part: b"".join(map(octets.__getitem__, part))
     return Coded(DATA_CODING[coding.encoding], tuple(map(encode, coding.parts)), coding.table)
@@ -90,8 +93,8 @@ def header(reference: int, parts: int, number: int, table: TableName | None = No
 
 
 def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
-    """Returns the elements of a message's header, and the octets after it. Never raises: skips an element that is cut
-    off.
+    """Returns the elements of a message's user data header by identifier, and the octets after the header. Never
+    raises, even if an element is cut off.
     """
     if not esm_class & UDH_INDICATOR or not octets:
         return {}, octets
@@ -115,7 +118,9 @@ def decode_text(octets: bytes, data_coding: int, esm_class: int) -> str:
 
 
 def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
-    """Decodes GSM 03.38. Some centres send Latin-1, so an octet above 127 is read as Latin-1."""
+    """Yields the characters of a text in GSM 03.38; `table` has those after an escape. Some centres send Latin-1, so it
+    reads an octet above 127 as Latin-1.
+    """
     escaped = False
     for octet in octets:
         if octet == ESCAPE and not escaped:
@@ -130,7 +135,7 @@ def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
         escaped = False
 
 
-#: Maximum validity in seconds. Centres keep a message no longer than this, and some refuse a longer period.
+#: Maximum validity period in seconds. No centre keeps a message for longer, and some refuse a longer period.
 LONGEST_VALIDITY_S: Final = 48 * 3600
 
 #: Value of registered_delivery (section 5.2.17): the centre reports the final outcome, success or failure.
@@ -176,7 +181,7 @@ class Writer:
 
     def tails(self, payload: SmppPayload, now_s: float) -> list[bytes]:
         """Returns the octets of `submit_sm` after the recipient's number, one entry per PDU. `now_s`: UNIX seconds.
-        Each call uses a new reference, so that a phone never joins parts of two tries.
+        Each call puts a new reference into the headers of the parts, so that a phone never joins parts of two tries.
         """
         validity = _cells(validity_period=self._until(payload.expires_s, now_s))
         reference = next(self._references) % 256
@@ -192,7 +197,9 @@ class Writer:
         return b"%b%b%b\0" % (self._head, kind, recipient.address.lstrip("+").encode())
 
     def _pieces(self, coded: Coded, reference: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yields (esm_class, short_message, parameters) of each PDU."""
+        """Yields (esm_class, short_message, optional parameters) of each PDU: one for each segment, or one for all
+        segments if the settings ask for `message_payload`.
+        """
         parts = coded.parts
         if len(parts) > 1 and self._long == "payload":
             yield 0, b"", tlv(Tag.MESSAGE_PAYLOAD, b"".join(parts))

@@ -18,8 +18,8 @@ _SHARE: Final = 0.2
 #: If the centre throttles fewer repeats within `_SPAN_S`, the bind is not too fast: they may be the parts of one
 #: message.
 _MANY_AGAIN: Final = 10
-#: How many seconds' worth of parts are accepted at one rate before the rate grows. It grows by a tenth in the first
-#: second, and faster in each later one.
+#: The rate grows after the centre has accepted this many seconds' worth of parts at that rate. It grows by a tenth in
+#: the first second, and faster in each later one.
 _STEADY_S: Final = 5.0
 _GROWTH: Final = 1.1
 #: The bind sends a little more slowly than the centre accepted. At exactly that rate, every second part would come too
@@ -27,7 +27,7 @@ _GROWTH: Final = 1.1
 _BELOW: Final = 0.95
 #: If the centre has not throttled for this many seconds, the bind forgets its rate.
 _FORGET_S: Final = 60.0
-#: Seconds of unused time that a bind may catch up on at once.
+#: A bind that was idle may send the parts of this many seconds at once.
 _SLACK_S: Final = 0.1
 #: If a bind is throttled again at a known rate, it pauses for the time of this many parts.
 _PAUSE_PARTS: Final = 2
@@ -36,7 +36,7 @@ _UNLIMITED: Final = 50_000.0
 
 
 class Pace:
-    """Learns the rate from the answers, and decides when the next part may be sent."""
+    """Learns from the answers how fast the centre accepts parts, and decides when the next message may be sent."""
 
     def __init__(self, pause_s: float, longest_pause_s: float) -> None:
         """`pause_s`: seconds of the first pause after throttling. The pause doubles while the centre accepts nothing,
@@ -62,7 +62,7 @@ class Pace:
 
     @property
     def is_limited(self) -> bool:
-        """Returns whether the centre has throttled the bind itself, and not only single numbers."""
+        """Returns whether the bind has a rate: the centre throttled the bind itself, not only single numbers."""
         return self._learned > 0
 
     def allows(self, now_s: float) -> bool:
@@ -70,7 +70,7 @@ class Pace:
         return now_s >= self.paused_until_s and (not self._learned or now_s >= self._next_s)
 
     def sent(self, now_s: float) -> None:
-        """Counts one written part."""
+        """Counts one written part. Forgets the rate if the centre has not throttled for a minute."""
         if self._learned and now_s > self._throttled_s + _FORGET_S:
             self._learned = 0.0
         if self._learned:
@@ -120,6 +120,7 @@ class Pace:
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
 
     def _lower(self, now_s: float) -> None:
+        """Counts one refused repeat. Lowers the rate if the centre refused many repeats within `_SPAN_S`."""
         self._again.append(now_s)
         _forget(self._again, now_s)
         _forget(self._accepted, now_s)
@@ -130,5 +131,6 @@ class Pace:
 
 
 def _forget(times: deque[float], now_s: float) -> None:
+    """Removes the times that are more than `_SPAN_S` ago."""
     while times and times[0] <= now_s - _SPAN_S:
         times.popleft()

@@ -1,6 +1,6 @@
 """The PDUs of SMPP 3.4 (Issue 1.2, sections 3 to 5): frames, mandatory fields and optional parameters, as tables.
 
-Pure: bytes in, values out. Any input becomes a `Pdu` or raises `PduError`, never another exception.
+The functions do no I/O. `decode` turns any frame into a `Pdu` or raises `PduError`, never another exception.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Command(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """The statuses that this module sends or understands (section 5.1.3). Carriers define their own from 0x400 on."""
+    """The statuses that alertd sends or understands (section 5.1.3). Carriers define their own from 0x400 on."""
 
     OK = 0x00
     INVALID_LENGTH = 0x01  # length of the message
@@ -87,7 +87,7 @@ def name_of(status: int) -> str:
 
 
 class Tag(enum.IntEnum):
-    """The optional parameters that are written or read here (section 5.3.2). Others are kept as raw octets."""
+    """The optional parameters that alertd writes or reads (section 5.3.2). A `Pdu` also holds all others."""
 
     RECEIPTED_MESSAGE_ID = 0x001E
     SC_INTERFACE_VERSION = 0x0210
@@ -174,8 +174,8 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
 
 
 class PduError(ValueError):
-    """The input is not valid SMPP. `status` is the code of section 5.1.3. `command` and `sequence` are from the
-    sender's header, or 0 if it was not read.
+    """The input is not valid SMPP. `status` is the code of section 5.1.3 for the refusal. `command` and `sequence` are
+    from the header of the frame, or 0 if it was not read.
     """
 
     def __init__(self, sentence: str, status: Status, header: tuple[int, int, int] = (0, 0, 0)) -> None:
@@ -197,16 +197,18 @@ class Pdu:
     tlvs: Mapping[int, bytes] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
+        """Returns a text field, or "" if it is missing."""
         value = self.fields.get(name, "")
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> int:
+        """Returns a field of one octet, or 0 if it is missing."""
         value = self.fields.get(name, 0)
         return value if isinstance(value, int) else 0
 
     @property
     def message(self) -> bytes:
-        """Returns the octets of the text, from `short_message` or from the message_payload parameter."""
+        """Returns the octets of the text with its header, from `short_message` or else from message_payload."""
         value = self.fields.get("short_message", b"")
         short = value if isinstance(value, bytes) else b""
         return short or self.tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
@@ -223,7 +225,9 @@ def encode(pdu: Pdu) -> bytes:
 
 
 def cell(name: str, size: int, value: int | str | bytes | None) -> bytes:
-    """Returns the octets of one mandatory field. Raises `ValueError` if the value does not fit it."""
+    """Returns the octets of one mandatory field; None is 0 or empty. `size` is as in `Layout`. Raises `ValueError` if
+    the value has the wrong type or is too long.
+    """
     if size == 0 and (value is None or isinstance(value, int)):
         return bytes((value or 0,))
     if size < 0 and (value is None or isinstance(value, bytes)) and len(value or b"") <= 254:
@@ -259,7 +263,9 @@ def decode(frame: bytes) -> Pdu:
 
 
 def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes], int]:
-    """Returns the mandatory fields and the position after them."""
+    """Returns the mandatory fields of a frame and the position after them. Raises `PduError` or IndexError if one is
+    cut off.
+    """
     fields: dict[str, int | str | bytes] = {}
     at = HEADER.size
     for name, size in layout:
@@ -282,10 +288,9 @@ def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes],
 
 
 def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
-    """Returns the optional parameters. The first valid one counts if a tag repeats.
-
-    Skips damaged parameters. If the PDU were refused instead, a receipt or a STOP would be lost, and a bind could fail
-    for ever.
+    """Returns the optional parameters; the first valid one of a tag counts. Skips each that the frame cuts off or that
+    has a wrong size for its tag. If the PDU were refused instead, a receipt or a STOP would be lost, and a bind could
+    fail for ever.
     """
     found: dict[int, bytes] = {}
     while at + _TLV.size <= len(frame):

@@ -1,7 +1,7 @@
 """Parses delivery receipts from `deliver_sm` or `data_sm`, and matches them to the messages.
 
-The text form is SMPP 3.4 appendix B, which each carrier writes a little differently. The parameters are in section
-5.3.2.
+A receipt has its facts in its text (SMPP 3.4 appendix B), which each carrier writes a little differently, or in
+optional parameters (section 5.3.2), or in both.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The progress of one message, for the caller. `tag` is None if this channel did not send the message, or if only
-    one of its parts was delivered. The caller may have counted other parts, and so know that this was the last.
+    """The progress of one message, for the caller. `tag` is None if this process does not know the message, or if a
+    part was delivered and others are open: the caller may know from other processes that this part was the last.
 
-    ACCEPTED is only reported for a message that was answered after its time-out. `message_id` then holds the ids of all
+    ACCEPTED only comes for a message that was answered after its time-out. `message_id` then holds the ids of all
     parts.
     """
 
@@ -90,7 +90,9 @@ def is_receipt(pdu: Pdu) -> bool:
 
 
 def plain(message_id: str) -> str:
-    """Returns an id without spaces and leading zeros, in lower case, so that two spellings of it are equal."""
+    """Returns an id in lower case, without spaces around it and without leading zeros ("0" if it is all zeros), so that
+    spellings that differ only in these are equal.
+    """
     return message_id.strip().casefold().lstrip("0") or "0"
 
 
@@ -112,8 +114,8 @@ def parse_receipt(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
 
 
 def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
-    """Returns the possible ids of the message of a receipt. The parameter should hold the id in the form of the answer.
-    If the parameter only repeats the id in the text, that id has the form of the text.
+    """Returns the possible ids of the message of a receipt, in the form of the answer. The parameter should hold the id
+    in that form. If the parameter only repeats the id in the text, it has the form of the text and is converted, too.
     """
     of_tlv = pdu.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1") or None
     repeats = of_tlv is not None and of_text is not None and plain(of_tlv) == plain(of_text) and form != "same"
@@ -142,24 +144,24 @@ class _Sent:
     tag: str
     parts: int  # not yet delivered
     at_s: float
-    told: SmsState | None = None
+    told: SmsState | None = None  # the last reported state
 
 
-#: If a second message is accepted under the same id within this many seconds, the id is ambiguous. Later, it belongs to
-#: the newer message.
+#: If a second message is accepted under the same id within this many seconds, the id is ambiguous. After more seconds,
+#: the id belongs to the newer message.
 _OF_ONE_S: Final = 86_400.0
 
 
 def _counted(tag: str, at_s: float) -> _Sent:
-    """Returns a placeholder for a part that was already counted as delivered, and for an ambiguous id. It never yields
-    a report.
+    """Returns a placeholder that never yields a report: for a part that was already counted as delivered, and for an
+    ambiguous id.
     """
     return _Sent(tag, 0, at_s, SmsState.DELIVERED)
 
 
 class ReceiptMatcher:
-    """Matches receipts to answers, in either order. Reports the final state of a message once: delivered when all parts
-    are, failed when one part is.
+    """Matches receipts to the answers with their ids, in either order. Reports the final state of a message once:
+    delivered when all parts are delivered, failed when one part has failed.
 
     If two messages were accepted under the same id, its receipts are ignored: some centres give all messages one id or
     restart their numbering. Memory is bounded: if it is full, the older half is forgotten. A receipt for a forgotten
@@ -226,6 +228,7 @@ class ReceiptMatcher:
             self._early.pop(key, None)
 
     def _tell(self, key: str, message: _Sent, receipt: Receipt) -> list[Report]:
+        """Records a receipt for a known message, and returns a report unless it says nothing new."""
         if receipt.state is SmsState.ACCEPTED or message.told in {receipt.state, SmsState.DELIVERED}:
             return []
         if receipt.state is SmsState.DELIVERED:

@@ -1,4 +1,6 @@
-"""One session with an SMS centre, as a state machine without sockets: octets and times (monotonic s) go in, octets and events come out."""
+"""One session with an SMS centre, as a state machine without sockets: it takes octets and times (monotonic seconds),
+and returns octets and events.
+"""
 
 from __future__ import annotations
 
@@ -203,7 +205,7 @@ class Session:
         return len(self._open)
 
     def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
-        """Queues a message; its `Answered` has this `key`. `body` is everything after the PDU header.
+        """Queues one part of a message. Its `Answered` has this `key`. `body` is everything after the PDU header.
 
         `is_new`: neither the part nor its message was tried before. If a repeat is throttled, the bind does not pause,
         because the limit may belong to the recipient's number.
@@ -289,7 +291,7 @@ class Session:
                 return self._sequence
 
     def _overdue(self, now_s: float) -> tuple[list[Event], bool]:
-        """Returns the timed-out messages, and whether nothing arrived since the last of them was written.
+        """Returns the `Answered` of timed-out messages, and whether nothing arrived since the last of them was written.
 
         A bind that still answers other messages is kept: the sequence number identifies a late answer.
         """
@@ -371,8 +373,8 @@ class Session:
         return [Bound()]
 
     def _asked_to_leave(self, pdu: Pdu, _: float) -> list[Event]:
-        """The centre wants to unbind. It may still answer messages, so the reply waits for the last answer. Messages
-        cut off would stay unknown.
+        """Handles the centre's `unbind`. The centre may still answer messages, so the reply waits for the last answer;
+        otherwise open messages would stay unknown.
         """
         self.phase, self._unbind = Phase.LEAVING, pdu.sequence
         return []

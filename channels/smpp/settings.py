@@ -23,6 +23,8 @@ LETTERS: Numbering = (5, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmppSettings:
+    """The settings of one account. Raises `ValueError` if a value does not fit its field, or if settings conflict."""
+
     host: str
     port: int = 3550  # the port of SMPP over TLS; 2775 is the one without TLS
     tls: bool = True
@@ -75,14 +77,18 @@ class SmppSettings:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Returns one role for each bind."""
+        """Returns one role for each bind, sending binds first. They are transceivers, or transmitters if there are
+        extra receivers.
+        """
         sends: Role = "transmitter" if self.receivers else "transceiver"
         receives: Role = "receiver"
         return (sends,) * self.binds + (receives,) * self.receivers
 
 
 def numbering(sender: str) -> Numbering:
-    """Returns the type of number and numbering plan of a sender."""
+    """Returns type of number and numbering plan of a sender: international with a plus, short for other digits, else
+    letters.
+    """
     if sender.startswith("+"):
         return INTERNATIONAL
     return SHORT if sender.isdigit() else LETTERS

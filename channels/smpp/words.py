@@ -1,7 +1,7 @@
 """Recognises people's answers to a message: stop, help and start, in their language and their carrier's words.
 
-The whole first non-empty line is compared, without case, accents and punctuation. So "We saw her at the end of the
-road" stops nothing, and a signature that the phone adds on a later line cannot hide a STOP.
+`meaning` compares the whole first non-empty line, without case, accents and punctuation. So "We saw her at the end of
+the road" stops nothing, and a signature that the phone adds on a later line cannot hide a STOP.
 
 By default the words of all languages count for every person. So the lists leave out any word that answers "Have you
 seen this child?" in one of the languages: no yes, and none of "fine", "alto", "alta", "dur" and "T". Carriers of some
@@ -82,10 +82,9 @@ Words = Mapping[str, Word]
 
 
 def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Words:
-    """Returns the meaning of each known answer in these languages, by its plain text. If a word has two meanings, the
-    earlier language counts; `own`, the carrier's words, take precedence.
-
-    Raises `KeyError` for a language without words.
+    """Returns the meaning of each known answer in English and these languages, by its plain text. If a word has two
+    meanings, English counts first, then the earlier language. `own`, the carrier's words, override all of them. Raises
+    `KeyError` for a language without words.
     """
     found: dict[str, Word] = {}
     for language in dict.fromkeys(("en", *languages)):
@@ -105,8 +104,8 @@ def meaning(text: str, known: Words) -> Word | None:
 
 
 def plain(text: str) -> str:
-    """Returns the text for comparison: in lower case, without accents on Latin letters, hyphens and apostrophes. Other
-    punctuation becomes a space, and spaces are single.
+    """Returns the text for comparison: in lower case, without accents, hyphens and apostrophes. Other punctuation
+    becomes a space, and spaces are single.
     """
     folded = unicodedata.normalize("NFKD", text.translate({0x130: "i", 0x131: "i"}).casefold())
     kept = (c if unicodedata.category(c)[0] in "LN" else _mark(c) for c in folded)
@@ -114,8 +113,8 @@ def plain(text: str) -> str:
 
 
 def _mark(character: str) -> str:
-    """Returns the replacement for a character. Accents, hyphens and apostrophes vanish; other punctuation separates
-    words.
+    """Returns the replacement for a character that is no letter or digit: "" for accents, hyphens and apostrophes, the
+    character itself for vowel signs (as in Hindi), and a space for the rest.
     """
     if unicodedata.combining(character) or character in "-'’":
         return ""

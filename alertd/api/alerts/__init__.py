@@ -1,1 +1,1 @@
-"""Alerts over HTTP."""
+"""HTTP operations on alerts."""

@@ -1,4 +1,6 @@
-"""HTTP operations for break-glass: an author approves their own alert alone, and another operator reviews it."""
+"""HTTP operations for break-glass: an author approves their own alert alone, and another operator reviews that
+later.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,12 @@ OPERATIONS = Operations()
     step_up=True, act=Act("alert.break_glass", once=True),
 )  # fmt: skip
 async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions, body: Break) -> Reply[AlertReply]:
-    """Approves your own Actual alert alone, because no second person can be reached. It needs an operator's session with a fresh
-    step-up; a key cannot do it. The organisation must allow it (`break_glass`), and another person must have set that. All other
-    checks of an approval apply. It is an event of its own (`alert.break_glass`) and is recorded in the audit, the history, the
-    report and the alert. Until another operator has reviewed it, the same author cannot break the glass for another alert.
+    """Approves your own Actual alert alone, because no second person can be reached. The call needs an operator's
+    session with a fresh step-up; a key cannot do it. The organisation must allow it (`break_glass`), another person
+    must have set that, and the alert must have waited `after_min` minutes. All other checks of an approval apply.
+    alertd sends an event of its own (`alert.break_glass`), and records the approval in the audit, the history, the
+    report and the alert. Until another operator has reviewed it, the same author cannot break the glass for another
+    alert.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -61,8 +65,8 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
     problems=("precondition-failed", "same-person"), step_up=True, act=Act("alert.review", once=True),
 )  # fmt: skip
 async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Reply[AlertReply]:
-    """Records another operator's review of an alert that its author approved alone. An alert has one review; the same person may
-    repeat it. The review does not change the send: cancel the alert or stand it down as usual.
+    """Records another operator's review of an alert that its author approved alone. An alert has one review; the same
+    person may repeat it. The review does not change the send: cancel the alert or stand it down as usual.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -74,6 +78,6 @@ async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Re
 
 @OPERATIONS.add("GET", "/v1/reviews", "List pending reviews", "alerts:read")
 async def list_reviews(request: web.Request) -> ReviewList:
-    """Returns the organisation's break-glass alerts that have no review yet."""
+    """Returns the organisation's break-glass alerts that have no review yet, oldest first."""
     found = await services(request).break_glass.awaiting(credential(request).org)
     return ReviewList(alerts=[alert_reply(one) for one in found])

@@ -1,4 +1,6 @@
-"""HTTP operations on single messages: resend them, and explain why a person was or was not notified."""
+"""HTTP operations on single messages: resend those that may not have arrived, and explain why a subscriber was notified
+or not.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ EVERY: tuple[Resendable, ...] = ("unknown", "failed")
 
 
 class Resend(BaseModel):
-    """The messages to send again."""
+    """The messages to send again, by state and channel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     states: Annotated[tuple[Resendable, ...], Field(min_length=1)] = Field(
@@ -52,9 +54,9 @@ OPERATIONS = Operations()
     problems=("precondition-failed", "stop-active"), act=Act("alert.resend", once=True),
 )  # fmt: skip
 async def resend_deliveries(request: web.Request, *, id: AlertId, body: Resend = ALL) -> ResendReply:
-    """Sends messages again that may not have arrived. Each message goes to the person's current address; people who opted out
-    since get none. Refused once the alert is stood down, cancelled or past its end, and for a version that is no longer true.
-    Idempotent: a repeated call queues nothing more.
+    """Queues messages again that failed or may not have arrived, each to the person's current address; not to people
+    who opted out. Refused once the alert is stood down, cancelled or ended, and for a version that a later one replaced
+    or the alert's state outdated. Idempotent: a repeated call does not queue a queued message again.
     """
     s, who = services(request), credential(request)
     record, resent = await s.approval.get(id, who), None
@@ -120,9 +122,9 @@ class ExplainReply(BaseModel):
     act=Act("subscriber.explain", of_person=True),
 )  # fmt: skip
 async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: ExplainQuery) -> ExplainReply:
-    """Explains why a subscriber was or was not notified of an alert. The answer contains no address and no position. Subscribers
-    belong to the organisation that runs the service. Another organisation sees only its own messages to a subscriber, and
-    no subscriber without such messages.
+    """Explains why a subscriber was or was not notified of your alert, without address or position. 410 if its ledger
+    was deleted. Subscribers belong to the organisation that runs the service: another one sees only the messages that
+    this alert sent to the subscriber; 404 if there are none.
     """
     s, who = services(request), credential(request)
     record = await s.approval.get(query.alert, who)
@@ -144,6 +146,7 @@ async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: E
 
 
 def _message(one: Delivery) -> MessageReply:
+    """Returns one row of the ledger as the API shows it."""
     first, last, receipt = map(time_or_none, (one.first_ms, one.last_ms, one.receipt_ms))
     return MessageReply(
         address=one.address, channel=one.channel, state=one.state, reason=one.reason, carrier=one.carrier,

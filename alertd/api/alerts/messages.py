@@ -1,4 +1,4 @@
-"""HTTP operation that previews messages: the texts of an alert before it is sent."""
+"""The HTTP operation that previews the messages of an alert before alertd sends them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class MessagesQuery(Query):
     @field_validator("channels")
     @classmethod
     def _known(cls, text: str) -> str:
+        """Refuses a list that contains an unknown channel."""
         for name in _listed(text):
             if name not in list(Channel):
                 raise refusal(f"The channels are {', '.join(Channel)}.")
@@ -57,7 +58,7 @@ class PreviewLanguage(BaseModel):
 
 
 class PreviewCoding(BaseModel):
-    """One way to send an SMS."""
+    """One way to send an SMS: the encoding, the number of segments and the price, for one carrier."""
 
     carrier: str
     encoding: Literal["gsm7", "ucs2"]
@@ -108,11 +109,11 @@ OPERATIONS = Operations()
     ),
 )  # fmt: skip
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
-    """Returns an alert's messages on each channel in each language: the texts, the SMS segments, the facts that did not fit and the
-    missing translations. With `occasion`, returns the follow-up messages, as if the alert was sent now or at `alerted`. An end
-    message contains no name. Refuses faults in the content, the photos, the regions of the target and the contacts, as a submission does.
-    Does not check the author, the jurisdiction, the languages of the organisation, the start, the size of the audience, duplicates or
-    stops. Stores and sends nothing.
+    """Returns an alert's messages on each channel in each language: the texts, the SMS segments, the facts that did not
+    fit and the missing translations. With `occasion`, returns the follow-up messages, as if the alert was sent now or
+    at `alerted`. An end message contains no name. Refuses faults in the content, the photos, the regions of the target
+    and the contacts, as a submission does. Does not check the author, the jurisdiction, the languages of the
+    organisation, the start, the size of the audience, duplicates or stops. Stores and sends nothing.
     """
     s, alert, who = services(request), body.alert(), credential(request)
     alert = await s.intake.check_unsigned(alert, who)
@@ -131,11 +132,13 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Making:
-    """The renderer of messages, the SMS carriers, and the price of an SMS segment."""
+    """What a preview needs besides the alert: the renderer of messages, the SMS carriers, and the price of an SMS
+    segment.
+    """
 
     renderer: Renderer
     texting: Mapping[str, Texting]  # the SMS carriers, by name
-    segment_price: float  # 0: unknown
+    segment_price: float  # 0: not configured
 
 
 def making_of(s: Container) -> Making:
@@ -148,7 +151,10 @@ def messages_reply(
     making: Making, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
     now_ms: int, countries: Sequence[str],
 ) -> MessagesPreview:  # fmt: skip
-    """Returns the messages of an alert on the channels and in the languages in `wanted`."""
+    """Renders an alert's messages on the channels and in the languages in `wanted`, and returns them as the API shows
+    them. `telling` is the occasion, `own` are the organisation's texts, and `countries` are those that the area lies
+    in. Call it in a thread, because rendering takes processor time.
+    """
     (channels, languages), renderer = wanted, making.renderer
     shown = previews.previews(
         alert, renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
@@ -162,10 +168,12 @@ def messages_reply(
 
 
 def _listed(text: str) -> list[str]:
+    """Returns the parts of a text between commas, each once and without empty ones."""
     return list(dict.fromkeys(part for part in text.split(",") if part))
 
 
 def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewLanguage:
+    """Returns a language as the preview shows it: its own name, its direction, and the texts without a translation."""
     words = renderer.words(tag)
     direction: Literal["ltr", "rtl"] = "rtl" if words.direction == "rtl" else "ltr"
     return PreviewLanguage(
@@ -174,6 +182,7 @@ def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewL
 
 
 def _message(making: Making, one: previews.Specimen) -> PreviewMessage:
+    """Returns one message as the preview shows it."""
     reply = PreviewMessage(
         channel=one.channel,
         language=one.language,
@@ -184,6 +193,7 @@ def _message(making: Making, one: previews.Specimen) -> PreviewMessage:
 
 
 def _texts(making: Making, message: Message) -> dict[str, Any]:
+    """Returns the members of a previewed message that its channel has."""
     match message:
         case PushMessage():
             return {"title": message.title, "body": message.body, "image": message.image_url}
@@ -195,8 +205,8 @@ def _texts(making: Making, message: Message) -> dict[str, Any]:
 
 
 def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
-    """Returns the SMS members of a previewed message: the text as the least capable carrier sends it, and the codings
-    of each carrier.
+    """Returns the SMS members of a previewed message: the text as the least capable carrier sends it, its segments, and
+    every coding that each carrier's settings allow.
     """
     sent = best_coding(message.text, making.renderer.sms, message.names)
     nameless = best_coding(message.text, making.renderer.sms)

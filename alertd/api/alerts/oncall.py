@@ -1,4 +1,6 @@
-"""HTTP operations for on-call duty: an organisation's rota, the pages for waiting alerts, and who took each alert."""
+"""HTTP operations for on-call duty: an organisation's rota, the pages about waiting alerts, and the person who took
+each alert.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/oncall", "Show the rota", "alerts:read", tells=("ETag",))
 async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
-    """Returns your organisation's rota and the people who are on duty now."""
+    """Returns your organisation's rota (in full for administrators only) and the people who are on duty now."""
     return _reply(request, await services(request).rota.get(credential(request).org))
 
 
@@ -86,11 +88,11 @@ async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
     step_up=True, act=Act("oncall.write"),
 )  # fmt: skip
 async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall) -> Reply[OnCallReply]:
-    """Replaces your organisation's rota. When an alert becomes `pending`, alertd pages every person on duty in the first step, each
-    at the first of their addresses that a carrier accepts. After `after_min` minutes it pages the next step, and goes through
-    all steps `times` times, until the alert no longer waits. A request of another organisation to stand an alert down starts
-    the same pages. A page names your organisation and the alert's id, and nothing of its content. Without steps, alertd pages no
-    one.
+    """Replaces your organisation's rota. When an alert becomes `pending`, alertd pages every person on duty in the
+    first step, each at the first of their addresses that a carrier accepts. After `after_min` minutes it pages the next
+    step. It goes through all steps up to `times` times, and stops once the alert no longer waits. It pages by the same
+    rota if another organisation asks to stand an alert of yours down. A page names your organisation and the alert's
+    id, and nothing of its content. Without steps, alertd pages no one.
     """
     known = await services(request).rota.put(body, credential(request), rev=headers.version)
     people = sum(len(step.people) for step in body.steps)
@@ -100,8 +102,8 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
 
 @OPERATIONS.add("GET", "/v1/oncall/alerts", "List waiting alerts and their pages", "alerts:read")
 async def list_calls(request: web.Request) -> CallList:
-    """Returns the organisation's alerts that wait for approval, or that another organisation asks to stand down, each with its
-    pages and the person who took it.
+    """Returns the organisation's alerts that wait for approval, or that another organisation asks to stand down,
+    longest wait first. Each has its pages and the person who took it.
     """
     return CallList(calls=[_call(one) for one in await services(request).rota.calls(credential(request).org)])
 
@@ -111,9 +113,10 @@ async def list_calls(request: web.Request) -> CallList:
     problems=("precondition-failed", "same-person"), act=Act("alert.take", once=True),
 )  # fmt: skip
 async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
-    """Takes responsibility for a waiting alert: alertd pages no other person for `hold_min` minutes. It is no decision; if the alert
-    still waits then, alertd pages the next people. You can take only an alert that you could approve. If another organisation
-    asks to stand the alert down, alertd pages no other person for that request.
+    """Takes responsibility for a waiting alert: alertd pages no other person for `hold_min` minutes. Taking an alert is
+    no decision; if the alert still waits then, alertd pages the next people. You can take an Actual alert that waits
+    for approval only if you could approve it. If another organisation asks to stand the alert down, alertd pages no
+    other person for that request.
     """
     s, who = services(request), credential(request)
     call = await (s.rota.call if is_replay(request) else s.rota.take)(id, who)
@@ -122,6 +125,7 @@ async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
 
 
 def _reply(request: web.Request, known: KnownRota) -> Reply[OnCallReply]:
+    """Returns a rota and the people on duty now as the API shows them; only an administrator gets the addresses."""
     rota = known.rota
     now = services(request).rota.now(rota) if rota else []
     steps = [
@@ -142,6 +146,7 @@ def _reply(request: web.Request, known: KnownRota) -> Reply[OnCallReply]:
 
 
 def _call(call: Call) -> CallReply:
+    """Returns an alert, its pages and the person who took it as the API shows them."""
     paged = call.paged
     if paged is None:
         return CallReply(alert=alert_reply(call.record), pages=[], taken=None, next=None, unanswered=None)

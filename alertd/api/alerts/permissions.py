@@ -1,4 +1,6 @@
-"""HTTP operations on permissions: an organisation permits or refuses a neighbour's alert in its own jurisdiction."""
+"""HTTP operations on permissions: an organisation permits or refuses that a neighbour's alert is sent in its
+jurisdiction.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from geofences.targets import Area
 
 
 class Grant(BaseModel):
-    """What the granting person saw."""
+    """The area and the number of people that the granting person saw."""
 
     model_config = Saw.model_config
     ground: str = Field(
@@ -94,7 +96,9 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/permissions", "List requests of neighbours", "alerts:read")
 async def list_permissions(request: web.Request, *, query: RequestsQuery) -> PermissionRequests:
-    """Returns the requests of other organisations to send their alerts in your jurisdiction, too. The latest 200."""
+    """Returns the requests of other organisations to send their alerts in your jurisdiction, also answered ones, newest
+    first, without area and messages. `state` selects among the latest 200.
+    """
     found = await services(request).permissions.asked_of(credential(request).org)
     return PermissionRequests(
         requests=[request_reply(one) for one in found if query.state is None or one.state == query.state]
@@ -103,8 +107,8 @@ async def list_permissions(request: web.Request, *, query: RequestsQuery) -> Per
 
 @OPERATIONS.add("GET", _ONE, "Show a request of a neighbour", "alerts:read")
 async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuery) -> PermissionRequest:
-    """Returns one request with the facts for a decision: the area, the number of people in it, and the messages. It shows nothing
-    else of the case.
+    """Returns one request with the facts for a decision: the area, the number of people in it, and the messages. The
+    answer shows nothing else of the case.
     """
     s = services(request)
     return await _whole(s, await s.permissions.get(id, credential(request)), query.language)
@@ -118,9 +122,10 @@ async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuer
     ),
 )  # fmt: skip
 async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) -> PermissionRequest:
-    """Permits the alert in your jurisdiction, in the area that you were shown. People who were already notified of it are not
-    notified again. You need the right to approve such an alert, and must be neither its author nor its approver. A grant cannot
-    be withdrawn: the alert's own organisation pauses, stands down or cancels it. `POST /v1/cases/{number}/stand-down` asks it to.
+    """Permits the alert in your jurisdiction, in the area that you were shown; alertd then sends it there. People who
+    were already notified of it are not notified again. You need the right to approve such an alert, and must be neither
+    its author nor its approver. You cannot withdraw a grant. The alert's own organisation can pause, stand down or
+    cancel the alert; `POST /v1/cases/{number}/stand-down` asks it to.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -135,7 +140,7 @@ async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) ->
     problems=("precondition-failed", "expired"),
 )  # fmt: skip
 async def refuse_permission(request: web.Request, *, id: AlertId, body: Refuse) -> PermissionRequest:
-    """Refuses the alert in your jurisdiction. It can still be granted while the alert is live."""
+    """Refuses the alert in your jurisdiction. You can still grant it while the alert is live."""
     s, who = services(request), credential(request)
     if is_replay(request):
         return request_reply(await s.permissions.get(id, who))
@@ -159,7 +164,7 @@ async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -
 
 
 def request_reply(asked: Request) -> PermissionRequest:
-    """Returns a request without its area and messages."""
+    """Returns a request as the API shows it, without its area and messages."""
     record = asked.record
     permission = permission_of(record, asked.permission, counts=True)
     return PermissionRequest(
@@ -170,7 +175,9 @@ def request_reply(asked: Request) -> PermissionRequest:
 
 
 async def _whole(s: Container, asked: Request, language: str) -> PermissionRequest:
-    """Returns a request with its area and messages."""
+    """Returns a request as the API shows it, with its area (names in `language`). If the alert is live, adds its
+    messages and the current estimate of people. If the alert was purged, adds no area, messages or estimate.
+    """
     reply, record, geometry = request_reply(asked), asked.record, asked.ground
     if geometry.is_empty:
         return reply

@@ -1,4 +1,4 @@
-"""HTTP operations on photos: upload and show."""
+"""HTTP operations on photos: upload one, and show one."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from alertd.service.container import Container
 from alertd.service.records.photos import TakenPhoto
 
 FORM = "multipart/form-data"
-#: Seconds that caches (proxies and phones) keep a photo: long enough to absorb most of a rush, short enough that a photo
-#: disappears soon after its alert.
+#: Seconds for which caches (proxies and phones) may keep a photo: long enough to absorb most of a rush, short enough
+#: that a photo disappears soon after its alert.
 CACHE_S = 60
 
 Facts = TypeVar("Facts", bound=PhotoFacts)
@@ -34,13 +34,13 @@ MediaId = Annotated[str, MEDIA_ID]
 
 
 class MediaByUrl(PhotoFacts):
-    """The facts of a photo, and its URL."""
+    """The facts of a photo, and the URL from which alertd fetches it."""
 
     url: Annotated[str, Field(max_length=2_000, examples=["https://centre.example/lucia.jpg"])]
 
 
 class MediaForm(BaseModel):
-    """A photo and its facts."""
+    """A form with a photo and its facts."""
 
     photo: bytes = Field(description="The file.")
     facts: PhotoFacts
@@ -77,12 +77,13 @@ OPERATIONS = Operations()
     act=Act("photo.upload", once=True),
 )  # fmt: skip
 async def create_media(request: web.Request) -> Reply[MediaReply]:
-    """Stores a photo for an alert. Send a form (`multipart/form-data`) with a part `photo` (the file) and a part `facts` (JSON), or
-    send JSON with the facts and the `url` of the photo. alertd fetches the URL once, over https and from the public internet only.
+    """Stores a photo for an alert. Send a form (`multipart/form-data`) with a part `photo` (the file) and a part
+    `facts` (JSON), or send JSON with the facts and the `url` of the photo. alertd fetches the URL once, over https and
+    from the public internet only.
 
-    Facts are `source` (who gave it), `taken` (a day, month or year), `rights` (the consent or legal basis of publication) and
-    `alt` (a description in words, by language). A photo is a JPEG, PNG or WebP, regardless of its file name. alertd encodes it
-    anew from its pixels, which removes all metadata: place, device, preview.
+    Facts are `source` (who gave it), `taken` (a day, month or year), `rights` (the consent or legal basis of
+    publication) and `alt` (a description in words, by language). A photo is a JPEG, PNG or WebP, regardless of its file
+    name. alertd encodes it anew from its pixels, which removes all metadata: place, device, preview.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -97,10 +98,11 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
     "GET", "/m/{id}", "Show a photo", None, gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited")
 )
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
-    """Returns a photo while an Actual alert that uses it is live: to everyone, and not for search engines. After that it answers
-    410. Before that, only a key with the scope `alerts:read` or `alerts:write` gets it. Such a key also gets it while another alert
-    that uses it is still to be sent, unless one was stood down, restricted or purged. A key that is sent counts against its
-    rate, and is refused if it is stopped.
+    """Returns a photo while an Actual alert that uses it is live: to everyone, and not for search engines. After that
+    the answer is 410. Before that, only a key or session of its organisation with the scope `alerts:read` or
+    `alerts:write` gets the photo. Such a caller also gets it while another alert that uses it is still to be sent,
+    unless one was stood down, restricted or purged. A call with a key or session counts against its rate, and is
+    refused if the key is stopped.
     """
     s = services(request)
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
@@ -119,6 +121,9 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
 
 
 async def _from_url(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
+    """Fetches the photo at the URL in the JSON body, and stores and returns it. Raises Problem for a faulty body or
+    photo.
+    """
     body = _validated(MediaByUrl, await raw_json(request))
     s.photos.check(body)
     raw = await s.photos.fetch(body.url, s.settings.api.body_mb * 1024 * 1024)
@@ -126,6 +131,7 @@ async def _from_url(request: web.Request, s: Container, who: Credential) -> Take
 
 
 async def _from_form(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
+    """Stores and returns the photo in the form in the body. Raises Problem for a faulty form, its facts or photo."""
     parts = await _parts(request)
     if missing := [Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts]:
         raise _faulty(missing)
@@ -136,7 +142,9 @@ async def _from_form(request: web.Request, s: Container, who: Credential) -> Tak
 
 
 def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
-    """Returns the JSON `raw` as the model. Raises Problem with all its faults, whose pointers begin with `place`."""
+    """Returns the JSON `raw` as the model. Raises Problem with all its faults; `place` is the JSON pointer to `raw` in
+    the body, with which their pointers begin.
+    """
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -144,11 +152,12 @@ def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
 
 
 async def _parts(request: web.Request) -> dict[str, bytes]:
-    """Returns the parts of a form by name. Raises Problem for a form with other parts, or for a body that is not a form (RFC 7578)."""
-    raw = await request.read()  # all of it, because an Idempotency-Key covers the whole body
-    content = StreamReader(
-        BaseProtocol(asyncio.get_running_loop()), limit=len(raw)
-    )  # the data is complete: no socket to pause
+    """Returns the bytes of the form's parts by name: `photo` and `facts`, if it has them. Raises Problem for a form
+    with other parts or the same part twice, and for a body that is not a form (RFC 7578).
+    """
+    raw = await request.read()  # whole, because an Idempotency-Key covers the whole body
+    # The data is complete, so the reader needs no socket.
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=len(raw))
     content.feed_data(raw)
     content.feed_eof()
     parts: dict[str, bytes] = {}
@@ -157,12 +166,8 @@ async def _parts(request: web.Request) -> dict[str, bytes]:
             if not isinstance(part, BodyPartReader) or part.name not in {"photo", "facts"} or part.name in parts:
                 raise _no_form("The form has one part photo and one part facts, and no others.")
             parts[part.name] = bytes(await part.read())
-    except (
-        ValueError,
-        AssertionError,
-        HttpProcessingError,
-        web.HTTPException,
-    ):  # aiohttp's errors for a body that is not a form
+    # aiohttp's errors for a body that is not a form.
+    except (ValueError, AssertionError, HttpProcessingError, web.HTTPException):
         raise _no_form("This is no form of parts.") from None
     return parts
 
@@ -176,6 +181,7 @@ def _faulty(faults: list[Fault]) -> Problem:
 
 
 def _told(s: Container, kept: TakenPhoto) -> Reply[MediaReply]:
+    """Returns a stored photo as the API shows it."""
     width, height, _ = kept.sizes["page"]
     sizes = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(

@@ -1,4 +1,6 @@
-"""HTTP operations on the results of an alert: the report, and the signed evidence for the case file."""
+"""HTTP operations on the results of an alert: the report, the signed evidence for the case file, and the key to verify
+it.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,7 @@ class PublishedReply(BaseModel):
 
 
 class Evidence(BaseModel):
-    """The signed content."""
+    """The content that the installation's key signs."""
 
     made: datetime
     by: str = Field(description="The person who requested it.")
@@ -132,8 +134,8 @@ OPERATIONS = Operations()
     "GET", "/v1/alerts/{id}/report", "Show the report", "ledger:read", problems=("gone",), act=Act("report.read")
 )
 async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
-    """Returns the report of an alert and its follow-ups: people reached, speed, corrections, opt-outs, decisions, and the outcome.
-    A purged alert has no report.
+    """Returns the report of an alert and its follow-ups: people reached, speed, corrections, opt-outs, decisions, and
+    the outcome. A purged alert has no report.
     """
     s = services(request)
     found = await s.results.report(await s.approval.get(id, credential(request)))
@@ -150,9 +152,10 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     "GET", "/v1/alerts/{id}/evidence", "Export evidence", "evidence:read", problems=("gone",), act=Act("evidence.read")
 )
 async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
-    """Returns an alert with the evidence of all decisions and sends: its document, its area, all follow-ups, the digests of their
-    ledgers, and its audit entries. The installation's key signs it; `GET /v1/evidence/key` returns the public key. The export
-    contains the facts of the case: store it with the case. A purged alert has no evidence, and an export cannot be recalled.
+    """Returns an alert with the evidence of all decisions and sends: its document, its area, all follow-ups, the
+    digests of their ledgers, and its audit entries. The installation's key signs it; `GET /v1/evidence/key` returns the
+    public key. The export contains the facts of the case: store it with the case. A purged alert has no evidence, and
+    an export cannot be recalled.
     """
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
@@ -166,14 +169,17 @@ async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
 
 @OPERATIONS.add("GET", "/v1/evidence/key", "Show the evidence key", None)
 async def show_evidence_key(request: web.Request) -> EvidenceKeys:
-    """Returns the public half of the key that signs evidence, without authentication. `alertd keys rotate-master` replaces the key.
-    Verify older evidence with its earlier key, which stays in `earlier`.
+    """Returns the public half of the key that signs evidence, without authentication. `alertd keys rotate-master`
+    replaces the key. Verify older evidence with its earlier key, which stays in `earlier`.
     """
     current, *earlier = (EvidenceKey(name=name_of(pem), pem=pem) for pem in services(request).seal.public)
     return EvidenceKeys(name=current.name, pem=current.pem, earlier=earlier)
 
 
 async def _evidence(s: Container, record: AlertRecord, who: Credential) -> Evidence:
+    """Collects the evidence of an alert, to be signed; `who` requested it. Also verifies the whole audit of the
+    organisation.
+    """
     found = await s.results.report(record)
     verdict = await s.audit.verify(record.org, None)
     area = shapely.to_geojson(await s.results.area(record))
@@ -194,10 +200,12 @@ async def _evidence(s: Container, record: AlertRecord, who: Credential) -> Evide
 
 
 async def _digest(s: Container, record: AlertRecord) -> str | None:
+    """Returns the SHA-256 of a version's ledger as the API answers it; None if the ledger was deleted."""
     return None if await s.reports.is_deleted(record) else await digest_of(s.reports.lines(record))
 
 
 async def _published(s: Container, record: AlertRecord) -> list[PublishedReply]:
+    """Returns the public content of an alert over time, oldest first."""
     return [
         PublishedReply(
             since=time_of(one.since), alert=json.loads(one.document), digest=one.digest,
@@ -208,6 +216,7 @@ async def _published(s: Container, record: AlertRecord) -> list[PublishedReply]:
 
 
 def _version(told: VersionResults) -> VersionReport:
+    """Returns the results of one version as the API shows them."""
     one = told.record
     speeds = (
         {channel: SpeedReply(messages=of.messages, p50_s=of.p50_s, p95_s=of.p95_s, last_s=of.last_s) for channel, of in each.items()}

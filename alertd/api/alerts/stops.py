@@ -1,4 +1,6 @@
-"""HTTP operations that stop and resume sending: for the service, an organisation, one key, or one alert (pause)."""
+"""HTTP operations that stop and resume sending: of the service, an organisation, one key or operator, or one alert
+(pause).
+"""
 
 from __future__ import annotations
 
@@ -29,6 +31,7 @@ class Scope(BaseModel):
 
     @model_validator(mode="after")
     def _key_where_it_belongs(self) -> Scope:
+        """Refuses a `key` unless `what` is `key`, and the reverse."""
         if (self.what == "key") != (self.key is not None):
             raise refusal("A key is named where `what` is `key`, and only there.")
         return self
@@ -65,9 +68,10 @@ OPERATIONS = Operations()
     problems=("not-found", "precondition-failed"), act=Act("stop.set", stops_harm=True, once=True),
 )  # fmt: skip
 async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
-    """Stops all sending at once; one person is enough. The scope is your organisation (the default), one key or, for an
-    administrator, the whole service. The last message leaves within a second of the answer. Queued messages stay queued. Alerts
-    cannot be approved, but can be cancelled. Resuming takes two people.
+    """Stops all sending at once; one person is enough. The scope is your organisation (the default), one key or
+    operator or, for an administrator of the organisation that runs the service, the whole service. The last message
+    leaves within a second of the answer. Queued messages stay queued. Alerts cannot be approved, but can be cancelled.
+    Resuming takes two people.
     """
     s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
@@ -82,7 +86,9 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     problems=("not-found", "precondition-failed", "same-person", "stop-active"), act=Act("stop.lift", once=True),
 )  # fmt: skip
 async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
-    """Resumes sending; it takes two people: the first asks, the second lifts the stop. Neither may have made the other's key."""
+    """Resumes sending. It takes two people: the first call asks, the call of a second person lifts the stop. Neither
+    may have made the other's key.
+    """
     s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
     note(request, object_=scope)
@@ -95,7 +101,7 @@ async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopRepl
 
 @OPERATIONS.add("GET", "/v1/stop", "List stops", "alerts:read")
 async def list_stops(request: web.Request) -> StopList:
-    """Returns the stops that are active now."""
+    """Returns the active stops of the service, of your organisation, and of its keys and operators."""
     found = await services(request).stop_control.active(credential(request).org)
     return StopList(stops=[_shown(scope, stop) for scope, stop in sorted(found.items())])
 
@@ -105,17 +111,22 @@ async def list_stops(request: web.Request) -> StopList:
     act=Act("alert.pause", stops_harm=True, once=True),
 )  # fmt: skip
 async def pause_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """Pauses one alert: sends nothing more of it until it is resumed or its end has passed. Queued messages stay queued."""
+    """Pauses one alert, with all its versions: sends nothing more of it until it is resumed or its end has passed.
+    Queued messages stay queued.
+    """
     return await _pause(request, id, headers, waits=True)
 
 
 @OPERATIONS.add("POST", "/v1/alerts/{id}/resume", "Resume", "alerts:approve", act=Act("alert.resume", once=True))
 async def resume_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """Resumes a paused alert. An active stop of its key, its organisation or the service still holds it."""
+    """Resumes a paused alert. If a stop of its key, its organisation or the service is active, its sending stays on
+    hold.
+    """
     return await _pause(request, id, headers, waits=False)
 
 
 async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, waits: bool) -> Reply[AlertReply]:
+    """Pauses (`waits`) or resumes an alert, and returns it. A repeated call only returns the alert."""
     s, who = services(request), credential(request)
     record = await s.approval.get(alert_id, who)
     if not is_replay(request):
@@ -126,10 +137,14 @@ async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, wa
 
 
 def _effect(effect: Effect) -> StopReply:
+    """Returns the state of a scope after a stop or a resumption as the API shows it."""
     return _shown(effect.scope, effect.stop, effect.halted)
 
 
 def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopReply:
+    """Returns the stop of a scope (None: not stopped) as the API shows it; `alerts` is the number of live alerts on
+    hold.
+    """
     return StopReply(
         scope=scope, stopped=stop is not None, by=stop.by if stop else None, by_org=stop.org if stop else None,
         at=time_of(stop.at) if stop else None, reason=stop.reason if stop else None,

@@ -1,4 +1,4 @@
-"""HTTP operations on targets: preview the reach, and name the area."""
+"""The HTTP operation that previews a target: its area, and how many people are in it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ OPERATIONS = Operations()
 )  # fmt: skip
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
     """Returns the area of a target, its regions, and estimates of the people and addresses in it, only within your
-    jurisdiction. A key may make 60 previews and dry runs a minute unless the configuration differs.
+    jurisdiction. Stores no alert, but enters a question that counts people in the audit. A key may make 60 previews and
+    dry runs a minute unless the configuration differs.
     """
     s, who = services(request), credential(request)
     if faults := not_honoured(body.target, "target"):

@@ -19,7 +19,7 @@ LONGEST = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One operation, as the page shows it."""
+    """One operation as /docs shows it, with a curl command."""
 
     id: str
     method: str
@@ -27,9 +27,9 @@ class Entry:
     summary: str
     description: str
     scope: str
-    parameters: tuple[tuple[str, Row], ...]  # where it stands, and the row
+    parameters: tuple[tuple[str, Row], ...]  # place (path, query or header) and row
     takes: str
-    takes_schema: str  # its name; empty if it has none
+    takes_schema: str  # the name of the body's schema; empty if it has no name
     takes_rows: tuple[Row, ...]
     curl: str
     answers: tuple[Answer, ...]
@@ -37,12 +37,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One status with which an operation can answer."""
+    """One status with which an operation can answer: its content, or the problems that have this status."""
 
     status: str
     words: str
     kind: str
-    schema: str  # its name; empty if it has none
+    schema: str  # the name of the content's schema; empty if it has no name
     rows: tuple[Row, ...]
     example: str
     problems: tuple[str, ...]
@@ -50,19 +50,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaEntry:
-    """One schema of the document."""
+    """One schema of the document as /docs shows it, with the operations and schemas that use it."""
 
     name: str
     description: str
-    codes: tuple[str, ...]  # of a code: all its values
+    codes: tuple[str, ...]  # all values of a code; empty for other schemas
     rows: tuple[Row, ...]
     example: str
-    operations: tuple[tuple[str, str], ...]  # that take or answer it: id and summary
-    schemas: tuple[str, ...]  # that contain it
+    operations: tuple[tuple[str, str], ...]  # id and summary of each operation that uses this schema
+    schemas: tuple[str, ...]  # names of the schemas that contain this one
 
 
 def operations_of(document: Schema) -> dict[str, Entry]:
-    """Returns the operations by id."""
+    """Returns the operations of a document by their ids."""
     reader = Reader(document)
     return {
         operation["operationId"]: _entry(reader, method.upper(), path, operation)
@@ -72,7 +72,7 @@ def operations_of(document: Schema) -> dict[str, Entry]:
 
 
 def schemas_of(document: Schema) -> list[SchemaEntry]:
-    """Returns the schemas, sorted by name."""
+    """Returns the schemas of a document, sorted by name."""
     reader, examples = Reader(document), examples_of(document)
     operations: dict[str, dict[str, str]] = {name: {} for name in reader.components}
     schemas: dict[str, list[str]] = {name: [] for name in reader.components}
@@ -99,7 +99,7 @@ def schemas_of(document: Schema) -> list[SchemaEntry]:
 
 
 def _references(node: Any) -> set[str]:
-    """Returns the names of the schemas to which a part of the document refers."""
+    """Returns the names of the schemas to which a part of a document refers, at any depth. Ignores examples."""
     if isinstance(node, Mapping):
         own = {name_of(node)} if str(node.get("$ref", "")).startswith("#/components/schemas/") else set()
         return own.union(*map(_references, (each for key, each in node.items() if key not in {"example", "examples"})))
@@ -107,6 +107,7 @@ def _references(node: Any) -> set[str]:
 
 
 def _entry(reader: Reader, method: str, path: str, operation: Schema) -> Entry:
+    """Returns one operation of the document as /docs shows it."""
     content = operation.get("requestBody", {}).get("content", {})
     schema = _schema(content)
     return Entry(
@@ -126,12 +127,14 @@ def _entry(reader: Reader, method: str, path: str, operation: Schema) -> Entry:
 
 
 def _parameter(reader: Reader, parameter: Schema) -> tuple[str, Row]:
+    """Returns the place of a parameter (path, query or header) and its row."""
     described = parameter.get("description") or parameter["schema"].get("description", "")
     schema = {**parameter["schema"], "description": described}
     return parameter["in"], reader.row(parameter["name"], schema, required=parameter["required"])
 
 
 def _answer(reader: Reader, status: str, response: Schema) -> Answer:
+    """Returns one status of an operation. A status of problems gets their slugs, and no content."""
     response = reader.named(response)
     problems = tuple(response.get("x-problems", ()))
     content: Mapping[str, Any] = {} if problems else response.get("content", {})
@@ -153,6 +156,7 @@ def _schema(content: Mapping[str, Any]) -> Schema | None:
 
 
 def _schema_name(schema: Schema | None) -> str:
+    """Returns the name of a schema that is a reference; "" for any other schema."""
     return name_of(schema) if schema and "$ref" in schema else ""
 
 
@@ -162,15 +166,17 @@ def _example(content: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Returns a value as text of at most `LONGEST` lines. If it is longer, "…" replaces the rest."""
+    """Returns a value as text: a string as it is, anything else as JSON. Cuts after `LONGEST` lines and adds
+    a line with "…".
+    """
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
     lines = text.splitlines()
     return "\n".join([*lines[:LONGEST], *(["…"] if len(lines) > LONGEST else [])])
 
 
 def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
-    """Returns a curl command for an operation. It can be pasted into a shell in which ALERTD_URL and ALERTD_KEY are
-    set.
+    """Returns a curl command for an operation. It can be pasted into a shell in which ALERTD_URL, ALERTD_KEY and a
+    variable for each path variable are set. The body is the operation's example, else a generated one.
     """
     url = f'"$ALERTD_URL{path.replace("{", "$").replace("}", "")}"'
     lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{url}"]
@@ -194,4 +200,5 @@ def _sent(kind: str, value: Any) -> list[str]:
 
 
 def _quoted(value: Any) -> str:
+    """Returns a value as JSON that can stand between single quotes in a shell."""
     return json.dumps(value, ensure_ascii=False, indent=1).replace("'", "'\\''")

@@ -9,10 +9,10 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-#: Maximum depth of rows; deeper schemas are shown by name only.
+#: Maximum depth of rows; of deeper members the page shows only the type.
 MAX_DEPTH = 8
 
-#: The JSON Schema keywords of a least and a most value, and the unit to show after the number.
+#: JSON Schema's keywords for a minimum and a maximum, and the unit that the page shows after the number.
 _RANGES = (
     ("minimum", "maximum", ""),
     ("minLength", "maxLength", " characters"),
@@ -25,28 +25,29 @@ _LIMITS = {"exclusiveMinimum": "more than {}", "exclusiveMaximum": "less than {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One member of a schema, as the page shows it."""
+    """One member of a schema, or one of its alternative forms, as /docs shows it."""
 
     name: str
     kind: str
     required: bool
     limits: tuple[str, ...]
     description: str
-    schemas: tuple[str, ...]  # the names in `kind` that are schemas of their own
+    schemas: tuple[str, ...]  # the names of schemas in `kind`, which become links
     rows: tuple[Row, ...]
-    is_form: bool = False  # no member, but one of several forms
+    is_form: bool = False  # the row is one of several alternative forms, not a member
 
 
 class Reader:
-    """Reads the schemas of one OpenAPI document."""
+    """Reads the schemas of one OpenAPI document, and resolves references in them."""
 
     def __init__(self, document: Schema) -> None:
         self.components: Schema = document["components"]["schemas"]
         self._responses: Schema = document["components"]["responses"]
 
     def rows(self, schema: Schema, depth: int = 0) -> tuple[Row, ...]:
-        """Returns the rows of an object's members, of those of an array's items, or of each alternative. A member with
-        a schema of its own has that schema's name and no further rows.
+        """Returns the rows of an object's members, of the members of an array's items, or of each alternative; () for
+        other schemas, and from `MAX_DEPTH` on. The row of a member with a schema of its own names that schema and has
+        no further rows.
         """
         whole = self.resolved(schema)
         if depth >= MAX_DEPTH:
@@ -64,6 +65,7 @@ class Reader:
         return tuple(rows)
 
     def row(self, name: str, schema: Schema, depth: int = 0, required: bool = False) -> Row:
+        """Returns the row of a member of this name and schema."""
         whole = self.resolved(schema)
         objects = self.objects(schema)
         return Row(
@@ -77,8 +79,8 @@ class Reader:
         )
 
     def objects(self, schema: Schema) -> tuple[str, ...]:
-        """Returns the names of the object schemas to which a schema leads: itself, its alternatives, its items, or its
-        members by name.
+        """Returns the names of the object schemas to which a schema leads: its own name, or those of its alternatives,
+        its items, or the values of a map.
         """
         if "$ref" in schema:
             return () if self._is_plain(schema) else (name_of(schema),)
@@ -90,7 +92,7 @@ class Reader:
         return tuple(dict.fromkeys(name for part in parts for name in self.objects(part)))
 
     def kind(self, schema: Schema) -> str:
-        """Returns a short description of a schema's type. An object with a schema of its own is described by that
+        """Returns a short description of a schema's type, such as “array of Ring”; a reference to an object as that
         schema's name.
         """
         if "$ref" in schema and not self._is_plain(schema):
@@ -98,6 +100,7 @@ class Reader:
         return self._kind_in_place(self.resolved(schema))
 
     def _kind_in_place(self, whole: Schema) -> str:
+        """Returns the description of the type of a schema that the page describes in place."""
         choices = choices_of(whole)
         if choices:
             kinds = dict.fromkeys(self.kind(each) for each in choices)
@@ -115,17 +118,17 @@ class Reader:
         return words.get(whole.get("format", ""), str(whole.get("type", "anything")))
 
     def resolved(self, schema: Schema) -> Schema:
-        """Returns the schema that a reference names; a schema that is no reference is returned unchanged."""
+        """Returns the schema that a reference names. Returns a schema that is no reference unchanged."""
         return self.components[name_of(schema)] if "$ref" in schema else schema
 
     def named(self, response: Schema) -> Schema:
-        """Returns the response that a reference names; a response that is no reference is returned unchanged."""
+        """Returns the response that a reference names. Returns a response that is no reference unchanged."""
         name = response.get("$ref", "").removeprefix("#/components/responses/")
         return self._responses[name] if name else response
 
     def sample(self, schema: Schema, depth: int = 0) -> Any:
-        """Returns a small example value of a schema: its own example, if it has one. An object gets its required
-        members, or all if none is required.
+        """Returns a small example value of a schema: its own example, its first code, its constant or default; else a
+        value of its type. An object gets its required members, or all if it names none as required.
         """
         whole = self.resolved(schema)
         for key in ("examples", "enum"):
@@ -147,23 +150,27 @@ class Reader:
         return samples.get(whole.get("type", ""), _TEXTS.get(whole.get("format", ""), "…"))
 
     def _is_plain(self, schema: Schema) -> bool:
-        """Returns whether a schema is a text, a number or another plain value, such as a code."""
+        """Returns whether a schema is neither object, array nor a choice: a text, a number, or a code, for instance."""
         whole = self.resolved(schema)
         return not choices_of(whole) and whole.get("type") not in {"object", "array"}
 
     def _array(self, whole: Schema) -> str:
+        """Returns the description of an array's type, with its items."""
         if "prefixItems" in whole:
             return "array of " + ", ".join(self.kind(each) for each in whole["prefixItems"])
         return f"array of {self.kind(whole['items'])}" if whole.get("items") else "array"
 
     def _of_choices(self, whole: Schema, choices: list[Schema], depth: int) -> tuple[Row, ...]:
+        """Returns the rows of alternatives: one for each alternative with members, or the members' rows if only one
+        alternative has any.
+        """
         within = [each for each in choices if self.rows(each, depth)]
         if len(within) < 2:
             return self.rows(within[0], depth) if within else ()
         return tuple(replace(self.row(self._form(whole, each), each, depth), is_form=True) for each in within)
 
     def _form(self, whole: Schema, choice: Schema) -> str:
-        """Returns the label of an alternative: its distinguishing member, or its title."""
+        """Returns the label of an alternative: its value of the distinguishing member, or its title."""
         teller = whole.get("discriminator", {})
         for value, reference in teller.get("mapping", {}).items():
             if reference == choice.get("$ref"):
@@ -172,27 +179,31 @@ class Reader:
 
 
 def name_of(reference: Schema) -> str:
+    """Returns the name of the schema to which a reference (`$ref`) leads."""
     return str(reference["$ref"]).removeprefix("#/components/schemas/")
 
 
 def by_name(whole: Schema) -> Schema | None:
-    """Returns the schema of the members of a map, whose names are free or follow a pattern. None if the object is not a
-    map.
+    """Returns the schema of a map's values. None if the object is not a map, that is, has no members with free
+    names.
     """
     rest = whole.get("additionalProperties") or next(iter(whole.get("patternProperties", {}).values()), None)
     return rest if isinstance(rest, Mapping) else None
 
 
 def _such_names(whole: Schema) -> str:
+    """Returns the words for the names in a map: "by name", with an example if the schema has one."""
     examples = whole.get("propertyNames", {}).get("examples")
     return f"by name, such as {examples[0]}" if examples else "by name"
 
 
 def choices_of(whole: Schema) -> list[Schema]:
+    """Returns the alternatives of a schema, without null."""
     return [each for each in whole.get("oneOf", whole.get("anyOf", ())) if each != {"type": "null"}]
 
 
 def _range(least: float | None, most: float | None, unit: str) -> str:
+    """Returns a limit in words, such as "1 to 20 characters"; "" without limits."""
     if least is None or most is None:
         words = "" if least is None else f"at least {least}{unit}"
         return words if most is None else f"at most {most}{unit}"
@@ -200,6 +211,7 @@ def _range(least: float | None, most: float | None, unit: str) -> str:
 
 
 def _limits(whole: Schema) -> Iterator[str]:
+    """Yields the limits of a schema in words: ranges, patterns and the default. Some are empty."""
     sources = [whole, *choices_of(whole)] if len(choices_of(whole)) == 1 else [whole]
     for source in sources:
         yield from (_range(source.get(least), source.get(most), unit) for least, most, unit in _RANGES)

@@ -30,7 +30,7 @@ Groups = Mapping[str, Mapping[str, Any]]
 
 _REF = "#/components/schemas/"
 
-#: The schema of a body by media type, for media types other than JSON.
+#: The schemas of bodies that are not JSON, by media type.
 _OTHER_MEDIA: dict[str, Schema] = {
     NDJSON: {"type": "string", "description": "One JSON object a line; `x-item-schema` has its form."},
     EVENTS: {
@@ -43,7 +43,7 @@ _OTHER_MEDIA: dict[str, Schema] = {
 _FORM = "multipart/form-data"
 _TEXT: Schema = {"type": "string"}
 
-#: Headers of answers.
+#: The headers that answers can have, by name.
 HEADERS: dict[str, Schema] = {
     "X-Request-Id": {"description": "The name of this call in the logs.", "required": True, "schema": _TEXT},
     "ETag": {"description": "The version in this answer; send it as If-Match.", "schema": _TEXT},
@@ -57,8 +57,9 @@ HEADERS: dict[str, Schema] = {
 
 
 def openapi(operations: Iterable[Operation], groups: Groups, *, title: str, version: str, description: str) -> Schema:
-    """Returns the document as JSON values, with the operations in the order of the groups. Raises TypeError for a
-    handler that does not fit its path, and ValueError if an operation is not in exactly one group.
+    """Returns the OpenAPI document as JSON values, with the operations in the order of the groups. Raises TypeError for
+    a handler that does not fit its path, ValueError if an operation is not in exactly one group, and KeyError for a
+    wrong entry in `descriptions.toml`.
     """
     tags = _tags(groups)
     rows = [(each, signature_of(each)) for each in _in_order(operations, list(tags))]
@@ -92,7 +93,9 @@ def openapi(operations: Iterable[Operation], groups: Groups, *, title: str, vers
 
 
 def _tags(groups: Groups) -> dict[str, str]:
-    """Returns the group of each operation id, in the order of the groups. Raises ValueError for an id in two groups."""
+    """Returns the group's name of each operation id, in the order of the groups. Raises ValueError for an id in two
+    groups.
+    """
     ids = [name for group in groups.values() for name in group["operations"]]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(f"in two groups: {', '.join(twice)}")
@@ -100,7 +103,9 @@ def _tags(groups: Groups) -> dict[str, str]:
 
 
 def _in_order(operations: Iterable[Operation], order: list[str]) -> list[Operation]:
-    """Returns the operations in this order of their ids. Raises ValueError if an operation or an id is missing."""
+    """Returns the operations in the `order` of their ids. Raises ValueError if an operation is not in `order`, or an id
+    there has no operation.
+    """
     by_id = {each.id: each for each in operations}
     if odd := sorted(by_id.keys() ^ set(order)):
         raise ValueError(f"an operation without a group, or a group's operation that does not exist: {', '.join(odd)}")
@@ -112,19 +117,21 @@ _EXAMPLES = Path(__file__).with_name("examples.json")
 
 @cache
 def descriptions() -> dict[str, dict[str, Any]]:
-    """Returns `descriptions.toml`: `fields` by the names of their models, `variables` by the path up to them, and `schemas` by name."""
+    """Returns the content of `descriptions.toml`: `fields` by the names of their models, `variables` by the path up to
+    them, `schemas` and `examples` by name.
+    """
     return tomllib.loads(Path(__file__).with_name("descriptions.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def groups() -> Groups:
-    """Returns the content of `groups.toml`: the groups of operations."""
+    """Returns the content of `groups.toml`: the groups of operations, in the order of the document."""
     return tomllib.loads(Path(__file__).with_name("groups.toml").read_text(encoding="utf-8"))
 
 
 class _Schemas:
-    """The schemas of the parts of operations. A part is named "query", "headers", "path.NAME", "body TYPE" or "gives
-    TYPE".
+    """Finds the schemas of the parts of operations. A part is named "query", "headers", "path.NAME", "body TYPE" or
+    "gives TYPE" (the answer); TYPE is a media type.
     """
 
     def __init__(self, found: dict[tuple[str, str], Schema], components: dict[str, Schema]) -> None:
@@ -132,38 +139,43 @@ class _Schemas:
         self._components = components
 
     def of(self, operation: Operation, part: str) -> Schema:
-        """Returns the schema of a part of an operation: a reference, or the schema itself. Raises KeyError if it has
-        none.
-        """
+        """Returns the schema of a part of an operation, or a reference to it. Raises KeyError if the part has none."""
         return self._found[operation.id, part]
 
     def found(self, operation: Operation, part: str) -> Schema | None:
-        """Returns the schema of a part of an operation as `of` does, or None if the part has none."""
+        """Returns the schema of a part of an operation, or a reference to it; None if the part has none."""
         return self._found.get((operation.id, part))
 
     def whole(self, operation: Operation, part: str) -> Schema:
-        """Returns the schema of a part of an operation itself, even if the document refers to it by name."""
+        """Returns the schema of a part of an operation itself, never a reference. Raises KeyError if the part has
+        none.
+        """
         schema = self.of(operation, part)
         return self._components[schema["$ref"].removeprefix(_REF)] if "$ref" in schema else schema
 
 
 class _Shown:
-    """Builds the requests and answers of operations, as content by media type."""
+    """Builds the content of one operation's request and answers: by media type, its schema and its recorded example."""
 
     def __init__(self, schemas: _Schemas, examples: Schema) -> None:
         self.schemas = schemas
         self._examples = examples
 
     def taken(self, operation: Operation) -> Schema:
+        """Returns the content of the request's body by media type, without the type of an ignored body."""
         return self._content(operation, "body", (each for each in operation.takes if each != ANY))
 
     def response_content(self, operation: Operation) -> Schema:
+        """Returns the content of the successful answers by media type."""
         return self._content(operation, "gives", operation.gives)
 
     def _content(self, operation: Operation, part: str, kinds: Iterable[str]) -> Schema:
         return {kind: self._media(operation, part, kind) for kind in kinds}
 
     def _media(self, operation: Operation, part: str, kind: str) -> Schema:
+        """Returns the schema and the example of one media type. A stream (NDJSON, events) has the schema of its lines
+        or events as `x-item-schema`.
+        """
         schema = self.schemas.found(operation, f"{part} {kind}")
         kept = self._examples.get(part, {})
         example = kept.get(kind, kept.get(operation.takes[0]) if kind.endswith("/xml") else None)
@@ -174,6 +186,9 @@ class _Shown:
 
 
 def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[str, Schema]]:
+    """Returns the schemas of all parts of the operations, and the document's components by name. Models of queries and
+    headers are no components, because they become parameters.
+    """
     inputs: list[tuple[tuple[str, str], Literal["validation", "serialization"], TypeAdapter[Any]]] = []
     for operation, signature in rows:
         inputs += [
@@ -189,14 +204,14 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
         schemas.of(operation, part).get("$ref", "").removeprefix(_REF)
         for operation, signature in rows
         for part, _ in _parts(operation, signature)
-        if part in {"query", "headers"}  # these become parameters and are no components
+        if part in {"query", "headers"}  # these become parameters instead of components
     }
     return schemas, {name: schema for name, schema in components.items() if name not in hidden}
 
 
 def describe(components: dict[str, Schema]) -> None:
     """Adds the descriptions in `descriptions.toml` to the document's schemas and their fields. Raises KeyError for an
-    unknown field, and for one that also has a description in the code.
+    unknown field, and for a schema or field that also has a description in the code.
     """
     for name, text in descriptions()["schemas"].items():
         if name in components:
@@ -208,14 +223,15 @@ def describe(components: dict[str, Schema]) -> None:
 
 
 def _describe(name: str, schema: Schema, text: str) -> None:
+    """Sets the description of a schema. Raises KeyError if it has one; `name` is for the error's text."""
     if "description" in schema:
         raise KeyError(f"{name} is described where it is declared, too")
     schema["description"] = text
 
 
 def _name_members(schema: Any) -> None:
-    """Changes the schemas of maps, which pydantic describes by `patternProperties`: the pattern of the names goes into
-    `propertyNames`, and the values' schema into `additionalProperties`.
+    """Changes all schemas of maps, at any depth, in place. pydantic describes a map by `patternProperties`; this moves
+    the pattern of the names into `propertyNames`, and the schema of the values into `additionalProperties`.
     """
     if isinstance(schema, list):
         for each in schema:
@@ -230,6 +246,7 @@ def _name_members(schema: Any) -> None:
 
 
 def _parts(operation: Operation, signature: Signature) -> Iterator[tuple[str, Any]]:
+    """Yields the name and the annotation of each part of an operation that has one. For the names see `_Schemas`."""
     yield from ((f"path.{name}", kind) for name, kind in signature.path.items())
     named = {
         "query": signature.query,
@@ -243,6 +260,7 @@ def _parts(operation: Operation, signature: Signature) -> Iterator[tuple[str, An
 
 
 def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
+    """Returns the OpenAPI object of one operation; the handler's docstring is its description."""
     described = inspect.getdoc(operation.handler) or ""
     either = f" or `{operation.or_scope}`" if operation.or_scope else ""
     scope = f"Needs the scope `{operation.scope}`{either}." if operation.scope else "Needs no key."
@@ -260,12 +278,15 @@ def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Sch
         document["x-step-up"] = True
     if content := shown.taken(operation) if signature.body is not None or not operation.reads_json else {}:
         document["requestBody"] = {"required": signature.body_required or not operation.reads_json, "content": content}
-        if _FORM in content:  # a part that is no file is JSON
+        if _FORM in content:  # the part `facts` is JSON, not a file
             content[_FORM]["encoding"] = {"facts": {"contentType": JSON}}
     return document
 
 
 def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -> Iterator[Schema]:
+    """Yields the parameters of an operation: variables of the path, members of the query, headers, and Idempotency-Key
+    if the operation takes it.
+    """
     for name in signature.path:
         variable = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path).partition(f"{{{name}}}")
         text = descriptions()["variables"].get("".join(variable[:2]))
@@ -290,8 +311,8 @@ def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -
 
 
 def _present(schema: Schema) -> Schema:
-    """Returns the schema of a parameter without null: a parameter is absent, never null. A single allowed value becomes
-    a list of one, because some generators of clients do not support `const`.
+    """Returns the schema of a parameter without null, because a client omits a parameter instead of sending null. A
+    single allowed value becomes a list of one, because some generators of clients do not support `const`.
     """
     kept = {key: value for key, value in schema.items() if key not in {"title", "description", "anyOf"}}
     if kept.get("default", ...) is None:
@@ -301,6 +322,7 @@ def _present(schema: Schema) -> Schema:
 
 
 def _listed(schema: Schema) -> Schema:
+    """Returns the schema with its `const` as an `enum` of one value."""
     return {
         **{key: value for key, value in schema.items() if key != "const"},
         **({"enum": [schema["const"]]} if "const" in schema else {}),
@@ -308,6 +330,7 @@ def _listed(schema: Schema) -> Schema:
 
 
 def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
+    """Returns the successful responses of an operation (below 400) by status. Without content, the status is 204."""
     content = shown.response_content(operation) if signature.writes or signature.gives is not None else {}
     own = operation.status if content else HTTPStatus.NO_CONTENT
     statuses = sorted({own, *(status for status in operation.also if status < 400)})
@@ -315,6 +338,7 @@ def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Sch
 
 
 def _success(status: int, operation: Operation, content: Schema) -> Schema:
+    """Returns the response for one successful status, with its headers and content. A 304 has no content."""
     success: Schema = {"description": HTTPStatus(status).phrase, "headers": headers(*operation.tells)}
     if content and status != HTTPStatus.NOT_MODIFIED:
         success["content"] = content

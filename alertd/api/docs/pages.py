@@ -1,4 +1,5 @@
-"""The routes of the documentation, and its pages, made from the OpenAPI document. They load nothing from other hosts.
+"""The routes of the documentation, and its pages, made from the OpenAPI document. The pages load nothing from other
+hosts.
 
 The routes are /openapi.json, /docs (where / leads), and a page for each problem type, to which the problem's `type`
 points. The search of /docs needs a script; the page is complete without it.
@@ -25,7 +26,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def docs_page(document: Schema) -> str:
-    """Returns the HTML page that documents the whole API."""
+    """Returns the HTML page /docs, which documents the whole API: operations by group, schemas and problem types."""
     entries = operations_of(document)
     groups = [(_anchor(tag["name"]), tag, [entries[name] for name in tag["x-operations"]]) for tag in document["tags"]]
     return (
@@ -36,16 +37,18 @@ def docs_page(document: Schema) -> str:
 
 
 def problem_page(slug: str) -> str:
-    """Returns the page of a problem type. Raises KeyError for one that is not in the catalogue."""
+    """Returns the HTML page of a problem type. Raises KeyError if the catalogue has no such type."""
     return _templates().get_template("problem.html").render(slug=slug, problem=CATALOGUE[slug])
 
 
 def asset(name: str) -> str:
+    """Returns the text of a file in this module's folder."""
     return (_HERE / name).read_text(encoding="utf-8")
 
 
 @cache
 def _templates() -> jinja2.Environment:
+    """Returns the environment of the page templates, with autoescape."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -54,17 +57,18 @@ def _templates() -> jinja2.Environment:
 
 
 def _anchor(title: str) -> str:
+    """Returns the id of a group's section in the page."""
     return "group-" + "-".join(re.findall(r"[a-z]+", title.lower()))
 
 
 def _prose(text: str) -> Markup:
-    """Returns a description as HTML paragraphs, with text in backquotes as code."""
+    """Returns a description as HTML paragraphs; text between backquotes becomes code."""
     paragraphs = (re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(part))) for part in text.split("\n\n"))
     return Markup("").join(Markup(f"<p>{part}</p>") for part in paragraphs if part)  # noqa: S704  escaped above
 
 
 def _linked(kind: str, schemas: Iterable[str]) -> Markup:
-    """Returns the description of a type as HTML, in which the names of `schemas` are links."""
+    """Returns the description of a type as HTML, in which the names of `schemas` link to their entries."""
     text = str(escape(kind))
     for name in schemas:
         text = re.sub(rf"\b{name}\b", f'<a href="#schema-{name}">{name}</a>', text)
@@ -73,14 +77,14 @@ def _linked(kind: str, schemas: Iterable[str]) -> Markup:
 
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-#: Headers of the pages. Caches may keep them for 5 minutes: they are the same for all readers and only change with the
-#: program.
+#: Headers of the pages. Caches may keep the pages for 5 minutes: they are the same for all readers, and change only
+#: with a new version of alertd.
 _HEADERS = {"Cache-Control": "public, max-age=300", "Content-Security-Policy": _POLICY}
 
 
 def docs_routes(document: Callable[[], Schema]) -> list[web.RouteDef]:
-    """Returns the routes of an OpenAPI document's pages. Each page is made at its first request, since that takes as
-    long as loading the library.
+    """Returns the routes of an OpenAPI document's pages. alertd makes the document and each fixed page once, in a
+    thread, at the first request, because that takes too long for the start of the service.
     """
     document = cache(document)
 
@@ -104,7 +108,11 @@ def docs_routes(document: Callable[[], Schema]) -> list[web.RouteDef]:
 
 
 def _fixed(made: Callable[[], str], content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    # Bytes, so that all connections share them: a copy for each that does not read it would fill the memory.
+    """Returns a handler for a text that never changes. It makes the text in a thread at the first request, and keeps
+    it.
+    """
+    # Keeps bytes, which all connections share. With a text, each connection would have a copy of its own until its
+    # client has read it, and slow clients could fill the memory.
     made = cache(lambda text=made: text().encode())
 
     async def page(_request: web.Request) -> web.Response:

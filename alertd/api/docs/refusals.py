@@ -1,4 +1,4 @@
-"""The problems of the catalogue in the OpenAPI document: each a named response, with an example."""
+"""The problems of the catalogue in the OpenAPI document: a named response and an example for each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Schema = dict[str, Any]
 _EXAMPLES = "#/components/examples/"
 _RESPONSES = "#/components/responses/"
 
-#: Problems that every operation with a body, every POST, and every operation can return, besides those that it
-#: declares.
+#: Problems besides those that an operation declares: of each operation with a body, of each one that takes an
+#: Idempotency-Key, and of all.
 _OF_BODY = ("wrong-content-type", "wrong-encoding", "too-large")
 _OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
 _OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
 
-#: Further headers of an answer, by its status.
+#: Headers of refusals by status, besides X-Request-Id.
 _HEADERS = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
@@ -32,8 +32,8 @@ _HEADERS = {
 
 
 def refusals(operation: Operation, signature: Signature) -> Schema:
-    """Returns the problems of an operation by status. A status with one problem refers to its named response; one with
-    several has a response of its own.
+    """Returns the responses of an operation that report problems, by status. A status with one problem refers to the
+    problem's named response; one with several has a response of its own.
     """
     by_status: dict[int, list[str]] = {}
     for slug in sorted(set(_told(operation, signature))):
@@ -42,6 +42,9 @@ def refusals(operation: Operation, signature: Signature) -> Schema:
 
 
 def _told(operation: Operation, signature: Signature) -> Iterator[str]:
+    """Yields the slugs of all problems with which an operation can answer: those that it declares, and those of its
+    form.
+    """
     slugs = (*_OF_ALL, *operation.problems)
     if operation.method not in {"GET", "DELETE"}:
         slugs += _OF_BODY
@@ -59,20 +62,22 @@ def _told(operation: Operation, signature: Signature) -> Iterator[str]:
 
 
 def problem_responses() -> Schema:
-    """Returns the response of each problem of the catalogue, by its slug."""
+    """Returns the named response of each problem of the catalogue, by the problem's slug."""
     return {slug: _response(kind.status, [slug]) for slug, kind in CATALOGUE.items()}
 
 
 def problem_examples() -> Schema:
-    """Returns an example of each problem of the catalogue."""
+    """Returns an example of each problem of the catalogue, by the problem's slug."""
     return {slug: _example(kind.status, slug) for slug, kind in CATALOGUE.items()}
 
 
 def _refusal(status: int, slugs: list[str]) -> Schema:
+    """Returns a reference to the named response of one problem, or a response for several."""
     return {"$ref": _RESPONSES + slugs[0]} if len(slugs) == 1 else _response(status, slugs)
 
 
 def _response(status: int, slugs: list[str]) -> Schema:
+    """Returns a response that describes these problems, which have one status, with their examples."""
     told = (f"{CATALOGUE[slug].title}." for slug in slugs)
     names = _HEADERS.get(status, ("Retry-After",) if "idempotency-in-progress" in slugs else ())
     examples = {slug: {"$ref": _EXAMPLES + slug} for slug in slugs}
@@ -85,11 +90,12 @@ def _response(status: int, slugs: list[str]) -> Schema:
 
 
 def headers(*names: str) -> Schema:
-    """Returns references to these headers, and to X-Request-Id, which every answer has."""
+    """Returns references to the headers of these names, and to X-Request-Id, which every answer has."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
 
 
 def _example(status: int, slug: str) -> Schema:
+    """Returns the example of one problem, as it answers a request."""
     kind = CATALOGUE[slug]
     value: Schema = {
         "type": f"/problems/{slug}",
@@ -103,7 +109,7 @@ def _example(status: int, slug: str) -> Schema:
     return {"summary": kind.title, "value": value}
 
 
-#: Further members in the examples of some problems.
+#: Members that the examples of some problems have besides those of all problems, by slug.
 _MEMBERS: dict[str, Schema] = {
     "invalid-request": {
         "errors": [
@@ -124,7 +130,7 @@ _MEMBERS: dict[str, Schema] = {
 
 
 def problem_schema() -> Schema:
-    """Returns the schema of all problems (RFC 9457), with the members that only some have."""
+    """Returns the schema that all problems share (RFC 9457), including the members that only some problems have."""
     text = {"type": "string"}
     estimate = {"anyOf": [{"type": "integer"}, {"type": "string", "enum": ["<100"]}]}
     fault = {

@@ -1,5 +1,5 @@
-"""Finds an example of each schema of an OpenAPI document: the schema's own one, one from a recorded request or answer,
-one from `descriptions.toml`, or else a generated one.
+"""Finds an example of each schema of an OpenAPI document: the schema's own one, else a part of a recorded request or
+answer, else one from `descriptions.toml`, else a generated one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from alertd.api.docs.openapi import descriptions
 
 
 def examples_of(document: Schema) -> dict[str, Any]:
-    """Returns an example of each schema, by name."""
+    """Returns an example of each schema of a document, by the schema's name."""
     reader = Reader(document)
     found = {name: schema["examples"][0] for name, schema in reader.components.items() if schema.get("examples")}
     recorded = [*_recorded(document)]
-    for schema, value in recorded:  # a whole body first: it was written as an example of that schema
+    for schema, value in recorded:  # a whole body is a better example of its schema than a part of another body
         if "$ref" in schema:
             found.setdefault(name_of(schema), value)
     for schema, value in recorded:
@@ -31,7 +31,7 @@ def examples_of(document: Schema) -> dict[str, Any]:
 
 
 def _recorded(document: Schema) -> Iterator[tuple[Schema, Any]]:
-    """Yields the JSON values in the examples of requests and answers, each after its schema."""
+    """Yields pairs of a schema and a JSON value from the examples of requests, answers and problems."""
     for methods in document["paths"].values():
         for operation in methods.values():
             for part in (operation.get("requestBody", {}), *operation["responses"].values()):
@@ -42,6 +42,9 @@ def _recorded(document: Schema) -> Iterator[tuple[Schema, Any]]:
 
 
 def _values(media: Schema) -> Iterator[tuple[Schema, Any]]:
+    """Yields pairs of a schema and a JSON value from the example of one media type; for a stream, one for each line or
+    event.
+    """
     example = media.get("example")
     if example is not None and not isinstance(example, str):
         yield media["schema"], example
@@ -52,7 +55,9 @@ def _values(media: Schema) -> Iterator[tuple[Schema, Any]]:
 
 
 def _parts(reader: Reader, schema: Schema, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the name of each named schema within `schema`, with the part of `value` that has this schema."""
+    """Yields the names of the named schemas in `schema`, at any depth, each with the part of `value` that it
+    describes.
+    """
     whole = reader.resolved(schema)
     if "$ref" in schema:
         yield name_of(schema), value
@@ -71,8 +76,8 @@ def _parts(reader: Reader, schema: Schema, value: Any) -> Iterator[tuple[str, An
 
 
 def _fits(reader: Reader, schema: Schema, value: Any) -> bool:
-    """Returns whether a value matches an alternative of a schema. Looks at the names of its members and at constants
-    only.
+    """Returns whether a value may be of this alternative of a schema. Compares only the kind of value, the names of its
+    members, and constants.
     """
     whole = reader.resolved(schema)
     choices = choices_of(whole)

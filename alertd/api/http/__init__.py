@@ -1,1 +1,1 @@
-"""Shared handling of every HTTP call: the caller, the body, the answer."""
+"""Handles what every HTTP call needs: the key or session of the caller, the body, idempotency, and the answer."""

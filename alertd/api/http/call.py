@@ -1,5 +1,5 @@
-"""The context of a call besides its body: the caller, the request id, idempotency, and the version that the caller saw. Also answers with
-server-sent events, for as long as the caller has access.
+"""The context of a call besides its body: the caller, the request id, idempotency, and the version of the object that
+the caller saw. Also sends server-sent events while the caller has access.
 
 Answers name a version by `ETag`, requests by `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
 """
@@ -47,13 +47,13 @@ PREPARED_ID = web.RequestKey("prepared_id", str)
 #: returns its current state.
 REPLAY = web.RequestKey("replay", bool)
 
-#: The event loop's time in seconds when the first byte of the answer was due. Missing until then.
+#: The event loop's time in seconds when aiohttp was about to send the answer's first byte. Missing until then.
 STARTED = web.RequestKey("started", float)
 
 #: The facts of the call for the audit. Missing if the call is not audited.
 NOTED = web.RequestKey("noted", Noted)
 
-#: Set on the application when the service shuts down.
+#: The application's event that is set when the service shuts down.
 GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
 
 #: Looks up the caller again; raises Problem if they no longer have access. Missing if the operation needs no key.
@@ -68,8 +68,8 @@ ORG_POLICY = web.RequestKey("org_policy", OrganisationPolicy)
 #: The event loop's time in seconds when the caller was last checked. Missing if the operation needs no key.
 CHECKED_AT = web.RequestKey("asked", float)
 
-#: Seconds that a check of the caller stays valid during a call. Longer than a call with a prompt body takes, so that such a call is not
-#: checked twice; at most as long as the sender relies on a read of the stops.
+#: Seconds that a check of the caller stays valid during a call. A call with a prompt body takes less time, so alertd
+#: checks its caller once. The sender of messages relies on a read of the stops for at least as long.
 CHECK_VALID_S = 0.5
 
 #: Seconds that a check of the caller stays valid while the caller only watches a stream.
@@ -77,8 +77,10 @@ RECHECK_S = 2.0
 
 
 async def check_caller(request: web.Request, holds_s: float = CHECK_VALID_S) -> None:
-    """Raises Problem if the caller has lost access: the key was revoked or stopped or has expired, the session is over, or the role is
-    gone. Cheap to call often: it looks up the caller at most every `holds_s` seconds. Raises StoreUnavailableError.
+    """Raises Problem if the caller has lost access: the key was revoked or stopped or has expired, the session is over,
+    or the role is gone. Handlers may call it often: it looks up the caller, and renews CREDENTIAL, at most every
+    `holds_s` seconds. Does nothing in an operation that needs no key. Raises StoreUnavailableError if the store does
+    not answer.
     """
     now = asyncio.get_running_loop().time()
     if CALLER_CHECK in request and now - request[CHECKED_AT] >= holds_s:
@@ -87,13 +89,13 @@ async def check_caller(request: web.Request, holds_s: float = CHECK_VALID_S) -> 
 
 
 async def end_streams(app: web.Application) -> None:
-    """Marks the service as shutting down, so that streams end and do not delay it."""
+    """Marks the application as shutting down, so that open event streams end and do not delay the shutdown."""
     app[GOES_DOWN].set()
 
 
 async def still_may(request: web.Request) -> bool:
     """Returns whether a stream may continue: its reader is connected and still has access, and the service is not
-    shutting down. Watching does not prolong a session.
+    shutting down. Marks the call as watching, because a stream must not prolong a session.
     """
     if request.app[GOES_DOWN].is_set() or request.transport is None:
         return False
@@ -108,8 +110,9 @@ async def still_may(request: web.Request) -> bool:
 def note(
     request: web.Request, *, object_: str = "", record: AlertRecord | None = None, box: Box | None = None, **facts: Fact
 ) -> None:
-    """Adds facts to the audit entry of this call, besides those in its path. `object_`: the id of the object. `record`:
-    the alert. `box`: the encryption key of the alert's case, if the handler has it.
+    """Adds facts to the audit entry of this call, besides those in its path; does nothing if the call is not audited.
+    `object_`: the id of the object. `record`: the alert. `box`: the encryption key of the alert's case, if the handler
+    has it.
     """
     noted = request.get(NOTED)
     if noted is not None:
@@ -118,12 +121,14 @@ def note(
 
 
 def credential(request: web.Request) -> Credential:
-    """Returns the caller's credential. Raises KeyError in an operation that needs no key."""
+    """Returns the caller's credential. Raises KeyError if the operation needs no key."""
     return request[CREDENTIAL]
 
 
 def is_replay(request: web.Request) -> bool:
-    """Returns whether the call is a repeat: the handler answers from the current state and does nothing."""
+    """Returns whether an earlier call with the same Idempotency-Key was done. Then the handler must change nothing, and
+    answer from the current state.
+    """
     return REPLAY in request and request[REPLAY]
 
 
@@ -138,7 +143,9 @@ class Conditions(BaseModel):
 
     @property
     def version(self) -> int | None:
-        """Returns the version that the object must still have, or None if any version will do."""
+        """Returns the version that the object must still have, from If-Match. None if any version will do; a number
+        that no version has if the header is no ETag of alertd.
+        """
         if self.if_match in {None, "*"}:
             return None
         text = str(self.if_match).strip('"')
@@ -162,25 +169,25 @@ SERVICES = web.AppKey("services", Container)
 
 
 def services(request: web.Request) -> Container:
-    """Returns the services of this process."""
+    """Returns the container of this process's services."""
     return request.app[SERVICES]
 
 
 def route_of(request: web.Request) -> str:
-    """Returns the pattern of the path, such as /v1/alerts/{id}; "none" without a route. Unlike the paths, the patterns
-    are a closed set.
+    """Returns the pattern of the request's route, such as /v1/alerts/{id}; "none" without a route. Metrics use the
+    pattern, because the number of paths has no limit.
     """
     resource = request.match_info.route.resource
     return "none" if resource is None else resource.canonical
 
 
 EVENTS = "text/event-stream"
-#: Seconds for Retry-After: a stream without a reader ends within a second, so a place may be free soon.
+#: Seconds for Retry-After. A stream ends within a second after its reader has left, so a place may be free soon.
 AGAIN_S = 5
 
 
 class Streams:
-    """Counts the open streams of each key in this process."""
+    """Counts the open event streams of each key in this process, and limits their number."""
 
     def __init__(self, most: int) -> None:
         """`most`: maximum of open streams for one key; 0: no limit."""
@@ -189,7 +196,9 @@ class Streams:
 
     @contextmanager
     def place(self, key_id: str) -> Iterator[None]:
-        """Counts one stream of a key while it is open. Raises Problem if the key has reached its maximum."""
+        """Returns a context that counts one stream of a key while it is open. Raises Problem (`rate-limited`) if the
+        key has reached its maximum.
+        """
         if 0 < self._most <= self._open[key_id]:
             raise Problem(
                 "rate-limited", f"This key has {self._most} event streams open.", headers={"Retry-After": str(AGAIN_S)}
@@ -207,7 +216,9 @@ STREAMS = web.AppKey("streams", Streams)
 
 
 async def send_events(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Answers with server-sent events until they end. Raises Problem if the caller's key has too many streams open."""
+    """Sends the events (server-sent events, already encoded) until they end, and returns the finished response. Raises
+    Problem if the caller's key has too many streams open.
+    """
     with request.app[STREAMS].place(credential(request).key_id):
         response = web.StreamResponse(headers={"Content-Type": EVENTS})
         await response.prepare(request)

@@ -11,16 +11,19 @@ from alertd.common.errors import Problem
 from alertd.service.access import Credential
 
 NAME = "alertd_session"
-#: Cookie of a browser that was sent to the OpenID provider. It binds the provider's answer to that browser (RFC 6749,
-#: section 10.12).
+#: Cookie of a browser that alertd sent to the OpenID provider. It binds the provider's answer to that browser (RFC
+#: 6749, section 10.12).
 SENT = "alertd_sent"
 _SAFE = {"GET", "HEAD"}
-#: Form of the secrets given to browsers. Other cookie values are ignored: they may contain line breaks or bytes that are not text.
+#: Form of the secrets that browsers get. alertd ignores other cookie values: they may contain line breaks or bytes that
+#: are not text.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def session_token(request: web.Request) -> str | None:
-    """Returns the session's secret from the cookie. Raises Problem if another site made the browser send it."""
+    """Returns the session's secret from the cookie, or None without one. Raises Problem if another site made the
+    browser send it.
+    """
     token = _sent_back(request, NAME)
     if token and not _is_own(request):
         raise Problem("not-allowed", "This session is for the console's own pages: another site asked.")
@@ -28,7 +31,10 @@ def session_token(request: web.Request) -> str | None:
 
 
 async def signed_in(request: web.Request) -> Credential | None:
-    """Returns the credential of the call's session; None without one. Raises Problem if the session is over or another site uses it."""
+    """Returns the credential of the call's session, and prolongs the session unless the call only watches a stream.
+    None without a session cookie. Raises Problem if the session is over, or if another site made the browser send the
+    cookie.
+    """
     token = session_token(request)
     if token is None:
         return None
@@ -39,8 +45,8 @@ async def signed_in(request: web.Request) -> Credential | None:
 
 
 async def known(request: web.Request) -> Credential | None:
-    """Returns the credential of the call's session, for calls that need no sign-in. None without a session, if it is
-    over, or if another site uses it.
+    """Returns the credential of the call's session and prolongs the session, for operations that need no sign-in. None
+    without a session, if the session is over, or if another site made the browser send the cookie.
     """
     token = _sent_back(request, NAME)
     return await services(request).sessions.recognise(token) if token and _is_own(request) else None
@@ -51,7 +57,9 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alertd"'}
 
 
 def session_cookie(request: web.Request, token: str) -> dict[str, str]:
-    """Returns the header that sets the session cookie. The browser drops it when it closes."""
+    """Returns the header that sets the session cookie to the secret `token`. The browser deletes the cookie when it
+    closes.
+    """
     return {hdrs.SET_COOKIE: f"{_name(request)}={token}; {_attributes(request)}"}
 
 
@@ -61,26 +69,28 @@ def expired_cookie(request: web.Request) -> dict[str, str]:
 
 
 def sent_browser(request: web.Request) -> str | None:
-    """Returns the secret that this browser got when it was sent to the OpenID provider, or None without one."""
+    """Returns the secret that this browser got when it left for the OpenID provider, or None without one."""
     return _sent_back(request, SENT)
 
 
 def sent(request: web.Request, browser: str, life_s: int) -> dict[str, str]:
-    """Returns the header that stores the secret `browser` in a browser that is sent to the OpenID provider, for
-    `life_s` seconds.
+    """Returns the header that stores the secret `browser` for `life_s` seconds, in a browser that leaves for the OpenID
+    provider. alertd accepts the browser's return only with this secret.
     """
     return {hdrs.SET_COOKIE: f"{_name(request, SENT)}={browser}; Max-Age={life_s}; {_attributes(request)}"}
 
 
 def require_own(request: web.Request) -> None:
-    """Raises Problem if another site sent the request, so that no site can sign a person in as another user unnoticed."""
+    """Raises Problem if a page of another site sent the request: such a page could sign a person in as another user
+    unnoticed.
+    """
     if not _is_own(request):
         raise Problem("not-allowed", "Only the console's own pages sign in.")
 
 
 def _is_own(request: web.Request) -> bool:
-    """Returns whether the request comes from a page of this origin, by Fetch Metadata, or in older browsers by Origin for writes. A
-    read without these headers is accepted: it is not from a browser, so no user can be tricked.
+    """Returns whether the request comes from a page of this origin: by Fetch Metadata, or in older browsers by Origin.
+    A GET or HEAD without these headers counts as own: it does not come from a browser, so no user can be tricked.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -92,16 +102,23 @@ def _is_own(request: web.Request) -> bool:
 
 
 def _sent_back(request: web.Request, name: str) -> str | None:
-    """Returns the secret in the cookie `name`; None without a valid one."""
+    """Returns the secret in the cookie `name`; None if the request has none or its value is not in the form of a
+    secret.
+    """
     found = request.cookies.get(_name(request, name), "")
     return found if _SECRET.fullmatch(found) else None
 
 
 def _name(request: web.Request, name: str = NAME) -> str:
-    """Returns the cookie's name; over TLS with the prefix that stops other hosts and paths from setting it (RFC 6265bis, section 4.1.3)."""
+    """Returns the cookie's name in the browser. Over TLS it has the prefix `__Host-`, which keeps other hosts and paths
+    from setting the cookie (RFC 6265bis, section 4.1.3).
+    """
     return f"__Host-{name}" if services(request).passkeys.relying.secure else name
 
 
 def _attributes(request: web.Request) -> str:
+    """Returns the attributes of all these cookies: hidden from scripts, for requests of the same site, and over TLS
+    only for TLS.
+    """
     secure = "; Secure" if services(request).passkeys.relying.secure else ""
     return f"Path=/; HttpOnly; SameSite=Strict{secure}"

@@ -1,7 +1,8 @@
-"""The `Idempotency-Key` header: a POST that is sent twice is carried out once.
+"""The `Idempotency-Key` header: alertd carries out a POST that is sent twice only once.
 
-The store keeps no answer, because an answer can hold personal data that must be deleted. It keeps the id of the object, chosen before the
-first try, and the status. A repeated request runs its handler as a replay, which answers from the present state of that object.
+The store keeps no answer, because an answer can hold personal data that must be deleted. It keeps the id of the object,
+chosen before the first try, and the status. A repeated request runs its handler as a replay, which answers from the
+present state of that object.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ HEADER = "Idempotency-Key"
 #: Header of an answer to a request that was already done.
 REPLAYED = "Idempotent-Replayed"
 Note = Callable[[], Awaitable[None]]
-#: Seconds for which this process remembers a result that the store failed to record. It is shorter than a claim lasts,
-#: so no other request can have claimed the key by then.
+#: Seconds for which this process keeps a result that the store failed to record. A claim lasts longer, so no other
+#: request can have claimed the key by then.
 OWED_S = CLAIM_MS / 1000 / 3
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII; other services accept this length, too
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The request was not carried out yet, or its attempt failed. The caller must carry it out, with this id for its
-    object.
+    """The request was not carried out yet, or its attempt failed. The caller must carry it out, and give its object
+    this id.
     """
 
     id: str
@@ -44,7 +45,7 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request was carried out before: the id of its object, and the status of its answer."""
+    """The request was carried out before. Has the id of its object, and the status of its answer."""
 
     id: str
     status: int
@@ -52,22 +53,22 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The first request is not answered yet."""
+    """The first request with this key is not answered yet; its claim ends in at most `retry_after_s` seconds."""
 
     retry_after_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The key belongs to another request."""
+    """The key was used for a different request."""
 
 
 class KeptKeys:
     """Keeps idempotency keys in the store for 24 hours: the digest of the request, the id of its object and, after the
     answer, the status.
 
-    If the store fails to record a result, the next request with the key records it first. Otherwise that request would
-    have to wait until the claim of the first one expires, and so would, for instance, an approval.
+    If the store fails to record a result, the next request with the key records it first. Otherwise that request, for
+    instance an approval, would have to wait until the claim of the first one expires.
     """
 
     def __init__(self, requests: Requests, clock: Clock) -> None:
@@ -76,8 +77,8 @@ class KeptKeys:
         self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
 
     async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
-        """Claims a key for a caller, and returns whether the request is new, done, running, or another one than before.
-        An unfinished claim expires by itself; its id stays for the retry.
+        """Claims a key of a caller for the request with this digest. Returns whether the request is new, done, running,
+        or differs from the first one with this key. An unfinished claim expires by itself; its id stays for the retry.
         """
         await self._make_up(caller, key)
         word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
@@ -92,14 +93,21 @@ class KeptKeys:
                 return Mismatch()
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Stores the answer's status and the id for the key: the prepared id, or the id of an earlier alert that this request repeats."""
+        """Stores that the request was carried out: the answer's status and the object's id. The id is the prepared one,
+        or that of an earlier alert that this request repeats. Raises if the store fails.
+        """
         await self._noted(caller, key, lambda: self._requests.finish(caller, key, made_id, status))
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        """Releases a key because nothing was done. `forget` removes the key; otherwise its digest and id stay for the retry."""
+        """Releases a key after a request that was refused or failed. `forget` deletes the key; otherwise its digest and
+        id stay for the retry. Raises if the store fails.
+        """
         await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
 
     async def _noted(self, caller: str, key: str, note: Note) -> None:
+        """Awaits `note`, which records a result. If the store fails, keeps `note` for `OWED_S` seconds and raises the
+        error.
+        """
         try:
             await note()
         except Exception:
@@ -109,6 +117,9 @@ class KeptKeys:
             raise
 
     async def _make_up(self, caller: str, key: str) -> None:
+        """Records a result that the store failed to record for this key, if it is still kept. Raises if the store fails
+        again.
+        """
         note, until = self._owed.get((caller, key), (None, 0.0))
         if note is not None and self._clock.monotonic() < until:
             await note()
@@ -116,9 +127,9 @@ class KeptKeys:
 
 
 def idempotent(store: KeptKeys, explain: Explain) -> Middleware:
-    """Returns the middleware for POSTs with an Idempotency-Key. It carries a request out once, and runs the handler of
-    a repeat as a replay. Raises Problem for an invalid key, one of another request, or one whose first request is not
-    answered yet.
+    """Returns the middleware for POSTs with an Idempotency-Key. It runs the handler once for a key, and for a repeat
+    runs the handler as a replay. Raises Problem for an invalid key, for a key of another request, and while the first
+    request is not answered.
     """
 
     @web.middleware
@@ -148,13 +159,15 @@ def idempotent(store: KeptKeys, explain: Explain) -> Middleware:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
+    """The claim of a request on its caller's key."""
+
     store: KeptKeys
     caller: str
     key: str
 
     async def settle(self, made_id: str, status: int) -> None:
-        """Ends the claim by the status of the answer. Below 400 the request is done. A refusal (4xx) frees the key.
-        After a failure (5xx) the id stays for a retry.
+        """Ends the claim by the status of the answer. Below 400 the request is done, with `made_id` as its object. A
+        refusal (4xx) frees the key. After a failure (5xx) the id stays for a retry. Raises if the store fails.
         """
         if status < 400:
             await self.store.finish(self.caller, self.key, made_id, status)
@@ -163,6 +176,9 @@ class _Claim:
 
 
 async def _first(request: web.Request, handler: Handler, claim: _Claim, explain: Explain) -> web.StreamResponse:
+    """Runs the handler for the first time, ends the claim by the status of its answer or error, and returns the
+    answer.
+    """
     try:
         response = await handler(request)
     except Exception as error:
@@ -173,8 +189,8 @@ async def _first(request: web.Request, handler: Handler, claim: _Claim, explain:
 
 
 async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
-    """Ends the claim by the status of the answer. If the store fails, the answer is sent all the same, and the claim
-    expires by itself.
+    """Ends the claim by the status of the answer. If the store fails, logs a warning and does not raise: the client
+    gets the answer, and the claim expires by itself.
     """
     try:
         await claim.settle(request[PREPARED_ID], status)
@@ -184,6 +200,9 @@ async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
 
 
 async def _again(request: web.Request, handler: Handler, prepared_id: str, status: int) -> web.StreamResponse:
+    """Runs the handler as a replay of a request that was done, and returns its answer with the header
+    Idempotent-Replayed. A success gets the first answer's `status`.
+    """
     request[PREPARED_ID] = prepared_id
     request[REPLAY] = True
     response = await handler(request)

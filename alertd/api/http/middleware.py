@@ -1,7 +1,9 @@
-"""Middleware around every call: assigns a request id, recognises the caller, turns errors into problems, and measures time.
+"""Middleware around every call: assigns a request id, recognises the caller, reads the body, writes the audit, turns
+errors into problems, and measures time.
 
-From the outside in: `guarded` (id, problem, time), `admitted` (key, scope, room on the disk), `with_body`, `idempotent`, `audited`,
-`still_let_in` (the caller again), the handler. A write refused for lack of room did not begin, so its Idempotency-Key is not claimed.
+From the outside in: `guarded` (id, problem, time), `admitted` (key, scope, room on the disk), `with_body`,
+`idempotent`, `audited`, `still_admitted` (checks the caller again), the handler. `admitted` comes before `idempotent`,
+so that a write that it refuses for lack of room does not claim its Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -38,19 +40,21 @@ from alertd.common.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Noted
 
-#: The histogram of the seconds to an answer's first byte, for the pattern of the route, the method and the status.
+#: Returns the histogram of one route pattern, method and status. It observes the seconds to an answer's first byte.
 Timer = Callable[[str, str, str], Histogram]
 
 #: Looks up the credential of a token; None if unknown.
 Recognise = Callable[[str], Awaitable[Credential | None]]
 
-#: Status in the metrics if the caller disconnected before the end of the answer; never sent. nginx uses the same number.
+#: Status in the metrics if the caller disconnected before the end of the answer; never sent. nginx uses the same
+#: number.
 CALLER_GONE = 499
 LONGEST = 200  # characters of a path variable; a longer one cannot be an id
 REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # safe in logs: no character that could break a line
 
-#: Headers of every answer that does not set its own. Answers may hold data of a case that is purged later, so caches must not keep them.
+#: Headers of every answer that does not set its own. Caches must not keep answers: they may hold data of a case that is
+#: purged later.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -60,20 +64,20 @@ _HEADERS = {
 
 
 async def nobody(_request: web.Request) -> Credential | None:
-    """Returns None: no call has a session."""
+    """Returns None. The default of `Admission.signed_in`: no call has a session."""
     return None
 
 
 async def nothing_stopped(_who: Credential) -> None:
-    """Does nothing: no key is stopped."""
+    """Does nothing. The default of `Admission.check_stop`: no key is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Decides which callers may call, and whether writes are accepted."""
+    """The functions that decide which callers may call, and whether the store has room for writes."""
 
     recognise: Recognise
-    #: The credential of a call's session, or None if it comes without one. Raises Problem for a session that is over.
+    #: Returns the credential of a call's session, or None without one. Raises Problem for a session that is over.
     signed_in: Callable[[web.Request], Awaitable[Credential | None]] = nobody
     #: Counts a call. Raises Problem if the caller exceeds the rate.
     meter: Callable[[Credential], Awaitable[None]] | None = None
@@ -85,8 +89,10 @@ class Admission:
     takes_writes: Callable[[], bool] = lambda: True
 
     async def let_in(self, request: web.Request, operation: Operation, scope: str) -> Credential:
-        """Returns the caller, by the session or the key of the call. Raises Problem if the caller is unknown or has
-        neither `scope` nor the operation's alternative scope.
+        """Returns the credential of the request's key if it has an Authorization header, else of its session. Raises
+        Problem: `unauthenticated` without a valid key or session; `not-allowed` if the caller has neither `scope` nor
+        the operation's alternative scope, or if another site sends the session's cookie, or if only the organisation
+        that runs the service may have `scope`.
         """
         credential = None if hdrs.AUTHORIZATION in request.headers else await self.signed_in(request)
         credential = credential or await by_key(request, self.recognise)
@@ -97,7 +103,9 @@ class Admission:
         return credential
 
     async def readmit(self, request: web.Request) -> Credential:
-        """Returns the caller with their current rights. Raises Problem if they would no longer be admitted."""
+        """Looks the caller up again and returns the credential with their current rights. Raises Problem if they would
+        no longer be admitted, or if their key is stopped and the operation is not for stopped keys.
+        """
         operation = request[OPERATION]
         now = await self.let_in(request, operation, operation.scope or "")
         if not operation.while_stopped:
@@ -116,9 +124,10 @@ def install(
     timer: Timer | None = None,
     body_s: float = BODY_S,
 ) -> None:
-    """Adds the operations and their middleware to an application. Its other routes need no key.
+    """Adds the operations, with their routes and the middleware, to an application. Its other routes need no key.
+    `timer` gives the histogram for the times of calls; `body_s` is the maximum of seconds for a body.
 
-    Raises ValueError if two operations have one id.
+    Raises ValueError if two operations have one id, and TypeError if a handler does not match its path.
     """
     rows = tuple(operations)
     table = {each.id: each for each in rows}
@@ -135,11 +144,15 @@ def install(
 
 
 def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
-    """Returns the outermost middleware: it turns every exception into a problem."""
+    """Returns the outermost middleware. It assigns the request id, answers every exception but a redirect with a
+    problem, and measures the seconds to the first byte of the answer. If the client disconnected, it raises
+    ClientConnectionResetError instead.
+    """
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A request without an await is answered without a turn of the loop: one connection full of them would block all others.
+        # Lets the event loop serve other connections: otherwise one connection could block them all, with many requests
+        # in a row that need no await.
         await asyncio.sleep(0)
         given = request.headers.get(REQUEST_ID_HEADER, "")
         request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
@@ -156,14 +169,15 @@ def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
             if _has_left(request, error):
                 status = CALLER_GONE
                 error.__traceback__ = None  # as in `_refused`
-                raise ClientConnectionResetError from None  # the client left: no failure
+                raise ClientConnectionResetError from None  # no failure of the server
             response = _refused(request, error, explain)
             status = response.status
         finally:
             structlog.contextvars.reset_contextvars(**bound)
             ended = request.get(STARTED) or asyncio.get_running_loop().time()
             if timer is not None:
-                method = request.method if request.method in hdrs.METH_ALL else "other"  # a closed set
+                # Only known methods, so that clients cannot add series.
+                method = request.method if request.method in hdrs.METH_ALL else "other"
                 timer(route_of(request), method, str(status)).observe(ended - began)
         return response
 
@@ -171,33 +185,39 @@ def guarded(explain: Explain, timer: Timer | None = None) -> Middleware:
 
 
 def _refused(request: web.Request, error: Exception, explain: Explain) -> web.StreamResponse:
-    """Returns the answer to a failed call. It is a separate function: in the frame that caught the error, the problem would form a
-    reference cycle, which keeps the request and its body until the next full collection.
+    """Returns the problem as the answer to a failed call, and logs a failure of the server. Raises ConnectionResetError
+    if part of the answer was sent before.
+
+    It is a separate function: in the frame that caught the error, the problem would form a reference cycle, which keeps
+    the request and its body until the next full collection.
     """
     problem = problem_of(error, explain)
     log_failure(error, problem, request)
-    # aiohttp stores the error of a wrong path, or of an incomplete body, in the request. The traceback refers to the request in turn, so
-    # both and the body would stay in memory until the next full collection.
+    # aiohttp stores the error of a wrong path, or of an incomplete body, in the request. The traceback refers to the
+    # request in turn, so both and the body would stay in memory until the next full collection.
     error.__traceback__ = None
     if STARTED in request:  # part of the answer is sent: the only signal left is to break the connection
         raise ConnectionResetError("a streamed answer failed") from None
     refusal = answer(problem, request[REQUEST_ID])
-    if isinstance(error, web.RequestPayloadError):  # the start of the next request is unknown
+    if isinstance(error, web.RequestPayloadError):  # alertd cannot tell where the next request starts
         refusal.force_close()
     return refusal
 
 
 def _has_left(request: web.Request, error: Exception) -> bool:
-    """Returns whether the client disconnected: during the answer, or before its body was complete."""
+    """Returns whether the error means that the client disconnected: during the answer, or before the request's body was
+    complete.
+    """
     return isinstance(error, ClientConnectionResetError) or (
         isinstance(error, ConnectionResetError) and request.transport is None
     )
 
 
 def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middleware:
-    """Returns the middleware that admits a call if its operation needs no scope, or if its key or session has the scope, the right
-    organisation and enough rate left. The rate never limits operations that stop harm. Refuses writes while the disk or memory is
-    nearly full, because a write could be lost. `operations` maps route names to operations.
+    """Returns the middleware that admits a call if its operation needs no scope, or if its key or session has the
+    scope, the right organisation and enough rate left; a session may also need a recent step-up. Raises Problem for all
+    other calls. The rate never limits operations that stop harm. Refuses writes while the disk or memory is nearly
+    full, because a write could be lost. `operations` maps route names to operations.
     """
     question = CallerCheck(admission.readmit)
 
@@ -210,10 +230,11 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
         if operation.scope:
             request[CHECKED_AT] = asyncio.get_running_loop().time()
             request[CREDENTIAL] = credential = await admission.let_in(request, operation, operation.scope)
-            if hasattr(request.protocol, "had_key"):  # at the limit of connections, those without a key close first
+            # At the limit of connections, the server first closes those without a key.
+            if hasattr(request.protocol, "had_key"):
                 request.protocol.had_key = True
             request[CALLER_CHECK] = question
-            # Checked once, here: a large body may take longer than the step-up stays valid.
+            # Checked only here, before the body: a large body may take longer than the step-up stays valid.
             if operation.step_up and not credential.fresh:
                 sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
                 raise Problem("not-allowed", sentence, step_up=True)
@@ -227,7 +248,9 @@ def admitted(operations: Mapping[str, Operation], admission: Admission) -> Middl
 
 
 async def by_key(request: web.Request, recognise: Recognise) -> Credential:
-    """Returns the credential of the request's key. Raises Problem (401) if it has none or an unknown one."""
+    """Returns the credential of the request's API key. Raises Problem (401) if it has none, or one that `recognise`
+    does not accept.
+    """
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}
@@ -241,7 +264,8 @@ async def by_key(request: web.Request, recognise: Recognise) -> Credential:
 
 def with_body(within_s: float) -> Middleware:
     """Returns the middleware that reads and inflates the whole body before the handler runs, unless the operation reads
-    it in pieces. Raises Problem for a body that does not come within `within_s` seconds.
+    it in pieces. Raises Problem for a body that does not arrive within `within_s` seconds, and for gzip in a GET. It
+    limits how many inflated bodies are in memory at the same time.
 
     Bodies without a key have tighter limits: many strangers may send them at once, and each stays in memory until it is
     complete.
@@ -262,11 +286,9 @@ def with_body(within_s: float) -> Middleware:
             await in_time(request.read(), within_s)
         if not packed:
             return await handler(request)
-        if request.method == hdrs.METH_GET:  # a stream would hold its place among the gzip bodies for hours
+        if request.method == hdrs.METH_GET:  # an event stream would hold its place among the gzip bodies for hours
             raise Problem("wrong-encoding", "A GET takes no packed body.", headers={"Accept-Encoding": "identity"})
-        async with (
-            inflated
-        ):  # held until the end of the call, because many small bodies could inflate and fill the memory
+        async with inflated:  # until the end of the call: many small bodies could inflate and fill the memory
             await inflate(request)
             return await handler(request)
 
@@ -274,8 +296,10 @@ def with_body(within_s: float) -> Middleware:
 
 
 def audited(recorder: Audit, explain: Explain) -> Middleware:
-    """Returns the middleware that writes an act to the audit before it is done, and its outcome before the answer. If the first entry cannot
-    be written, the act is not done. Exception: an act that stops harm is done, and answered with success only if the audit has it.
+    """Returns the middleware that writes an act to the audit before the handler runs, and its outcome before the answer
+    is sent. It raises an error and skips the handler if it cannot write the first entry. Exception: an act that stops
+    harm is done, and answered with success only if the audit has its outcome. Operations without an `Act` are not
+    audited.
     """
 
     @web.middleware
@@ -307,8 +331,8 @@ def audited(recorder: Audit, explain: Explain) -> Middleware:
 
 
 async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, noted: Noted, number: int) -> None:
-    """Writes the outcome of a refused act to the audit. If that fails, the refusal is answered all the same: the act's
-    first entry exists.
+    """Writes the outcome of a refused or failed act to the audit. If that fails, logs a warning and does not raise,
+    because the caller needs the refusal as the answer, and the audit has the act's first entry.
     """
     try:
         await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
@@ -318,9 +342,9 @@ async def _ended(request: web.Request, recorder: Audit, act: Act, outcome: str, 
 
 
 def still_admitted(admission: Admission) -> Middleware:
-    """Returns the middleware that refuses stopped keys, and callers who have lost access since the call began: a body may take two
-    minutes. It runs within the audit, so attempts with a stolen key are recorded. Some operations read the stops themselves
-    (`stop_check`).
+    """Returns the middleware that refuses stopped keys, and callers who have lost access since the call began: a body
+    may take two minutes. It runs within the audit, so that the audit records attempts with a stolen key. For an
+    operation with a `stop_check`, calls that instead of the default check for stops.
     """
 
     @web.middleware
@@ -338,8 +362,8 @@ def still_admitted(admission: Admission) -> Middleware:
 
 
 async def prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Sets the headers that all answers have, right before the first byte of any answer, including streams and
-    refusals.
+    """Notes the time of the answer's first byte, and sets the headers that all answers have. aiohttp calls it before
+    every answer, including streams and refusals.
     """
     request[STARTED] = asyncio.get_running_loop().time()
     for name, value in _HEADERS.items():

@@ -1,7 +1,7 @@
-"""The API's operations, each declared at its handler. Routes, checks and the OpenAPI document are generated from them.
+"""The API's operations, each declared at its handler. alertd makes routes, checks and the OpenAPI document from them.
 
-A route validates the handler's arguments and reports all faults of a request at once: those of the query, the headers and the
-body. If a path variable does not have its form, the answer is 404.
+A route validates the handler's arguments and reports all faults of a request at once: those of the query, the headers
+and the body. If a path variable does not have its form, the answer is 404.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ ANY = "*/*"  # a body that the handler ignores
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[Body]):
-    """An answer with a status, headers or more members in addition to its body."""
+    """An answer of a handler that sets the status, headers or further members in addition to the body."""
 
     body: Body
     status: int | None = None  # None: the operation's status
     headers: Mapping[str, str] = field(default_factory=dict)
-    made: bytes = b""  # a JSON object with further members, if another call has serialised them already
+    made: bytes = b""  # JSON text of an object: members to add to the body, already serialised
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An operation's name and properties for the audit."""
+    """The name of an operation in the audit, and the properties that decide how the audit treats it."""
 
     name: str
     of_person: bool = False  # the path may identify a person: the audit stores a hash
     stops_harm: bool = False  # done even if the audit cannot be written; the answer is then a failure
-    once: bool = False  # a repeat under its Idempotency-Key only reads, so it is not audited again
+    once: bool = False  # the audit leaves out a repeat with the same Idempotency-Key, because it only reads
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compares by identity, so that it can be a dictionary key
@@ -64,67 +64,60 @@ class Operation:
     method: str
     path: str  # with {variables} in aiohttp's syntax
     summary: str
-    scope: str | None  # None: needs no key
+    scope: str | None  # None: the operation needs no key
     _: KW_ONLY
-    or_scope: str | None = None  # an alternative scope
+    or_scope: str | None = None  # a caller with this scope, but without `scope`, is admitted, too
     status: int = 200
     also: tuple[int, ...] = ()  # further statuses with the same body, or with none
     tells: tuple[str, ...] = ()  # headers of its answers: names in `openapi.HEADERS`
     problems: tuple[str, ...] = ()  # slugs, besides those that `docs.refusals` adds to every operation of its form
     takes: tuple[str, ...] = (JSON,)  # the body's media types; a body other than JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
-    reads: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # the schema of each media type that the handler reads itself
-    writes_out: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # and of what it answers: for a stream, the schema of a line or event
-    act: Act | None = None  # written into the audit, before and after
-    streams: bool = (
-        False  # the handler reads the body in pieces, unbounded; a repeat is done again, regardless of Idempotency-Key
-    )
-    any_origin: bool = False  # pages of any origin may read its answers, refusals too: the path is the secret
+    #: The schema of each media type that the handler reads itself.
+    reads: Mapping[str, Any] = field(default_factory=dict)
+    #: The schema of each media type that the handler writes itself; for a stream, of a line or event.
+    writes_out: Mapping[str, Any] = field(default_factory=dict)
+    act: Act | None = None  # None: not audited
+    streams: bool = False  # the handler reads the body in pieces, without a limit; alertd ignores an Idempotency-Key
+    any_origin: bool = False  # web pages of any origin may read its answers and refusals: the secret is in the path
     step_up: bool = False  # in a session, needs a proof of the operator's identity within the last minutes
-    essential: bool = (
-        False  # runs when the disk or memory is nearly full, as acts that stop harm do: it only reads or reports facts
-    )
-
+    essential: bool = False  # runs although the disk or memory is nearly full, because it only reads or reports facts
     of_caller: bool = False  # returns facts about the caller only; a stopped key may read them
-
-    stop_check: Callable[[web.Request], Awaitable[None]] | None = (
-        None  # replaces the default check: refuses a stopped key, and keeps what it read for the handler
-    )
+    #: Replaces the default check for stops: raises Problem for a stopped key, and stores in the request what it read
+    #: together with the stops, for the handler.
+    stop_check: Callable[[web.Request], Awaitable[None]] | None = None
 
     @property
     def id(self) -> str:
-        """Returns the name of the handler, which is also the operationId and the name of the route."""
+        """Returns the name of the handler, which is also the operationId in OpenAPI and the name of the route."""
         return self.handler.__name__
 
     @property
     def writes(self) -> bool:
-        """Returns whether the operation is refused when the disk or memory is nearly full: it is no GET, and neither
-        essential nor one that stops harm.
+        """Returns whether alertd refuses the operation when the disk or memory is nearly full: each one but a GET, an
+        `essential` operation, and one that stops harm.
         """
         stops_harm = self.act is not None and self.act.stops_harm
         return self.method != "GET" and not (self.essential or stops_harm)
 
     @property
     def while_stopped(self) -> bool:
-        """Returns whether a stopped key may call it: operations that stop harm, or that return facts about the caller.
-        A stopped key reads nothing else, because it may be stolen. It also cannot remove keys and operators (sessions
-        need a step-up for that), because it could remove everyone who can keep it stopped.
+        """Returns whether a stopped key may call the operation: if it stops harm, or returns facts about the caller
+        only. A stopped key may read nothing else, because it may be stolen. It also cannot remove keys and operators
+        (sessions need a step-up for that), because it could remove everyone who can keep it stopped.
         """
         return self.of_caller or (self.act is not None and self.act.stops_harm and not self.step_up)
 
     @property
     def takes_key(self) -> bool:
-        """Returns whether the operation uses an Idempotency-Key: each POST that needs a scope, except streams. The
-        content of a stream is unknown until its end, and each of its lines has the same effect when repeated.
+        """Returns whether the operation uses an Idempotency-Key: each POST that needs a scope, except streamed bodies.
+        A streamed body is unknown until its end, and each of its lines has the same effect when repeated.
         """
         return self.method == "POST" and self.scope is not None and not self.streams
 
     @property
     def reads_json(self) -> bool:
+        """Returns whether alertd validates the body as JSON and gives the handler a model of it as `body`."""
         return self.takes == (JSON,) and not self.streams
 
 
@@ -135,7 +128,10 @@ OPERATION = web.RequestKey("operation", Operation)
 def _adds(
     make: Callable[Concatenate[Callable[..., Awaitable[Any]], Facts], Operation],
 ) -> Callable[Concatenate[Operations, Facts], Callable[[Coroutine], Coroutine]]:
-    """Returns the method `Operations.add`. It takes the parameters of `make` after the handler, with their types."""
+    """Returns the method `Operations.add`: a decorator that makes an operation of the handler by `make`, appends it to
+    the list, and returns the handler unchanged. Its parameters are those of `make` after the handler, so that mypy
+    checks them.
+    """
 
     def add(table: Operations, /, *args: Facts.args, **facts: Facts.kwargs) -> Callable[[Coroutine], Coroutine]:
         def added(handler: Coroutine) -> Coroutine:
@@ -148,7 +144,11 @@ def _adds(
 
 
 class Operations(list[Operation]):
-    """The operations of one module in the order of their handlers: `@OPERATIONS.add("GET", "/v1/reviews", "List reviews", "alerts:read")`."""
+    """The operations of one module, in the order of their handlers.
+
+    A decorator above the handler adds its operation: `@OPERATIONS.add("GET", "/v1/reviews", "List reviews",
+    "alerts:read")`.
+    """
 
     add = _adds(Operation)
 
@@ -163,12 +163,12 @@ class Signature:
     body: Any = None
     body_required: bool = True
     gives: Any = None
-    writes: bool = False  # it may return its own response
+    writes: bool = False  # whether the handler may return a response of its own
 
 
 def signature_of(operation: Operation) -> Signature:
-    """Returns a handler's parameters and result, read from its annotations. Raises TypeError if they do not match the
-    path.
+    """Returns a handler's parameters and result, read from its annotations. Raises TypeError if its parameters are not
+    the variables of the path, or if its result has more than one model.
     """
     hints = get_type_hints(operation.handler, include_extras=True)
     parameters = inspect.signature(operation.handler).parameters
@@ -189,12 +189,14 @@ def signature_of(operation: Operation) -> Signature:
 
 
 def names_of(model: type[BaseModel]) -> dict[str, str]:
-    """Returns the names of a model's fields, by the names that these fields have in requests (their aliases)."""
+    """Returns a model's field names by the names that the fields have in requests (their aliases)."""
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def _gives(annotation: Any) -> Any:
-    """Returns the model of the answer's body; None without a body, or if the handler makes its own response."""
+    """Returns the model of the answer's body; None without a body, or if the handler makes its own response. Raises
+    TypeError for a union of several models.
+    """
     choices = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
     models = [each for each in choices if each is not type(None) and not _is_response(each)]
     if len(models) > 1:
@@ -212,7 +214,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def routes_of(operations: Iterable[Operation]) -> list[web.RouteDef]:
-    """Returns the routes, each with its operation's name. Raises TypeError for a handler that does not match its path."""
+    """Returns the routes, each with its operation's name. Raises TypeError for a handler that does not match its
+    path.
+    """
     return [web.RouteDef(each.method, each.path, _endpoint_of(each).handle, {"name": each.id}) for each in operations]
 
 
@@ -222,7 +226,7 @@ def _endpoint_of(operation: Operation) -> _Endpoint:
 
 
 class _Endpoint:
-    """Handles one operation: reads a request, calls the handler, writes its answer."""
+    """Handles one operation: validates a request, calls the handler, and writes its result as the response."""
 
     def __init__(self, operation: Operation) -> None:
         signature = signature_of(operation)
@@ -238,6 +242,9 @@ class _Endpoint:
         self._known_headers = () if self._headers is None else tuple(names_of(self._headers))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Calls the handler with the validated arguments, and returns its result as a response. Raises Problem for a
+        faulty request.
+        """
         answer = await self._operation.handler(request, **await self._arguments(request))
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -255,7 +262,9 @@ class _Endpoint:
         )
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
-        """Returns the handler's keyword arguments. Raises Problem with all faults."""
+        """Returns the handler's keyword arguments, validated. Raises Problem: `not-found` for a malformed path
+        variable, `wrong-content-type`, and `invalid-request` with all faults of query, headers and body.
+        """
         try:
             arguments = {name: kind.validate_strings(request.match_info[name]) for name, kind in self._path.items()}
         except ValidationError:
@@ -274,6 +283,9 @@ class _Endpoint:
         return arguments
 
     async def _body_of(self, request: web.Request, faults: list[Fault]) -> dict[str, Any]:
+        """Returns the body's model as {"body": model}. Returns {} without a body, or with faults, which it adds to
+        `faults`. Raises Problem if the body cannot be read as JSON.
+        """
         if not request.body_exists:
             if self._body is not None and self._body_required:
                 faults.append(Fault("", "A body is required."))
@@ -291,7 +303,9 @@ class _Endpoint:
 
 
 def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
-    """Returns a fault for each query parameter that occurs twice, and for each that the model does not have."""
+    """Returns a fault for each query parameter that occurs twice, and for each that is not in `known`, with the nearest
+    name.
+    """
     faults = [
         Fault("", "This may be given once.", name) for name in dict.fromkeys(query) if len(query.getall(name)) > 1
     ]
@@ -306,7 +320,9 @@ def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
 def _parameters(
     model: type[BaseModel], known: Sequence[str], texts: Mapping[str, str], faults: list[Fault]
 ) -> BaseModel | None:
-    """Returns a model of parameters; None if it has faults, which are added to `faults`."""
+    """Returns the query or headers as a model, from their values in `texts`; `known` are the names that the model has.
+    Returns None if there are faults, which it adds to `faults`.
+    """
     try:
         return model.model_validate_strings({name: texts[name] for name in known if name in texts})
     except ValidationError as error:

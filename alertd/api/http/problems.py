@@ -15,7 +15,8 @@ from alertd.common.logs import places_of
 
 CONTENT_TYPE = "application/problem+json"
 
-#: Returns the problem for a library's exception, or None. The caller that knows the libraries (such as the store's) provides it.
+#: Returns the problem for a library's exception, or None. The application provides it, because it knows the libraries,
+#: such as the store's.
 Explain = Callable[[Exception], Problem | None]
 
 #: Slug and sentence of the problem for a status of aiohttp's own errors. Its other errors become an invalid request.
@@ -34,7 +35,9 @@ def no_room() -> Problem:
 
 
 def problem_of(error: Exception, explain: Explain) -> Problem:
-    """Returns the problem for an exception. An unexpected one becomes `internal-error` without details."""
+    """Returns the problem that answers an exception. An unexpected exception becomes `internal-error` without
+    details.
+    """
     if isinstance(error, Problem):
         return error
     if isinstance(error, web.HTTPException):
@@ -46,7 +49,7 @@ def problem_of(error: Exception, explain: Explain) -> Problem:
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:
-    """Returns the problem as a response."""
+    """Returns the response (application/problem+json) for a problem, with its headers and status."""
     members: dict[str, Any] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.type.title,
@@ -62,9 +65,10 @@ def answer(problem: Problem, request_id: str) -> web.Response:
 
 
 def log_failure(error: Exception, problem: Problem, request: web.Request) -> None:
-    """Logs a failure of the server (5xx) with the request's id and route, never its body or exact address.
+    """Logs a failure of the server (status 5xx) with the request's id and route, never its body or exact address. Logs
+    nothing for other problems.
 
-    It logs only the exception's class and code locations, because its text may contain data of the request.
+    Logs only the exception's class and code locations, because its text may contain data of the request.
     """
     if problem.status >= 500:
         structlog.get_logger().error(
@@ -79,12 +83,16 @@ def log_failure(error: Exception, problem: Problem, request: web.Request) -> Non
 
 
 def _of_aiohttp(error: web.HTTPException) -> Problem:
+    """Returns the problem for one of aiohttp's own errors, with the status of that error."""
     slug, sentence = _OF_AIOHTTP.get(error.status, ("invalid-request", "The request cannot be understood."))
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return Problem(slug, sentence, status=error.status, headers=headers)
 
 
 def _member(fault: Fault) -> dict[str, Any]:
+    """Returns a fault as an entry of the problem's `errors`: a JSON pointer into the body, or the name of a
+    parameter.
+    """
     place: dict[str, Any] = {"parameter": fault.parameter} if fault.parameter else {"pointer": fault.pointer}
     if fault.line:
         place["line"] = fault.line

@@ -1,1 +1,1 @@
-"""The state of the installation over HTTP."""
+"""HTTP operations on the installation: its carriers."""

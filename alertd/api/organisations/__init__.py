@@ -1,1 +1,1 @@
-"""Organisations, operators, keys and regions over HTTP."""
+"""HTTP operations on organisations, operators, API keys, sign-in, the master key and regions."""

@@ -18,7 +18,7 @@ from alertd.service.organisations.key_rotation import Standing
 
 
 class RotationOrder(BaseModel):
-    """How the master key is rotated."""
+    """The options for a rotation of the master key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class RotationOrder(BaseModel):
 
 
 class RotationReply(BaseModel):
-    """How the last rotation stands."""
+    """The state of the last rotation of the master key, and the counts of its present pass."""
 
     state: Literal["none", "spreading", "sealing", "joining", "naming", "finishing", "done"] = Field(
         description="`spreading`: every process loads the new master key. `sealing`: alertd seals all values again under the new master key. "
@@ -70,10 +70,11 @@ OPERATIONS = Operations()
     act=Act("masterkey.rotate"),
 )  # fmt: skip
 async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_ORDER) -> RotationReply:
-    """Starts a rotation of the master key and the hashing secret, or shows the running one. A rotation that has stopped reads all values again. The
-    service continues to send. The caller must be an administrator of the host organisation. An embedded store makes the new key itself. With
-    `store.url`, first set `store.next_master_key_file` for every process. At the end alertd destroys the old keys. Older backups then open only with
-    their own keys.
+    """Starts a rotation of the master key and the hashing secret, or shows the running one. If unreadable values have
+    stopped a rotation, reads all values again. The service continues to send. The caller must be an administrator of
+    the host organisation. An embedded store makes the new key itself. With `store.url`, first set
+    `store.next_master_key_file` for every process. At the end alertd destroys the old keys. Older backups then open
+    only with their own keys.
     """
     s = services(request)
     _check_host(s, credential(request))
@@ -85,14 +86,14 @@ async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_OR
 
 @OPERATIONS.add("GET", _PATH, "Show the rotation of the master key", "admin")
 async def show_master_key_rotation(request: web.Request) -> RotationReply:
-    """Shows the state of the last rotation of the master key, and how often the current key has sealed a value."""
+    """Returns the state of the last rotation of the master key, and how often the current key has sealed a value."""
     s = services(request)
     _check_host(s, credential(request))
     return _reply(await s.key_rotation.standing())
 
 
 def _check_host(s: Container, who: Credential) -> None:
-    """Raises Problem unless the caller is of the organisation that runs the service, with a key that is no test key."""
+    """Raises Problem for a test key, and for a caller who is not of the organisation that runs the service."""
     if who.test or not s.organisations.is_host(who):
         raise Problem(
             "not-allowed", "Only administrators of the host organisation rotate the master key, and no test key does."

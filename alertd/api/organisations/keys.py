@@ -1,4 +1,4 @@
-"""HTTP operations on API keys: list, create, rotate, revoke."""
+"""HTTP operations on API keys: show the caller, and list, create, rotate and revoke keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from alertd.service.access import (
 from alertd.service.container import Container
 
 KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
-#: Maximum rate of a key: more than any client needs. A key without a rate has the default limit.
+#: Maximum of the requests per minute that a key may have as its own limit: more than any client needs.
 MOST_PER_MIN = 100_000
 
 
@@ -70,7 +70,7 @@ class KeyReply(Me):
 
 
 class NewKey(BaseModel):
-    """A key for one person."""
+    """A new key for one person."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     subject: Subject
@@ -90,12 +90,14 @@ class NewKey(BaseModel):
 
     @model_validator(mode="after")
     def _decides_for_itself(self) -> Self:
+        """Refuses the scope `delegate` together with `alerts:approve` or `admin`."""
         if DELEGATE in self.scopes and {APPROVE, "admin"} & set(self.scopes):
             raise refusal("A key that speaks for others (delegate) approves nothing, and administers nothing.")
         return self
 
     @property
     def terms(self) -> Terms:
+        """Returns the limits of the key; 0 and None mean that it has no limit of its own."""
         return Terms(
             expires=ms_of(self.expires) if self.expires else 0,
             rate_per_min=self.rate_per_min or 0, jurisdiction=self.jurisdiction,
@@ -125,7 +127,7 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/me", "Who am I", "alerts:read", of_caller=True)
 async def show_me(request: web.Request) -> MeReply:
-    """Returns the caller: the person and organisation of this key or session."""
+    """Returns the caller: the person, the organisation and the scopes of this key or session."""
     who = credential(request)
     s = services(request)
     name = (await s.operators.get(who.org, who.key_id)).name if who.signed_in else None
@@ -134,7 +136,7 @@ async def show_me(request: web.Request) -> MeReply:
 
 @OPERATIONS.add("GET", "/v1/keys", "List keys", "keys:write")
 async def list_keys(request: web.Request) -> KeyList:
-    """The organisation's keys, without their secrets."""
+    """Returns the organisation's keys, without their secrets."""
     found = await services(request).access.held(credential(request).org)
     return KeyList(keys=[KeyReply(**_held(one)) for one in found])
 
@@ -144,9 +146,10 @@ async def list_keys(request: web.Request) -> KeyList:
     problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("key.make"),
 )  # fmt: skip
 async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
-    """Creates a key for one person. You cannot grant rights that you lack, and only `admin` may create a key for another person. The
-    person who made a key cannot approve its submissions, and the key cannot approve theirs. A key with `delegate` may name other people as
-    authors of its submissions (for the users of a case system); it can never approve.
+    """Creates a key for one person. You cannot grant rights that you lack, and only `admin` may create a key for
+    another person. The person who made a key cannot approve its submissions, and the key cannot approve theirs. A key
+    with `delegate` may name other people as authors of its submissions (for the users of a case system); it can never
+    approve.
     """
     s, who = services(request), credential(request)
     _refuse_replay(request)
@@ -169,8 +172,9 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     act=Act("key.rotate"),
 )  # fmt: skip
 async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN_THE_HOUR) -> KeyMade:
-    """Replaces a key's secret and keeps everything else. The old secret stays valid for `overlap_s` seconds, so that its users can switch. A person
-    who rotates another person's key counts as one of its makers, because they have seen its secret.
+    """Replaces a key's secret and keeps everything else. The old secret stays valid for `overlap_s` seconds, so that
+    its users can switch. A person who rotates another person's key counts as one of its makers, because they have seen
+    its secret.
     """
     s, who = services(request), credential(request)
     _refuse_replay(request)
@@ -206,7 +210,7 @@ async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
 
 
 async def _check_terms(s: Container, body: NewKey) -> None:
-    """Raises Problem if the new key would already have expired, or if its jurisdiction is invalid."""
+    """Raises Problem if the new key's expiry has passed, or if its jurisdiction is invalid."""
     if body.expires and body.terms.expires <= s.clock.now_ms():
         raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))
     if body.jurisdiction:
@@ -214,17 +218,20 @@ async def _check_terms(s: Container, body: NewKey) -> None:
 
 
 def _refuse_replay(request: web.Request) -> None:
+    """Raises Problem if the call repeats an earlier one, because alertd shows a token only once."""
     if is_replay(request):
         raise Problem("precondition-failed", "It was done, and the token told; do it again with a new Idempotency-Key.")
 
 
 def _facts(who: Credential) -> dict[str, Any]:
+    """Returns the values of the members of `Me`, by name."""
     return {
         "key": who.key_id, "organisation": who.org, "subject": who.subject, "scopes": sorted(who.scopes), "test": who.test
     }  # fmt: skip
 
 
 def _held(held: Held) -> dict[str, Any]:
+    """Returns the values of the members of `KeyReply`, by name."""
     terms = held.credential.terms
     return {
         **_facts(held.credential),

@@ -1,4 +1,4 @@
-"""HTTP operations on operators: the people who may sign in to the console, with their roles."""
+"""HTTP operations on operators: the people who may sign in to the console, and their roles."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OperatorList(BaseModel):
 
 
 class NewOperator(Document):
-    """A person who may sign in."""
+    """A person to whom the console gives access, and their roles."""
 
     subject: Subject
     name: Name
@@ -69,7 +69,7 @@ class OperatorChange(Document):
 
 
 class Invitation(Document):
-    """An invitation to register a further passkey or identity, or to replace all."""
+    """Whether the one-time code is for a further passkey or identity, or to replace all."""
 
     replace: bool = Field(False, description="Revokes their present passkeys and identities at once.")
 
@@ -82,7 +82,7 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/operators", "List operators", "admin")
 async def list_operators(request: web.Request) -> OperatorList:
-    """The organisation's operators, by their names."""
+    """Returns the organisation's operators, sorted by name."""
     s, who = services(request), credential(request)
     found, keys = await s.operators.list(who.org), await s.access.list(who.org)
     return OperatorList(operators=[OperatorReply(**_facts(one, keys)) for one in found])
@@ -93,9 +93,9 @@ async def list_operators(request: web.Request) -> OperatorList:
     act=Act("operator.add"),
 )  # fmt: skip
 async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
-    """Adds an operator. The one-time code in the answer registers a passkey or their identity at the sign-in provider, with which they sign in
-    later. The person who makes a code could have used it. So they cannot approve alerts submitted with that passkey or identity, and the
-    operator cannot approve theirs.
+    """Adds an operator. The one-time code in the answer registers a passkey or their identity at the sign-in provider,
+    with which they sign in later. The person who makes a code could have used it. So they cannot approve alerts
+    submitted with that passkey or identity, and the operator cannot approve theirs.
     """
     _no_replay(request)
     made = await services(request).operators.add(
@@ -110,7 +110,9 @@ async def create_operator(request: web.Request, *, body: NewOperator) -> Operato
     essential=True, act=Act("operator.change"),
 )  # fmt: skip
 async def change_operator(request: web.Request, *, id: OperatorId, body: OperatorChange) -> OperatorReply:
-    """Changes an operator's name or roles, from the next call on. A disabled operator is signed out everywhere at once."""
+    """Changes an operator's name or roles, or disables or enables them, from the next call on. Disabling or enabling
+    ends all their sessions and their one-time code. A disabled operator cannot sign in.
+    """
     s, who = services(request), credential(request)
     changed = await s.operators.change(
         id, who, name=body.name, disabled=body.disabled,
@@ -125,8 +127,8 @@ async def change_operator(request: web.Request, *, id: OperatorId, body: Operato
     step_up=True, act=Act("operator.invite"),
 )  # fmt: skip
 async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
-    """Creates a one-time code, which replaces the previous one. It registers a further passkey or identity or, if one was lost,
-    replaces all of them.
+    """Creates a one-time code, which replaces the operator's previous one. The code registers a further passkey or
+    identity. With `replace`, for instance after a loss, their present passkeys, identities and sessions end at once.
     """
     _no_replay(request)
     made = await services(request).operators.invite(id, credential(request), replace=body.replace)
@@ -144,17 +146,20 @@ async def remove_operator(request: web.Request, *, id: OperatorId) -> None:
 
 
 def _no_replay(request: web.Request) -> None:
+    """Raises Problem if the call repeats an earlier one, because alertd shows a one-time code only once."""
     if is_replay(request):
         raise Problem("precondition-failed", "The code was made and told; make another with a new Idempotency-Key.")
 
 
 async def _invited(request: web.Request, made: Invited) -> OperatorInvited:
+    """Returns an operator with the new one-time code and its URL."""
     s = services(request)
     facts = _facts(made.operator, await s.access.list(made.operator.org))
     return OperatorInvited(**facts, code=made.code, url=s.passkeys.relying.enrolment(made.code))
 
 
 def _facts(one: StoredOperator, keys: Sequence[Credential]) -> dict[str, Any]:
+    """Returns the values of the members of `OperatorReply`, by name. `keys` are all keys of the organisation."""
     return {
         "id": one.id, "subject": one.subject, "name": one.name, "roles": list(one.roles), "disabled": bool(one.disabled),
         "passkeys": len(one.passkeys), "identities": len(one.identities),

@@ -1,4 +1,4 @@
-"""HTTP operations on organisations: their jurisdictions, settings and own texts."""
+"""HTTP operations on organisations: their settings (with their jurisdictions), and their own texts for messages."""
 
 from __future__ import annotations
 
@@ -46,14 +46,18 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", _ALL, "List organisations", "alerts:read")
 async def list_organisations(request: web.Request) -> OrganisationList:
-    """Returns all organisations: your own in full, the others by name."""
+    """Returns all organisations: your own in full, the others by id and name. A caller with the scope `admin` in the
+    organisation that runs the service gets all in full.
+    """
     found = await services(request).organisations.list()
     return OrganisationList(organisations=[_reply(request, known) for known in found])
 
 
 @OPERATIONS.add("GET", _ONE, "Show an organisation", "alerts:read", tells=("ETag",))
 async def show_organisation(request: web.Request, *, id: OrganisationId) -> Reply[OrganisationReply]:
-    """Returns one organisation. Send its ETag as If-Match with a change, so that you do not overwrite a change that you have not seen."""
+    """Returns one organisation, in full if it is yours. Send its ETag as If-Match with a change, so that you do not
+    overwrite a change that you have not seen.
+    """
     s = services(request)
     if id != credential(request).org and not await s.organisations.exists(id):
         raise Problem("not-found", "There is no such organisation.")
@@ -68,9 +72,9 @@ async def show_organisation(request: web.Request, *, id: OrganisationId) -> Repl
 async def put_organisation(
     request: web.Request, *, id: OrganisationId, headers: NewOrSeen, body: Organisation
 ) -> Reply[OrganisationReply]:
-    """Replaces an organisation. Administrators of the organisation that runs the service create organisations, and set each one's `jurisdiction` and
-    `cap_sender`. All other members are set by its own administrators. A new jurisdiction applies to later submissions and
-    approvals.
+    """Creates or replaces an organisation. Administrators of the organisation that runs the service create
+    organisations, and set the `jurisdiction` and `cap_sender`. Its own administrators set all other members. A new
+    jurisdiction applies to later submissions and approvals.
     """
     rev = 0 if headers.if_none_match else headers.version
     s = services(request)
@@ -89,6 +93,9 @@ async def put_organisation(
 
 
 def _reply(request: web.Request, known: Known) -> OrganisationReply:
+    """Returns an organisation: in full for its own callers and administrators of the host organisation, by name for
+    others.
+    """
     who = credential(request)
     is_told = who.org == known.id or (who.may("admin") and services(request).organisations.is_host(who))
     if not is_told:
@@ -107,7 +114,7 @@ Part = Literal["title", "body", "text", "subject"]
 
 
 class NewText(BaseModel):
-    """Words, and facts by their names."""
+    """The template of a text: words, and facts by their names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     template: Annotated[
@@ -142,7 +149,7 @@ async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
 async def show_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part
 ) -> Reply[TextReply]:
-    """Returns one own text, as written."""
+    """Returns one own text, as written. The answer is 404 if messages use the standard text."""
     place = _place(message, channel, language, part)
     revision, texts = await services(request).texts.listed(_own(request, org))
     if place not in texts:
@@ -157,9 +164,10 @@ async def put_text(  # noqa: PLR0913  half of them are the path's
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     query: SubmitQuery, headers: Conditions, body: NewText,
 ) -> Reply[TextReply]:  # fmt: skip
-    """Writes the organisation's own text for one part of a message. A template may contain text, facts (`{{ who }}`), `if`, `elif`, `else`, `and`, `or`, `not`
-    and the filters `upper`, `lower`, `sentence`; anything else is refused with its line. alertd then renders it with the longest and the shortest alert in
-    every level, status and occasion. The service always adds the safety line and the mark of a test. A dry run stores nothing.
+    """Writes the organisation's own text for one part of a message. A template may contain text, facts (`{{ who }}`),
+    `if`, `elif`, `else`, `and`, `or`, `not` and the filters `upper`, `lower`, `sentence`; anything else is refused with
+    its line. alertd then renders it with the longest and the shortest alert in every level, status and occasion. The
+    service always adds the safety line and the mark of a test. A dry run stores nothing.
     """
     place = _place(message, channel, language, part)
     note(request, dry_run=query.dry_run)
@@ -174,21 +182,23 @@ async def drop_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     headers: Conditions,
 ) -> None:  # fmt: skip
-    """Restores the standard text. Alerts that were approved earlier keep the own text."""
+    """Removes an own text, so that messages use the standard text. Alerts that were approved earlier keep the own
+    text.
+    """
     place = _place(message, channel, language, part)
     await services(request).texts.drop(_changed(request, org), place, rev=headers.version)
 
 
 def _own(request: web.Request, org: str) -> str:
-    """Returns the caller's organisation. Raises Problem (not found) for another one."""
+    """Returns `org` if it is the caller's organisation. Raises Problem (`not-found`) for another one."""
     if org != credential(request).org:
         raise Problem("not-found", "There is no such organisation.")
     return org
 
 
 def _changed(request: web.Request, org: str) -> str:
-    """Returns the caller's organisation, as `_own` does. Also raises Problem for a test key, because the texts are also
-    those of Actual alerts.
+    """Returns `org` if it is the caller's organisation and the caller may change its texts. Raises Problem for another
+    organisation, and for a test key, because the texts are also those of Actual alerts.
     """
     if credential(request).test:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert, and no words of one.")
@@ -196,6 +206,7 @@ def _changed(request: web.Request, org: str) -> str:
 
 
 def _place(message: str, channel: str, language: str, part: str) -> TextPlace:
+    """Returns the place of a text. Raises Problem (`not-found`) if messages of the channel have no such part."""
     if part not in PARTS[channel]:
         raise Problem("not-found", f"The parts of {channel} are {', '.join(PARTS[channel])}.")
     return TextPlace(message, channel, language, part)

@@ -1,4 +1,4 @@
-"""HTTP operations on imports of region files: upload a file, and show its progress."""
+"""HTTP operations on imports of region files: upload a file, and show the progress of its import."""
 
 from __future__ import annotations
 
@@ -134,9 +134,10 @@ OPERATIONS = Operations()
     tells=("Location",), problems=("too-large", "rate-limited"), step_up=True, act=Act("region.import"),
 )  # fmt: skip
 async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[ImportReply]:
-    """Imports a file of regions, sent as the body, completely or not at all. It runs in the background; read its progress with `GET`. Only for the
-    organisation that runs the service, one file at a time, because alerts of all organisations can name the regions. Repeating it under the same name changes nothing. The regions
-    are stored in alertd's data directory; each machine with its own data directory needs the same import.
+    """Imports a file of regions, sent as the body, completely or not at all. The import runs in the background; read
+    its progress with `GET`. Only for the organisation that runs the service, one file at a time, because alerts of all
+    organisations can name the regions. Repeating the same file under the same name changes nothing. The regions are
+    stored in alertd's data directory; each machine with its own data directory needs the same import.
     """
     named = query.model_dump(exclude={"name", "format", "exclaves"})
     codes = (code.strip() for code in (query.exclaves or "").split(","))
@@ -150,7 +151,7 @@ async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[I
 
 @OPERATIONS.add("GET", _ONE, "Show an import of regions", "admin")
 async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
-    """Returns the progress of an import, and its report at the end. It is kept for a week."""
+    """Returns the progress of an import, and its report at the end. alertd keeps the report for a week."""
     return _reply(await services(request).region_imports.show(id, credential(request)))
 
 

@@ -1,4 +1,6 @@
-"""HTTP operations on regions: search by name, code, point and box; show with outline; draw."""
+"""HTTP operations on regions: find them by name, code, point and box, show one with its outline, and draw and delete
+your own.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,13 @@ RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$
 DrawnCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", examples=["PATROL-1"])]
 
 
-#: A number of degrees, as programs write numbers.
+#: The pattern of a number of degrees, as programs write it: at most three digits before the point.
 _DEGREES = r"-?[0-9]{1,3}(?:\.[0-9]{1,17})?(?:[eE]-[0-9]{1,2})?"
 
 
 def _degrees(form: str) -> dict[str, Any]:
-    """Returns the JSON schema of a text of numbers, separated by commas, as `_numbers` parses it. `form` names the
-    numbers, as "lon,lat".
+    """Returns the JSON schema of a text with as many numbers, separated by commas, as `form` has names, such as
+    "lon,lat".
     """
     count = form.count(",") + 1
     return {"pattern": f"^{','.join([_DEGREES] * count)}$"}
@@ -99,7 +101,7 @@ class RegionQuery(Query):
 
 
 class Seen(BaseModel):
-    """The headers of a conditional GET."""
+    """The header of a conditional GET."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of your copy.", max_length=64)
@@ -120,14 +122,16 @@ class DrawnRegion(BaseModel):
     geometry: Shape
 
 
-#: The path of one region. "import" is no region's code, because /v1/regions/import imports files.
+#: The path of one region. It does not match /v1/regions/import, which imports files.
 _ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
 OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/regions", "Find regions", "regions:read")
 async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
-    """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another. Of what is drawn, your organisation's."""
+    """Returns regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another. Of the
+    drawn regions, returns only those of your organisation.
+    """
     regions, start = services(request).regions, int(query.cursor or 0)
     library, org = regions.library, credential(request).org
     point = _numbers(query.at, "at", "lon,lat", 2) if query.at is not None else None
@@ -143,6 +147,10 @@ async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionLi
 
 
 def _found(library: Library, query: RegionsQuery, point: Any, box: Any) -> list[Region]:
+    """Returns the regions that match a query: without `q` but with a point, those at the point, smallest first; else
+    the best match first. `point` is longitude, latitude, and `box` is west, south, east, north, in degrees. Raises
+    UnknownRegion for an unknown parent.
+    """
     if query.q is None and point is not None:
         chain = library.at(*point)
         below = {region.code for region in library.find(kind=query.kind, parent=query.parent, bbox=box)}
@@ -154,7 +162,9 @@ def _found(library: Library, query: RegionsQuery, point: Any, box: Any) -> list[
 async def show_region(
     request: web.Request, *, code: RegionCode, query: RegionQuery, headers: Seen
 ) -> Reply[OneRegion | None]:
-    """One region, by its code or by a foreign one (`NUTS:ES618`) that stands for it alone, with its outline as GeoJSON."""
+    """Returns one region, by its code or by a foreign one (`NUTS:ES618`) that stands for it alone, with its outline as
+    GeoJSON: simplified, full or none (`geometry`). The answer is 304 if your copy (`If-None-Match`) is current.
+    """
     regions = services(request).regions
     library = regions.library
     region = library.get(_known(library, code))
@@ -167,8 +177,8 @@ async def show_region(
 
 
 def _known(library: Library, code: str) -> str:
-    """Returns the code of the only region that `code` stands for. Raises Problem if there is none, or several: the
-    problem then lists their codes.
+    """Returns the library's code of the region that `code` stands for. Raises Problem if there is none, with similar
+    codes, or if there are several, with their codes.
     """
     try:
         codes = library.codes(code)
@@ -187,9 +197,10 @@ def _known(library: Library, code: str) -> str:
 async def draw_region(
     request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
 ) -> Reply[OneRegion]:
-    """Draws or redraws a region under a code of your own ("our patrol area"). Only your organisation can see, target and change it. Alerts keep the
-    area that they were submitted with. Send its ETag as If-Match so that you do not overwrite a change that you have not seen, or `If-None-Match: *` to overwrite nothing.
-    The region must lie within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
+    """Draws or redraws a region under a code of your own ("our patrol area"). Only your organisation can see, target
+    and change it. Alerts keep the area that they were submitted with. Send the region's ETag as If-Match so that you do
+    not overwrite a change that you have not seen, or `If-None-Match: *` to overwrite nothing. The region must lie
+    within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
     """
     who = credential(request)
     check_live(who)
@@ -216,8 +227,9 @@ async def draw_region(
     act=Act("region.delete"),
 )  # fmt: skip
 async def delete_region(request: web.Request, *, code: DrawnCode, headers: Conditions) -> None:
-    """Deletes a region that your organisation drew; administrators of the organisation that runs the service delete any drawn region. Alerts that name it keep the
-    area that they were submitted with; a draft that names it needs another target. An ETag sent as If-Match keeps you from deleting what you have not seen.
+    """Deletes a region that your organisation drew; administrators of the organisation that runs the service delete any
+    drawn region. Alerts that name it keep the area that they were submitted with; a draft that names it needs another
+    target. An ETag sent as If-Match keeps you from deleting what you have not seen.
     """
     who = credential(request)
     check_live(who)
@@ -227,6 +239,7 @@ async def delete_region(request: web.Request, *, code: DrawnCode, headers: Condi
 
 
 async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
+    """Returns a region as the API shows it. `geometry` is "full", "simple" (made simpler in a thread) or "none"."""
     told = OneRegion(
         **_told(library, region),
         aliases=sorted(f"{alias.scheme}{SCHEME}{alias.value}" for alias in library.aliases.of(region.code)),
@@ -240,6 +253,7 @@ async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
 
 
 def _told(library: Library, region: Region) -> dict[str, Any]:
+    """Returns the values of the members of `RegionReply` without the outline, by name."""
     return {
         "code": region.code, "name": region.name, "names": dict(region.names), "kind": region.kind,
         "parent": region.parent, "country": region.country, "km2": round(region.km2, 3),
@@ -248,8 +262,9 @@ def _told(library: Library, region: Region) -> dict[str, Any]:
 
 
 def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
-    """Returns the `count` numbers in a text: longitude and latitude in degrees, in turn. Raises Problem if the text is
-    not `form` or not on Earth.
+    """Reads `count` numbers, separated by commas: longitude and latitude in degrees, in turn. Raises Problem, with a
+    fault at `parameter`, unless they are a point or a box (west, south, east, north) on Earth that does not cross the
+    180th meridian. `form` names their order in the fault's text.
     """
     parts = text.split(",")
     numbers = tuple(float(part) for part in parts if re.fullmatch(_DEGREES, part))

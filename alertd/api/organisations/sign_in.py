@@ -1,7 +1,8 @@
-"""HTTP operations for sign-in: by a passkey that was registered with a one-time code, or by an OpenID provider. The browser then gets a session.
+"""HTTP operations for sign-in: by a passkey that was registered with a one-time code, or by an OpenID provider. The
+browser then gets a session.
 
-The console sends its browser to the provider. The browser returns to the console's page, which posts the parameters of its URL. So both
-cookies can be SameSite=Strict, and no other page can sign a person in.
+The console sends its browser to the provider. The browser returns to the console's page, which posts the parameters of
+its URL. So both cookies can be SameSite=Strict, and no other page can sign a person in.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Code = Annotated[str, Field(min_length=1, max_length=40, examples=["7K2M-9QXD-4T
 
 
 class _FromBrowser(BaseModel):
-    """Ignores members that browsers may add later."""
+    """The base of models that browsers fill. It ignores unknown members, because browsers may add some later."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -47,7 +48,7 @@ class Asserted(_FromBrowser):
 
 
 class NewPasskey(_FromBrowser):
-    """RegistrationResponseJSON of Web Authentication, level 3, section 5.1."""
+    """A new passkey: RegistrationResponseJSON of Web Authentication, level 3, section 5.1."""
 
     id: Bytes
     rawId: Bytes  # noqa: N815
@@ -56,7 +57,7 @@ class NewPasskey(_FromBrowser):
 
 
 class Proof(_FromBrowser):
-    """AuthenticationResponseJSON of Web Authentication, level 3, section 5.1."""
+    """A signature with a passkey: AuthenticationResponseJSON of Web Authentication, level 3, section 5.1."""
 
     id: Bytes
     rawId: Bytes  # noqa: N815
@@ -74,7 +75,7 @@ class PasskeyRegistration(Document):
 
 
 class Options(BaseModel):
-    """For `navigator.credentials`, its bytes in base64url."""
+    """Options for `navigator.credentials`, with bytes in base64url."""
 
     rp_id: str = Field(description="The domain that the passkeys are for.")
     public_key: dict[str, Any]
@@ -102,7 +103,9 @@ OPERATIONS = Operations()
     essential=True,
 )  # fmt: skip
 async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
-    """Returns the operator of a one-time code, and the options for their browser to make a passkey. The code stays valid."""
+    """Returns the operator of a one-time code, and the options for their browser to make a passkey. The code stays
+    valid.
+    """
     cookies.require_own(request)
     s = services(request).passkeys
     operator, options = await s.invited(body.code, caller_of(request))
@@ -114,7 +117,9 @@ async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     problems=("not-allowed", "rate-limited", "precondition-failed"),
 )  # fmt: skip
 async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -> Reply[SignedIn]:
-    """Stores a passkey and begins a session. The code is used up. Decisions ask for the passkey again."""
+    """Stores a passkey for the operator of a one-time code, and begins a session. The code is used up. Before a
+    decision, alertd asks for a signature with the passkey.
+    """
     cookies.require_own(request)
     s = services(request)
     operator, passkey = await s.passkeys.register(
@@ -130,7 +135,7 @@ async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -
     "POST", "/v1/sign-in/options", "Begin to sign in", None, problems=("not-allowed", "rate-limited"), essential=True
 )
 async def sign_in_options(request: web.Request) -> Options:
-    """Returns the options for signing with a passkey: any passkey, or, in a session, one of its operator's."""
+    """Returns the options for a signature with any passkey or, in a session, with one of its operator's."""
     cookies.require_own(request)
     s = services(request)
     known = await cookies.known(request)
@@ -143,8 +148,8 @@ async def sign_in_options(request: web.Request) -> Options:
     essential=True,
 )  # fmt: skip
 async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
-    """Begins a session for the owner of the passkey. A session that began with this passkey goes on, and for five minutes its operator
-    may approve, purge, and change operators and keys.
+    """Begins a session for the owner of the passkey. If this browser's session began with the same passkey, that
+    session continues. For five minutes the operator may approve, purge, and change operators and keys.
     """
     cookies.require_own(request)
     s = services(request)
@@ -157,7 +162,7 @@ async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
     act=Act("session.end", stops_harm=True),
 )  # fmt: skip
 async def sign_out(request: web.Request) -> Reply[None]:
-    """Ends the session. A key is revoked, not signed out."""
+    """Ends the browser's session and deletes its cookie. For a key it does nothing: revoke the key instead."""
     token = cookies.session_token(request)
     if token:
         await services(request).sessions.end(token)
@@ -165,9 +170,9 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def caller_of(request: web.Request) -> str:
-    """Returns what attempts to sign in are counted by: the caller's IPv4 address, or the /64 network of an IPv6 address;
-    "unknown" if there is none. Behind a proxy the address is the last value of the configured header; the caller may
-    have forged all earlier values.
+    """Returns the name under which alertd counts attempts to sign in: the caller's IPv4 address, or the /64 network of
+    an IPv6 address; "unknown" if there is none. Behind a proxy the address is the last value of the configured header;
+    the caller may have forged all earlier values.
     """
     header = services(request).settings.sign_in.address_header
     told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
@@ -175,8 +180,9 @@ def caller_of(request: web.Request) -> str:
 
 
 async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
-    """Returns the answer to a sign-in, with a session for the browser: the present one if it began with the same
-    passkey or identity, else a new one that replaces it. `proven`: the operator's identity was proven just now.
+    """Returns the answer to a sign-in, with a session for the browser: the present one if it is the operator's and
+    began with the same passkey or identity, else a new one that replaces it. `proven`: the operator's identity was
+    proven just now.
     """
     sessions = services(request).sessions
     known, token = await cookies.known(request), cookies.session_token(request)
@@ -198,7 +204,7 @@ def signed_in_as(who: Credential, name: str) -> SignedIn:
 
 
 State = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{43}$")]
-#: Provider codes as they occur: some have more than a thousand characters.
+#: A value from the provider. Some providers make codes of more than a thousand characters.
 Given = Annotated[str, Field(min_length=1, max_length=8_192)]
 
 
@@ -219,7 +225,7 @@ class Destination(BaseModel):
 
 
 class ProviderAnswer(Document):
-    """The parameters in the URL that the browser returned with."""
+    """The provider's parameters in the URL with which the browser came back."""
 
     state: State
     code: Given | None = Field(None, description="Missing if the provider refused the sign-in.")
@@ -231,7 +237,7 @@ SIGN_IN = Departure()
 
 @OPERATIONS.add("GET", "/v1/sign-in", "How operators sign in", None)
 async def sign_in_ways(request: web.Request) -> Ways:
-    """How operators sign in here: with passkeys, and by an OpenID provider where there is one."""
+    """Returns how operators sign in here: with passkeys, and by the OpenID provider if there is one."""
     s = services(request)
     return Ways(rp_id=s.passkeys.relying.id, provider=s.oidc.name)
 
@@ -241,8 +247,8 @@ async def sign_in_ways(request: web.Request) -> Ways:
     essential=True,
 )  # fmt: skip
 async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> Reply[Destination]:
-    """Returns the provider's URL for sign-in, or for a step-up (valid for five minutes), for which the provider must authenticate the
-    operator again. The answer's cookie binds the return to this browser.
+    """Returns the provider's URL for sign-in, or for a step-up (valid for five minutes), for which the provider must
+    authenticate the operator again. The answer's cookie binds the return to this browser.
     """
     cookies.require_own(request)
     s, who = services(request), await cookies.signed_in(request) if body.prove else None
@@ -261,9 +267,10 @@ async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> 
     problems=(*_AWAY, "precondition-failed"), essential=True,
 )  # fmt: skip
 async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> Reply[SignedIn]:
-    """Begins a session for the operator whom the provider authenticated, if an administrator admitted that identity by a one-time code before. An
-    existing session of the same operator continues. It may decide for five minutes if the provider authenticated the operator again. A session that
-    requested this must still be the browser's session: if it is over, none begins.
+    """Begins a session for the operator who was authenticated by the provider, if an administrator admitted that
+    identity by a one-time code before. An existing session that began with the same identity continues. The operator
+    may decide for five minutes if the provider authenticated them again. If a session asked for a step-up and is over,
+    the answer is an error, and no session begins.
     """
     cookies.require_own(request)
     answer = Answer(
@@ -275,8 +282,8 @@ async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> R
 
 
 def _back(request: web.Request) -> str:
-    """Returns the URL of the console page to return to: at the request's origin, if it is one of this service's
-    origins, otherwise at the first of these.
+    """Returns the URL of the console page to which the provider sends the browser back: at the request's origin if that
+    is one of this service's origins, else at the first of them.
     """
     origins = services(request).passkeys.relying.origins
     origin = request.headers.get(hdrs.ORIGIN)

@@ -1,1 +1,1 @@
-"""Subscribers and their messages over HTTP."""
+"""HTTP operations on subscribers, the suppression list, and receipts."""

@@ -1,7 +1,9 @@
-"""Receipts over HTTP: apps and browsers acknowledge a push message, carriers and relays post reports, and people unsubscribe by the link in a mail.
+"""Receipts over HTTP: apps and browsers acknowledge a push message, carriers and relays post reports, and people
+unsubscribe by the link in a mail.
 
-An app, or a browser's service worker, reads the state of a push message's alert and reports that the message arrived. Both use the tag in the message,
-which is signed, so no key is needed. `alertd/schemas/push-1.json` describes the rest of the message.
+An app, or a browser's service worker, reads the state of a push message's alert and reports that the message arrived.
+Both use the tag in the message, which is signed, so no key is needed. `alertd/schemas/push-1.json` describes the rest
+of the message.
 """
 
 from __future__ import annotations
@@ -58,11 +60,11 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/r/{tag}", "How the alert of a push message stands", None, any_origin=True)
 async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
-    """Returns the current state of a push message's alert. An app asks before it shows a name, because messages may arrive late. A
-    browser's service worker of any site may ask as well.
+    """Returns the current state of a push message's alert. An app asks before it shows a name, because messages may
+    arrive late. A browser's service worker of any site may ask as well.
     """
     s = services(request)
-    page = s.receipts.reference(tag, TokenPurpose.PAGE)  # to somebody on call
+    page = s.receipts.reference(tag, TokenPurpose.PAGE)  # a page to a person on call
     if page:
         waits = await s.rota.head(page.alert_id)
         return _standing(waits, show=waits is not None and cause(waits) is not None)
@@ -72,6 +74,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
 
 
 def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Standing:
+    """Returns the state of a message's version or alert as the API shows it. Raises Problem (`not-found`) for None."""
     if found is None:
         raise no_message()
     return Standing(show=show, state=found.state, expires=time_of(found.expires))
@@ -81,15 +84,17 @@ def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Sta
     "POST", "/r/{tag}", "An app's acknowledgement", None, status=204, takes=(ANY,), essential=True, any_origin=True
 )
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
-    """Records that an app received the message, or that a person opened it. May be repeated. The body is ignored."""
+    """Records that a push message arrived, or that a person opened it. May be repeated. The body is ignored."""
     if services(request).receipts.reference(tag, TokenPurpose.PAGE):
-        return  # a page to a person on call: in no ledger
+        return  # a page to a person on call is in no ledger
     if not await services(request).receipts.acknowledged(_reference(request, tag), ReportState(query.state)):
         raise no_message()
 
 
 def schema_routes() -> list[web.RouteDef]:
-    """Returns the routes of the published schemas for receivers, under /schemas. Reads the files once, here."""
+    """Returns the route of the published schemas for receivers, /schemas/{name}. Reads the files now, not at each
+    request.
+    """
     schemas = {file.name: file.read_text(encoding="utf-8") for file in SCHEMAS.glob("*.json")}
 
     async def schema(request: web.Request) -> web.Response:
@@ -102,6 +107,7 @@ def schema_routes() -> list[web.RouteDef]:
 
 
 def _reference(request: web.Request, tag: str) -> Reference:
+    """Returns the message of a push message's tag. Raises Problem (`not-found`) if alertd did not sign the tag."""
     reference = services(request).receipts.reference(tag, TokenPurpose.ACK)
     if reference is None:
         raise no_message()
@@ -109,7 +115,9 @@ def _reference(request: web.Request, tag: str) -> Reference:
 
 
 def no_message() -> Problem:
-    """Returns the problem for an unknown tag, and for a tag of a deleted alert: the same, so that it reveals nothing."""
+    """Returns the problem for an unknown tag and for a tag of a deleted alert. It is the same for both, so that it
+    reveals nothing.
+    """
     return Problem("not-found", "There is no such message.")
 
 
@@ -118,10 +126,12 @@ def no_message() -> Problem:
     reads={FORM: dict[str, str]}, essential=True,
 )  # fmt: skip
 async def take_receipt(request: web.Request, *, carrier: str, tag: CarrierTag) -> None:
-    """Records a carrier's late report about one message. The tag in the address is signed, so no key is needed."""
+    """Records a carrier's late report about one message. If the report says that the person opted out at the carrier,
+    also puts the number on the suppression list. The tag in the address is signed, so no key is needed.
+    """
     s = services(request)
     if s.receipts.reference(tag, TokenPurpose.PAGE):
-        return  # a page to a person on call, which is in no ledger
+        return  # a page to a person on call is in no ledger
     reference, sender = s.receipts.reference(tag, TokenPurpose.RECEIPT), s.carriers.named(carrier)
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
         raise no_message()
@@ -131,14 +141,15 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: CarrierTag) -
         )
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
-    if said is ReportState.FAILED and reason is Reason.GONE:  # first: said again it is no news of the row
+    # Stores the opt-out first, so that no stored report lacks its opt-out.
+    if said is ReportState.FAILED and reason is Reason.GONE:
         await s.receipts.opted_out(reference, to)
     if not await s.receipts.reported(reference, said, reason, carrier, of=sender.channel.name):
         raise no_message()
 
 
 class ReportsTaken(BaseModel):
-    """All posted reports were processed."""
+    """alertd has processed all posted reports."""
 
     taken: int = Field(description="How many of the reports were about a mail of this service.")
 
@@ -148,8 +159,9 @@ class ReportsTaken(BaseModel):
     reads={JSON: dict[str, Any]}, problems=("not-allowed",), essential=True,
 )  # fmt: skip
 async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTaken:
-    """Records bounces and complaints in the formats of SES (through SNS), Postmark and Mailgun. Each provider proves its reports in its own
-    way, so no key is needed. Reports about other mails are accepted and ignored, because a refusal would make the provider repeat them.
+    """Records bounces and complaints in the formats of SES (through SNS), Postmark and Mailgun. Each provider proves
+    its reports in its own way, so no key is needed. Reports about other mails are accepted and ignored, because a
+    refusal would make the provider repeat them.
     """
     s = services(request)
     sender = s.carriers.named(carrier)
@@ -184,8 +196,8 @@ _CSP = {
 
 
 async def ask(request: web.Request) -> web.Response:
-    """Returns a page that asks for confirmation, or confirms an earlier opt-out, so that the person can check it. Opening it changes
-    nothing, because mail scanners open every link.
+    """Returns the page behind the unsubscribe link of a mail: it asks for confirmation, or confirms an earlier opt-out.
+    Opening the page changes nothing, because mail scanners open every link.
     """
     reference = _mail_reference(request)
     if isinstance(reference, web.Response):
@@ -200,8 +212,8 @@ async def ask(request: web.Request) -> web.Response:
 
 
 async def leave(request: web.Request) -> web.Response:
-    """Opts the address out at once, for a person or a mail program (RFC 8058, section 3.2: no cookie, no redirect).
-    Returns the page that confirms it.
+    """Puts the mail's address on the suppression list at once, for a person or a mail program (RFC 8058, section 3.2:
+    no cookie, no redirect). Returns the page that confirms it.
     """
     reference = _mail_reference(request)
     if isinstance(reference, web.Response):
@@ -227,8 +239,8 @@ def _too_old(request: web.Request) -> web.Response:
 
 
 def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:
-    """Refuses a link: returns a page for a person, and raises Problem for a program. `text` names the page's text;
-    `sentence` is the problem's.
+    """Refuses a link: returns a page if the reader accepts HTML, and raises Problem for a program. `text` names the
+    page's text; `sentence` is the problem's.
     """
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         raise Problem("gone" if status == HTTPStatus.GONE else "not-found", sentence)
@@ -236,14 +248,16 @@ def _refused(request: web.Request, text: str, sentence: str, status: int) -> web
 
 
 def _words(request: web.Request) -> Catalogue:
-    """Returns the texts in the language of the reader's browser, else in English."""
+    """Returns the catalogue in the language that the reader's browser prefers, else in English."""
     renderer = services(request).renderer
     wanted = tuple(accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")))
     return renderer.words(choose_language(wanted, renderer.all_languages))
 
 
 def _page(request: web.Request, title: str, text: str, *, form: str = "", status: int = 200) -> web.Response:
-    """Returns the page with the title and text of these names, in the reader's language."""
+    """Returns an HTML page in the reader's language. `title` and `text` name its texts in the catalogue; `form` is HTML
+    below.
+    """
     words = _words(request)
     told = words.words["leave"]
     page = _PAGE.format(

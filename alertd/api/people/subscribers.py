@@ -1,5 +1,5 @@
-"""HTTP operations on subscribers: write one or a stream, read, find by address, remove. Subscribers belong to the organisation that runs the
-service, so only its keys and operators have these scopes (`access.OF_HOST`).
+"""HTTP operations on subscribers: write one or a stream, read, find by address, remove. Subscribers belong to the
+organisation that runs the service, so only its keys and operators have these scopes (`access.OF_HOST`).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from alertd.model.subscriber import Subscriber, to_document
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 
-#: Maximum lines and bytes that are written together, in one round trip for each step, and reported together.
+#: Maximum lines and bytes of a batch. alertd writes a batch in one round trip for each step, and reports it at once.
 IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000
 LONGEST_LINE = 64 * 1024
-PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # a place is replaced as a whole, not merged
+PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # a new place also removes the old one's other members
 AddressNumber = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -50,7 +50,9 @@ class SubscriberReply(BaseModel):
 
 
 class SubscriberChanged(BaseModel):
-    """The result of a partial change. It omits the rest: a caller who writes a part may lack the right to read, and reads are audited."""
+    """The result of a partial change. It omits the rest: a caller who writes a part may lack the right to read, and
+    reads are audited.
+    """
 
     id: str
 
@@ -72,7 +74,7 @@ class Patch(RootModel[dict[str, Any]]):
 
 
 class Lookup(BaseModel):
-    """One address."""
+    """One address: its channel and its value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     channel: Literal["push", "webpush", "sms", "mail"]
@@ -95,7 +97,7 @@ Only = Annotated[
 
 
 class ImportLine(Registration):
-    """One line of an import: an id and its registration."""
+    """One line of an import: a subscriber's id and registration."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": "maria", **EXAMPLE}]})
 
@@ -120,21 +122,21 @@ class ImportReport(BaseModel):
 
 
 class _Line(BaseModel):
-    """One line of an import: an id and its registration."""
+    """The members of an import's line that are not part of the registration."""
 
     model_config = ConfigDict(extra="allow")
     id: SubscriberId
     only: Only = None
 
 
-#: The path of one subscriber. "import" and "lookup" are no ids, because they are operations on all subscribers.
+#: The path of one subscriber. It does not match "import" and "lookup", which are operations on all subscribers.
 _ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
 OPERATIONS = Operations()
 
 
 @OPERATIONS.add("GET", "/v1/subscribers", "List subscribers", "subscribers:read", act=Act("subscriber.list"))
 async def list_subscribers(request: web.Request, *, query: PageQuery) -> SubscriberList:
-    """Returns all subscribers in the order of registration. A subscriber registered meanwhile appears at the end."""
+    """Returns a page of all subscribers in the order of registration. New subscribers appear at the end."""
     found, following = await services(request).registry.page(int(query.cursor or 0), query.limit)
     return SubscriberList(
         subscribers=[SubscriberReply(id=person.id, registration=to_document(person)) for person in found],
@@ -149,7 +151,9 @@ async def list_subscribers(request: web.Request, *, query: PageQuery) -> Subscri
 async def put_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
 ) -> Reply[SubscriberReply]:
-    """Creates or replaces a subscriber. Addresses that are in the new registration too keep their numbers."""
+    """Creates a subscriber or replaces the whole registration. Addresses that are in the old and the new one keep their
+    numbers.
+    """
     person, is_new = await services(request).registry.put(id, body, headers.version)
     return _reply(person, 201 if is_new else 200)
 
@@ -158,7 +162,7 @@ async def put_subscriber(
     "GET", _ONE, "Show a subscriber", "subscribers:read", tells=("ETag",), act=Act("subscriber.show", of_person=True)
 )
 async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
-    """One subscriber."""
+    """Returns one subscriber with the whole registration."""
     return _reply(await services(request).registry.get(id))
 
 
@@ -166,7 +170,9 @@ async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[Su
 async def patch_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
 ) -> Reply[SubscriberChanged]:
-    """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396)."""
+    """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396). Does not return the
+    registration.
+    """
     return _changed(await services(request).registry.patch(id, body.root, headers.version))
 
 
@@ -176,7 +182,9 @@ async def patch_subscriber(
 async def put_place(
     request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
 ) -> Reply[SubscriberChanged]:
-    """Writes a place of a subscriber, permanent or current. A move while an audience is computed counts at one of the two places."""
+    """Writes one place of a subscriber, permanent or current, and replaces all of the old place. A person who moves
+    while alertd finds an audience counts at one of the two places.
+    """
     place = json.loads(body.model_dump_json(exclude_none=True))
     patch = {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}}
     return _changed(await services(request).registry.patch(id, patch, headers.version))
@@ -187,7 +195,7 @@ async def put_place(
     problems=("duplicate-address",),
 )  # fmt: skip
 async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
-    """Removes a place of a subscriber."""
+    """Removes one place of a subscriber."""
     await services(request).registry.patch(id, {"places": {name: None}}, headers.version)
 
 
@@ -198,8 +206,8 @@ async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName,
 async def put_address(
     request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
 ) -> Reply[SubscriberChanged]:
-    """Replaces the value of an address (for instance a rotated token), adds the next one, or replaces one that a carrier reported dead. The
-    channel of an address never changes.
+    """Replaces the value of an address (for instance a rotated token), adds the next one, or replaces one that a
+    carrier reported dead. The channel of an address never changes.
     """
     return _changed(await services(request).registry.put_address(id, n, body, headers.version))
 
@@ -209,7 +217,7 @@ async def put_address(
     problems=("duplicate-address",), essential=True,
 )  # fmt: skip
 async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions) -> None:
-    """Removes an address; what is queued for it is not sent. Its number is never used again."""
+    """Removes an address. Messages that are queued for it are not sent. Its number is never used again."""
     await services(request).registry.drop_address(id, n, headers.version)
 
 
@@ -218,7 +226,7 @@ async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumb
     act=Act("subscriber.forget", of_person=True, stops_harm=True),
 )  # fmt: skip
 async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: Conditions) -> None:
-    """Removes a subscriber with places and addresses. Queued messages for it are not sent."""
+    """Removes a subscriber with all places and addresses. Messages that are queued for them are not sent."""
     await services(request).registry.forget(id, headers.version)
 
 
@@ -227,7 +235,7 @@ async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: 
     act=Act("subscriber.lookup"),
 )  # fmt: skip
 async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
-    """Returns the subscriber with an address."""
+    """Returns the subscriber who has an address. The answer is 404 if no subscriber has it."""
     person = await services(request).registry.lookup(*address_of(body))
     if person is None:
         raise Problem("not-found", "Nobody has this address.")
@@ -240,19 +248,19 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
     reads={NDJSON: ImportLine}, writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
 )  # fmt: skip
 async def import_subscribers(request: web.Request) -> web.StreamResponse:
-    """Writes many subscribers from NDJSON: each line is a registration with its `id`. Streams a report for every thousand lines or
-    megabyte: the number written, and each refused line with its faults. Sending the same file again changes nothing, so no
-    Idempotency-Key is needed; one that is sent is ignored.
+    """Writes many subscribers from NDJSON: each line is a registration with its `id`. Streams a report for every
+    thousand lines or megabyte: the number written, and each refused line with its faults. Sending the same file again
+    changes nothing, so no Idempotency-Key is needed; one that is sent is ignored.
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     done = {"line": 0, "written": 0, "refused": 0}
     s = services(request)
     async for batch in _batches(request):
-        if not s.takes_writes():  # it may have begun long ago
+        if not s.takes_writes():  # the call may have begun long ago, when there was room
             raise no_room()
         report = await _written(s, batch, done)
         note(request, line=done["line"], written=done["written"], refused=done["refused"])
-        if not response.prepared:  # an error before the first report is answered as a problem
+        if not response.prepared:  # not earlier, so that an error before the first report can be answered as a problem
             await response.prepare(request)
         await response.write(json.dumps(report).encode() + b"\n")
     if not response.prepared:
@@ -261,27 +269,32 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
 
 
 def address_of(body: Lookup) -> tuple[int, str]:
-    """Returns the address as the number of its channel and its stored value. Raises Problem if it is not valid for the
-    channel.
+    """Returns an address as the number of its channel and its stored value. Raises Problem if the value is not valid
+    for the channel.
     """
     return CHANNELS.index(body.channel), as_kept(body.channel, body.value, "/value")
 
 
 def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
+    """Returns a subscriber with the registration, and the version as ETag."""
     body = SubscriberReply(id=person.id, registration=to_document(person))
     return Reply(body, status=status, headers=etag(person.version))
 
 
 def _changed(person: Subscriber) -> Reply[SubscriberChanged]:
+    """Returns a subscriber's id only, and the new version as ETag."""
     return Reply(SubscriberChanged(id=person.id), headers=etag(person.version))
 
 
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
+    """Yields the body's lines in batches of at most `IMPORT_LINES` lines, or `IMPORT_BYTES` bytes and the line that
+    exceeds them. Leaves out empty lines, and cuts off a line that is too long. Raises Problem as `pieces_of` does.
+    """
     lines: list[bytes] = []
     rest, size = b"", 0
     async for piece in pieces_of(request):
         *whole, rest = (rest + piece).split(b"\n")
-        rest = rest[: LONGEST_LINE + 1]  # keeps enough of a line that is too long to refuse it as one line
+        rest = rest[: LONGEST_LINE + 1]  # of a line that is too long, keeps enough to refuse it
         for line in whole:
             if not line.strip():
                 continue
@@ -297,8 +310,12 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
 
 
 async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
+    """Writes the subscribers of a batch of lines. Adds to the counts in `done`, and returns them as a report with the
+    faults of this batch.
+    """
     faults: list[dict[str, Any]] = []
-    # Lines with the same id are written one after another, so the last valid one counts; all others are written together.
+    # Lines with the same id go into different turns, one after another, so that the last valid line counts. Each turn
+    # is written at once.
     turns: list[dict[str, tuple[int, Entry]]] = []
     for entry in await asyncio.to_thread(lambda: [_entry_or_problem(line) for line in lines]):
         done["line"] += 1
@@ -317,7 +334,7 @@ async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> di
 
 
 async def _put(s: Container, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
-    """Writes entries, which are given by subscriber id with their line numbers. Returns the faults of the refused ones."""
+    """Writes the entries, given by subscriber id with their line numbers. Returns the faults of the refused ones."""
     faults: list[dict[str, Any]] = []
     outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
     for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
@@ -332,6 +349,7 @@ async def _put(s: Container, entries: dict[str, tuple[int, Entry]]) -> list[dict
 
 
 def _entry_or_problem(line: bytes) -> Entry | Problem:
+    """Returns the entry of a line, or the problem for which the line is refused."""
     try:
         return _entry(line)
     except Problem as problem:
@@ -339,7 +357,8 @@ def _entry_or_problem(line: bytes) -> Entry | Problem:
 
 
 def _entry(line: bytes) -> Entry:
-    line = line.removeprefix(BOM_UTF8)  # Windows files begin with it, and joined files contain it
+    """Returns the entry of a line. Raises Problem if the line is too long, not JSON, or no registration with an id."""
+    line = line.removeprefix(BOM_UTF8)  # files from Windows begin with this mark, and joined files contain it
     if len(line) > LONGEST_LINE:
         raise Problem("too-large", "A line of the import is too long.")
     check_json(line)
@@ -352,6 +371,7 @@ def _entry(line: bytes) -> Entry:
 
 
 def _refusal(line: int, problem: Problem) -> dict[str, Any]:
+    """Returns a refused line as a report shows it."""
     return {
         "line": line,
         "type": f"/problems/{problem.slug}",
@@ -369,7 +389,9 @@ _FORMS: dict[str, TypeAdapter[str]] = {
 
 
 def as_kept(channel: str, text: str, pointer: str) -> str:
-    """Returns an address of a channel in its stored form; for a browser its endpoint. Raises Problem, with `pointer`."""
+    """Returns an address of a channel (for web push, the endpoint of the browser's subscription) in the form that
+    alertd stores. Raises Problem, with a fault at `pointer`, if it is not valid.
+    """
     try:
         return _FORMS[channel].validate_python(text)
     except ValidationError as error:

@@ -1,5 +1,6 @@
-"""HTTP operations on the suppression list: addresses that get no messages, for all present and later subscribers. Addresses appear in bodies
-only, never in a URL or the audit. SMS carriers (STOP) and mail programs add to the list as well.
+"""HTTP operations on the suppression list: addresses that get no messages, for all present and later subscribers.
+Addresses appear in bodies only, never in a URL or the audit. SMS carriers (STOP) and mail programs add to the list as
+well.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from alertd.model.kinds import LiftReason
 from alertd.model.registration import AddressDocument
 from alertd.model.states import CHANNELS
 
-#: Maximum addresses in one call. Even with a language for each, such a body stays within the general limit of JSON
-#: members.
+#: Maximum addresses in one call. Even if each has a language, the body stays within the general limit of JSON members.
 MAX_SUPPRESSED = 5_000
 
 
 class Suppression(Document):
-    """Addresses as in a registration."""
+    """Addresses to suppress, in the form of a registration."""
 
     addresses: Annotated[
         tuple[AddressDocument, ...],
@@ -43,7 +43,7 @@ class Since(BaseModel):
 
 
 class Lift(Lookup):
-    """One address, and why it may be used again."""
+    """One address to remove from the suppression list, and the reason."""
 
     reason: Annotated[LiftReason, Field(strict=False)]
 
@@ -58,8 +58,9 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("POST", "/v1/suppressions", "Suppress addresses", "subscribers:write", act=Act("suppression.add"))
 async def suppress_addresses(request: web.Request, *, body: Suppression) -> SuppressionReply:
-    """Puts addresses on the suppression list, for instance those that opted out at another provider. They get no more messages, for
-    subscribers who have one now or register one later. Repeating the call changes nothing. START does not remove these addresses.
+    """Puts addresses on the suppression list, for instance those that opted out at another provider. They get no more
+    messages, for subscribers who have one now or register one later. Repeating the call changes nothing. START does not
+    remove these addresses.
     """
     addresses = [(CHANNELS.index(address.channel), address.value) for address in body.addresses]
     done = await services(request).suppression.hold(addresses)
@@ -72,7 +73,7 @@ async def suppress_addresses(request: web.Request, *, body: Suppression) -> Supp
     problems=("not-found",), essential=True, act=Act("suppression.lookup"),
 )  # fmt: skip
 async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
-    """Returns since when an address is on the suppression list."""
+    """Returns since when an address is on the suppression list. The answer is 404 if it is not on the list."""
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]))
     since = await services(request).suppression.since(address)
@@ -83,8 +84,9 @@ async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
 
 @OPERATIONS.add("POST", "/v1/suppressions/lift", "Lift a suppression", "subscribers:write", act=Act("suppression.lift"))
 async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
-    """Removes an address from the suppression list: its subscriber, or one who registers it later, gets messages again. A person who sent
-    STOP undoes that with START. Use this for people who cannot, and for addresses that were added by hand.
+    """Removes an address from the suppression list: its subscriber, or one who registers it later, gets messages again.
+    A person who sent STOP undoes that with START. Use this for people who cannot, and for addresses that were added by
+    hand.
     """
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]), reason=str(body.reason))

@@ -1,1 +1,1 @@
-"""CAP, distributors, webhooks and events over HTTP."""
+"""HTTP operations for CAP, distributors, events and webhooks."""

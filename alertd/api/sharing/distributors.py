@@ -24,13 +24,13 @@ from alertd.service.sharing.distributor_acknowledgements import opened_note
 from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
 from alertd.store.alerts.records import AlertRecord
 
-#: Maximum number of take-down ids in a reply.
+#: Maximum number of open take-downs that a reply lists by id.
 MOST_TAKEDOWNS = 50
 DistributorId = Annotated[str, Field(pattern="^dis_[0-9a-f]{16}$", examples=["dis_0123456789abcdef"])]
 
 
 class WrittenDistributor(Distributor):
-    """A distributor, whole."""
+    """All settings of a distributor."""
 
     authorization: str | None = Field(
         None, max_length=MOST_AUTHORIZATION, examples=["Bearer 5f0c…"],
@@ -38,7 +38,7 @@ class WrittenDistributor(Distributor):
     )  # fmt: skip
 
     def parts(self) -> tuple[Distributor, str | None]:
-        """Returns the distributor, and its secret if one was given."""
+        """Returns the settings without the Authorization, and the Authorization; None keeps the stored one."""
         plain = {name: getattr(self, name) for name in Distributor.model_fields}
         return Distributor.model_construct(**plain), self.authorization
 
@@ -132,9 +132,9 @@ OPERATIONS = Operations()
     problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("distributor.create"),
 )  # fmt: skip
 async def create_distributor(request: web.Request, *, body: WrittenDistributor) -> DistributorMade:
-    """Registers a distributor. From now on it gets your alerts as CAP 1.2, signed if `cap.key` is configured: each alert at its approval, an
-    Update with each change, and a Cancel when it is stood down, closed or cancelled. alertd retries messages that it does not accept: an
-    alert until its end, a Cancel for three days.
+    """Registers a distributor. From now on it gets your alerts as CAP 1.2, signed if `cap.key` is configured: each
+    alert at its approval, an Update with each change, and a Cancel when it is stood down, closed or cancelled. alertd
+    retries messages that the distributor does not accept: an alert until its end, a Cancel for three days.
     """
     refuse_replay(request, "The distributor was registered and its secret told.")
     s, (new, authorization) = services(request), body.parts()
@@ -145,14 +145,14 @@ async def create_distributor(request: web.Request, *, body: WrittenDistributor) 
 
 @OPERATIONS.add("GET", _ALL, "List distributors", "alerts:read")
 async def list_distributors(request: web.Request) -> DistributorList:
-    """Returns the organisation's distributors, oldest first."""
+    """Returns the organisation's distributors, oldest first. Only administrators get their URLs."""
     found = await services(request).distributors.of_org(credential(request).org)
     return DistributorList(distributors=[DistributorReply(**_facts(request, one)) for one in found])
 
 
 @OPERATIONS.add("GET", _ONE, "Show a distributor", "alerts:read")
 async def get_distributor(request: web.Request, *, id: DistributorId) -> DistributorReply:
-    """Returns one distributor and its state."""
+    """Returns one distributor and its state. Only administrators get its URL."""
     return DistributorReply(**_facts(request, await services(request).distributors.get(credential(request).org, id)))
 
 
@@ -161,8 +161,9 @@ async def get_distributor(request: web.Request, *, id: DistributorId) -> Distrib
     step_up=True, act=Act("distributor.write"),
 )  # fmt: skip
 async def put_distributor(request: web.Request, *, id: DistributorId, body: WrittenDistributor) -> DistributorReply:
-    """Replaces a distributor. The change applies to later messages; a distributor that has an alert gets all follow-ups of it.
-    `url` and `acknowledges` cannot change while it has an alert for which its Cancel or its confirmation is outstanding.
+    """Replaces a distributor's settings. The change applies to later messages; a distributor that has an alert gets all
+    follow-ups of it. `url` and `acknowledges` cannot change while the Cancel of an alert that it has, or its
+    confirmation of a take-down, is outstanding.
     """
     new, authorization = body.parts()
     changed = await services(request).distributors.change(_live(request).org, id, new, authorization)
@@ -174,7 +175,9 @@ async def put_distributor(request: web.Request, *, id: DistributorId, body: Writ
     act=Act("distributor.remove"),
 )  # fmt: skip
 async def remove_distributor(request: web.Request, *, id: DistributorId) -> None:
-    """Removes a distributor. Refused while it has an alert for which its Cancel or its confirmation is outstanding: until then, turn it off."""
+    """Removes a distributor. Refused while the Cancel of an alert that it has, or its confirmation of a take-down, is
+    outstanding: until then, turn it off.
+    """
     await services(request).distributors.remove(_live(request).org, id)
 
 
@@ -183,8 +186,9 @@ async def remove_distributor(request: web.Request, *, id: DistributorId) -> None
     step_up=True, act=Act("distributor.rotate"),
 )  # fmt: skip
 async def rotate_distributor(request: web.Request, *, id: DistributorId) -> DistributorMade:
-    """Creates a new secret. Earlier secrets also sign, each for one more day. `receipts` changes to a new address at once, which the next
-    message contains. The old address stops working, so a person who obtained it cannot report in the distributor's name.
+    """Creates a new secret. Each earlier secret still signs until a day after it was replaced. `receipts` changes at
+    once; the reply and the next message contain the new address. The old address stops working, so a person who
+    obtained it cannot report in the distributor's name.
     """
     refuse_replay(request, MADE_AND_TOLD)
     made, secret = await services(request).distributors.rotate(_live(request).org, id)
@@ -193,13 +197,15 @@ async def rotate_distributor(request: web.Request, *, id: DistributorId) -> Dist
 
 @OPERATIONS.add("POST", f"{_ONE}/test", "Try a distributor", "admin", act=Act("distributor.test"))
 async def test_distributor(request: web.Request, *, id: DistributorId) -> Tested:
-    """Posts one CAP message of status System, even if the distributor is off, and returns the result."""
+    """Posts one CAP message of status System, even if the distributor is off, and returns whether it was accepted."""
     status, acknowledged = await services(request).distributors.test(_live(request).org, id)
     return Tested(taken=200 <= status < 300, answered=status or None, acknowledged=acknowledged)
 
 
 def _live(request: web.Request) -> Credential:
-    """Returns the caller. Raises Problem for a test key, because distributors receive Actual alerts, which it could redirect or block."""
+    """Returns the caller. Raises Problem for a test key: distributors receive Actual alerts, which it could redirect or
+    block.
+    """
     who = credential(request)
     if who.test:
         raise Problem("not-allowed", "A test key registers and changes no distributors: they get Actual alerts.")
@@ -208,8 +214,8 @@ def _live(request: web.Request) -> Credential:
 
 @OPERATIONS.add("GET", _OF_ALERT, "Show which distributors have an alert", "alerts:read")
 async def alert_distribution(request: web.Request, *, id: AlertId) -> DistributionReply:
-    """Returns the distributors that have an alert, each one's answers, and the take-downs without confirmation. Before the approval,
-    returns the distributors that will get it.
+    """Returns each distributor's messages about an alert, its answers and its take-down. For a distributor without
+    messages, returns the reason, or null if it will get the alert.
     """
     s = services(request)
     return await _distribution(request, await s.approval.chain(id, credential(request)))
@@ -234,7 +240,9 @@ async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: Di
     problems=("precondition-failed",), act=Act("alert.distribute-again", once=True),
 )  # fmt: skip
 async def resend_distribution(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
-    """Sends a distributor again the message that it refused or did not accept in time; the current content, if the alert has changed."""
+    """Sends a distributor again the message that it refused or did not accept in time; with the current content, if the
+    alert has changed.
+    """
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
     if not is_replay(request):
@@ -249,18 +257,20 @@ async def resend_distribution(request: web.Request, *, id: AlertId, distributor:
     problems=("too-large", "wrong-content-type"), essential=True,
 )  # fmt: skip
 async def take_distributor_receipt(request: web.Request, *, token: str) -> ReceiptsTaken:
-    """Receives a CAP Ack or Error from a distributor. Its `references` name the messages; the `note` of an Error gives the reason. The
-    address is secret to that distributor, so no key is needed.
+    """Records a CAP Ack or Error from a distributor. Its `references` name the messages; the `note` of an Error gives
+    the reason. The address is secret to that distributor, so no key is needed.
     """
     return ReceiptsTaken(taken=await services(request).acknowledgements.take(token, await request.read()))
 
 
 async def _distribution(request: web.Request, record: AlertRecord) -> DistributionReply:
+    """Returns an alert's messages at each distributor as the API shows them."""
     shares = await services(request).distributors.of_alert(record)
     return DistributionReply(id=record.id, distributors=[_share(one, record) for one in shares])
 
 
 def _share(share: Share, record: AlertRecord) -> ShareReply:
+    """Returns one alert's state at one distributor as the API shows it."""
     track = share.track or Track()
     return ShareReply(
         distributor=share.id, name=share.name, has_it=track.has and not track.over, why_not=share.why_not or None,
@@ -274,6 +284,7 @@ def _share(share: Share, record: AlertRecord) -> ShareReply:
 
 
 def _message(one: Entry, record: AlertRecord) -> DistributedMessage:
+    """Returns one message to a distributor as the API shows it; the note of a refusal is decrypted."""
     return DistributedMessage(
         identifier=one.identifier, type=_TYPES[one.type], state=one.state, may_have_arrived=one.maybe, tries=one.tries,
         first=time_or_none(one.first), last=time_or_none(one.last), answered=one.answered or None, receipt=one.ack or None,
@@ -282,6 +293,7 @@ def _message(one: Entry, record: AlertRecord) -> DistributedMessage:
 
 
 def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
+    """Returns the values of the members of `DistributorReply`, by name; URLs only for administrators."""
     is_told = credential(request).may("admin")
     return subscription_facts(one.hook, one.standing) | {
         "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,

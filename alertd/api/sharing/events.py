@@ -1,4 +1,4 @@
-"""HTTP operations on events of the organisation's alerts: pages, a stream, and webhooks."""
+"""HTTP operations on the events of an organisation's alerts: read them in pages or as a stream, and manage webhooks."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ OPERATIONS = Operations()
 async def list_events(
     request: web.Request, *, query: EventQuery, headers: EventHeaders
 ) -> EventPage | web.StreamResponse:
-    """Returns the events of the organisation's alerts in order, each once: every state of an alert or a later version, the
-    progress of sending, and stalls. Store the `cursor` and send it with the next call: no event is lost, even across restarts.
-    With `Accept: text/event-stream`, streams events as they happen, each with its cursor as its id. If the event after a cursor is
-    no longer stored, the answer is 410.
+    """Returns the events of the organisation's alerts in order, each once: every state of an alert or a later version,
+    the progress of sending, and stalls. Store the `cursor` and send it with the next call: no event is lost, even
+    across restarts. With `Accept: text/event-stream`, streams events as they happen, each with its cursor as its id. If
+    the event after a cursor is no longer stored, the answer is 410.
     """
     s, org = services(request), credential(request).org
     cursor = headers.last_event_id or query.cursor
@@ -91,8 +91,8 @@ async def list_events(
 
 
 async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator[bytes]:
-    """Yields server-sent events (HTML Living Standard, section 9.2) from `batch` on: each event, and a comment after 15
-    s without one. Ends when the caller loses access.
+    """Yields server-sent events (HTML Living Standard, section 9.2): the events of `batch` and all later ones, and a
+    comment after 15 s without an event. Ends when the reader has left or lost access, or the service shuts down.
     """
     silent_s = 0.0
     while True:
@@ -168,7 +168,7 @@ class WebhookList(BaseModel):
 
 
 class Replay(BaseModel):
-    """The events to send again: all after `cursor`, or one `event`. With neither: the events that were given up."""
+    """The events to send again: all after `cursor`, or one `event`. With neither: the events that alertd gave up."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = None
@@ -176,6 +176,7 @@ class Replay(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Replay:
+        """Refuses a cursor together with an event."""
         if self.cursor is not None and self.event is not None:
             raise refusal("It is a cursor or an event.")
         return self
@@ -194,8 +195,9 @@ class Pinged(BaseModel):
     act=Act("webhook.create"),
 )  # fmt: skip
 async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMade:
-    """Creates a webhook. From now on alertd posts each event to its URL, in the form of `GET /v1/events` and signed according to Standard
-    Webhooks, until it answers with a status from 200 to 299. alertd retries for three days.
+    """Creates a webhook. From now on alertd posts each event to the webhook's URL, in the form of `GET /v1/events` and
+    signed according to Standard Webhooks. A status from 200 to 299 accepts the event; otherwise alertd retries for
+    three days.
     """
     refuse_replay(request, "The webhook was made and its secret told; give it a new one with `rotate`.")
     watched, secret = await services(request).webhooks.create(credential(request), body.url, body.types)
@@ -212,7 +214,7 @@ async def list_webhooks(request: web.Request) -> WebhookList:
 
 @OPERATIONS.add("GET", "/v1/webhooks/{id}", "Show a webhook", _SCOPE)
 async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
-    """Returns the state of a webhook, and the events that it never accepted."""
+    """Returns a webhook and its state, with the latest events that it never accepted."""
     s, org = services(request).webhooks, credential(request).org
     watched = await s.get(org, id)
     given_up = [
@@ -229,7 +231,7 @@ async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
     "DELETE", "/v1/webhooks/{id}", "Remove a webhook", _SCOPE, status=204, act=Act("webhook.remove", stops_harm=True)
 )
 async def remove_webhook(request: web.Request, *, id: HookId) -> None:
-    """Removes a webhook and its waiting events."""
+    """Removes a webhook and the events that wait to be sent to it."""
     await services(request).webhooks.remove(credential(request).org, id)
 
 
@@ -238,7 +240,9 @@ async def remove_webhook(request: web.Request, *, id: HookId) -> None:
     act=Act("webhook.rotate"),
 )  # fmt: skip
 async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
-    """Creates a new secret. Earlier secrets also sign, each for one more day, so that a receiver loses no event in between."""
+    """Creates a new secret. Earlier secrets also sign, each for one more day, so that the receiver can accept every
+    event meanwhile.
+    """
     refuse_replay(request, f"{MADE_AND_TOLD} What your receiver has signs for a day.")
     watched, secret = await services(request).webhooks.rotate(credential(request).org, id)
     return WebhookMade(**_facts(watched), secret=secret)
@@ -246,14 +250,14 @@ async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
 
 @OPERATIONS.add("POST", "/v1/webhooks/{id}/test", "Try a webhook", _SCOPE, act=Act("webhook.test"))
 async def test_webhook(request: web.Request, *, id: HookId) -> Pinged:
-    """Posts one event of the type `ping`, even to a webhook that is off, and returns the result."""
+    """Posts one event of the type `ping`, even to a webhook that is off, and returns the status of its answer."""
     status = await services(request).webhooks.ping(credential(request).org, id)
     return Pinged(taken=200 <= status < 300, answered=status or None)
 
 
 @OPERATIONS.add("POST", "/v1/webhooks/{id}/resume", "Turn a webhook on again", _SCOPE, act=Act("webhook.resume"))
 async def resume_webhook(request: web.Request, *, id: HookId) -> WebhookReply:
-    """Turns a webhook on again: it gets the waiting events, and those that happened while it was off."""
+    """Turns a webhook on again: alertd sends it the waiting events, and those that happened while it was off."""
     return _shown(await services(request).webhooks.resume(credential(request).org, id))
 
 
@@ -261,7 +265,9 @@ async def resume_webhook(request: web.Request, *, id: HookId) -> WebhookReply:
     "POST", "/v1/webhooks/{id}/replay", "Tell a webhook again", _SCOPE, act=Act("webhook.replay", once=True)
 )
 async def replay_webhook(request: web.Request, *, id: HookId, body: Replay = GIVEN_UP) -> WebhookReply:
-    """Sends events again that the webhook missed or lost, with their original ids."""
+    """Queues events to be sent again to a webhook, with their original ids: all after a cursor, or one. Without a body,
+    queues those that alertd gave up because the webhook never accepted them.
+    """
     s, org = services(request).webhooks, credential(request).org
     if is_replay(request):
         return _shown(await s.get(org, id))
@@ -273,6 +279,7 @@ def _shown(watched: Watched) -> WebhookReply:
 
 
 def _facts(watched: Watched) -> dict[str, object]:
+    """Returns the values of the members of `WebhookReply`, by name."""
     hook, standing = watched.hook, watched.standing
     return subscription_facts(hook, standing) | {
         "url": hook.url, "types": list(hook.types), "state": "off" if standing.off else "on", "off_since": time_or_none(standing.off),
@@ -281,7 +288,7 @@ def _facts(watched: Watched) -> dict[str, object]:
 
 
 def subscription_facts(hook: Hook, standing: HookStanding) -> dict[str, Any]:
-    """Returns the values of the members of a `SubscriptionReply`, by name."""
+    """Returns the values of the members of `SubscriptionReply`, by name."""
     return {
         "id": hook.id, "made_at": time_of(hook.made), "made_by": hook.by, "made_by_org": hook.org,
         "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
@@ -289,6 +296,6 @@ def subscription_facts(hook: Hook, standing: HookStanding) -> dict[str, Any]:
 
 
 def refuse_replay(request: web.Request, sentence: str) -> None:
-    """Raises Problem if the call repeats an earlier one, because a secret is shown only once."""
+    """Raises Problem with this sentence if the call repeats an earlier one, because alertd shows a secret only once."""
     if is_replay(request):
         raise Problem("precondition-failed", sentence)

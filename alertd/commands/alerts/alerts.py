@@ -38,7 +38,7 @@ COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
 def _reasoned(step: str, text: str) -> None:
-    """Adds the command `step`, which takes only an alert's id and a reason. `text`: its help."""
+    """Adds the command `step` of `alertd alerts`, which posts a reason for an alert to the API. `text`: its help."""
 
     @app.command(step, help=text)
     def take_step(alert_id: AlertId, reason: Reason, seen: Seen = None) -> None:
@@ -78,7 +78,7 @@ def list_alerts(
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Continue after the previous page.")] = None,
 ) -> None:
-    """List the organisation's alerts, newest first."""
+    """List your organisation's alerts, newest first."""
     query = {"state": state, "case": case, "external_id": external_id, "since": since, "limit": limit, "cursor": cursor}
     client = connect()
     page = client.get("/v1/alerts", query)
@@ -97,7 +97,7 @@ def show(
         str | None, typer.Option(help="The language to show, as es; by default the alert's first.")
     ] = None,
 ) -> None:
-    """Show one alert as it stands and, while a decision is pending, its messages; with --json also as submitted."""
+    """Show an alert's current state and, before its approval, its messages; with --json also the alert as submitted."""
     client = connect()
     alert = client.get_versioned(_path(alert_id))
     if told_in_json(alert):
@@ -108,7 +108,7 @@ def show(
 
 @app.command()
 def watch(alert_id: AlertId) -> None:
-    """Stay until the send is complete. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was no one to notify."""
+    """Show progress until the send is complete. Ends with 0: sent, 1: ended otherwise, 3 if there was no one to notify."""
     client = connect()
     if not common().as_json:
         remark_stops(client)
@@ -117,7 +117,7 @@ def watch(alert_id: AlertId) -> None:
 
 @app.command()
 def submit(alert_id: AlertId, seen: Seen = None) -> None:
-    """Submit a draft or a returned alert for approval by a second person."""
+    """Submit a draft or a returned alert for approval by a second person. A Test or Exercise needs no approval."""
     _decided(alert_id, "submit", None, seen)
 
 
@@ -132,20 +132,20 @@ def approve(
     overspend: Annotated[str | None, typer.Option(help="Why it may cost more than the budget of SMS.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
 ) -> None:
-    """Approve an alert, so that it is sent. Names the other living alerts of its case, and on a terminal asks first if there are any."""
+    """Approve an alert, so that it is sent. Lists other living alerts of its case, and asks about them on a terminal."""
     client = connect()
     _check_similar(client, alert_id)
     said = {"people": people_seen(people), "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
     alert = _decided(alert_id, "approve", body, seen)
-    if alert["approved"] and not common().as_json:  # shows a person who repeats the approval that it stands
+    if alert["approved"] and not common().as_json:  # a person who repeats the approval sees that the first one counts
         tell(f"{alert['approver']} approved it at {alert['approved']}.")
     if watch:
         follow(client, alert_id, as_json=common().as_json)
 
 
 def _check_similar(client: Client, alert_id: str) -> None:
-    """Lists the other living alerts of the case. On a terminal, the approver confirms that this one is wanted, too."""
+    """Prints the other living alerts of the case. If there are any, asks on a terminal; raises Abort for a no."""
     alert = client.get(_path(alert_id))
     remark_similar(alert)
     if alert.get("similar") and sys.stdin.isatty():
@@ -161,7 +161,7 @@ def resend(
     channel: Annotated[str | None, typer.Option(help="Of one channel. Default: of all.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
 ) -> None:
-    """Send messages again that may not have arrived. A message of unknown fate may then arrive twice."""
+    """Send messages again that failed or may not have arrived. A message of unknown fate may then arrive twice."""
     client = connect()
     body = ({"states": state} if state else {}) | ({"channel": channel} if channel else {})
     answer = client.post(f"/v1/alerts/{segment(alert_id)}/deliveries/resend", body)
@@ -184,14 +184,14 @@ def cancel(
     silent: Annotated[bool, typer.Option("--silent", help="Do not notify the recipients.")] = False,
     seen: Seen = None,
 ) -> None:
-    """Cancel an alert that should not have been sent: stop sending, and notify its recipients."""
+    """Cancel an alert that should not have been sent: stop sending it, and notify its recipients unless --silent."""
     body = {"reason": reason, "code": code, "notify": "none" if silent else "full"}
     _decided(alert_id, "cancel", body, seen)
 
 
 @app.command()
 def pause(alert_id: AlertId, seen: Seen = None) -> None:
-    """Stop sending an alert until it is resumed. Queued messages stay queued. alertd notifies nobody of the pause."""
+    """Stop sending an alert until it is resumed. Queued messages stay queued. No person is notified of the pause."""
     alert = _posted(alert_id, "pause", None, seen)
     words = f"Alert {alert['id']} is paused: {people_of(alert)} people. To go on: alertd alerts resume {alert['id']}"
     tell_answer(alert, words)
@@ -199,7 +199,7 @@ def pause(alert_id: AlertId, seen: Seen = None) -> None:
 
 @app.command()
 def resume(alert_id: AlertId, seen: Seen = None) -> None:
-    """Resume a paused alert: its queued messages are sent, unless a stop holds them."""
+    """Resume a paused alert: alertd sends its queued messages, unless a stop holds them."""
     alert = _posted(alert_id, "resume", None, seen)
     if told_in_json(alert):
         return
@@ -212,8 +212,8 @@ _reasoned("stand-down", "Hide it and send nothing more, until it is reopened or 
 
 @app.command("stand-down-case")
 def stand_down_case(number: Annotated[str, typer.Argument(help="The case's number.")], reason: Reason) -> None:
-    """Stand down every alert of a case, and return the pending ones to their authors. Other organisations are asked, unless you administer
-    the organisation that runs the service.
+    """Stand down every alert of a case, and return the pending ones to their authors. Asks other organisations to do
+    the same with theirs; if you administer the organisation that runs the service, stands theirs down, too.
     """
     answer = connect().post(f"/v1/cases/{segment(number)}/stand-down", {"reason": reason})
     if told_in_json(answer):
@@ -238,7 +238,7 @@ def close(
     silent: Annotated[bool, typer.Option("--silent", help="Send no notice yet; close again to send it.")] = False,
     seen: Seen = None,
 ) -> None:
-    """Close an alert that is over, and notify its recipients."""
+    """Close an alert because its case is over, and notify its recipients unless --silent."""
     body = {"outcome": outcome, "notify": "none" if silent else "full"}
     _decided(alert_id, "close", body, seen)
 
@@ -259,7 +259,7 @@ def update(
     ] = False,
     seen: Seen = None,
 ) -> None:
-    """Replace an alert's content with an update, after another person has approved it."""
+    """Submit an update, which replaces an alert's content once another person has approved it."""
     try:
         document = json.loads(file.read())
     except ValueError:
@@ -283,7 +283,7 @@ def extend(
     reason: Reason,
     seen: Seen = None,
 ) -> None:
-    """Extend an alert. Recipients are not notified. Its author cannot extend it."""
+    """Give an alert a later end. Recipients are not notified. The author of an Actual alert cannot extend it."""
     _decided(alert_id, "extend", {"expires": until, "reason": reason}, seen)
 
 
@@ -293,28 +293,33 @@ def purge(
     why: Annotated[str, typer.Option("--reason", help="retention, request, order or error.")],
     seen: Seen = None,
 ) -> None:
-    """Destroy the key of its case, permanently: the child's data becomes unreadable, in all alerts of the case."""
+    """Destroy the key of an alert's case, permanently. The child's data in all its alerts becomes unreadable."""
     _decided(alert_id, "purge", {"reason": why}, seen)
 
 
 @app.command()
 def hold(alert_id: AlertId, reason: Reason) -> None:
-    """Place a legal hold on its case: it is not purged until another person releases it."""
+    """Place a legal hold on an alert's case: the case cannot be purged until another person releases the hold."""
     _told_hold(connect().post(f"{_path(alert_id)}/hold", {"reason": reason}))
 
 
 @app.command()
 def release(alert_id: AlertId) -> None:
-    """Release the legal hold on the case of this alert. A second person must do it. Neither of the two may have made the other's key. An administrator of the organisation that runs the service may also release the holds of other organisations."""
+    """Release the legal hold on an alert's case. It takes a person other than the one who placed the hold, and neither of
+    the two may have made the other's key. An administrator of the organisation that runs the service may also release
+    the holds of other organisations.
+    """
     _told_hold(connect().post(f"{_path(alert_id)}/release"))
 
 
 def _told_hold(hold: Any) -> None:
+    """Prints whether a legal hold is on the case, and who placed it, where and when."""
     kept = f"kept: {hold['by']} of {hold['by_org']}, {hold['at']}" if hold["held"] else "not kept"
     tell_answer(hold, f"{hold['id']} is {kept}.")
 
 
 def _decided(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:
+    """Takes one step of an alert by the API, prints the alert's new state, and returns the alert."""
     alert = _posted(alert_id, step, body, seen)
     if told_in_json(alert):
         return alert
@@ -327,9 +332,7 @@ def _decided(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str,
 
 
 def _posted(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:
-    """Takes one step of an alert by the API, and returns the alert after the step. `seen`: the version that the caller
-    saw.
-    """
+    """Takes one step of an alert by the API, and returns the alert after it. `seen`: the version the caller saw."""
     alert: dict[str, Any] = connect().post(f"{_path(alert_id)}/{step}", body, version=seen)
     return alert
 
@@ -342,17 +345,17 @@ REGIONS_TOLD = 10
 
 ALERT = ("/v1/alerts", "application/json")
 CAP = ("/v1/cap", "application/cap+xml")
-WHOLE = 0.9995  # reads 100.0%
+WHOLE = 0.9995  # a larger share would be printed as 100.0%
 
 
 def is_xml(document: bytes) -> bool:
-    """Returns whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON never begins so."""
-    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # the API reports a byte order mark in the wrong place
+    """Returns whether the document is XML (CAP) and not JSON, by its first bytes in UTF-8 or by a mark of UTF-16."""
+    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # for this check only: the API reports a misplaced mark
     return begin.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
 
 
 def _regions(shares: list[dict[str, Any]]) -> list[str]:
-    """Returns the regions of the area in words, each with its share if it is not complete."""
+    """Returns the first regions of an area in words, each with the share of it in the area unless that is 100 %."""
     told = [
         f"{one['name']} ({one['code']})" + (f" {one['share']:.1%}" if one["share"] < WHOLE else "")
         for one in shares[:REGIONS_TOLD]
@@ -361,6 +364,7 @@ def _regions(shares: list[dict[str, Any]]) -> list[str]:
 
 
 def tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
+    """Prints the answer to a submitted alert or update, similar alerts, and the command to approve it."""
     area, audience = taken["area"], taken["audience"]
     facts = {
         "alert": None if dry_run else taken["id"],
@@ -386,7 +390,7 @@ def tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
 def submit_document(
     client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str
 ) -> tuple[Any, bool]:
-    """Sends an alert, in JSON or CAP. Returns the answer, and whether the service had this alert before. Raises RefusedError."""
+    """Posts an alert, JSON or CAP. Returns the answer, and whether it repeats an earlier one. Raises RefusedError."""
     path, content_type = CAP if is_xml(document) else ALERT
     try:
         return client.submit(path, document, query, idempotency_key=idempotency_key, content_type=content_type)

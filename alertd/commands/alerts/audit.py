@@ -1,4 +1,4 @@
-"""`alertd audit`: lists the audit's entries, and verifies that none was changed."""
+"""`alertd audit`: lists the audit's entries, and verifies that no entry was changed or removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def list_entries(
     limit: Annotated[int | None, typer.Option(help="Maximum number of entries.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Continue after the previous page.")] = None,
 ) -> None:
-    """List the organisation's entries, newest first."""
+    """List your organisation's entries, newest first."""
     page = connect().get("/v1/audit", {"limit": limit, "cursor": cursor})
     if told_in_json(page):
         return
@@ -35,7 +35,9 @@ def verify(
         str | None, typer.Option(metavar="ENTRY:LINK", help="A head that you noted before: it must still be there.")
     ] = None,
 ) -> None:
-    """Verify the chain from its first entry. Names the first entry that was changed or is missing, and then ends with 1."""
+    """Verify the chain of entries from the first one. Ends with 1 and names the first entry that was changed or is
+    missing.
+    """
     verdict = connect().get("/v1/audit/verify", _query(noted))
     is_told = told_in_json(verdict)
     if verdict["broken"] is not None:
@@ -46,6 +48,7 @@ def verify(
 
 
 def _query(noted: str | None) -> dict[str, Any]:
+    """Returns the query for --noted, ENTRY:LINK. Raises BadParameter for another form."""
     entry, colon, link = (noted or "").partition(":")
     if noted is not None and not (colon and entry.isdigit()):
         raise typer.BadParameter("it looks like 12:9f86d081…, as verify told it", param_hint="--noted")

@@ -18,13 +18,15 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.command()
 def export(alert_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Print an alert with the evidence of all decisions and sends. It contains the facts of the case."""
+    """Print the signed evidence of an alert, with all decisions and sends, as JSON. It contains the
+    facts of the case.
+    """
     tell_json(connect().get(f"/v1/alerts/{segment(alert_id)}/evidence"))
 
 
 @app.command()
 def key() -> None:
-    """Print the public half of the signing key, in PEM: store it with the case system, before you need it."""
+    """Print the public key that verifies evidence, in PEM. Store it with the case system before you need it."""
     found = connect().get("/v1/evidence/key")
     tell_answer(found, found["pem"].rstrip())
 
@@ -36,7 +38,7 @@ def verify(
         Path, typer.Option("--key", exists=True, dir_okay=False, help="The public key that you stored, in PEM.")
     ],
 ) -> None:
-    """Verify the signature of evidence, offline. With --json prints the evidence."""
+    """Verify the signature of an evidence file, offline; ends with 1 if it is wrong. With --json print the evidence."""
     try:
         found = verified(json.loads(file.read_bytes()), key_file.read_text(encoding="ascii"))
     except (EvidenceError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`alertd permissions`: the requests of neighbours to your organisation, and your answers."""
+"""`alertd permissions`: requests of neighbouring organisations to alert in your jurisdiction, and your answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 def list_permissions(
     state: Annotated[str | None, typer.Option(help="Only those in this state: asked await your answer.")] = None,
 ) -> None:
-    """List the requests of other organisations, latest first."""
+    """List the requests of other organisations to yours, newest first."""
     found = connect().get("/v1/permissions", {"state": state})
     columns = ("id", "state", "asked by", "level", "people", "expires")
     rows = (
@@ -30,7 +30,7 @@ def list_permissions(
 
 @app.command()
 def show(alert_id: AlertId) -> None:
-    """Show one request: the area, the people in it, and the messages."""
+    """Show one request: the area in your jurisdiction, an estimate of the people in it, and the messages."""
     found = connect().get(f"/v1/permissions/{segment(alert_id)}")
     tell_answer(found, _tell)
 
@@ -41,7 +41,7 @@ def grant(
     ground: Annotated[str, typer.Option(help="The value of ground in the output of `show`.")],
     people: PeopleSeen = None,
 ) -> None:
-    """Grant a request: the alert is also sent in your jurisdiction."""
+    """Grant a request: alertd sends the alert in your jurisdiction, too."""
     body = {"ground": ground, "people": people_seen(people)}
     _answered(alert_id, "grant", body)
 
@@ -51,7 +51,7 @@ def refuse(
     alert_id: AlertId,
     reason: Annotated[str, typer.Option("--reason", help="Why; the requesting organisation reads it.")],
 ) -> None:
-    """Refuse a request."""
+    """Refuse a request: alertd does not send the alert in your jurisdiction."""
     _answered(alert_id, "refuse", {"reason": reason})
 
 
@@ -60,18 +60,22 @@ def ask(
     alert_id: AlertId,
     organisation: Annotated[str, typer.Argument(help="The neighbour that refused.")],
 ) -> None:
-    """Ask a neighbour again about your own alert."""
+    """Ask a neighbour that refused your own alert again."""
     path = f"/v1/alerts/{segment(alert_id)}/permissions"
     alert = connect().post(path, {"organisation": organisation})
     tell_answer(alert, f"Alert {alert['id']} {'; '.join(waits(alert['permissions']))}.")
 
 
 def _answered(alert_id: str, answer: str, body: Any) -> None:
+    """Posts the answer to a request (`grant` or `refuse`) and prints the new state of the permission."""
     done = connect().post(f"/v1/permissions/{segment(alert_id)}/{answer}", body)
     tell_answer(done, f"Alert {done['id']} of {done['asked_by_name']}: {done['permission']['state']}.")
 
 
 def _tell(found: dict[str, Any]) -> None:
+    """Prints the facts of a request, then the alert's messages in their first language. Prints no messages once the
+    alert is over.
+    """
     own, area = found["permission"], found["area"] or {}
     tell_facts(
         {

@@ -16,7 +16,7 @@ from alertd.model.states import CHANNELS, State
 
 STATES = tuple(state.word for state in State)
 LEDGER = ("row", "subscriber", "address", "channel", "state", "reason", "carrier", "attempts", "doubled")
-TIMES = ("first", "last", "receipt")  # in the ledger with `_ms` behind it
+TIMES = ("first", "last", "receipt")  # the ledger names them with `_ms` at the end
 DECISIONS = ("at", "act", "outcome", "by", "state", "object")
 REVIEWS = ("id", "status", "level", "people", "author", "expires")
 REVIEW_IN_CONSOLE = "A review takes a signed-in operator other than the author: open the alert in the console."
@@ -28,9 +28,9 @@ def ledger(
     channel: Annotated[str | None, typer.Option(help="Only the rows of this channel.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows; --json prints all.")] = 50,
 ) -> None:
-    """List the ledger: a row for each address with its state, its reason and its carrier. With --json one object a line.
+    """List an alert's ledger: a row for each address with state, reason and carrier. With --json one object a line.
 
-    It needs the scope ledger:read. Each subscriber has a pseudonym that is valid for this alert only.
+    The key needs the scope ledger:read. Each subscriber has a pseudonym that is valid for this alert only.
     """
     _check("--state", state, STATES)
     _check("--channel", channel, CHANNELS)
@@ -50,7 +50,9 @@ def ledger(
 
 
 def report(alert_id: AlertId) -> None:
-    """Show an alert's report: counts and times by channel, the decisions, and the outcome. It needs the scope ledger:read."""
+    """Show an alert's report: counts and times by channel, the decisions, and the outcome. The key needs the scope
+    ledger:read.
+    """
     found = connect().get(f"/v1/alerts/{segment(alert_id)}/report")
     if told_in_json(found):
         return
@@ -68,7 +70,9 @@ def report(alert_id: AlertId) -> None:
 
 
 def review() -> None:
-    """List the alerts that their authors approved alone and that await a review, the oldest first."""
+    """List the alerts that their authors approved alone in an emergency and that another operator must still review,
+    oldest first.
+    """
     found = connect().get("/v1/reviews")
     if told_in_json(found):
         return
@@ -78,13 +82,13 @@ def review() -> None:
 
 
 def _check(option: str, value: str | None, known: Sequence[str]) -> None:
-    """Raises BadParameter for an unknown value."""
+    """Raises BadParameter for a value of the option that is not among the known ones. None (not given) is allowed."""
     if value is not None and value not in known:
         raise typer.BadParameter(f"It is one of {', '.join(known)}.", param_hint=option)
 
 
 def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:
-    """Returns the first rows, and the number of the others."""
+    """Returns the first `limit` rows, and the number of the others. Reads all rows."""
     shown, more = list[Any](), 0
     for row in rows:
         if len(shown) < limit:
@@ -95,8 +99,8 @@ def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:
 
 
 def _channel(version: Mapping[str, Any], channel: str) -> list[Any]:
-    """Returns the table row of one channel of a version: the counts above 0; the seconds until half, 95 % and all
-    messages were handed over; the readers and the opt-outs.
+    """Returns the table row of one channel of a version: the counts by state; the seconds until 50 %, 95 % and all
+    messages were handed over to carriers; the people who opened it and who opted out.
     """
     counts = {state: n for state, n in version["channels"][channel].items() if n}
     speed = version["handed_over"].get(channel, {})
@@ -105,5 +109,5 @@ def _channel(version: Mapping[str, Any], channel: str) -> list[Any]:
 
 
 def _time(ms: int) -> str:
-    """Returns UNIX milliseconds as RFC 3339 in UTC, or "" for 0, which means never."""
+    """Returns a time (UNIX milliseconds) as RFC 3339 in UTC; "" for 0, which means never."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else ""

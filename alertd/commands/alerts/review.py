@@ -1,4 +1,4 @@
-"""The texts that an approver reads before the approval."""
+"""Prints what an approver reads before the approval: the facts, similar alerts and the messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
     "lapsed": "was not answered by {}",
 }  # fmt: skip
-#: States of an alert in which a decision is still open.
+#: States of an alert before the decision of the second person, in which `show` prints the messages.
 OPEN = {"draft", "pending", "returned"}
 
 
 def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
-    """Prints an alert in its current state. While a decision is pending, also prints its messages, in `language` or by
-    default in the alert's first language. For an update, these are the messages to people who received the alert.
+    """Prints an alert's facts, requests to stand it down, and similar alerts. Before the approval, also prints its
+    messages in `language`, or by default in the alert's first language. For an update, these are the messages to people
+    who received the alert.
     """
     document = alert.get("alert") or {}
     facts = {
@@ -39,7 +40,9 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
 
 
 def remark_similar(alert: Mapping[str, Any]) -> None:
-    """Prints the other living alerts of the same case. If a case system submits a case twice, everyone would be notified twice."""
+    """Prints the other living alerts of the same case to standard error: if a case system submits a case twice, people
+    would be notified twice.
+    """
     for one in alert.get("similar", ()):
         remark(
             f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
@@ -52,18 +55,18 @@ def standing(alert: Mapping[str, Any]) -> str:
 
 
 def is_on_hold(alert: Mapping[str, Any]) -> bool:
-    """Returns whether a pause holds messages of an alert."""
+    """Returns whether the alert is paused while messages of it may still be sent."""
     return bool(alert.get("paused")) and AlertState(alert["state"]) in OPEN_STATES
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Returns the state of each neighbour's permission, in words."""
+    """Returns a phrase for each neighbour's permission, such as "waits for NAME"."""
     return [_WAITS[one["state"]].format(one["name"]) for one in permissions]
 
 
 def _asked(document: dict[str, Any]) -> dict[str, Any]:
-    """Returns the facts that the author entered in an alert's document, by the name to print, such as case and
-    children.
+    """Returns the facts to print from the document that the author submitted, by label: case, children, target,
+    verification.
     """
     target, case = document.get("target", {}), document.get("case", {})
     verification = case.get("verification") or {}
@@ -81,7 +84,7 @@ def _asked(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
-    """Yields the shapes of a target in words, longitude first as in the document."""
+    """Yields the circles, rings and polygons of a target in words. Positions are longitude, latitude."""
     for ring in (*shapes.get("circles", []), *shapes.get("rings", [])):
         how = [ring.get("loudness") or "", f"after {ring['delay_min']} min" if ring.get("delay_min") else ""]
         yield ", ".join([f"{ring['radius_km']:g} km around {ring['center']}", *filter(None, how)])
@@ -89,6 +92,7 @@ def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
 
 
 def _messages(client: Client, document: dict[str, Any], query: dict[str, str], language: str | None) -> Iterator[str]:
+    """Yields the lines of the messages that the API previews. If the API refuses, prints the refusal as a remark."""
     try:
         found = client.post("/v1/messages/preview", document, query)
     except RefusedError as error:
@@ -98,8 +102,8 @@ def _messages(client: Client, document: dict[str, Any], query: dict[str, str], l
 
 
 def message_lines(found: dict[str, Any], wanted: str | None = None) -> Iterator[str]:
-    """Yields the previewed messages in the language `wanted` if present, else in the first, then a line that lists the
-    other languages.
+    """Yields the lines of a preview's messages in the language `wanted` if the preview has it, else in its first one;
+    then a line that lists the other languages.
     """
     languages = [one["language"] for one in found["languages"]]
     first = wanted if wanted in languages else languages[0]

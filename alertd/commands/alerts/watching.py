@@ -1,4 +1,4 @@
-"""Follows an alert until its send is complete, across restarts of the service."""
+"""Prints the progress of an alert until its send is complete, across restarts of the service."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from alertd.commands.base.client import Client, NobodyError, RefusedError, Unrea
 from alertd.commands.base.output import console, harmless, tell, tell_json
 from alertd.model.states import UNWATCHED, AlertState
 
-#: Seconds before a broken stream is requested again.
+#: Seconds before the command requests an event stream again that ended too early.
 AGAIN_S = 1.0
+#: States of a message that is still to be sent.
 NOT_YET = ("queued", "in_flight")
 STALLS = "it stalls: no message was sent for a minute"
 
 
 def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
-    """Prints every change until the alert is over. Raises RefusedError if it ended otherwise than sent, NobodyError if there was nobody to
-    notify.
+    """Prints every change of the progress until the send is complete: as JSON lines, bars on a terminal, or lines.
+    Raises RefusedError if the alert ended in another state than sent, NobodyError if there was no one to notify.
     """
     tell_all = _as_json if as_json else _bars if sys.stdout.isatty() else _lines
     last: dict[str, Any] = {}
@@ -41,7 +42,7 @@ def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
 
 
 def _nobody(alert: dict[str, Any]) -> str:
-    """Returns a text which explains that there was no one to notify. For a Test or an Exercise it also says how to
+    """Returns the text that explains why there was no one to notify. For a Test or an Exercise, adds the commands that
     register a tester.
     """
     if alert["status"] == "Actual":
@@ -60,6 +61,9 @@ def _nobody(alert: dict[str, Any]) -> str:
 
 
 def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
+    """Yields the progress after each change until the send is complete. Requests the stream again if it ends earlier or
+    breaks off. Raises UnreachableError if it breaks off before the first progress.
+    """
     path, last = f"/v1/alerts/{segment(alert_id)}/progress", None
     while True:
         try:
@@ -72,15 +76,17 @@ def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
                 raise
         if last is not None and AlertState(last["state"]) in UNWATCHED:
             return
-        time.sleep(AGAIN_S)  # the service is shutting down; it ends its streams first
+        time.sleep(AGAIN_S)  # the service is stopping, and ends its streams first
 
 
 def _as_json(changes: Iterator[dict[str, Any]]) -> None:
+    """Prints a line of JSON for each change."""
     for progress in changes:
         tell_json(progress)
 
 
 def _lines(changes: Iterator[dict[str, Any]]) -> None:
+    """Prints a line for each change: the state, the messages done of all by channel, and what the send waits for."""
     for progress in changes:
         channels = progress["channels"].items()
         parts = [f"{name} {_over(c):,} of {c.get('targeted', 0):,}{_outcomes(c)}" for name, c in channels]
@@ -90,6 +96,7 @@ def _lines(changes: Iterator[dict[str, Any]]) -> None:
 
 
 def _bars(changes: Iterator[dict[str, Any]]) -> None:
+    """Shows a progress bar for each channel on the terminal, and prints a line for each change of the state."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     stands, bars = ("", ""), dict[str, TaskID]()
     with Progress(*columns, console=console()) as progress_bars:
@@ -104,16 +111,18 @@ def _bars(changes: Iterator[dict[str, Any]]) -> None:
 
 
 def _over(counts: dict[str, int]) -> int:
-    """Returns the number of targeted messages that are neither queued nor being sent."""
+    """Returns the number of messages of a channel that are done: neither queued nor being sent."""
     return counts.get("targeted", 0) - sum(counts.get(state, 0) for state in NOT_YET)
 
 
 def _outcomes(counts: dict[str, int]) -> str:
+    """Returns the counts of the messages that are done, by state and in brackets; "" if there are none."""
     told = [f"{state} {n:,}" for state, n in counts.items() if n and state not in {"targeted", *NOT_YET}]
     return f" ({', '.join(told)})" if told else ""
 
 
 def _waits(progress: dict[str, Any]) -> str:
+    """Returns what the send waits for (neighbours, a pause, a stall) as text that begins with "; "; "" for nothing."""
     said = waits(progress.get("permissions", []))
     if is_on_hold(progress):
         said.append(f"to go on: alertd alerts resume {progress['id']}")
@@ -123,5 +132,6 @@ def _waits(progress: dict[str, Any]) -> str:
 
 
 def _seconds(progress: dict[str, Any]) -> str:
+    """Returns the seconds from the alert's start to the last hand-over to a carrier as text; "" before the first."""
     last = progress["last_send_s"]
     return f"; last hand-over {last:.1f} s after approval" if last is not None else ""

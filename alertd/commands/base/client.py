@@ -1,4 +1,4 @@
-"""The commands' client of the API: makes a call, retries after a broken connection, and words refusals.
+"""The commands' client of the API: makes a call, retries after a temporary failure, and puts refusals into words.
 
 A retry never repeats an effect: every POST carries an Idempotency-Key that its retries share.
 """
@@ -22,29 +22,31 @@ T = TypeVar("T")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
-#: Seconds to wait for the next data of an answer. A preview of a continent and a thousand lines of an import take
-#: seconds; the event stream is silent for at most 15 s.
+#: Maximum seconds to wait for the next data of an answer. A preview of a continent, or an import of a thousand lines,
+#: takes seconds; the event stream is silent for at most 15 s.
 TIMEOUT_S = 60.0
 #: Seconds between retries, 15 s together: a service that restarts is back by then.
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-LONGEST_WAIT_S = 60.0  # maximum, even if Retry-After is longer
-READY_TIMEOUT_S = 5.0  # short, because a health check repeats soon
-#: Hosts that are called directly, without the proxy of the environment.
+LONGEST_WAIT_S = 60.0  # maximum seconds before a retry, even if Retry-After is longer
+READY_TIMEOUT_S = 5.0  # seconds; short, because a health check repeats soon
+#: Hosts on this machine, which the client calls without the proxy that the environment names.
 HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Problem types and statuses after which the same call is repeated. Proxies also send these statuses, while the service
-#: behind them restarts.
+#: Problem types and statuses after which the client repeats the same call. Proxies send these statuses while the
+#: service behind them restarts.
 TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
 GATEWAY = frozenset({502, 503, 504})
 
 
 class RefusedError(Exception):
-    """The call was refused or failed; the message says why and what to do."""
+    """The service or the command refused, or the call failed. The message says why and what to do. The command ends
+    with 1.
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class NobodyError(RefusedError):
-    """The alert was sent and there was no one to notify."""
+    """The alert was sent, and there was no one to notify. The command ends with 3."""
 
     exit_code = 3
 
@@ -54,14 +56,16 @@ class UnreachableError(RefusedError):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects, because the key is for one address and must not be sent to another."""
+    """Follows no redirect, because the key is for one address and must not be sent to another."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class Client:
-    """Calls one service with one key. `url` may have a path, as behind a proxy. Without a key, only the health check works."""
+    """Calls the API of one service with one key. `url` may have a path, as behind a proxy. Without a key, only the
+    health check works.
+    """
 
     def __init__(self, url: str, key: str | None) -> None:
         """Raises RefusedError for an invalid URL or key."""
@@ -72,25 +76,29 @@ class Client:
             raise RefusedError("the key has characters that no key has")
         self._url = url.rstrip("/")
         self._key = key
-        # A proxy would read the key and the data if the connection to it is not encrypted.
+        # No proxy to this machine, nor over plain HTTP, where the proxy could read the key and the data.
         own = [urllib.request.ProxyHandler({})] if host in HERE or urlsplit(url).scheme == "http" else []
         self._opener = urllib.request.build_opener(_NoRedirect, *own)
         self._reached = False  # True once the service answered: then a lost connection is retried
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """Returns the answer's JSON. Raises RefusedError."""
+        """Returns the JSON of the answer to a GET. Leaves out members of `query` that are None. Raises RefusedError."""
         request = self._request("GET", path, query)
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def get_versioned(self, path: str) -> dict[str, Any]:
-        """Returns the answer's JSON, with the `version` from its ETag. Raises RefusedError."""
+        """Returns the JSON object of the answer to a GET, with the number in its ETag as `version`. Raises
+        RefusedError.
+        """
         raw, etag = self._read_with(self._request("GET", path), "ETag")
         return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
     def submit(
         self, path: str, document: bytes, query: Mapping[str, Any] | None, *, idempotency_key: str, content_type: str
     ) -> tuple[Any, bool]:
-        """Sends an alert. Returns the answer's JSON, and whether the service had this alert before. Raises RefusedError."""
+        """Posts an alert. Returns the answer's JSON, and whether the answer repeats that of an earlier submission of
+        this alert. Raises RefusedError.
+        """
         request = self._request(
             "POST", path, query, data=document, content_type=content_type, idempotency_key=idempotency_key
         )
@@ -100,9 +108,10 @@ class Client:
     def post(
         self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, version: int | None = None
     ) -> Any:
-        """Posts JSON (or bytes that are JSON); retries have no second effect. Returns the answer's JSON.
+        """Posts a JSON value, or bytes that are JSON, and returns the answer's JSON. A retry has no second effect.
 
-        `version`: the version that was seen; another version is not changed. Raises RefusedError.
+        `version`: the version that the caller saw; the service refuses the call if the object has changed since. Raises
+        RefusedError.
         """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = self._request("POST", path, query, data=data, content_type=JSON)
@@ -116,7 +125,9 @@ class Client:
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def delete(self, path: str) -> None:
-        """Deletes an object. Succeeds if an earlier attempt deleted it and its answer was lost. Raises RefusedError, also if the server did not delete it."""
+        """Deletes an object. Also succeeds if an earlier attempt broke off and the object is now gone, because that
+        attempt deleted it. Raises RefusedError, also for an answer that does not confirm the deletion.
+        """
         request, broke_off = self._request("DELETE", path), False
 
         def attempt() -> None:
@@ -136,22 +147,30 @@ class Client:
         self._repeated(attempt)
 
     def post_lines(self, path: str, lines: bytes) -> list[Any]:
-        """Posts NDJSON. Returns the answer's lines. Raises RefusedError."""
+        """Posts NDJSON and returns the JSON value of each line of the answer, also of a line that reports a refusal.
+        Raises RefusedError if the service refuses the whole call or does not answer.
+        """
         request = self._request("POST", path, data=lines, content_type=NDJSON)
         return [json.loads(line) for line in self._repeated(lambda: self._read(request)).splitlines() if line]
 
     def get_lines(self, path: str) -> Iterator[Any]:
-        """Yields each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off, so that half of it never looks complete."""
+        """Yields the value of each line of an NDJSON answer. Raises RefusedError, and UnreachableError if the answer
+        breaks off, so that half an answer never looks complete.
+        """
         yield from map(self._parsed, self._stream(path, NDJSON))
 
     def events(self, path: str) -> Iterator[Any]:
-        """Yields the data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
+        """Yields the data of each server-sent event until the stream ends. Raises RefusedError, and UnreachableError if
+        the stream breaks off.
+        """
         for line in self._stream(path, "text/event-stream"):
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))
 
     def is_ready(self) -> tuple[bool, str]:
-        """Returns whether /readyz reports ready, with its text. Does not retry."""
+        """Returns whether /readyz answers that the service is ready, and its text, or the reason why it does not
+        answer. Does not retry or raise.
+        """
         try:
             with self._open(self._request("GET", "/readyz"), READY_TIMEOUT_S) as response:
                 return True, response.read().decode().strip()
@@ -162,12 +181,14 @@ class Client:
             return False, str(self._unreachable(error))
 
     def _parsed(self, raw: bytes) -> Any:
+        """Returns the JSON in an answer. Raises RefusedError if it is no JSON: then the server is not alertd."""
         try:
             return json.loads(raw)
         except ValueError:
             raise self._is_another() from None
 
     def _is_another(self) -> RefusedError:
+        """Returns the error for an answer that cannot come from alertd."""
         return RefusedError(f"what answers at {self._url} is not alertd; ALERTD_URL names its address")
 
     def _request(
@@ -181,6 +202,7 @@ class Client:
         accept: str = JSON,
         idempotency_key: str | None = None,
     ) -> urllib.request.Request:
+        """Returns a request with the key. A POST has an Idempotency-Key: the given one, or a new random one."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         headers = {"Accept": accept, "User-Agent": "alertd-cli"}
         if self._key:
@@ -193,6 +215,7 @@ class Client:
         return urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http or https, see __init__
 
     def _open(self, request: urllib.request.Request, timeout_s: float = TIMEOUT_S) -> http.client.HTTPResponse:
+        """Sends a request and returns the open response. Raises HTTPError for a refusal, OSError and HTTPException."""
         response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
         self._reached = True
         return response
@@ -202,7 +225,7 @@ class Client:
             return response.read()
 
     def _read_with(self, request: urllib.request.Request, header: str) -> tuple[bytes, str | None]:
-        """Returns the answer's body and one of its headers (None if absent). Raises RefusedError."""
+        """Returns the answer's body and one of its headers (None if absent). Retries. Raises RefusedError."""
 
         def attempt() -> tuple[bytes, str | None]:
             with self._open(request) as response:
@@ -211,7 +234,9 @@ class Client:
         return self._repeated(attempt)
 
     def _stream(self, path: str, accept: str) -> Iterator[bytes]:
-        """Yields the lines of an answer as they arrive. Raises RefusedError; UnreachableError if it breaks off."""
+        """Yields the lines of an answer as they arrive. Raises RefusedError; UnreachableError if
+        the answer breaks off.
+        """
         request = self._request("GET", path, accept=accept)
         try:
             with self._repeated(lambda: self._open(request)) as response:
@@ -220,7 +245,10 @@ class Client:
             raise self._unreachable(error) from None
 
     def _repeated(self, attempt: Callable[[], T]) -> T:
-        """Returns the attempt's result; retries after temporary failures. Raises RefusedError."""
+        """Calls `attempt` until it succeeds, and returns its result. Retries a temporary refusal and a lost
+        connection, but not a service that never answered. Gives up after the last of `WAITS_S`. Raises RefusedError;
+        UnreachableError without an answer.
+        """
         waits = iter(WAITS_S)
         while True:
             try:
@@ -238,6 +266,9 @@ class Client:
                 time.sleep(planned_s)
 
     def _unreachable(self, error: Exception) -> UnreachableError:
+        """Returns an error that explains in words why there is no answer: the certificate, no TLS,
+        or the connection.
+        """
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UnreachableError(
@@ -265,7 +296,7 @@ def _host(url: str) -> str | None:
 
 
 def segment(text: str) -> str:
-    """Returns a text as one segment of a path."""
+    """Returns a text as one segment of a URL path, with every special character encoded."""
     return quote(text, safe="")
 
 
@@ -278,12 +309,14 @@ def _broke_off(error: Exception) -> bool:
     return True
 
 
-#: Members of a problem that `explained` shows in a form of their own or leaves out. It shows the others by name.
+#: Members of a problem that `explained` shows in a form of their own or leaves out. It shows all other members by name.
 _SAID = frozenset({"type", "title", "status", "detail", "instance", "errors", "what_to_do", "request_id"})
 
 
 def explained(status: int, problem: Mapping[str, Any]) -> str:
-    """Returns a problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
+    """Returns the lines that explain a problem (RFC 9457) to people: title, detail, each fault with its place, what to
+    do.
+    """
     if not slug(problem):
         return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
     lines = [f"{problem.get('title')} ({slug(problem)}): {problem.get('detail')}"]
@@ -303,28 +336,32 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
 
 
 def _remedy(problem: Mapping[str, Any]) -> str | None:
-    """Returns what to do, in the words of the service or in terms of the command line."""
+    """Returns what to do about a problem: the service's words, or for audience-changed the option to give. None if
+    unknown.
+    """
     if slug(problem) == "audience-changed" and "now" in problem:
         return f"Look at it again, then approve it with --people {shlex.quote(str(problem['now']))}."
     return problem.get("what_to_do")
 
 
 def place(fault: Mapping[str, Any]) -> str:
-    """Returns the place of a fault: a JSON pointer or the name of a parameter, and the line if the body was XML."""
+    """Returns the place of a fault in words: the name of a parameter or a JSON pointer, with the line if the body was
+    XML.
+    """
     named = str(fault.get("parameter") or fault.get("pointer") or "the whole")
     return f"line {fault['line']}, {named}" if "line" in fault else named
 
 
 def slug(problem: Mapping[str, Any]) -> str:
-    """Returns the name of a problem in the catalogue, which is the last part of its type. "" if the JSON is not a
-    problem.
+    """Returns the short name of a problem's type, such as `rate-limited`: the last part of its URL. "" if the JSON
+    object is no problem.
     """
     return str(problem.get("type", "")).rpartition("/")[2]
 
 
 def read_refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
-    """Returns the status, the problem, and the seconds of Retry-After (None without). The problem is empty if the body
-    is not a JSON object.
+    """Reads and closes a refusal. Returns the status, the problem ({} if the body is no JSON object), and the seconds
+    of Retry-After (None without).
     """
     with refusal:
         raw = refusal.read()

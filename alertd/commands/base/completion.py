@@ -1,4 +1,4 @@
-"""`alertd completion`: prints the script for completion in a shell."""
+"""`alertd completion`: prints the script with which a shell completes alertd's commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Shell(StrEnum):
-    """The supported shells."""
+    """The shells that the completion supports."""
 
     BASH = "bash"
     ZSH = "zsh"

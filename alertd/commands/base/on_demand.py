@@ -1,4 +1,6 @@
-"""Loads a command's module only when the command runs: the service's modules take a second, and `--help` and a health check do not need them."""
+"""Loads a command's module only when the command runs. The service's modules take a second to load, and `--help` and a
+health check do not need them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from alertd.commands.base.options import take_common
 
 
 class Place(NamedTuple):
-    """The module of a command, and its line in the list of commands."""
+    """A command before it is loaded: where it is, and its line in the list of commands."""
 
     where: str  # module:function, or module:Typer application for a group
     summary: str  # the help of a group, or the first paragraph of a command's help; so the list loads no module
@@ -20,7 +22,7 @@ class Place(NamedTuple):
 
 
 class OnDemand(TyperGroup):
-    """A group of the commands in `places`, which are loaded on demand."""
+    """A group of commands, which it imports when they run. `places`: the commands by name, in the order of the help."""
 
     places: ClassVar[dict[str, Place]] = {}
 
@@ -28,6 +30,7 @@ class OnDemand(TyperGroup):
         return list(self.places)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  typer passes it
+        """Imports and returns a command, with the shared options added; None for an unknown name."""
         if cmd_name not in self.places:
             return None
         place = self.places[cmd_name]
@@ -44,15 +47,15 @@ class OnDemand(TyperGroup):
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Writes the list of the commands into the help, each with its summary."""
+        """Writes the group's help with its list of commands and their summaries, without importing them."""
         self._listing().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Completes the names of commands by their summaries."""
+        """Returns the names that complete `incomplete`, each with its summary, without importing the commands."""
         listing = self._listing()
         return listing.shell_complete(typer.Context(listing, info_name=ctx.info_name, parent=ctx.parent), incomplete)
 
     def _listing(self) -> TyperGroup:
-        """Returns this group with commands that have only a name and a summary."""
+        """Returns a copy of this group whose commands have only a name and a summary."""
         commands = [TyperCommand(name, help=place.summary) for name, place in self.places.items()]
         return TyperGroup(name=self.name, help=self.help, params=self.params, commands=commands)

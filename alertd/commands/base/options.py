@@ -1,4 +1,6 @@
-"""Options that all commands share: the service's address, the key, and the form of answers."""
+"""Options that all commands share: configuration file, service URL, key, JSON output; and arguments
+that several use.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,13 @@ PeopleSeen = Annotated[
         "--people", metavar="ESTIMATE", help="The estimate you saw, if another than at submission: 480 or '<100'."
     ),
 ]
+#: Values of `api.host` that mean all interfaces of the machine. A client cannot connect to them.
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, never bound to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """The service's address, the key and the form of answers, from the command line or the environment."""
+    """The values of the shared options, from the command line or the environment."""
 
     config_file: Path | None
     url: str | None
@@ -45,19 +48,22 @@ class Common:
     as_json: bool = False
 
     def settings(self) -> Settings:
-        """Returns the installation's settings. Raises ConfigError."""
-        from alertd.config.settings import load  # noqa: PLC0415  half of what a command takes that is told where to ask
+        """Loads the installation's settings from the file and the environment. Raises ConfigError."""
+        from alertd.config.settings import load  # noqa: PLC0415  half a command's time; --url needs no settings
 
         return load(self.config_file)
 
     def client(self) -> Client:
-        """Returns a client for `ALERTD_URL`, else for the address in the settings. Raises ConfigError, RefusedError."""
+        """Returns a client for --url or ALERTD_URL, else for the address in the settings. It does not connect yet and
+        needs no key. Raises ConfigError if the settings cannot be loaded, and RefusedError if the URL or the key is
+        malformed.
+        """
         return Client(self.url or address_of(self.settings()), self.key)
 
 
 def people_seen(text: str | None) -> int | str | None:
-    """Returns the value of --people as the API takes it: a number, or the words of an estimate, which the API checks.
-    None if the option is absent.
+    """Returns the value of --people as the API takes it: a number, else the text (such as "<100"), which the API
+    checks; None without the option.
     """
     return int(text) if text and text.isdecimal() else text
 
@@ -66,22 +72,24 @@ _common: ContextVar[Common] = ContextVar("common")
 
 
 def common() -> Common:
-    """Returns the common options of this call."""
+    """Returns the shared options of the command that runs."""
     return _common.get()
 
 
 def keep(said: Common) -> None:
-    """Stores common options from the command line."""
+    """Stores the shared options of the command that runs, in place of earlier ones."""
     _common.set(said)
 
 
 def connect() -> Client:
-    """Returns a client of the service that the command line or the settings name. Raises ConfigError, RefusedError."""
+    """Returns an API client for the service of the command line or the settings. Raises ConfigError, RefusedError."""
     return common().client()
 
 
 def take_common(command: Any, *, answers: bool = True) -> None:
-    """Lets a command and all its subcommands take `--config`, `--url` and `--key-file` after their name, too, and `--json` if it `answers`."""
+    """Adds the options --config, --url and --key-file to a command and all its subcommands, so that they may also
+    follow the command's name. Adds --json, too, if the command `answers` and is no group.
+    """
     for each in getattr(command, "commands", {}).values():
         take_common(each)
     params = typer.main.get_command(_later).params
@@ -90,12 +98,12 @@ def take_common(command: Any, *, answers: bool = True) -> None:
 
 
 def read_key(file: Path) -> str:
-    """Returns the key in a file. The client refuses an invalid one."""
+    """Returns the content of a key file, stripped. Does not check it: the client refuses an invalid key."""
     return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _keep(ctx: typer.Context, **given: Any) -> None:
-    """Stores the options given after the command's name, in place of those before it."""
+    """Stores the values of options after the command's name, in place of those before it. None means not given."""
     said = {name: value for name, value in given.items() if value is not None}
     if said and not ctx.resilient_parsing:  # during completion, the options before the command's name are not read
         keep(replace(common(), **said))
@@ -105,6 +113,7 @@ _later = typer.Typer(add_completion=False)
 _PANEL = "Where and as whom"
 
 
+# Never called: `take_common` adds its parameters to every command.
 @_later.command()
 def _said_later(
     later_json: Annotated[
@@ -138,7 +147,9 @@ def _said_later(
 
 
 def address_of(settings: Settings) -> str:
-    """Returns the address of a service with these settings, seen from its own machine."""
+    """Returns the `http://` URL at which a client on the same machine reaches a service with these settings. Uses
+    127.0.0.1 if the service listens on every address, and ignores `public_url`.
+    """
     host = "127.0.0.1" if settings.api.host in EVERYWHERE else settings.api.host
     return f"http://[{host}]:{settings.api.port}" if ":" in host else f"http://{host}:{settings.api.port}"
 
@@ -150,8 +161,8 @@ WholeFile = Annotated[
 
 
 def whole(given: bytes, part: str) -> bytes:
-    """Returns the document under `part` in the output of `show`; any other text is returned unchanged, for the API to check. Raises
-    RefusedError if that part is null.
+    """Returns the document to send from a file: the member `part` if the file is the output of `show --json`, else the
+    bytes unchanged, which the API checks. Raises RefusedError if the member is null: this caller may not see it.
     """
     try:
         told = json.loads(given)

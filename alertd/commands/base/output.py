@@ -1,4 +1,6 @@
-"""Output of answers: JSON for programs, tables and bars on a terminal, plain lines elsewhere."""
+"""Prints answers as JSON, tables or lines, and remarks to standard error. Keeps control characters
+from the terminal.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ from rich.text import Text
 
 from alertd.commands.base.options import common
 
-#: Width in characters without a terminal: large enough that no row is cut or wrapped.
+#: Width of the output in characters if there is no terminal: too large for any row to be cut or wrapped.
 UNBOUNDED = 10_000
-#: Encodings that can represent every character.
+#: Encodings that have every character.
 UNICODE = frozenset({"utf-8", "utf8", "utf-16"})
-#: Control characters that JSON need not escape, and characters that change the direction of writing.
+#: Characters that JSON leaves unescaped and a terminal obeys: controls, and changes of the writing direction.
 _COMMANDS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-#: Values that are left out of the output for people.
+#: Empty values, which the output for people leaves out.
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -35,26 +37,28 @@ def tell_json(document: Any) -> None:
 
 
 def told_in_json(document: Any) -> bool:
-    """Prints an answer as JSON if the command line has --json. Returns whether it did."""
+    """Prints a value as JSON if the command line has --json. Returns whether it has."""
     if common().as_json:
         tell_json(document)
     return common().as_json
 
 
 def tell_answer(answer: Any, in_words: str | Callable[[Any], object]) -> None:
-    """Prints an answer: as JSON with --json, else as the sentence, or by the function."""
+    """Prints an answer: as JSON with --json, else the sentence `in_words`, or by calling the function `in_words` with
+    it.
+    """
     if not told_in_json(answer):
         tell(in_words) if isinstance(in_words, str) else in_words(answer)
 
 
 def tell(line: str) -> None:
-    """Prints a line of the answer to standard output."""
+    """Prints a line of the answer to standard output, without control characters."""
     sys.stdout.write(harmless(line) + "\n")
     sys.stdout.flush()
 
 
 def remark(line: str) -> None:
-    """Prints a remark to standard error."""
+    """Prints a remark to standard error, without control characters."""
     sys.stderr.write(harmless(line) + "\n")
     sys.stderr.flush()
 
@@ -75,7 +79,7 @@ def tell_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def tell_facts(facts: Mapping[str, Any]) -> None:
-    """Prints a line for each name and value; absent values are left out."""
+    """Prints a line for each name and value, and leaves out empty values."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         if value not in NOTHING:
@@ -96,7 +100,7 @@ def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str]) -> 
 
 
 def _print(table: Table) -> None:
-    """Prints to a terminal unchanged; elsewhere strips the padding at the end of lines."""
+    """Prints a table to standard output. Without a terminal, strips the padding at the ends of lines."""
     to = console()
     with to.capture() as captured:
         to.print(table)
@@ -106,7 +110,9 @@ def _print(table: Table) -> None:
 
 
 def shown(value: Any) -> str:
-    """Returns a value as text for people: yes or no, numbers with commas, lists and objects on one line, "" for None."""
+    """Returns a JSON value as text for people: yes or no, numbers with commas, lists and objects on one line, "" for
+    None.
+    """
     match value:
         case None | bool():
             return {None: "", True: "yes", False: "no"}[value]
@@ -121,17 +127,17 @@ def shown(value: Any) -> str:
 
 
 def estimated(count: int | str) -> str:
-    """Returns an estimate of people in words: "about 480", or "fewer than 100" for "<100"."""
+    """Returns an estimate of people in words: "about 480" for 480, "fewer than 100" for "<100"."""
     return f"about {count:,}" if isinstance(count, int) else f"fewer than {count.removeprefix('<')}"
 
 
 def people_of(alert: Mapping[str, Any]) -> str:
-    """Returns in words how many people an alert reaches."""
+    """Returns how many people an alert reaches as text: the exact number if the answer has it, else the estimate."""
     return shown(alert["people"]) if alert["exact"] else estimated(alert["people"])
 
 
 def harmless(text: str) -> str:
-    """Returns a text without characters that control a terminal; a non-breaking space becomes a space."""
+    """Returns a text without the characters that control a terminal. Every kind of space becomes a plain space."""
     return "".join(" " if unicodedata.category(char) == "Zs" else char for char in text if _is_shown(char))
 
 

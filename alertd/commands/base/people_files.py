@@ -1,7 +1,8 @@
-"""Files of people as registrations: NDJSON unchanged, and CSV with columns named after a registration's members.
+"""Reads files of people as registrations: NDJSON unchanged, and CSV whose columns are named after the members.
 
-A cell that cannot be parsed is passed on unchanged, so that the service refuses it and names its place. A CSV changes only the parts that
-it has columns for; existing subscribers keep the rest, such as browsers and quiet hours, which have no columns. Columns:
+Passes a cell that cannot be parsed on unchanged, so that the service refuses it and names its place. A CSV changes only
+the parts that it has columns for. Existing subscribers keep the others, such as browsers and quiet hours, which have no
+columns. Columns:
 
     id  languages  kinds  time_zone  tester  groups  format
     push  sms  mail                                     addresses
@@ -30,39 +31,42 @@ Line = tuple[int, bytes]  # its number in the file, counted from 1, and the regi
 
 
 class CsvError(ValueError):
-    """The CSV cannot be read further. The message says why, and at which line."""
+    """The CSV cannot be read, or not further. The message says why, and at which line if it is a line."""
 
 
 def ndjson_lines(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Yields the number and the text of each line that is not empty."""
+    """Yields the number in the file, from 1, and the text of each line that is not blank."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line.strip()
 
 
 def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Yields the rows of a CSV in UTF-8 as registrations. Finds the delimiter in the header. Raises CsvError."""
+    """Yields the rows of a CSV in UTF-8 as registrations, each with the number of its last line and with `only`, the
+    list of parts that the CSV has columns for. Finds the delimiter in the header, and skips empty rows. Raises
+    CsvError.
+    """
     texts, number = _decoded(lines), 0
     header = next(texts, "")
     delimiter = max(DELIMITERS, key=header.count)
-    try:  # strictly: a quote without an end would silently swallow the rows after it
+    try:  # strict: otherwise, a quote without an end would silently swallow the rows after it
         columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
         _check(columns)
         only = sorted({_part(column) for column in columns} - {"id"})
         number, rows = 1, csv.reader(texts, delimiter=delimiter, strict=True)
         for row in rows:
-            number = rows.line_num + 1  # without the header
+            number = rows.line_num + 1  # + 1 for the header
             if any(cell.strip() for cell in row):
                 if len(row) > len(columns):
                     raise CsvError(f"line {number} has {len(row)} cells under {len(columns)} columns")
                 registration = registration_of(dict(zip(columns, row, strict=False))) | {"only": only}
                 yield number, json.dumps(registration, ensure_ascii=False).encode()
     except csv.Error as error:
-        raise CsvError(f"line {number + 1} is no CSV: {error}") from None  # where its row begins
+        raise CsvError(f"line {number + 1} is no CSV: {error}") from None  # the first line of the row
 
 
 def registration_of(row: dict[str, str]) -> dict[str, Any]:
-    """Returns the registration in a row, as a JSON object. `row`: the cells by column name; empty cells are left out."""
+    """Returns the registration of a row as a JSON object. `row`: the cells by column name. Leaves out empty cells."""
     result: dict[str, Any] = {}
     for column, cell in row.items():
         if text := cell.strip():
@@ -74,6 +78,7 @@ def registration_of(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _put(result: dict[str, Any], column: str, text: str) -> None:
+    """Adds the values of one cell to the registration `result`. Coordinates become `lon` and `lat` of the place."""
     head, _, member = column.partition(".")
     if column in ADDRESSES:
         listed = result.setdefault("addresses", [])
@@ -87,8 +92,8 @@ def _put(result: dict[str, Any], column: str, text: str) -> None:
 
 
 def _part(column: str) -> str:
-    """Returns the name that the API has for the part of a registration to which a column belongs: `places/home` for
-    `home.lon`.
+    """Returns the part of a registration to which a column belongs, as the API names it in `only`: `places/home` for
+    the column `home.lon`.
     """
     head, _, member = column.partition(".")
     if not member:
@@ -101,6 +106,7 @@ def _several(text: str) -> list[str]:
 
 
 def _number(text: str) -> float | str:
+    """Returns the number in a cell; the text unchanged if it is no number, so that the service refuses it."""
     try:
         return float(text)
     except ValueError:
@@ -111,7 +117,7 @@ def _yes_or_no(text: str) -> bool | str:
     return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), text)
 
 
-#: The parser for the cells of each column.
+#: For each column, or its name after the dot: the function that parses its cells.
 MEMBERS: dict[str, Callable[[str], Any]] = {
     "id": str, "languages": _several, "kinds": _several, "time_zone": str, "tester": _yes_or_no, "groups": _several,
     "format": str,
@@ -125,6 +131,7 @@ PLACE: dict[str, Callable[[str], Any]] = {
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yields the lines as text, without a byte order mark. Raises CsvError for a line that is not in UTF-8."""
     for number, line in enumerate(lines, start=1):
         try:
             yield line.removeprefix(BOM_UTF8).decode() if number == 1 else line.decode()
@@ -133,7 +140,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _check(columns: list[str]) -> None:
-    """Raises CsvError for an unknown column, for one that occurs twice, or if the column `id` is missing."""
+    """Raises CsvError if a column is unknown or occurs twice, or if the column `id` is missing."""
     examples = [*MEMBERS, *ADDRESSES, *(f"consent.{m}" for m in CONSENT), *(f"home.{m}" for m in PLACE)]
     for column in columns:
         head, _, member = column.partition(".")

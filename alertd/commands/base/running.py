@@ -1,4 +1,4 @@
-"""Runs a process of an installation until it is stopped."""
+"""Runs a process of the service, such as the API or a worker, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from alertd.store.embedded.data_directory import DirectoryInUseError
 from alertd.store.embedded.server import EmbeddedServerError, ServerNotFoundError
 from alertd.store.engine.connection import StoreRefusedError
 
-#: Errors that a person can fix: printed as a sentence, without a traceback.
+#: Errors that the operator can fix. The command prints them as a sentence, without a traceback.
 REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError, ServerNotFoundError)
 
 
 def run(what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
-    """Loads the settings and runs the coroutine that `what` makes from them, until it ends. Raises ConfigError,
-    RefusedError.
+    """Loads the settings, sets up the log, and runs the coroutine that `what` makes from the settings until it ends.
+    Raises ConfigError, RefusedError for an error that the operator can fix, and Exit(1) if the coroutine was cancelled.
     """
     settings = common().settings()
     logs.set_up(settings.log_level)

@@ -1,4 +1,6 @@
-"""`alertd backup` and `alertd restore`: copies the embedded store while it runs, and restores a copy. Runs on the store's machine, without the API."""
+"""`alertd backup` and `alertd restore`: copies the embedded store, which may be running, and restores a copy into a new
+data directory. Works on the files of the store's machine, without the API.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ def backup(
         Path | None, typer.Option("--keys", metavar="DIR", help="Copy the two keys too, into this other folder.")
     ] = None,
 ) -> None:
-    """Copy the embedded store, running or not; the copy holds every acknowledged write."""
+    """Copy the embedded store, running or not; the copy holds every acknowledged write.
+
+    The keys are not in the copy. Refused while the master key is being rotated.
+    """
     section = _embedded(common().settings().store)
     directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):
@@ -51,7 +56,7 @@ def backup(
     if (directory / NEXT_KEY).exists():
         raise RefusedError(ROTATING)
     codec = _codec(directory)
-    if keys is not None:  # first, so that a refusal here leaves no copy behind
+    if keys is not None:  # before the copy, so that a refusal here leaves no copy behind
         _copy_keys(directory, keys)
     try:
         made = backups.make(
@@ -84,7 +89,10 @@ def restore(
         bool, typer.Option("--nothing-purged", help="No case was ever purged: there are no tombstones.")
     ] = False,
 ) -> None:
-    """Put a backup into a data directory that has no store, whole or not at all."""
+    """Put a backup into a data directory that has no store, whole or not at all.
+
+    Needs the keys of the time of the backup, and the file of tombstones, which lists the purged cases.
+    """
     section = _embedded(common().settings().store)
     directory = section.directory.resolve()
     if not nothing_purged and not section.tombstones_file.exists():
@@ -106,6 +114,9 @@ def restore(
 
 
 def _put_back(own: DataDirectory, copy: Path, keys: Path | None) -> backups.Backup:
+    """Restores the backup into the data directory `own` and returns its description. Copies the keys from the folder
+    `keys` if `own` has none. Raises BackupError, also if a server runs on `own`; RefusedError for unusable keys.
+    """
     server = own.try_server_lock()
     if server is None:
         raise backups.BackupError(f"a server still runs on {own.path}: stop it")
@@ -130,7 +141,9 @@ def _embedded(section: StoreSection) -> StoreSection:
 
 
 def _codec(folder: Path) -> Codec:
-    """Returns a codec with the keys of a folder, which are read and never created. Raises RefusedError."""
+    """Returns a codec with the keys in a folder. Creates no keys. Raises RefusedError if they are missing or
+    unreadable.
+    """
     try:
         return Codec(Keys.load(folder))
     except FileNotFoundError:
@@ -140,7 +153,9 @@ def _codec(folder: Path) -> Codec:
 
 
 def _copy_keys(source: Path, to: Path) -> None:
-    """Copies both keys into a folder. Raises RefusedError if the folder has different keys or cannot be written."""
+    """Copies both keys into the folder `to`, which it creates, for this user only, and forces them to disk. Raises
+    RefusedError if the folder has different keys or cannot be written.
+    """
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in KEYS:

@@ -1,4 +1,4 @@
-"""`alertd carriers`."""
+"""`alertd carriers`: lists the carriers with their states, and sends a test message through one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Language(StrEnum):
-    """The languages of the test message."""
+    """The languages in which alertd has a test message."""
 
     EN = "en"
     ES = "es"
@@ -33,12 +33,13 @@ def _group() -> None: ...
 
 @app.command("list")
 def list_carriers() -> None:
-    """List the carriers: the maximum messages per second, whether each can send, and if not, why and which settings to check."""
+    """List the carriers: the maximum messages per second, whether each can send, and if not, why and what to check."""
     found = connect().get("/v1/carriers")
     tell_answer(found, lambda _: tell_table(COLUMNS, map(_row, found["carriers"])))
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the table row of a carrier. The rate is in messages per second."""
     cause = one["cause"]["sentence"] if one["cause"] else ""
     return (
         one["name"],
@@ -60,8 +61,8 @@ def send_test(
     ],
     language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
 ) -> None:
-    """Send one test message through this carrier, to an address of your own. Ends with 0 if the carrier accepts it; else prints why not,
-    and which settings to check.
+    """Send one test message through this carrier, to an address of your own. Ends with 0 if the carrier accepts it,
+    else with 1 after it has printed why not and which settings to check.
     """
     body = {"to": to, "language": language.value}
     found = connect().post(f"/v1/carriers/{segment(name)}/test", body)

@@ -1,4 +1,4 @@
-"""`alertd sandbox`: local carriers in a separate process, which loads nothing else and so starts at once."""
+"""`alertd sandbox`: runs local stand-ins for carriers. It loads little of the service, so that it starts at once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ def sandbox(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print where it listens.")] = False,
 ) -> None:
-    """The local carriers alone."""
+    """The local carriers alone.
+
+    They record messages and deliver none. Runs until SIGTERM or Ctrl-C.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         uvloop.run(
             _serve(directory.resolve(), mail_password, quiet=quiet)
-        )  # whoever reads sandbox.json may be elsewhere
+        )  # an absolute path: readers of sandbox.json may run in another directory
     except OSError as error:
         raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
 
 
 async def _serve(directory: Path, mail_password: str | None, *, quiet: bool) -> None:
-    """Runs the sandbox until SIGTERM or SIGINT. Prints the addresses unless `quiet`."""
+    """Runs the sandbox until a signal ends it. Prints the addresses on which it listens unless `quiet`."""
     die_with_parent()
     life = Life()
     life.ready()
@@ -45,4 +48,4 @@ async def _serve(directory: Path, mail_password: str | None, *, quiet: bool) -> 
 
 
 def _ignore(line: str) -> None:
-    """Prints nothing."""
+    """Drops the line: takes the place of `remark` with --quiet."""

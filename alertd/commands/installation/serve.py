@@ -1,4 +1,4 @@
-"""`alertd serve` and `api`: a complete installation, or only the API."""
+"""`alertd serve` and `alertd api`: run a complete installation, or only its API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def serve(
     ] = False,
     people: Annotated[int | None, typer.Option(help="Sample people, with --sandbox. Default: 1000.")] = None,
 ) -> None:
-    """API, workers and embedded store in one."""
+    """API, workers and embedded store in one.
+
+    Runs until SIGTERM or Ctrl-C. With `store.url` uses that store in place of an embedded one.
+    """
     if people is not None and not sandbox:
         raise RefusedError(
             "--people makes sample people, and only the sandbox's carriers may send to them: add --sandbox"
@@ -29,5 +32,8 @@ def serve(
 
 
 def api() -> None:
-    """The API alone, over `store.url`."""
+    """The API alone, over `store.url`.
+
+    Runs until SIGTERM or Ctrl-C. Workers that use the same store send the messages.
+    """
     run(serving.run_api)

@@ -1,4 +1,4 @@
-"""`alertd distributors`: broadcast gateways and partners that get alerts as CAP, and their state for one alert."""
+"""`alertd distributors`: broadcast gateways and partners that get alerts as CAP; and for one alert, what each got."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alertd.commands.organisations.webhooks import tell_taken
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = ("id", "name", "host", "enabled", "failing_since", "answered", "alerts", "takedowns_open")
-#: Texts for the `why_not` of a share.
+#: Why a distributor does not get an alert: the text for each code in `why_not`.
 WHY_NOT = {
     "off": "it is turned off",
     "status": "it takes no alert of this status",
@@ -33,7 +33,7 @@ Alert = Annotated[str, typer.Argument(help="Id of the alert.")]
 
 @app.command("list")
 def list_distributors() -> None:
-    """List your organisation's distributors: since when each accepts nothing, and how many take-downs it has not confirmed."""
+    """List your organisation's distributors: since when each accepts no message, and its unconfirmed take-downs."""
     tell_list(connect().get("/v1/distributors"), "distributors", COLUMNS)
 
 
@@ -41,7 +41,9 @@ def list_distributors() -> None:
 def add(
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="A distributor as JSON; - is standard input.")],
 ) -> None:
-    """Register a distributor. Its secret, which verifies the posted messages, is shown once and never again."""
+    """Register a distributor, which gets your alerts from now on. Its secret, which verifies the messages, is shown
+    only once.
+    """
     made = connect().post("/v1/distributors", file.read())
     tell_some(made, ("id", "name", "host", "receipts", "secret"))
 
@@ -58,42 +60,48 @@ def show(distributor: Distributor) -> None:
 
 @app.command("set")
 def set_distributor(distributor: Distributor, file: WholeFile) -> None:
-    """Change a distributor. With `"enabled": false` it gets no new alerts, but still the end of those that it has."""
+    """Replace a distributor's document. With `"enabled": false` it gets no new alerts, but follow-ups of those that it
+    has.
+    """
     written = connect().put(f"/v1/distributors/{segment(distributor)}", whole(file.read(), "distributor"))
     tell_some(written, COLUMNS)
 
 
 @app.command()
 def rotate(distributor: Distributor) -> None:
-    """Create a new secret, which is shown once, and a new address for its Acks. The previous secret also signs for one day."""
+    """Create a new secret, which is shown only once, and a new address for Acks. The previous secret also signs for one
+    day; the previous address stops working at once.
+    """
     made = connect().post(f"/v1/distributors/{segment(distributor)}/rotate")
     tell_some(made, ("id", "name", "receipts", "secret"))
 
 
 @app.command("test")
 def try_distributor(distributor: Distributor) -> None:
-    """Post one CAP message of status System to it now."""
+    """Post one CAP message of status System to a distributor now. Ends with 1 if it does not accept the message."""
     answer = connect().post(f"/v1/distributors/{segment(distributor)}/test")
     tell_taken(distributor, answer)
 
 
 @app.command()
 def remove(distributor: Distributor) -> None:
-    """Remove a distributor. Refused while it has an alert."""
+    """Remove a distributor. Refused while it has an alert whose take-down is outstanding."""
     connect().delete(f"/v1/distributors/{segment(distributor)}")
     tell_answer({"removed": distributor}, f"Distributor {distributor} is removed.")
 
 
 @app.command()
 def having(alert: Alert) -> None:
-    """Show the distributors that have an alert, the result of each message, and the unconfirmed take-downs."""
+    """Show the distributors that have an alert or will get it, the result of each message, and the unconfirmed
+    take-downs.
+    """
     found = connect().get(f"/v1/alerts/{segment(alert)}/distribution")
     tell_answer(found, _tell)
 
 
 @app.command()
 def confirm(alert: Alert, distributor: Distributor) -> None:
-    """Confirm that this distributor no longer shows the alert. Ask the distributor first."""
+    """Confirm, on behalf of a distributor, that it no longer shows the alert. Ask the distributor first."""
     found = connect().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/confirm")
     tell_answer(found, _tell)
 
@@ -106,6 +114,7 @@ def resend(alert: Alert, distributor: Distributor) -> None:
 
 
 def _tell(found: dict[str, Any]) -> None:
+    """Prints a table of the messages to each distributor, and a line for each open take-down or missing message."""
     rows = [
         [one["name"], each["type"], *(each[name] for name in MESSAGES[2:])]
         for one in found["distributors"]

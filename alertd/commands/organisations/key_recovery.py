@@ -1,4 +1,4 @@
-"""The work of `alertd keys recover`: opens the running store, beside the service, and makes a key."""
+"""Makes a key for `alertd keys recover`, directly in the running store: no person can call the API without a key."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ NOT_RUNNING = (
 
 
 def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
-    """Makes an administrator's key for the organisation that runs the service. Returns it and its token, the secret to
-    sign in with. Raises RefusedError for a malformed `subject`, a store that does not run, or unreadable master keys.
+    """Makes an administrator's key for the organisation that runs the service. Returns the key and its token, the
+    secret for calls of the API. Raises RefusedError for a malformed `subject` (the name of the person), a store that
+    does not run or answer, or unreadable master keys.
     """
     try:
         named = TypeAdapter(Subject).validate_python(subject)
@@ -63,6 +64,7 @@ def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
 
 
 async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Credential, str]:
+    """Connects to the store, checks it as a start of the service does, and makes the key."""
     async with client_of(store.url) as redis:
         section = settings.store.model_copy(update={"sandbox": await _is_sandbox(redis, Codec(store.keys))})
         async with joined(section, redis, Codec(store.keys)) as (db, clock, _):
@@ -76,7 +78,9 @@ async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Cr
 
 
 async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
-    """Returns whether the store is a sandbox's. Raises RefusedError for a store without data, where `joined` would create an installation."""
+    """Returns whether the store belongs to a sandbox. Raises RefusedError for an empty store, in which `joined` would
+    create an installation.
+    """
     db = Connection(redis, codec)
     try:
         await db.meet()
@@ -89,7 +93,9 @@ async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
 
 
 def _user() -> str:
-    """Returns the operating-system user, by name if it has one. It ignores the environment, which can claim any name."""
+    """Returns the operating-system user of this process: the name, or the number without one. Ignores the environment,
+    which can claim any name.
+    """
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -103,8 +109,9 @@ BY = "alertd"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recovery:
-    """Makes an administrator's key for an organisation that lost its own. The command has the store and its keys, so this checks no right. It writes to the
-    audit before and after, adds an event for the organisation's webhooks, and marks the key: the console shows a marked key to the other administrators.
+    """Makes an administrator's key for an organisation that lost its own. Checks no permission, because only a user
+    with the store's keys gets here. Makes the act visible instead: in the audit before and after, in an event for the
+    organisation's webhooks, and by a mark on the key, which the console shows to the other administrators.
     """
 
     access: Access
@@ -113,7 +120,9 @@ class Recovery:
     clock: Clock
 
     async def recover(self, org: str, subject: str, machine_user: str) -> tuple[Credential, str]:
-        """Returns a new administrator's key and its token, which is shown once. `machine_user`: the operating-system user. Raises StoreUnavailableError."""
+        """Makes an administrator's key for the person `subject` and returns it with its token. `machine_user`: the
+        operating-system user, for the audit. Raises StoreUnavailableError.
+        """
         who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, "")
         now = self.clock.now_ms()

@@ -1,4 +1,6 @@
-"""`alertd keys rotate-master`: starts a rotation of the master key, or follows the one that is running, to its end."""
+"""`alertd keys rotate-master`: starts a rotation of the master key, or joins the one that runs, and
+shows its progress.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def rotate_master(
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
 ) -> None:
-    """Rotate the master key and the hashing secret while the service runs. Run it again to follow the running rotation."""
+    """Rotate the master key and the hashing secret while the service runs. Run it again to follow the rotation, or to
+    continue one that stopped. Ends with 1 if the rotation stops.
+    """
     client = connect()
     first = client.post(PATH, {"give_up_unreadable": give_up_unreadable})
     show = _as_json if common().as_json else _bar if sys.stdout.isatty() else _lines
@@ -57,7 +61,7 @@ def rotate_master(
 
 
 def _changes(client: Client, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the state of the rotation after each change, until it is done or has stopped."""
+    """Yields `first`, then the state of the rotation after each change, until it is done or has stopped."""
     standing, last = first, None
     while True:
         if standing != last:
@@ -70,6 +74,7 @@ def _changes(client: Client, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _as_json(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Prints each state as a line of JSON, and returns the last one."""
     last: dict[str, Any] = {}
     for last in changes:
         tell_json(last)
@@ -77,6 +82,7 @@ def _as_json(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _lines(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Prints each state as a line of text, and returns the last one."""
     last: dict[str, Any] = {}
     for last in changes:
         tell(
@@ -86,6 +92,7 @@ def _lines(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _bar(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Shows each state as a progress bar on the terminal, and returns the last one."""
     last: dict[str, Any] = {}
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console()) as bars:
         bar = bars.add_task("", total=None)
@@ -95,4 +102,5 @@ def _bar(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _step(standing: dict[str, Any]) -> str:
+    """Returns the sentence for the current step of the rotation. Raises KeyError for the state `none`."""
     return STEPS[standing["state"]].format(**standing)

@@ -1,4 +1,4 @@
-"""`alertd keys`: API keys, each for one person."""
+"""`alertd keys`: makes, lists, rotates, revokes and recovers API keys, each of which belongs to one person."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def create(
     rate_per_min: Annotated[int | None, typer.Option(help="Maximum requests per minute.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="Region that limits its alerts; may be given again.")] = None,
 ) -> None:
-    """Make a key. Its token is shown once and never again."""
+    """Make an API key. Its token, the secret, is shown only once."""
     body = {
         "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
         "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
@@ -53,7 +53,7 @@ def create(
 
 @app.command("list")
 def list_keys() -> None:
-    """List the organisation's keys, without their secrets."""
+    """List your organisation's keys, without their secrets."""
     tell_list(connect().get("/v1/keys"), "keys", COLUMNS)
 
 
@@ -62,18 +62,19 @@ def rotate(
     key: Key,
     overlap_s: Annotated[int, typer.Option(help="Seconds for which the old secret stays valid.")] = 3600,
 ) -> None:
-    """Create a new secret for a key, shown once and never again; everything else stays."""
+    """Create a new secret for a key, which is shown only once. The key keeps everything else."""
     tell_some(connect().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE)
 
 
 @app.command()
 def recover(subject: Annotated[str, typer.Option(help="The person the key is for.")] = "administrator") -> None:
-    """Make an administrator's key on the machine of the store, if no administrator has one any more. It takes no key.
+    """Make an administrator's key on the machine of the store, for the case that no administrator has one any more.
 
-    It needs the files of the data directory, or store.url and its keys, and the store must run. The audit has it, the event key.recovered goes to webhooks, and
-    the console shows the key to all administrators until it is revoked.
+    This command needs no key, but the files of the data directory, or store.url and its keys, and the store must run.
+    The audit records the new key, webhooks get the event key.recovered, and the console shows the key to all
+    administrators until it is revoked.
     """
-    from alertd.commands.organisations.key_recovery import recovered  # noqa: PLC0415  it loads a second's worth of the service
+    from alertd.commands.organisations.key_recovery import recovered  # noqa: PLC0415  loads the service in a second
 
     settings = common().settings()
     logs.set_up(settings.log_level)
@@ -88,6 +89,6 @@ def recover(subject: Annotated[str, typer.Option(help="The person the key is for
 
 @app.command()
 def revoke(key: Key) -> None:
-    """Revoke a key, from the next call on."""
+    """Revoke a key: the service refuses the next call with it."""
     connect().delete(f"/v1/keys/{segment(key)}")
     tell_answer({"revoked": key}, f"Key {key} is revoked.")

@@ -1,4 +1,4 @@
-"""`alertd operators`: people who sign in to the console."""
+"""`alertd operators`: adds, lists, invites and removes the people who sign in to the console."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def add(
     name: Annotated[str, typer.Option(help="The displayed name.")],
     role: Annotated[list[Role], typer.Option(help="What they may do; may be given again.")],
 ) -> None:
-    """Add an operator. The one-time address for their browser is shown once; it registers a passkey or their identity at the provider."""
+    """Add an operator. Shows, only once, the one-time URL at which their browser registers a passkey or their identity
+    at the provider.
+    """
     body = {"subject": subject, "name": name, "roles": [one.value for one in role]}
     tell_some(connect().post("/v1/operators", body), TOLD_ONCE)
 
 
 @app.command("list")
 def list_operators() -> None:
-    """List the organisation's operators."""
+    """List your organisation's operators."""
     tell_list(connect().get("/v1/operators"), "operators", COLUMNS)
 
 
@@ -42,14 +44,18 @@ def invite(
         bool, typer.Option("--replace", help="Revoke their present passkeys and identities, for instance after a loss.")
     ] = False,
 ) -> None:
-    """Create a new one-time address for an operator, to register a further passkey or identity, or to replace all."""
+    """Create a new one-time URL at which an operator registers a further passkey or identity. The previous URL stops
+    working. With --replace, all present passkeys and identities stop working at once, too.
+    """
     path = f"/v1/operators/{segment(operator)}/code"
     tell_some(connect().post(path, {"replace": replace}), TOLD_ONCE)
 
 
 @app.command()
 def remove(operator: Operator) -> None:
-    """Remove an operator: signs them out everywhere, and ends their access."""
+    """Remove an operator, which signs them out everywhere. Lists the API keys that are theirs or went through their
+    hands: these stay valid until you revoke them.
+    """
     client = connect()
     keys = [key for one in client.get("/v1/operators")["operators"] if one["id"] == operator for key in one["keys"]]
     client.delete(f"/v1/operators/{segment(operator)}")

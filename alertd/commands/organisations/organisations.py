@@ -1,4 +1,4 @@
-"""`alertd organisations`: the organisations of the service, and their jurisdictions."""
+"""`alertd organisations`: lists, shows, creates and changes the organisations of the service."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ def show(organisation: Organisation) -> None:
 
 @app.command("set")
 def set_organisation(organisation: Organisation, file: WholeFile) -> None:
-    """Make an organisation, or change it."""
+    """Create an organisation, or replace its document."""
     written = connect().put(f"/v1/organisations/{segment(organisation)}", whole(file.read(), "organisation"))
     tell_answer(written, _tell)
 
 
 def _tell(found: dict[str, Any]) -> None:
+    """Prints an organisation: only id and name if the answer has no more because it is not the caller's own."""
     whole = found["organisation"] or {}
     ground = whole.get("jurisdiction") or {}
     drawn = len(ground.get("polygons", []))

@@ -1,7 +1,7 @@
 """`alertd regions import`: imports regions into the data directory, where a running service finds them within seconds.
 
-Works on the directory, not over the API. It imports into a copy first: a file that could not be loaded is refused before anything
-is written. A dry run is only that trial.
+Works on the directory, not over the API. The import first tries everything on a copy, so that it refuses a file with
+faults before it writes anything. A dry run is only that trial.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
-    """Add regions of your own to the data directory."""
+    """Add regions of your own to the data directory.
+
+    Imports all regions of the file or none. A file with the same import name replaces the earlier one.
+    """
     settings = common().settings()
     folder, kept_as = settings.store.regions, name or _name_of(file)
     order = Order(
@@ -116,11 +119,13 @@ def remove_regions(
 
 
 def _tell_gone(facts: dict[str, Any]) -> None:
+    """Prints how many regions were removed, and what that means for subscribers."""
     tell_facts({LABELS.get(name, name): value for name, value in facts.items()})
     tell(GONE)
 
 
 def _tell_step(file: Path, step: str, regions: int) -> None:
+    """Prints to standard error which step of the import begins. Steps other than reading and checking print nothing."""
     if step == "reading":
         remark(f"Reading {file.name}…")
     if step == "checking":
@@ -128,11 +133,12 @@ def _tell_step(file: Path, step: str, regions: int) -> None:
 
 
 def _name_of(file: Path) -> str:
-    """Returns the name to store a file under: `town.geojson.gz` becomes `town`."""
+    """Returns the name of an import from its file: `town` for `town.geojson.gz`."""
     return file.name.partition(".")[0] or "regions"
 
 
 def _problems(file: Path, found: Sequence[Problem]) -> str:
+    """Returns the text that lists the faults of a file by row, at most 20 of them."""
     lines = [f"{file.name} was not imported, for it has {len(found)} fault{'s' * (len(found) > 1)}:"]
     for problem in found[:PROBLEMS_TOLD]:
         code = f" ({problem.code})" if problem.code else ""
@@ -143,6 +149,7 @@ def _problems(file: Path, found: Sequence[Problem]) -> str:
 
 
 def _tell(facts: dict[str, Any]) -> None:
+    """Prints the report of an import, with what the operator should check."""
     tell_facts(
         {
             LABELS.get(name, name): value

@@ -1,4 +1,6 @@
-"""`alertd regions`: searches and shows regions. `import` and `remove` have their own module, because they load much more."""
+"""`alertd regions`: searches and shows regions. `import` and `remove` have a module of their own, which loads much
+more.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ from alertd.commands.base.output import tell_answer, tell_facts, tell_list
 
 
 class Commands(OnDemand):
+    """The commands of `alertd regions`, in the order of the help."""
+
     places: ClassVar[dict[str, Place]] = {
         "search": Place(
             "alertd.commands.organisations.regions:search",
@@ -75,4 +79,5 @@ def show(
 
 
 def _tell(query: dict[str, Any]) -> None:
+    """Prints the regions that the API finds for a query as a table."""
     tell_list(connect().get("/v1/regions", query), "regions", COLUMNS)

@@ -1,4 +1,4 @@
-"""`alertd webhooks`: URLs that get events as they happen."""
+"""`alertd webhooks`: URLs to which alertd posts events as they happen."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def add(
         list[str] | None, typer.Option(help="A type of event, such as alert.sent; may be given again. Default: all.")
     ] = None,
 ) -> None:
-    """Send events to a URL from now on. Its secret, which verifies the signatures, is shown once and never again."""
+    """Post events to a URL from now on. The webhook's secret, which verifies the signatures, is shown only once."""
     made = connect().post("/v1/webhooks", {"url": url, "types": event or []})
     tell_some(made, ("id", "url", "types", "secret"))
 
 
 @app.command("list")
 def list_webhooks() -> None:
-    """List your organisation's webhooks: whether each is on, since when it accepts nothing, and its waiting events."""
+    """List your organisation's webhooks: whether each is on, since when it accepts no event, and its waiting events."""
     tell_list(connect().get("/v1/webhooks"), "webhooks", COLUMNS)
 
 
 @app.command()
 def show(webhook: Hook) -> None:
-    """Show one webhook, and the latest events that it never accepted."""
+    """Show one webhook, and the latest events that alertd gave up because the webhook did not accept them."""
     found = connect().get(f"/v1/webhooks/{segment(webhook)}")
     if told_in_json(found):
         return
@@ -48,7 +48,7 @@ def show(webhook: Hook) -> None:
 
 @app.command("test")
 def try_webhook(webhook: Hook) -> None:
-    """Post one `ping` to it now."""
+    """Post one event of the type `ping` to a webhook now. Ends with 1 if the webhook does not accept it."""
     answer = connect().post(f"/v1/webhooks/{segment(webhook)}/test")
     tell_taken(webhook, answer)
 
@@ -59,7 +59,7 @@ def replay(
     cursor: Annotated[str | None, typer.Option(help="All that follows this cursor.")] = None,
     event: Annotated[str | None, typer.Option(help="One event, by its id.")] = None,
 ) -> None:
-    """Send events again: all after a cursor, one event, or by default those that were given up."""
+    """Send events again: all after a cursor, one event, or by default those that alertd gave up."""
     if cursor is not None and event is not None:
         raise typer.BadParameter("it is a cursor or an event", param_hint="--event")
     asked = {name: value for name, value in (("cursor", cursor), ("event", event)) if value is not None}
@@ -68,14 +68,14 @@ def replay(
 
 @app.command()
 def rotate(webhook: Hook) -> None:
-    """Create a new secret, which is shown once. The previous one also signs for one day."""
+    """Create a new secret, which is shown only once. The previous one also signs for one day."""
     made = connect().post(f"/v1/webhooks/{segment(webhook)}/rotate")
     tell_some(made, ("id", "url", "secret"))
 
 
 @app.command()
 def resume(webhook: Hook) -> None:
-    """Turn on a webhook that was turned off."""
+    """Turn on a webhook that was turned off. It also gets the events since then."""
     tell_some(connect().post(f"/v1/webhooks/{segment(webhook)}/resume"), COLUMNS)
 
 
@@ -87,7 +87,9 @@ def remove(webhook: Hook) -> None:
 
 
 def tell_taken(host: str, answer: dict[str, Any]) -> None:
-    """Prints a host's answer to a post; distributors may answer with an Ack. Raises RefusedError if it was not accepted."""
+    """Prints how a webhook or distributor, named by `host`, answered a test. Raises RefusedError if it did not accept
+    it.
+    """
     if not told_in_json(answer) and answer["taken"]:
         tell(f"{host} took it: {answer['answered']}{', with an Ack' if answer.get('acknowledged') else ''}.")
     if not answer["taken"]:

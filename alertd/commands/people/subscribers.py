@@ -1,4 +1,4 @@
-"""`alertd subscribers`: import, count, show, explain, forget."""
+"""`alertd subscribers`: imports, counts, shows and removes subscribers, and explains who was notified of an alert."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from alertd.commands.base.people_files import CsvError, Line, csv_lines, ndjson_
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-#: Lines in one call: as many as the service writes together, and few enough to repeat after a broken connection.
+#: Lines in one call: as many as the service writes at once, and few enough to repeat after a lost connection.
 LINES = 1_000
 FAULTS_TOLD = 20
-#: Without a terminal, one line of progress for this many calls.
+#: Number of calls for each line of progress, without a terminal.
 REMARK_EVERY = 10
 
 SubscriberId = Annotated[str, typer.Argument(metavar="ID", help="The subscriber's id.")]
@@ -45,8 +45,10 @@ def import_people(
     ],
     is_csv: Annotated[bool, typer.Option("--csv", help="Read the file as CSV, with any name.")] = False,
 ) -> None:
-    """Write many subscribers. Importing the same file again changes nothing. For an existing subscriber, a CSV writes only the parts that it has
-    columns for, and an empty cell removes a value. A line of NDJSON replaces everything, or with `only` the parts that it names.
+    """Create or change many subscribers. Importing the same file again changes nothing. For an existing subscriber, a
+    CSV writes only the parts that it has columns for, and an empty cell removes a value. A line of NDJSON replaces the
+    whole registration, or with `only` the parts that this names. Ends with 1 if a line is refused; the others are
+    written.
     """
     client, read = connect(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
     telling, counts = _Telling(file), {"written": 0, "refused": 0}
@@ -86,7 +88,7 @@ def count(
 
 @app.command()
 def show(subscriber_id: SubscriberId) -> None:
-    """One subscriber."""
+    """Show one subscriber: id and registration."""
     found = connect().get(_path(subscriber_id))
     tell_answer(found, lambda _: tell_facts({"id": found["id"], **found["registration"]}))
 
@@ -96,7 +98,7 @@ def explain(
     subscriber_id: SubscriberId,
     alert: Annotated[str, typer.Option("--alert", metavar="ALERT", help="The alert's id.")],
 ) -> None:
-    """Explain why a subscriber was or was not notified of an alert."""
+    """Explain why a subscriber was notified of an alert, or why not."""
     found = connect().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
     if told_in_json(found):
         return
@@ -108,7 +110,9 @@ def explain(
 
 @app.command()
 def forget(subscriber_id: SubscriberId) -> None:
-    """Remove a subscriber with places and addresses. It cannot be undone."""
+    """Remove a subscriber with all places and addresses. This cannot be undone. Queued messages for
+    them are not sent.
+    """
     connect().delete(_path(subscriber_id))
     tell_answer({"forgotten": subscriber_id}, f"Subscriber {subscriber_id} is forgotten.")
 
@@ -123,8 +127,8 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
-    """Posts a batch of lines, and returns the faults of the refused ones. The `line` of a fault is the number in the
-    file. Raises RefusedError if the answer is incomplete.
+    """Posts a batch of lines and returns the faults, one for each refused line; its `line` is the number in the file.
+    Raises RefusedError, also if the answer is incomplete.
     """
     answers = client.post_lines("/v1/subscribers/import", b"\n".join(line for _, line in batch) + b"\n")
     if not answers or answers[-1].get("line") != len(batch):
@@ -137,7 +141,7 @@ def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
 
 
 class _Telling:
-    """Shows the progress of an import: a bar on a terminal, lines elsewhere; faults go to standard error at once."""
+    """Shows the progress of an import as a bar on a terminal, else as lines; with --json prints only the faults."""
 
     def __init__(self, file: IO[bytes]) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -152,6 +156,7 @@ class _Telling:
         self._bar.stop()
 
     def step(self, counts: dict[str, int], faults: list[dict[str, Any]], size: int) -> None:
+        """Shows the counts after a call that sent `size` bytes of lines, and the faults that it brought."""
         said = f"{counts['written']:,} written" + (f", {counts['refused']:,} refused" if counts["refused"] else "")
         self._bar.update(self._task, advance=size, description=said)
         self._calls += 1
@@ -161,6 +166,7 @@ class _Telling:
             self._tell_fault(fault)
 
     def _tell_fault(self, fault: dict[str, Any]) -> None:
+        """Prints the first 20 faults to standard error; with --json prints every fault as a line of JSON."""
         if told_in_json(fault):
             return
         self._told += 1
@@ -173,13 +179,15 @@ class _Telling:
 
 
 def _size(file: IO[bytes]) -> int | None:
-    """Returns the size of a file in bytes, about the sum of its lines; None for a pipe."""
+    """Returns the size of a file in bytes, the end of the progress bar; None for a pipe or an empty file."""
     found = os.fstat(file.fileno())
     return found.st_size or None
 
 
 def _target(text: str) -> dict[str, Any]:
-    """Returns a target from a region's code, or from GeoJSON as text or in a file."""
+    """Returns an alert's target for a region's code, GeoJSON as text, or a file of GeoJSON. Raises RefusedError if
+    that is no JSON.
+    """
     raw = text if text.lstrip().startswith("{") else None
     if raw is None and Path(text).is_file():
         raw = Path(text).read_text(encoding="utf-8-sig")
@@ -192,7 +200,9 @@ def _target(text: str) -> dict[str, Any]:
 
 
 def _geometries(document: Any) -> list[Any]:
-    """Returns the geometries of any GeoJSON object; the service refuses other values."""
+    """Returns the geometries in a GeoJSON object, and any other value unchanged in a list, for the
+    service to refuse.
+    """
     match document:
         case {"type": "FeatureCollection", "features": list(features)}:
             return [geometry for feature in features for geometry in _geometries(feature)]

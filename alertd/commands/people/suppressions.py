@@ -1,4 +1,6 @@
-"""`alertd suppressions`: the list of addresses that alertd never writes to. The store has only hashes, so the list cannot be printed."""
+"""`alertd suppressions`: adds, looks up and removes addresses on the suppression list, to which alertd never writes.
+The store has only hashes, so that no command can print the list.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ from alertd.commands.base.people_files import ADDRESSES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-#: Addresses in a call: the API's maximum.
+#: Addresses in one call: the maximum of the API.
 AT_ONCE = 5_000
 
 
 class Channel(StrEnum):
-    """The channels whose addresses a person can type."""
+    """The channels with addresses that a person can type."""
 
     PUSH = "push"
     SMS = "sms"
@@ -48,7 +50,9 @@ def add(
     channel: ChannelArgument,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="One address a line; - is standard input.")],
 ) -> None:
-    """Put addresses on the list, for instance those that opted out at another provider. Importing the same file again changes nothing."""
+    """Put addresses on the list, for instance of people who opted out at another provider. Repeating it changes
+    nothing.
+    """
     client, done = connect(), {"listed": 0, "stopped": 0}
     for batch in _batches(file):
         addresses = [{"channel": channel.value, ADDRESSES[channel]: one} for one in batch]
@@ -62,7 +66,7 @@ def add(
 
 @app.command()
 def show(channel: ChannelArgument, address: Address) -> None:
-    """Show since when an address is on the list. Ends with 1 if it is not."""
+    """Show since when an address is on the list. Ends with 1 if it is not on the list."""
     found = connect().post("/v1/suppressions/lookup", _lookup(channel, address))
     tell_answer(found, f"It is on the list since {found['since']}.")
 
@@ -83,12 +87,13 @@ def remove(
 
 
 def _lookup(channel: Channel, address: str) -> dict[str, Any]:
+    """Returns the address as the API takes it. Reads a line of standard input if `address` is "-"."""
     return {"channel": channel.value, "value": sys.stdin.readline().strip() if address == "-" else address}
 
 
 def _batches(file: IO[bytes]) -> Iterator[tuple[str, ...]]:
-    """Yields the addresses of a file, one a line, in groups of at most `AT_ONCE`. Raises RefusedError for a file that
-    is not in UTF-8.
+    """Yields the addresses of a file, one a line, in groups of at most 5,000. Skips blank lines. Raises RefusedError
+    for a file that is not in UTF-8.
     """
     try:
         lines = (line.decode().strip() for line in file)

@@ -24,6 +24,7 @@ class Notes:
         self.lines: dict[str, int] = {}
 
     def fault(self, pointer: str, sentence: str, line: int) -> None:
+        """Adds a fault to the notes."""
         self.faults.append(Fault(pointer, sentence, line=line))
 
 
@@ -50,6 +51,9 @@ class Children:
                 self._fault(child, pointer + pointer_of([name.localname]), "This is not in the namespace of its alert.")
 
     def _sort_in(self, child: etree._Element, name: str) -> None:
+        """Files a child under its name. Notes a fault for an unknown name, or for a second child of a name allowed
+        once.
+        """
         if name not in self._found:
             self._fault(child, self._pointer + pointer_of([name]), "CAP has no such element here.")
         elif self._found[name] and name not in self._many:
@@ -58,6 +62,7 @@ class Children:
             self._found[name].append(child)
 
     def _fault(self, at: etree._Element, pointer: str, sentence: str) -> None:
+        """Notes a fault at the line of an element."""
         self._notes.fault(pointer, sentence, line_of(at))
 
     def nodes(self, name: str) -> list[tuple[etree._Element, str]]:
@@ -91,9 +96,13 @@ class Children:
         return tuple(found)
 
     def value(self, name: str, read: Callable[[str], Value | None], *, required: bool = False) -> Value | None:
+        """Returns the value of the child of this name, as `values` does; None if it is absent, empty or faulty."""
         return next(iter(self.values(name, read, required=required)), None)
 
     def text(self, name: str, *, required: bool = False) -> str | None:
+        """Returns the text of the child of this name, without white space around it; None if it is absent, empty or
+        faulty.
+        """
         return self.value(name, str, required=required)
 
     def named(self, name: str) -> tuple[Named, ...]:

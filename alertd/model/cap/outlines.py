@@ -105,8 +105,10 @@ def _halves(part: Polygon) -> tuple[Polygon, Polygon]:
 
 
 def _polygons(geometry: shapely.Geometry) -> Iterator[Polygon]:
+    """Returns the polygons of a geometry that have an area; leaves out its lines and points."""
     return (part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and part.area > 0)
 
 
 def _ring(polygon: Polygon) -> tuple[Position, ...]:
+    """Returns the outline of a polygon as positions (longitude, latitude), rounded to `DIGITS`."""
     return tuple((round(lon, DIGITS), round(lat, DIGITS)) for lon, lat in polygon.exterior.coords)

@@ -89,6 +89,7 @@ def refusal(sentence: str, line: int = 1) -> CapError:
 
 
 def line_of(element: etree._Element) -> int:
+    """Returns the line of the document in which an element stands, from 1."""
     return int(element.sourceline or 1)
 
 
@@ -143,10 +144,12 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _line(raw: bytes, place: int) -> int:
+    """Returns the line, from 1, of the byte at this index."""
     return raw.count(b"\n", 0, place) + 1
 
 
 def _tree(utf8: bytes) -> etree._Element:
+    """Returns the root element of XML in UTF-8. Loads no DTD and resolves no entity. Raises CapError if it is not XML."""
     parser = etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False,
         huge_tree=False, remove_comments=True, remove_pis=True, collect_ids=False,
@@ -159,6 +162,7 @@ def _tree(utf8: bytes) -> etree._Element:
 
 
 def _check_depth(root: etree._Element) -> None:
+    """Raises CapError if an element is nested deeper than `MAX_DEPTH`."""
     depth = 0
     for event, element in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1

@@ -58,6 +58,9 @@ def ipaws(message: Message, facts: Facts) -> Message:
 
 
 def _ipaws_info(info: Info, message: Message, event: str, facts: Facts) -> Info:
+    """Returns an info with the SAME codes of places and event, both texts for phones, and an end at most `IPAWS_LIFE`
+    after the message was sent.
+    """
     short, long = facts.phone[info.language]
     latest = message.sent + IPAWS_LIFE
     return replace(
@@ -74,6 +77,9 @@ def _ipaws_info(info: Info, message: Message, event: str, facts: Facts) -> Info:
 
 
 def _phone_faults(place: int, texts: tuple[str, str] | None) -> list[Fault]:
+    """Returns a fault for each text for phones (short and long) of the info at this index that is missing, too long, or
+    not in GSM-7.
+    """
     if texts is None:
         return [Fault(f"/info/{place}", "There is no text for phones in this language.")]
     return [
@@ -91,7 +97,9 @@ def septets(text: str) -> int:
 
 
 def cap_cp(message: Message, facts: Facts) -> Message:
-    """Returns the message in Canada's CAP-CP profile. Raises CapError if the target names no region of Canada."""
+    """Returns the message in Canada's CAP-CP profile. Raises CapError if `facts.places` is empty: the target neither
+    names nor covers a region that has a code of Canada.
+    """
     if not facts.places:
         raise CapError((Fault("", "The target names no region of Canada, so it has no code of a location there."),))
     event = Named(name=CAP_CP_EVENT, value=CAP_CP_EVENTS.get(facts.level, "civilEmerg"))

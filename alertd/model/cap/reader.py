@@ -82,6 +82,7 @@ def _message(root: etree._Element, notes: Notes) -> Message:
 
 
 def _info(node: etree._Element, pointer: str, notes: Notes) -> Info:
+    """Returns the info of an element. Notes its faults; parts with a fault are missing."""
     of = Children(node, pointer, _INFO, _INFOS_LISTS, notes)
     members: dict[str, Any] = {
         "event": of.text("event", required=True),
@@ -112,6 +113,7 @@ def _info(node: etree._Element, pointer: str, notes: Notes) -> Info:
 
 
 def _resource(node: etree._Element, pointer: str, notes: Notes) -> Resource:
+    """Returns the resource (a file) of an element. Notes its faults."""
     of = Children(node, pointer, _RESOURCE, (), notes)
     return Resource(
         description=of.text("resourceDesc", required=True) or "",
@@ -124,6 +126,7 @@ def _resource(node: etree._Element, pointer: str, notes: Notes) -> Resource:
 
 
 def _area(node: etree._Element, pointer: str, notes: Notes) -> Area:
+    """Returns the area of an element. Notes its faults."""
     of = Children(node, pointer, ("areaDesc", "altitude", "ceiling"), ("polygon", "circle", "geocode"), notes)
     return Area(
         description=of.text("areaDesc", required=True) or "",

@@ -108,4 +108,5 @@ def _is_signed(root: etree._Element, message: Message, certificate: x509.Certifi
 
 
 def _refusal(element: etree._Element, sentence: str) -> CapError:
+    """Returns the CapError of a signature, with the line of this element."""
     return CapError((Fault("/Signature", sentence, line=line_of(element)),))

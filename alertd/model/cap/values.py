@@ -106,12 +106,14 @@ def uri(text: str) -> str:
 
 
 def whole(text: str) -> int:
+    """Returns a whole number from 0 up, read from at most 15 digits."""
     if not _WHOLE.fullmatch(text):
         raise ValueError("This must be a whole number.")
     return int(text)
 
 
 def number(text: str) -> float:
+    """Returns a number, read from decimal text without an exponent."""
     if not _NUMBER.fullmatch(text):
         raise ValueError("This must be a number.")
     return float(text)
@@ -126,6 +128,7 @@ def code_of(codes: type[Code]) -> Callable[[str], Code]:
     """Returns a function that converts a text to a member of this enumeration. It raises ValueError for any other text."""
 
     def parse(text: str) -> Code:
+        """Returns the member of the enumeration with this text."""
         try:
             return codes(text)
         except ValueError:
@@ -154,6 +157,7 @@ def position(text: str) -> Position:
 
 
 def position_text(at: Position) -> str:
+    """Returns a position (longitude, latitude) as CAP's `latitude,longitude`."""
     return f"{number_text(at[1])},{number_text(at[0])}"
 
 
@@ -208,6 +212,7 @@ def references(text: str) -> tuple[Reference, ...]:
 
 
 def _reference(text: str) -> Reference:
+    """Returns one reference, read from `sender,identifier,sent`."""
     parts = text.split(",")
     if len(parts) != 3:
         raise ValueError("A reference is sender,identifier,sent.")
@@ -215,4 +220,5 @@ def _reference(text: str) -> Reference:
 
 
 def reference_text(one: Reference) -> str:
+    """Returns a reference as CAP's `sender,identifier,sent`."""
     return f"{one.sender},{one.identifier},{instant_text(one.sent)}"

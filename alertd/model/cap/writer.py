@@ -30,6 +30,7 @@ class _Row:
 
 
 def _ring(positions: Iterable[Position]) -> str:
+    """Returns the positions of a polygon as CAP's `latitude,longitude`, separated by spaces."""
     return " ".join(map(position_text, positions))
 
 
@@ -113,6 +114,7 @@ def write(message: Message) -> bytes:
 
 
 def _fill(element: etree._Element, rows: tuple[_Row, ...], value: Any) -> None:
+    """Adds the members of a value to an element, in the order of the rows. Leaves out empty members."""
     for row in rows:
         for member in _members(getattr(value, row.attribute)):
             child = etree.SubElement(element, f"{{{NAMESPACE}}}{row.element}")

@@ -47,7 +47,7 @@ class Person:
     mail: str | None
 
     def document(self) -> dict[str, Any]:
-        """Returns the registration document."""
+        """Returns the registration of this person, as the API takes it."""
         addresses: list[dict[str, Any]] = []
         for channel, name, value in (
             ("push", "token", self.push), ("sms", "number", self.sms), ("mail", "mailbox", self.mail),
@@ -89,7 +89,7 @@ def people(count: int, seed: int = 1) -> Iterator[Person]:
 
 
 def _silent(draw: list[float]) -> bool:
-    """Returns whether the draw gives no address by app or number, so that a mailbox is needed."""
+    """Returns whether the draw gives the person no push token and no phone number, so that a mailbox is needed."""
     return draw[0] >= SHARES["push"] and draw[1] >= SHARES["sms"]
 
 
@@ -103,6 +103,7 @@ def towns() -> list[tuple[str, str, float, float, int]]:
 
 
 def _weights(towns: list[tuple[str, str, float, float, int]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Returns for each town the probability that a sample person lives there: by population, NEAR_SHARE of them near CENTRE."""
     population = np.array([town[4] for town in towns], float)
     near = np.array([abs(t[2] - CENTRE[0]) < NEAR_DEGREES and abs(t[3] - CENTRE[1]) < NEAR_DEGREES for t in towns])
     weights = np.where(near, NEAR_SHARE * population / population[near].sum(), 0.0)

@@ -81,7 +81,7 @@ class Amendment:
         return done
 
     async def still_named(self, record: AlertRecord) -> list[str]:
-        """Returns the ids of other alerts of the same case and organisation that contain the removed facts, and are
+        """Returns the ids of other alerts of the same case and organisation that may contain the removed facts, and are
         shown or may still be. Returns none if `record` is not restricted. Each alert belongs to its own author, and may
         be about another child of the case. Therefore alertd restricts none of them automatically.
         """
@@ -107,6 +107,9 @@ class Amendment:
             structlog.get_logger().warning("alert.restricted_again", alert=record.id)
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
+        """Removes the child's facts from all readable versions of an alert, as of the time `at` (UNIX ms), and settles
+        its published history.
+        """
         await self.published_history.words.keep(record)
         versions = await self.alerts.versions([record.id])
         known = [one for version in versions if (one := await self._readable(version)) and one.document]
@@ -116,6 +119,7 @@ class Amendment:
         await self.published_history.settle(replace(record, times=replace(record.times, restricted=at)))
 
     async def _readable(self, alert_id: str) -> AlertRecord | None:
+        """Returns an alert, or None if it is damaged."""
         return await unless_damaged(alert_id, self.alerts.get(alert_id))
 
     async def extend(
@@ -130,6 +134,9 @@ class Amendment:
     async def _restriction(
         self, who: Credential, record: AlertRecord, versions: list[AlertRecord]
     ) -> _Change | Followed:
+        """Returns the change that removes the child's facts from all versions, with the version that replaces the
+        message on phones. Raises Problem if the alert's state or kind allows no restriction.
+        """
         if record.times.restricted:
             return self._said_again(who, record, versions)
         _check_state(record.state)
@@ -156,6 +163,9 @@ class Amendment:
     async def _extension(
         self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
     ) -> _Change | Followed:
+        """Returns the change that moves the alert's end, and keeps its photos until then. Returns the result instead if
+        the caller made this change before. Raises Problem.
+        """
         ends = ms_of(expires)
         if record.expires == ends and who.is_person(record.last_step.by):
             return Followed(record=record, told_by=None)
@@ -184,6 +194,9 @@ class Amendment:
             raise Problem("invalid-request", "The alert cannot end at this time.", faults=tuple(faults))
 
     async def _revised(self, alert_id: str, who: Credential, reason: str, rev: int | None, change: Change) -> Followed:
+        """Makes a change with `change` and stores it. Reads the alert again and repeats if another call changed it
+        meanwhile. Returns the alert. Raises Problem.
+        """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
             check_key(record, who)
@@ -216,7 +229,9 @@ class Amendment:
 
 
 def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
-    """Returns the version with its document changed by `change`, and the time of the change added."""
+    """Returns the version with its document changed by `change`, and `now_ms` (UNIX ms) added to the times of its
+    changes.
+    """
     alert = change(record.alert)
     document = alert.model_dump_json(by_alias=True).encode()
     changes = f"{record.times.changes} {now_ms}".strip()
@@ -224,7 +239,7 @@ def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) ->
 
 
 def _restricted(record: AlertRecord, now_ms: int) -> AlertRecord:
-    """Returns the version without its facts and photos."""
+    """Returns the version without the child's facts and photos, marked as restricted at `now_ms`."""
     less = _anew(record, now_ms, restricted)
     return replace(less, times=replace(less.times, restricted=now_ms))
 
@@ -242,5 +257,6 @@ def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord 
 
 
 def _check_state(state: str) -> None:
+    """Raises Problem unless an alert in this state is shown or stood down."""
     if state not in KNOWN:
         raise Problem("precondition-failed", f"An alert that is {state} cannot be restricted or extended.")

@@ -93,8 +93,8 @@ class BreakGlass:
         raise changed_since()
 
     async def awaiting(self, org: str) -> list[AlertRecord]:
-        """Returns the organisation's alerts with a break-glass approval that awaits its review, oldest first, without
-        their documents.
+        """Returns the organisation's break-glass alerts that nobody has reviewed yet, without their documents. The alert
+        that was approved first comes first.
         """
         claims = (await self.claims.of_org(org)).values()
         heads = await self._heads(one.alert for each in claims for one in each)
@@ -159,18 +159,21 @@ class BreakGlass:
                 return
 
     async def _forget(self, record: AlertRecord) -> None:
+        """Removes the claims of all operators about this alert, so that its author may approve alone again."""
         for operator, seen in (await self.claims.of_org(record.org)).items():
             rest = [one for one in seen if one.alert != record.id]
             if len(rest) < len(seen):
                 await self.claims.replace(record.org, operator, seen, rest)
 
     async def _heads(self, alert_ids: Iterable[str]) -> dict[str, AlertRecord]:
+        """Returns the alerts with these ids by id, without their documents. Leaves out unknown and damaged ones."""
         ids = sorted(set(alert_ids))
         found = await self.alerts.listed(ids)
         return {one.id: one for one in found if one is not None}
 
 
 def _is_owed(record: AlertRecord) -> bool:
+    """Returns whether the alert was approved by break-glass and not reviewed yet."""
     return record.approval.glass is not None and not record.approval.glass.review
 
 
@@ -182,8 +185,8 @@ def _stands(record: AlertRecord, claim: Claim) -> bool:
 
 
 def _check_operator(who: Credential) -> None:
-    """Raises Problem if the caller used a key. Only a person who has just proved their identity may approve alone or
-    review.
+    """Raises Problem unless the caller is an operator with a session: a key may not approve alone or review. The API
+    also requires that the operator proved their identity in the last minutes.
     """
     if not who.signed_in:
         raise Problem("not-allowed", "Only a person who signed in can do this; a key cannot.")

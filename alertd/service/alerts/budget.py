@@ -78,13 +78,17 @@ class Budget:
             )
 
     async def free(self, record: AlertRecord) -> None:
-        """Lifts the limits for this alert. The caller has checked that the person may exceed the budget."""
+        """Lifts both limits, the alert's and the day's, for this alert. Its SMS still count for the day. The caller has
+        checked that the person may exceed the budget.
+        """
         await self._budgets.free(record.org, chain_of(record.id))
 
     async def _least_segments(self, record: AlertRecord, alert: Alert) -> int:
+        """Returns the segments of the alert's shortest SMS, over all its languages and all SMS carriers."""
         own = await self._texts.of(record.org, record.texts)
 
         def least() -> int:
+            """Renders the SMS in each language for each carrier. Returns the smallest number of segments."""
             return min(
                 carrier.channel.prepare(
                     rendered(

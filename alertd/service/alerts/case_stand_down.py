@@ -96,6 +96,9 @@ class CaseStandDown:
         return _hidden([Followed(record=one, told_by=None) for one in heads], who, may_all=may_all)
 
     async def _reached(self, number: str, who: Credential, *, may_all: bool) -> list[AlertRecord]:
+        """Returns the alerts of a case that the caller can stand down, without documents: those of the caller's
+        organisation or, with `may_all`, of every organisation.
+        """
         orgs = await self.organisations.names() if may_all else []
         return await self.alerts.in_case(*(self.alerts.case_id(org, number) for org in dict.fromkeys([who.org, *orgs])))
 
@@ -192,9 +195,11 @@ async def _failure(step: Coroutine[Any, Any, None]) -> _Failure | None:
 
 
 def _hidden(found: list[Followed], who: Credential, *, may_all: bool) -> Hidden:
+    """Returns the caller's own alerts of `found`. With `may_all`, also counts those of other organisations."""
     own = [one for one in found if one.record.org == who.org]
     return Hidden(own=own, others=len(found) - len(own) if may_all else None)
 
 
 def _no_case() -> Problem:
+    """Returns the Problem for a case number without alerts."""
     return Problem("not-found", "No alert belongs to this case.")

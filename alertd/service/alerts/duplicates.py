@@ -25,9 +25,9 @@ _OF_ONE_SUBMISSION = ("author", "starts")
 async def find_first(
     alerts: Alerts, clock: Clock, record: AlertRecord, *, dry_run: bool = False, known: str = ""
 ) -> AlertRecord | None:
-    """Returns the living alert of the organisation that this submission repeats. Returns None if there is none, and
-    then claims the external id for `record` unless this is a dry run. `known` is the id of an alert that the caller
-    found already.
+    """Returns the alert of the organisation that this submission repeats, if that alert is still under way. Returns
+    None if there is none, and then claims the external id for `record` unless this is a dry run. `known` is the id of
+    an alert that the caller found already.
 
     Raises Problem: duplicate-case if the other alert has different content, or if the known alert has ended meanwhile;
     idempotency-in-progress if the request of the other alert does not finish.
@@ -77,6 +77,7 @@ async def similar(alerts: Alerts, record: AlertRecord) -> Sequence[AlertRecord]:
 
 
 def _content(record: AlertRecord) -> dict[str, Any]:
+    """Returns the members of an alert's document that must be equal in two submissions of the same alert."""
     document: dict[str, Any] = json.loads(record.document or b"{}")
     return {name: value for name, value in document.items() if name not in _OF_ONE_SUBMISSION}
 
@@ -84,4 +85,5 @@ def _content(record: AlertRecord) -> dict[str, Any]:
 def _duplicate(
     other: str, says: str = "Another alert of your organisation has this external id; `alert` is its id."
 ) -> Problem:
+    """Returns the Problem duplicate-case, which names the id of the other alert."""
     return Problem("duplicate-case", says, alert=other)

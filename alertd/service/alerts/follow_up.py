@@ -148,6 +148,9 @@ class FollowUps:
         notify: bool = True,
         code: CancelReason | None = None,
     ) -> Followed:
+        """Takes a step, and stores the version that announces it (none without `notify`). Tries again if another
+        version came meanwhile. Returns the first result if the caller took this step before. Raises Problem.
+        """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
             check_key(record, who)
@@ -169,8 +172,8 @@ class FollowUps:
         raise changed_since()
 
     async def _check_return(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the alert is not stood down, or if the caller could not approve the alert now that a
-        reopening sends again.
+        """Raises Problem if the alert is not stood down, or if the caller may not approve it. The second check is
+        needed because a reopening sends the alert again.
         """
         if record.state not in REOPEN.sources:
             raise refused(record.state, REOPEN.new)
@@ -180,6 +183,9 @@ class FollowUps:
         self, record: AlertRecord, step: Step, who: Credential, last: int, told_by: AlertRecord | None,
         reason: str, rev: int | None,
     ) -> tuple[bool, str]:  # fmt: skip
+        """Stores a step with the version that announces it (`told_by`; None for none). `last` is the number of the
+        latest version that the caller knows. Returns whether it was stored, and the state that prevented it.
+        """
         late = record.state in step.late
         # A stop of the alert's sender must not delay its end, but does prevent a reopening.
         again = (record.author.key, *permitting(record.neighbours.permissions)) if step is REOPEN else ()

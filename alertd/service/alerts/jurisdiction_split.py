@@ -193,6 +193,9 @@ class JurisdictionSplit:
         return split.at_once if asks else area, preview, None if asks else beyond, permissions
 
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
+        """Returns the permission to ask the neighbour of a part for, with the estimate of people there. `key` is the
+        key of an earlier grant of this neighbour, '' for none.
+        """
         regions = await self.targeting.notified_regions_across(at_once.geometry, part.geometry)
         shares = await self.targeting.shares(part.geometry)
         reach = await self.reach_previews.reach(part.geometry, shares, population_of(alert), regions)
@@ -248,6 +251,9 @@ class JurisdictionSplit:
             )
 
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
+        """Returns whether the target still resolves to the area of the submission, and the same neighbours must permit
+        the same parts, other than parts that are granted already.
+        """
         with suppress(Problem):  # a region was removed, or a part belongs to no organisation now
             where = await self.reach_previews.resolved(record.alert.target)
             if where.outline != record.target.outline:
@@ -276,6 +282,7 @@ class JurisdictionSplit:
 
 
 def _digest(geometry: shapely.MultiPolygon) -> str:
+    """Returns a hash of an area in hexadecimal, which changes with the area."""
     return digest(shapely.to_wkb(geometry)).hex()
 
 
@@ -314,6 +321,9 @@ def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[s
 
 
 def _carried(new: Permission, old: Permission | None) -> Permission:
+    """Returns the permission that an update needs of a neighbour, with what remains of its earlier one (None: there was
+    none): the key of a grant; and the answer, if it is a refusal for the same area or the same answer.
+    """
     if old is None:
         return new
     kept: dict[str, str | int] = {"key": old.key}  # its grant stays in force, even if it must permit more now

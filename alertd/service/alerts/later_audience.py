@@ -98,8 +98,9 @@ async def find_delivered(work: Work, version: str, channels: Collection[str]) ->
 
 
 def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Returns which rows are in doubt on a screen channel because an attempt was cut off. The worker would have
-    repeated that attempt: on a screen, the second message replaces the first.
+    """Returns which rows on a screen channel may or may not have arrived because an attempt was cut off. The worker
+    would have repeated that attempt: on a screen, the second message replaces the first. `codes` are the rows'
+    channels.
     """
     in_doubt = (records["state"] == State.UNKNOWN) & np.isin(records["reason"], _CUT_OFF)
     in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
@@ -116,7 +117,9 @@ def _is_reported_failed(records: Any) -> NDArray[np.bool_]:
 
 
 async def in_flight(work: Work, versions: Iterable[str]) -> bool:
-    """Returns whether any row of these versions is in flight."""
+    """Returns whether any row of these versions is in flight: a worker is sending its message, and no outcome is
+    stored.
+    """
     counts = await work.counts_of(list(versions))
     return any(by_state.get("in_flight") for by_channel in counts for by_state in by_channel.values())
 
@@ -158,8 +161,8 @@ def telling_of(record: AlertRecord) -> Telling:
 
 
 async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
-    """Returns all versions of an alert's chain, without their documents. Raises Problem for an id that is not the
-    alert's own (its first version).
+    """Returns all versions of an alert, without their documents. Raises Problem for an id that is not the alert's own
+    (that of its first version).
     """
     if alert_id != chain_of(alert_id):
         raise Problem("precondition-failed", "This is a later version of an alert. Decide about the alert itself.")
@@ -234,7 +237,9 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
 
 
 def told_on(record: AlertRecord, channels: Collection[str]) -> frozenset[str]:
-    """Returns the channels of an alert that a version of it is sent on."""
+    """Returns those of an alert's `channels` that its later version `record` is sent on: only screen channels for a
+    stand-down or an update, all for a close or a cancellation.
+    """
     only = CHANNELS_OF[record.occasion]
     return frozenset(channels) if only is None else only & frozenset(channels)
 
@@ -319,8 +324,8 @@ async def audience(alerts: Alerts, update_id: str, notify: Notify, inside: Froze
 async def find_notified(
     alerts: Alerts, work: Work, update_id: str, notify: Notify, channels: Collection[str], inside: FrozenAudience
 ) -> FrozenAudience:
-    """Returns the pairs that were notified before an update. The first call finds and stores them, when no message of
-    the earlier versions is in flight any more.
+    """Returns the pairs that were notified before an update. The first call finds and stores them. Make it only when no
+    message of the earlier versions is in flight any more.
     """
     kept = await alerts.pairs(update_id)
     if kept is None:

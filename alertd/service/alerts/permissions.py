@@ -69,6 +69,7 @@ class Request:
 
     @property
     def state(self) -> PermissionState:
+        """Returns the state of the permission, given the state of the alert."""
         return self.permission.state(self.record.state)
 
 
@@ -149,8 +150,9 @@ class Permissions:
         return await self._answered(alert_id, who, _S.REFUSED, why)
 
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
-        """Asks a neighbour again after its refusal, and returns the alert. Raises Problem, for instance
-        permission-pending if the neighbour has not answered yet.
+        """Asks the neighbour `org` again after its refusal, and returns the alert. Raises Problem: permission-pending
+        if it has not answered yet, precondition-failed if it has not refused, not-found if the alert needs no
+        permission of it.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
@@ -171,6 +173,10 @@ class Permissions:
         self, alert_id: str, who: Credential, answer: PermissionState, why: str, ground: str = "",
         people: int | None = None,
     ) -> Request:  # fmt: skip
+        """Answers the request to the caller's organisation, and writes the answer to the audit before and after.
+        Returns the request, unchanged if this person gave this answer before. `why`: reason of a refusal. `ground`:
+        digest of the area that was seen, for a grant. Raises Problem.
+        """
         asked = await self.get(alert_id, who)
         if _said(asked, who, answer):
             return asked
@@ -188,6 +194,9 @@ class Permissions:
     async def _tried(
         self, asked: Request, who: Credential, answer: PermissionState, why: str, ground: str, people: int | None
     ) -> Request:
+        """Stores the answer, and tries again if another call changes the alert meanwhile. Returns the request. Raises
+        Problem.
+        """
         for _ in range(TRIES):
             record, permission = asked.record, asked.permission
             _check_answer(asked.state, answer)
@@ -213,6 +222,7 @@ class Permissions:
         await self.audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
 
     async def _refuse(self, record: AlertRecord, permission: Permission, who: Credential, why: str) -> tuple[bool, str]:
+        """Stores a refusal with its reason. Returns whether it was stored, and the state that prevented it."""
         fields = {
             "permissions": replace_one(record, permission, answer=_S.REFUSED, at=self.clock.now_ms()),
             "permitted_by": with_words(record.neighbours.answered_by, who.org, who.subject),
@@ -221,6 +231,9 @@ class Permissions:
         return await self.store.answer(record, WORDS[_S.REFUSED], who.org, fields)
 
     async def _grant(self, asked: Request, who: Credential, people: int | None) -> tuple[bool, str]:
+        """Checks a grant and stores it with the version that it sends. Returns whether it was stored, and the state
+        that prevented it. Raises Problem if a check fails.
+        """
         record, ground = asked.record, asked.ground
         permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
         await self.approval.check_person(record, who)
@@ -238,8 +251,8 @@ class Permissions:
         return done, old
 
     async def _check_senders(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the caller is the author or the approver of the alert, or of an update with requests. One
-        person with two keys must not be able to send alone.
+        """Raises Problem if the caller wrote or approved the alert, or an update of it that needed permissions: one
+        person with two keys must not be able to send alone. Does not check Tests and Exercises.
         """
         if record.status != Status.ACTUAL:
             return
@@ -314,6 +327,7 @@ class Permissions:
         return alert, replace(version, follow_up=update, target=replace(alert.target, seen=people))
 
     async def _request(self, record: AlertRecord, permission: Permission) -> Request:
+        """Returns the request about an alert, with the name of the organisation that alerts."""
         name = (await self.organisations.get(record.org)).organisation.name
         return Request(record=record, permission=permission, asked_by=name)
 
@@ -333,6 +347,7 @@ def replace_one(record: AlertRecord, permission: Permission, **changes: str | in
 
 
 def _of(record: AlertRecord, org: str) -> Permission | None:
+    """Returns what an alert records of the permission of organisation `org`; None if it needs none of it."""
     return next((one for one in parse_permissions(record.neighbours.permissions) if one.org == org), None)
 
 
@@ -359,12 +374,16 @@ def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str
 
 
 def _check_answer(state: PermissionState, answer: PermissionState) -> None:
+    """Raises Problem precondition-failed if this answer is not possible in this state of the request."""
     if state not in _FROM[answer]:
         why = "The request has lapsed." if state is _S.LAPSED else f"The permission was {state} already."
         raise Problem("precondition-failed", why)
 
 
 def _check_asks(state: PermissionState) -> None:
+    """Raises Problem unless the neighbour has refused: permission-pending if it has not answered yet, else
+    precondition-failed.
+    """
     if state is _S.ASKED:
         raise Problem("permission-pending", "That organisation was asked already, and has not answered yet.")
     if state is not _S.REFUSED:
@@ -372,7 +391,9 @@ def _check_asks(state: PermissionState) -> None:
 
 
 def _check(old: str) -> None:
-    """Raises Problem unless a new attempt can succeed. `old` is the state that prevented the last one."""
+    """Raises Problem unless a new attempt can succeed. `old` is the alert's state that prevented the last one; 'again'
+    and 'changed' mean that another call changed the alert meanwhile.
+    """
     if old == "expired":
         raise has_ended()
     if old not in {"again", "changed"}:

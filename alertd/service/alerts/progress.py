@@ -154,7 +154,9 @@ class ProgressReports:
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
 
     async def stalls(self, record: AlertRecord) -> bool:
-        """Returns whether a version that is being sent has stalled: messages are due, but none was sent for a while."""
+        """Returns whether this version is still being sent and has stalled: messages are due, but for a minute none was
+        finished.
+        """
         ((since,),) = await self.alerts.fields([record.id], "stalled")
         return since is not None and record.state in OPEN_STATES
 
@@ -237,9 +239,11 @@ class ProgressReports:
         carriers = await self.numbers.names()
 
         def moment(value: Any) -> int:
+            """Returns a time of the ledger (ms since the alert's start) in UNIX ms; 0 for never."""
             return record.times.start + int(value) if value else 0
 
         def make_delivery(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
+            """Returns the delivery of one row."""
             return Delivery(
                 row=at,
                 subscriber=self.codec.hashed(f"delivery:{record.id}", str(ref[0])),

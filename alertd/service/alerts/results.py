@@ -115,6 +115,7 @@ class Results:
         return by_code(reach.regions, {share.number: share.code for share in shares})
 
     async def _version_results(self, record: AlertRecord) -> VersionResults:
+        """Counts the ledger of a version, by channel."""
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         came: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         why = {reason: np.zeros(len(CHANNELS), np.int64) for reason in _COUNTED}
@@ -145,14 +146,19 @@ def gone() -> Problem:
 
 
 def _speeds(of: Sequence[Sequence[np.ndarray]]) -> dict[str, Speed]:
+    """Returns the speed of each channel that has messages, from their times in ms, listed by channel number."""
     found = {channel: np.concatenate(parts) for channel, parts in zip(CHANNELS, of, strict=True) if parts}
     return {channel: _speed(ms) for channel, ms in found.items() if ms.size}
 
 
 def _speed(ms: np.ndarray) -> Speed:
+    """Returns the speed of messages that took these times (ms). A percentile is the time of a message, never a mean of
+    two.
+    """
     p50, p95, last = (round(float(np.percentile(ms, share, method="higher")) / 1000, 3) for share in (50, 95, 100))
     return Speed(messages=int(ms.size), p50_s=p50, p95_s=p95, last_s=last)
 
 
 def _named(counts: np.ndarray) -> dict[str, int]:
+    """Returns the counts above 0 by the channel's name, from an array by channel number."""
     return {CHANNELS[code]: int(counts[code]) for code in np.flatnonzero(counts).tolist()}

@@ -33,7 +33,7 @@ FRESH_S = 0.5  # maximum age in seconds of the stops that a worker has read, whi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """State of a scope (the service, an organisation or a key) after a stop or a resumption."""
+    """State of a scope (the service, an organisation or a key) after a stop or after a request to resume it."""
 
     scope: str
     stop: Stop | None  # None: the scope is not stopped
@@ -57,9 +57,9 @@ class StopControl:
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """Stops all sending of a scope (the service, an organisation or an API key, never a single alert) and returns its
-        state. No new message is sent after this returns. Cancels the first person's request to resume, if there is one.
-        Raises Problem for a test key, or if other callers keep changing the stops.
+        """Stops all sending of a scope (the service, an organisation or an API key, never a single alert) and returns
+        its state. No new message is sent after this returns. Cancels the first person's request to resume, if there is
+        one. Raises Problem for a test key, or if other callers keep changing the stops.
         """
         _check_live(who)
         for _ in range(TRIES):
@@ -75,8 +75,8 @@ class StopControl:
         raise contested("the stops")
 
     async def resume(self, scope: str, who: Credential) -> Effect:
-        """Requests a resumption (first person) or lifts the stop (second person), and returns the scope's state. Raises
-        Problem if both are the same human.
+        """Requests to lift a stop (first person), or lifts it (second person), and returns the scope's state. Repeating
+        one's own request changes nothing. Raises Problem if both may be the same human, or the caller's key is stopped.
         """
         _check_live(who)
         for _ in range(TRIES):
@@ -150,17 +150,17 @@ class StopControl:
         check_key_in(await self._stops.read_standing(), who)
 
     async def apply_stops(self, chain: str) -> None:
-        """Applies the active stops to a chain. Call it after its gate was opened."""
+        """Halts one alert, with all its versions, if an active stop covers it. Call it after the alert's gate was
+        opened.
+        """
         standing = await self._stops.read_standing()
         if standing.generation:
             checked(await self._stops.apply_stops(standing, [chain]))
 
     async def apply_to_live(self) -> bool:
-        """Applies the active stops to all live chains. Several calls may run at the same time.
-
-        Returns False if the stops that it read are too old already. Raises StoreUnavailableError. In both cases the
-        worker must send nothing. If a server takes no writes, its chains send nothing until it does and the stops are
-        applied.
+        """Halts every live alert that an active stop covers. Several calls may run at the same time. Returns False if
+        the stops that it read are too old already. Raises StoreUnavailableError. In both cases the worker must send
+        nothing. If a server takes no writes, its alerts send nothing until it does and the stops are applied.
         """
         asked, behind = self._clock.monotonic(), frozenset[str]()
         standing = await self._stops.read_standing()
@@ -174,14 +174,14 @@ class StopControl:
         return self._clock.monotonic() - asked <= FRESH_S
 
     def reapply_next(self) -> None:
-        """Makes the next `apply_to_live` apply all stops again. The store was away, and may have lost what earlier calls wrote
-        to the chains.
+        """Makes the next `apply_to_live` apply all stops again. The store was away, and may have lost what earlier
+        calls wrote to the chains.
         """
         self._applied = -1
 
     def may_miss_stop(self, chain: str | None = None) -> bool:
-        """Returns whether a stop may be active that this process has not read, or not applied to `chain`. Then nothing
-        may be sent.
+        """Returns whether a stop may be active that this process has not read, or could not apply to this alert
+        (`chain`: the id of its first version). Then nothing may be sent.
         """
         return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S
 
@@ -204,8 +204,8 @@ class StopControl:
         return await self._alerts.get(record.id) or record
 
     async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
-        """Writes the state of a scope. Returns False if it was changed since it was read. If the state is the same
-        already, writes all the same: an earlier caller may have got no confirmation of the write.
+        """Stores the state of a scope. Returns False if the stops were changed since they were read. If the scope has
+        this state already, writes all the same: an earlier caller may have got no confirmation of the write.
         """
         if stop == seen.stops.get(scope):
             await self._stops.renew()
@@ -213,12 +213,14 @@ class StopControl:
         return await self._stops.change(seen, scope, stop)
 
     async def _apply_to_scope(self, scope: str) -> Effect:
+        """Applies the active stops to all live alerts, and returns the scope's state."""
         standing = await self._stops.read_standing()
         halted = sum(answer == 1 for answer in await self._stops.apply_stops(standing, await self._alerts.live()))
         return Effect(scope=scope, stop=standing.stops.get(scope), halted=halted)
 
 
 def _check_live(who: Credential) -> None:
+    """Raises Problem if the caller's key is a test key."""
     if who.test:
         raise Problem("not-allowed", "A test key cannot stop or resume anything.")
 
@@ -234,6 +236,7 @@ def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool
 
 
 def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
+    """Raises Problem if the service, the organisation or one of these keys is stopped."""
     if found := standing.of(org, key_ids):
         raise Problem("stop-active", "A stop is active, so nothing is sent.", scope=found[0])
 
@@ -245,8 +248,8 @@ def check_key_in(standing: StandingStops, who: Credential) -> None:
 
 
 def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
-    """Returns the stop after a request to lift it. None (lifted) if another person requested it before, otherwise the
-    stop with this request as the first. Raises Problem if both may be the same human.
+    """Returns the stop after a caller's request to lift it: None (lifted) if another person requested that before,
+    otherwise the stop with this request as the first. Raises Problem if both may be the same human.
     """
     if stop is None:
         return None

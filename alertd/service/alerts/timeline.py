@@ -33,6 +33,8 @@ STEP_MS = 125
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
+    """The acts on an alert."""
+
     acts: Sequence[Entry]  # oldest first
     whole: bool  # False: acts older than the first were not searched for
 
@@ -97,8 +99,9 @@ class Timeline:
 
 
 def added(counts: np.ndarray, step: int, kind: int, codes: np.ndarray, ms: np.ndarray) -> tuple[np.ndarray, int]:
-    """Adds messages of a kind to a curve, and returns its counts and its step in ms. `codes` are the messages' channels
-    and `ms` their times. While a time does not fit, two points become one and the step doubles.
+    """Adds messages to a curve, and returns its counts and its step in ms. `kind` is 0 for messages handed over and 1
+    for delivered ones; `codes` are the messages' channels and `ms` their times after the start. While a time does not
+    fit, two points become one and the step doubles.
     """
     while ms.size and int(ms.max()) >= POINTS * step:
         folded = counts.reshape(*counts.shape[:-1], POINTS // 2, 2).sum(axis=-1)

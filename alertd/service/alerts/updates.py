@@ -189,13 +189,15 @@ class UpdateProposals:
 
 
 def _check_shown(state: str) -> None:
+    """Raises Problem unless an alert in this state is shown."""
     if state not in SHOWN:
         raise Problem("precondition-failed", f"An alert that is {state or 'gone'} cannot be updated.")
 
 
 def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fault]:
-    """Yields a fault for each member that may not differ between an alert and its update. An update may remove no
-    channel, because recipients must receive the end of the alert on the same channel.
+    """Yields a fault for each member that the update `alert` changes although it may not, and for removed channels, on
+    which recipients must get the alert's end. `restricted_only`: the facts and photos of `before` were removed for
+    good, so yields a fault if the update contains any.
     """
     if alert.kind != before.kind:
         yield Fault("/kind", f"The alert is of kind {before.kind}. Submit a new alert.")

@@ -57,6 +57,7 @@ class Jurisdictions:
         library = self._regions.library
 
         async def make() -> bytes:
+            """Computes the geometry in a thread, as WKB."""
             return await asyncio.to_thread(_resolved, jurisdiction, library)
 
         return shapely.from_wkb(await self._resolved.once(library.without_drawn, _digest(jurisdiction), make))
@@ -74,6 +75,7 @@ class Jurisdictions:
         library, wkb = self._regions.library, shapely.to_wkb(area)
 
         async def make() -> Beyond | None:
+            """Computes the outside part in a thread."""
             within = await self.of(jurisdiction)
             return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
 
@@ -94,6 +96,7 @@ class Jurisdictions:
         within, library = await self.of(own), self._regions.library
 
         def division() -> Division:
+            """Divides a copy of the area, because shapely may change the object of another thread."""
             return divide(copy_of(area), within, grounds, library, most_share=self._border_share)
 
         divided = await asyncio.to_thread(division)
@@ -148,6 +151,7 @@ def facts(beyond: Beyond) -> dict[str, object]:
 
 
 def _digest(jurisdiction: Jurisdiction) -> bytes:
+    """Returns a hash of a jurisdiction's document."""
     return digest(jurisdiction.model_dump_json().encode())
 
 

@@ -49,6 +49,7 @@ class ReachAudit:
         return self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE))
 
     async def _meter(self, who: Credential) -> None:
+        """Counts one question of the key. Raises Problem `rate-limited` if it asked too often."""
         if not self._per_min:
             return
         block = await self._limits.take(f"reach/{who.key_id}", self._per_min / 60, self._per_min, 1)
@@ -59,8 +60,7 @@ class ReachAudit:
 
     async def enter(self, who: Credential, area: shapely.MultiPolygon, kind: str) -> None:
         """Enters a question before it is answered: the digest of the area, its bounds in degrees and the kind of alert.
-
-        Raises StoreUnavailableError.
+        Skips it if the key asked the same in the last `ONCE_IN_S` seconds. Raises StoreUnavailableError.
         """
         facts = facts_of(area, kind)
         name = f"reach/{who.key_id}/{kind}/{facts['digest']}"
@@ -74,6 +74,8 @@ class ReachAudit:
 
 
 def facts_of(area: shapely.MultiPolygon, kind: str) -> dict[str, str]:
-    """Returns the facts of a question for the audit: digest of the area, its west, south, east and north edge in degrees, and the kind."""
+    """Returns the facts of a question for the audit: digest of the area, its west, south, east and north edge in
+    degrees, and the kind.
+    """
     bounds = [] if area.is_empty else [round(side, 4) for side in area.bounds]
     return {"digest": digest(shapely.to_wkb(area)).hex()[:32], "bounds": " ".join(map(str, bounds)), "kind": kind}

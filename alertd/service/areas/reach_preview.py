@@ -29,8 +29,8 @@ from geofences.targets import Area
 
 #: Maximum number of resolved targets in memory. A country's outline takes a megabyte.
 RESOLVED = 64
-#: Seconds for which a preview is shared, and for at most as long again while the next is made. So 1,000 alerts a second
-#: to few targets cost few searches.
+#: Seconds for which callers share a preview. While the next one is made, they share the old one for at most as long
+#: again. So 1,000 alerts a second to few targets cost few searches.
 FRESH_S = 2.0
 #: Maximum number of previews in memory: those of four seconds.
 KEPT = 64
@@ -101,8 +101,8 @@ class ReachPreview:
         self._kept: SingleFlightCache[AlertReach] = SingleFlightCache(KEPT, fresh_s=FRESH_S)
 
     async def countries(self, alert: Alert) -> tuple[str, ...]:
-        """Returns the countries that an alert's target lies in. Raises Problem if the target cannot be resolved, or if
-        no contact works in all of them.
+        """Returns the countries that an alert's target lies in. Raises Problem if the target cannot be resolved, or as
+        `check_contacts` does.
         """
         countries = (await self.resolved(alert.target)).countries
         check_contacts(alert, countries)
@@ -141,6 +141,7 @@ class ReachPreview:
         """Returns the current area of a target. Raises Problem if the target cannot be resolved."""
 
         async def worked_out() -> Resolved:
+            """Computes the area and its facts."""
             area = await self.targeting.area(target)
             shares = await self.targeting.shares(area.geometry)
             return self._of(area, shares, self.targeting.countries(target, area, shares))
@@ -166,10 +167,9 @@ class ReachPreview:
         population: Population,
         told: Sequence[int] | None = None,
     ) -> Reach:
-        """Returns the estimated reach of an area. `shares` are the regions that it touches.
-
-        `told` are the numbers of the regions in which people are notified who chose the region instead of a point; by
-        default those with enough of their area inside.
+        """Returns the estimated reach of an area. `shares` are the regions that it touches. `told` are the numbers of
+        the regions in which people are notified who chose the region instead of a point; by default
+        `Targeting.notified_regions` of the shares.
         """
         if told is None:
             told = self.targeting.notified_regions(shares)
@@ -177,7 +177,9 @@ class ReachPreview:
         return await self._reaches.of(population, ground, self.targeting.regions.library)
 
     async def newly(self, alert: Alert, preview: AreaReach, before: shapely.MultiPolygon) -> Reach:
-        """Returns the estimated reach of that part of a preview's area that lies outside the area `before`."""
+        """Returns the estimated reach of that part of a preview's area that lies outside the area `before`. Leaves out
+        people who chose a region that is notified in `before` already.
+        """
         told = set(self.targeting.notified_regions(await self.targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(preview.area.geometry, before)))
         shares = [] if new.is_empty else await self.targeting.shares(new)
@@ -185,6 +187,9 @@ class ReachPreview:
         return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
 
     async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
+        """Returns the area and the estimated people of each ring, by its number. A person counts in the smallest ring
+        only, and a region's people in the first ring in which they are notified.
+        """
         discs = await self.targeting.ring_areas(target, area.geometry)
         found, before = dict[int, Ring](), set[int]()
         own = await asyncio.to_thread(own_ring_areas, target, discs, area.geometry) if discs else {}
@@ -198,6 +203,7 @@ class ReachPreview:
         return found
 
     def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
+        """Returns the facts that follow from an area and the regions that it touches."""
         told = self.targeting.notified_regions(shares)
         return Resolved(
             area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
@@ -205,6 +211,7 @@ class ReachPreview:
         )  # fmt: skip
 
     async def _preview_alert(self, alert: Alert, where: Resolved) -> AlertReach:
+        """Returns the preview of an alert's resolved area, with the values for the alert's record."""
         population = population_of(alert)
         return AlertReach(
             area=where.area,
@@ -224,7 +231,9 @@ def population_of(alert: Alert) -> Population:
 
 
 def check_contacts(alert: Alert, countries: Sequence[str]) -> None:
-    """Raises Problem if no contact of the alert works in all of these countries."""
+    """Raises Problem if no single contact of the alert works in all of these countries, or if one of them has no
+    contact that deaf and mute people can use while another has.
+    """
     if faults := tuple(rules.unreachable(alert, countries)):
         raise Problem(
             "contact-unreachable-from-area", "No contact works in all countries of the target.", faults=faults

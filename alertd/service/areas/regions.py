@@ -141,8 +141,8 @@ class Regions:
         return code not in self._base and code in self._drawn and self._drawn[code].org != org
 
     async def agree(self) -> None:
-        """Raises LibraryError if the folder and the store give one number to different regions. Subscribers who named
-        the one region would then get the other region's alerts.
+        """Raises LibraryError if the folder's files and the store give one number to different regions. Subscribers who
+        named one of them would then get the other region's alerts.
         """
         numbers = await asyncio.to_thread(files.read_numbers, self._folder)
         if clash := await self._drawings.clash(numbers):
@@ -153,8 +153,8 @@ class Regions:
             )
 
     async def _load(self) -> bool:
-        """Loads the folder's files as the library without drawn regions. Returns False if they are damaged or
-        contradict the store.
+        """Loads the shipped regions and the folder's as the library without drawn regions. If the files are damaged or
+        contradict the store, logs why, keeps the previous library and returns False.
         """
         try:
             library = await asyncio.to_thread(partial(Library.load, added=self._folder))
@@ -220,6 +220,9 @@ class Regions:
         await self.refresh()
 
     async def _put(self, code: str, org: str, document: bytes, revision: int, seen: int | None) -> None:
+        """Stores a drawn region. `seen`: the revision that it must have now (None: any; `NOTHING`: it must not exist).
+        Raises Problem if it has another revision, another organisation drew it, or there are too many.
+        """
         try:
             word, _ = await self._drawings.put(code, org, document, revision=revision, seen=seen)
         except TooManyDrawingsError:
@@ -231,6 +234,9 @@ class Regions:
 
 
 def _stamp(folder: Path) -> _Stamp:
+    """Returns the names, modification times and sizes of the folder's region files. It changes when an import changes
+    them.
+    """
     files = sorted(path for path in folder.glob("*") if path.suffix in {".regions", ".csv"}) if folder.is_dir() else []
     found = []
     for path in files:
@@ -241,6 +247,7 @@ def _stamp(folder: Path) -> _Stamp:
 
 
 def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[str, _Stored]]:
+    """Returns the library with the drawn regions added, and the drawn regions by code."""
     found = {}
     for drawing in drawings:
         document = json.loads(drawing.document)
@@ -259,8 +266,10 @@ def _outlined(geometry: Any, base: Library) -> Outline:
 
 
 def _positions(shape: shapely.MultiPolygon) -> int:
+    """Returns the number of positions (corners) in an outline."""
     return int(shapely.get_num_coordinates(shape))
 
 
 def _changed() -> Problem:
+    """Returns the Problem for a region that is no longer at the revision that the caller named."""
     return Problem("version-changed", "The region was changed meanwhile.")

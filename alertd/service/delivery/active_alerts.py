@@ -67,7 +67,7 @@ class FairQueue:
             self._waits.add(chain)
 
     def nothing(self, chain: str) -> None:
-        """Marks a chain as one that has no work."""
+        """Marks a chain as one that has no work, until it is marked by `expect` or gets a lease."""
         self._waits.discard(chain)
         self._had.pop(chain, None)
 
@@ -133,7 +133,7 @@ class ActiveAlerts:
 
     def replace_alerts(self, live: dict[str, bytes], versions: list[str]) -> None:
         """Replaces the live chains and their versions together, so that a reader never sees one newer than the other.
-        Drops what is known of all other chains and versions.
+        Forgets all other chains and versions.
         """
         self.live, self.versions = live, versions
         self._planned.intersection_update(versions)
@@ -248,8 +248,8 @@ class ActiveAlerts:
         return [chain for chain in turn if self._empty.get((chain, channel), 0) <= now]
 
     def nothing(self, chain: str, channel: str, *, loud: bool, soon: bool) -> None:
-        """Marks that a chain has nothing to send on a channel. The feeder asks it again after `EMPTY_S`, or after the
-        poll interval if more of it was still to be planned (`soon`).
+        """Marks that a chain has nothing to send on a channel. The feeder asks the chain again after `EMPTY_S`; with
+        `soon`, after the poll interval (a part of the chain was still to be planned).
         """
         self.turns[channel, loud].nothing(chain)
         self._empty[chain, channel] = self._clock.monotonic() + (self._poll_s if soon else EMPTY_S)

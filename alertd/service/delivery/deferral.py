@@ -65,10 +65,9 @@ class Deferral:
     async def began(
         self, lease: Lease, numbers: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, now_ms: int
     ) -> bool:
-        """Returns whether a message that a carrier already has must now be held back: quiet hours began, or the
-        recipient acknowledged the alert. The budget is not checked, because the message is paid for.
-
-        `numbers` and `people` are those of the messages that the carrier has, in the same order.
+        """Returns whether any of the messages that a carrier already has must now be held back: quiet hours began, or
+        the recipient acknowledged the alert. The budget is not checked, because the messages are paid for. `numbers`
+        and `people` are those of the messages that the carrier has, in the same order.
         """
         if ready.hushed and any(
             isinstance(one, Subscriber) and _asleep_until(one, now_ms) is not None for one in people

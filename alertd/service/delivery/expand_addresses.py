@@ -45,6 +45,9 @@ class Belongs:
         self._testers_only = alert.status is not Status.ACTUAL
 
     def still(self, people: Sequence[Subscriber]) -> list[Subscriber]:
+        """Returns those of the people who want this kind of alert, are testers if it goes to testers only, and have a
+        place in its area that counts.
+        """
         spots = [
             (i, place)
             for i, person in enumerate(people)
@@ -76,6 +79,9 @@ class Belongs:
         return "too-old" if at_s is not None and at_s // 3600 < self._oldest_h else None
 
     def _within(self, places: Sequence[Place]) -> list[bool]:
+        """Returns for each place whether it lies in the area; for a place that is a region, whether the alert notifies
+        that region.
+        """
         tile = np.array([place.tile for place in places], np.uint32)
         x, y = np.array([place.x for place in places]), np.array([place.y for place in places])
         within = inside(self._area, *position(tile, x, y))  # as exact as the tiles, so that both agree

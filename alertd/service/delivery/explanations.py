@@ -123,6 +123,9 @@ class Explanations:
         )  # fmt: skip
 
     async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
+        """Returns how each place of the person relates to the alert. Leaves out the current position if the alert is
+        over.
+        """
         area = await self.alerts.area(record.id)
         regions = set(numbers_of(record.target.regions))
         belongs = Belongs(alert, area, regions, record.times.start or record.times.created)
@@ -136,6 +139,7 @@ class Explanations:
 
 
 def _addresses(person: Subscriber, alert: Alert | None) -> list[AddressStanding]:
+    """Returns each address of the person, by its number, with whether it is active and the alert uses its channel."""
     return [
         AddressStanding(
             number=address.number,

@@ -81,6 +81,9 @@ class Dispatch:
             await self.dead_addresses.gone(way.dead)
 
     async def _chunks(self, lease: Lease, way: LeaseProgress, is_stopping: Callable[[], bool]) -> None:
+        """Sends the rows of a lease chunk by chunk, and notes in `way` which rows are left and which results are not
+        stored yet. Stops early if the gate is not open, no carrier has room, or `is_stopping` returns True.
+        """
         while way.left and not is_stopping():
             offer = await self.selection.next(lease, way.left)
             if offer is None:  # the rest goes back to the queue
@@ -156,16 +159,20 @@ class Slots:
         self.pressed = False  # loud leases took all that they may have
 
     def room(self, *, loud: bool) -> int:
-        """Returns the number of leases that fit, whatever their sizes."""
+        """Returns the number of leases of a full chunk that can be taken now. 0 for leases that are not loud while loud
+        ones need more room.
+        """
         if self.pressed and not loud:
             return 0
         rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
         return rows // self._chunk
 
     def take(self, rows: int, *, loud: bool) -> None:
+        """Counts a lease of this many rows as taken, at most a chunk."""
         self._taken[loud] += min(rows, self._chunk)
 
     def free(self, rows: int, *, loud: bool) -> None:
+        """Counts a lease of this many rows as ended, and wakes `freed`."""
         self._taken[loud] -= min(rows, self._chunk)
         self._freed.set()
 
@@ -218,7 +225,7 @@ class Feeder:
         asked again.
         """
         found, rows = list[Lease](), Counter[str]()
-        # Also without room: a chain that finds none counts as waiting.
+        # Called even without room, so that a chain that gets no lease counts as one with work.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
         todo = [chain for chain in turn if not self.stop_control.may_miss_stop(chain)]
         if not room or not self.health.takes(channel):
@@ -254,10 +261,14 @@ class Feeder:
         return found
 
     async def _drain(self, lease: Lease, lanes: Slots, stop: asyncio.Event, *, loud: bool) -> None:
+        """Sends the rows of a lease, and frees its room at the end, even after an error."""
         channel = lease.alike.channel
         turns, chain = self.agenda.turns[channel, loud], chain_of(lease.alert_id)
 
         def gives_way() -> bool:
+            """Returns whether the lease must stop: no carrier of the channel works, a stop may have been missed, loud
+            leases need the room, or the alert has more than its share of rows under way.
+            """
             lost = not self.health.reaches(channel)
             return lost or self.stop_control.may_miss_stop(chain) or (lanes.pressed and not loud) or turns.over(lease)
 

@@ -49,6 +49,7 @@ GivesWay = Callable[[], Awaitable[bool]]
 
 
 async def _never() -> bool:
+    """Lets the planner go on after every chunk."""
     return False
 
 
@@ -103,6 +104,7 @@ class Planner:
         turn = ring_order(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[expand_addresses.Group]:
+            """Returns the batches of references for a chunk: a slice of the people in the order of their rings."""
             in_turn = turn[chunk]
             return await self._groups(
                 alert, belongs, told, again, inside, frozen.numbers[in_turn], frozen.rings[in_turn]
@@ -124,6 +126,7 @@ class Planner:
         languages = self._renderer.languages(alert)
 
         async def groups(chunk: slice) -> list[expand_addresses.Group]:
+            """Returns the batches of references for a chunk: a slice of the pairs (subscriber, channel) to notify."""
             found = await self._people.read_many(np.unique(pairs[chunk] >> np.uint64(3)))
             return expand_addresses.of_pairs(record.kind, found, pairs[chunk], languages)
 
@@ -137,8 +140,9 @@ class Planner:
         gives_way: GivesWay,
         when: When = AT_ONCE,
     ) -> bool:
-        """Plans chunks from the cursor on, and stores each. Returns whether the plan is complete. False if another
-        planner appended meanwhile, the gate is closed, or `gives_way` says so.
+        """Plans an alert chunk by chunk from its cursor on, and stores each chunk. `total` is the number of people or
+        pairs, and `groups` returns the batches for a slice of them. Returns whether the plan is complete. False if
+        another planner appended meanwhile, the gate is closed, or `gives_way` says so.
         """
         cursor = record.plan.cursor
         while True:
@@ -167,7 +171,9 @@ class Planner:
         )
 
     def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
-        """Returns whether both the version's approval and `since` are at least `ms` ago by its chain's clock."""
+        """Returns whether at least `ms` have passed since the version's sending could begin, and since `since` (UNIX
+        ms). Uses the alert's own clock, which does not go back if the server's clock is set back.
+        """
         return self._clock.now_ms() + record.chain.ahead >= max(record.times.start, since) + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
@@ -250,8 +256,9 @@ class PlanScheduler:
         await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
 
     async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
-        """Returns the partly planned alerts that have enough ready batches while there are other alerts. Their plans
-        advance one chunk every `STEP_S` until the others are sent.
+        """Returns the ids of partly planned alerts to leave out of this round: they advanced less than `STEP_S` ago and
+        have at least `ENOUGH` batches ready to send, and there are other alerts. Notes that all other partly planned
+        alerts advance now.
         """
         resting, waits = self.agenda.resting(begun), set[str]()
         if resting and len(self.agenda.versions) > 1:
@@ -261,6 +268,7 @@ class PlanScheduler:
         return waits
 
     async def _plan(self, alert_id: str) -> None:
+        """Plans an alert further, and measures the time since its start once it is planned completely."""
         record = await self.alerts.get(alert_id)
         if record is None or record.plan.is_complete:
             return
@@ -269,8 +277,8 @@ class PlanScheduler:
             self.agenda.planned(alert_id)
 
     async def _gives_way(self, alert_id: str) -> bool:
-        """Returns whether planning of an alert must stop here: another alert must go first, or this plan is far enough
-        ahead while there are other alerts. Marks the alert as planned in part.
+        """Returns whether planning of an alert must stop here: a version was not read yet, which may have to go first,
+        or enough batches of this alert are ready while there are other alerts. Marks the alert as planned in part.
         """
         self.agenda.begun(alert_id)
         if self.agenda.has_unread():

@@ -72,8 +72,7 @@ class Receipts:
         return self.tags.parse(tag, door)
 
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
-        """Stores a carrier's report about one reference. `of` is the carrier's channel.
-
+        """Stores a carrier's report about one message (a row of an alert's ledger). `of` is the carrier's channel.
         Returns False if that channel has no such row, or the ledger is compressed. A report of an intermediate state
         stores nothing, and returns True.
         """
@@ -107,10 +106,9 @@ class Receipts:
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
     ) -> bool:
-        """Moves the row of one reference to `state`, if `SOURCES` allows that. `of` is the carrier's channel; None
-        skips that check.
-
-        Returns False if that channel has no such row, or the ledger is compressed.
+        """Moves the row of one message to `state`, if `SOURCES` allows that. `of` is the carrier's channel; None skips
+        that check. Returns False if that channel has no such row, or the ledger is compressed; True even if the row
+        kept its state.
         """
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
@@ -122,6 +120,7 @@ class Receipts:
         return True
 
     def _count(self, answer: Reported, channel: str, carrier: str, word: str) -> None:
+        """Counts a stored report in the metrics, with the time that the message took if that is known."""
         self.metrics.receipts.labels(channel, carrier, word).inc()
         if answer.took_ms >= 0:
             self.metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
@@ -150,6 +149,10 @@ class Receipts:
         return [pair for pair, is_one in zip(said, is_part, strict=True) if not is_one or next(whole)]
 
     async def _settle(self, placed: Sequence[tuple[Owner, MessageReport]], carrier: str, channel: str) -> None:
+        """Applies each report to the ledger row that its owner's tag names. Skips unknown rows. After an error about
+        one alert, logs it and continues with the others. Raises StoreUnavailableError: the carrier then reports all
+        again.
+        """
         reports = []
         for owner, said in await self._ends(placed):
             reference = self.tags.parse(owner.tag, TokenPurpose.RECEIPT)
@@ -219,6 +222,7 @@ class Receipts:
 
 
 def _told(alert_id: str, error: Exception) -> None:
+    """Logs that a report about an alert could not be processed."""
     structlog.get_logger().error("receipt.processing_failed", alert=alert_id, error=type(error).__name__)
 
 
@@ -297,6 +301,7 @@ class MailReports:
         return sum([await self._one(report, carrier) for report in reports])
 
     async def _one(self, report: MailReport, carrier: str) -> bool:
+        """Handles one mail report. Returns False if it is not about a mail of this installation, or changes nothing."""
         found = (self.receipts.reference(tag, TokenPurpose.RECEIPT) for tag in report.tags)
         reference = next((one for one in found if one is not None), None)
         if reference is None:

@@ -78,7 +78,7 @@ class Schedule:
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
-        """Returns the alert to its approver, with the reason why it did not start. The approver decides again."""
+        """Makes the alert wait for its approver again, with the reason why it did not start."""
         waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
         await self.alerts.times.start_done(record.id)
         if waits:
@@ -107,11 +107,9 @@ class Expiry:
         self._early: dict[str, tuple[float, float]] = {}
 
     async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
-        """Acts on the answer `word` of `Work.finish_each`: retires an alert that is over, or settles (stores final
-        states of) the rows behind a closed gate.
-
-        `seen` is the chain's value from `Alerts.live`, read before `finish_each`. A chain that was announced since then
-        stays live.
+        """Acts on the answer `word` of `Work.finish_each`: retires an alert that is over or was never approved, or
+        stores final states of the rows behind a closed gate. `seen` is the value from `Alerts.live`, read before
+        `finish_each`: an alert that was announced since then stays live.
         """
         if word != "early":
             self._early.pop(alert_id, None)
@@ -145,6 +143,9 @@ class Expiry:
             await self._alerts.times.end_done(alert_id)
 
     async def _done(self, alert_id: str, seen: bytes) -> None:
+        """Retires an alert that is over, so that workers no longer look at it. Reports once how many people it had and
+        how long the sending took, or that no message was sent or accepted.
+        """
         await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
         if record is None or record.state not in _OVER:
@@ -167,6 +168,7 @@ class Expiry:
         )  # fmt: skip
 
     async def _sweep(self, alert_id: str) -> None:
+        """Stores final states of the unsent rows of an alert with a closed gate, in steps of `SWEEP_BATCHES` batches."""
         record = await self._alerts.get(alert_id)
         for batch in range(0, record.plan.batches if record else 0, SWEEP_BATCHES):
             await self._work.sweep(alert_id, batch, SWEEP_BATCHES)

@@ -59,10 +59,9 @@ class CarrierSlot:
 def _meant_for(
     carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[CarrierSlot]
 ) -> list[int]:
-    """Returns the rows that a carrier may send, given the earlier `offers` of other carriers.
-
-    A row meant for one carrier goes to no other. A reserve carrier (weight 0) gets only the rows meant for it while the
-    others work, even if they have no permits at the moment.
+    """Returns the rows of `left` that a carrier may send. `meant` maps rows to the number of their only carrier. A
+    reserve carrier (weight 0) gets only rows meant for it while one of the earlier `offers` is ready and waits for
+    permits no longer than LONGEST_SLEEP_S.
     """
     is_spared = not carrier.weight and any(one.ready and one.wait_s <= LONGEST_SLEEP_S for one in offers)
     return [i for i in left if meant.get(i, None if is_spared else carrier.number) == carrier.number]
@@ -290,8 +289,9 @@ class Sender:
         return report._replace(domains=domains)
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
-        """Returns whether all recipients that were given to a carrier may still get the message at the same address.
-        Reads their records at most once a second, and returns True in between. Raises StoreUnavailableError.
+        """Returns whether every recipient already given to a carrier may still get the message at the same address,
+        awake and without having acknowledged the alert. Reads at most once a second for each `way`, and returns True in
+        between; so a caller stops at the first False. Raises StoreUnavailableError.
         """
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
@@ -326,8 +326,8 @@ class Sender:
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int
     ) -> tuple[list[_Try], list[Settlement]]:
-        """Returns the rows to send, with their recipients, and settlements of the others. Reads the addresses now, so
-        that a STOP, a new token or quiet hours since the plan count.
+        """Returns the rows to send, with their recipients, and settlements of the others. Takes the cost of the former
+        from the budget. Reads the addresses now, so that it respects a STOP, a new token or quiet hours since the plan.
         """
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
         usable, tries, settled = dict[int, tuple[str, Subscriber]](), list[_Try](), list[Settlement]()

@@ -72,6 +72,10 @@ def _failing(
     alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int,
     countries: Sequence[str], telling: Telling,
 ) -> list[str]:  # fmt: skip
+    """Returns the languages in which a channel's message cannot be rendered, or prepared for this carrier. Logs each
+    error. Tests the message of a part of the target (a ring or the rest) that is alerted loudly, if any, because it is
+    longer.
+    """
     failing, alert_id = [], new_id(now_ms)
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
     for language in renderer.languages(alert):

@@ -48,6 +48,9 @@ class Texts:
             return NONE
 
     async def _read(self, org: str, revision: int) -> OwnTexts:
+        """Returns the texts of a revision from the store. Raises KeyError if it has no such revision, SealError if it
+        is damaged.
+        """
         return _ready(await self._store.read_revision(org, revision))
 
     async def listed(self, org: str) -> tuple[int, dict[TextPlace, str]]:
@@ -73,6 +76,7 @@ class Texts:
             raise Problem("invalid-request", "The text is refused; see the faults.", faults=faults) from None
 
         async def change(texts: dict[TextPlace, str]) -> None:
+            """Sets the text. Raises Problem if messages with it cannot be made."""
             texts[place] = source
             await self._try_out(place, texts)
 
@@ -85,12 +89,17 @@ class Texts:
         self._check(place)
 
         async def change(texts: dict[TextPlace, str]) -> None:
+            """Removes the text. Raises Problem if there is none."""
             if texts.pop(place, None) is None:
                 raise Problem("not-found", "There is no own text for this place.")
 
         return await self._changed(org, change, rev)
 
     async def _changed(self, org: str, change: Change, rev: int | None, *, dry_run: bool = False) -> int:
+        """Changes the texts with `change` and stores them as a new revision. Returns its number, or the present one if
+        nothing changed. Raises Problem if the texts are no longer at revision `rev` (None: any), or other calls keep
+        changing them.
+        """
         for _ in range(TRIES):
             revision, texts = await self.listed(org)
             if rev not in {None, revision}:
@@ -113,6 +122,7 @@ class Texts:
             raise Problem("message-impossible", "A message with this text cannot be sent.", faults=faults)
 
     def _check(self, place: TextPlace) -> None:
+        """Raises Problem if there are no standard texts in the language of this place."""
         if place.language not in self._renderer.all_languages:
             raise Problem(
                 "not-found",
@@ -132,4 +142,5 @@ def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts
 
 
 def _changed_since() -> Problem:
+    """Returns the Problem for texts that another call changed meanwhile."""
     return Problem("version-changed", "The texts were changed since you read them.")

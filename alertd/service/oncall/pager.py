@@ -22,7 +22,8 @@ from alertd.service.carriers.retries import signs_of
 from alertd.store.carriers.limits import Block, Limits
 from channels.base import FAULT, Answer, MailMessage, Message, Outcome, Prepared, Reason, Recipient, Subject
 
-#: Longest wait for a permit, in seconds: a second's worth of pages at the slowest sensible rate. Then the pager tries another address.
+#: Longest wait for a permit, in seconds: a second's worth of pages at the slowest sensible rate. Then the pager tries
+#: another address.
 PERMIT_S = 3.0
 #: Longest wait for a carrier's answer, in seconds. FCM asks for ten seconds. A page without an answer may still arrive.
 ANSWER_S = 15.0
@@ -91,12 +92,16 @@ class Pager:
         return False
 
     def _ways(self, person: OnCallPerson) -> Iterator[tuple[ContactAddress, Carrier]]:
+        """Yields each address of a person with each carrier of its channel, in the order in which to try them."""
         for address in person.addresses:
             if address.channel in self.carriers.channels:
                 for carrier in self.carriers.turn(address.channel):
                     yield address, carrier
 
     async def _try(self, carrier: Carrier, address: ContactAddress, make: Make, tag: str, alert_id: str) -> Outcome:
+        """Sends the page to one address through one carrier. Returns the outcome, `IMPOSSIBLE` if no such page can be
+        made.
+        """
         try:
             prepared = carrier.channel.prepare(make(address.channel, address.language))
         except ValueError:
@@ -133,6 +138,9 @@ class Pager:
             await self.clock.sleep(wait_s)
 
     async def _sent(self, carrier: Carrier, prepared: Prepared, to: Recipient) -> Outcome:
+        """Returns the carrier's outcome for one message. Returns `_SILENT` after `ANSWER_S` seconds, and `FAULT` after
+        an error.
+        """
         until_s = self.clock.monotonic() + ANSWER_S
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -145,8 +153,8 @@ class Pager:
         return outcome
 
     async def _apply_outcome(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
-        """Changes the carrier's state in the store, which alerts share. An outcome about the carrier pauses it or counts
-        as a failure. If the page was a probe of a paused carrier (`block.wait_s`) and the outcome is about the
+        """Changes the carrier's state in the store, which alerts share. An outcome about the carrier pauses it or
+        counts as a failure. If the page was a probe of a paused carrier (`block.wait_s`) and the outcome is about the
         recipient, the carrier works and is resumed.
         """
         signs = signs_of([outcome], [1], believed=False)
@@ -180,6 +188,7 @@ class Shared:
 
     @property
     def is_taken(self) -> bool:
+        """Returns whether a carrier accepted the page."""
         return self.reached is not None and self.reached.taken
 
 

@@ -49,7 +49,8 @@ OVER_MS = HOUR_MS
 #: Delay of the first page in ms. An alert that a policy approves unattended is approved within its own request, so that
 #: no one is woken for it.
 UNATTENDED_MS = 10_000
-#: Ms after which a round of pages that no carrier accepted is repeated. Such a round does not count.
+#: Ms from the last page of a pass through all steps of the rota to the next pass, if no carrier accepted a page of it.
+#: Such a pass does not count as one of the rota's `times`.
 DARK_MS = 60_000
 #: Maximum number of alerts about which people are paged at the same time.
 AT_ONCE = 16
@@ -84,7 +85,7 @@ class Paging:
     tags: Tags
     clock: Clock
     metrics: Metrics
-    names: Callable[[], Awaitable[Sequence[str]]]  # of organisations
+    names: Callable[[], Awaitable[Sequence[str]]]  # returns the ids of all organisations
     pace: PagePace
     site: str  # where people sign in to the console
     step_aside: Callable[[], None]  # lets another process send the pages, if there is one
@@ -96,7 +97,9 @@ class Paging:
     _made_way: float = -ASIDE_EVERY_S
 
     async def round(self) -> None:
-        """Starts paging about each due alert, unless a task for it is running."""
+        """Starts paging about each due alert, unless a task for it is running. Searches for due alerts once in
+        `POLL_S`.
+        """
         now = self.clock.monotonic()
         self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
         if now - self._looked < POLL_S:
@@ -114,7 +117,7 @@ class Paging:
 
     def _make_way(self, now: float) -> None:
         """Hands paging over to another process once all running pages are recorded, so that the other repeats none.
-        Starts no page meanwhile.
+        Until then, starts no page.
         """
         if not self._tasks:
             self._is_sick, self._made_way = False, now
@@ -137,6 +140,9 @@ class Paging:
         self._surveyed = -SURVEY_S
 
     async def _survey(self) -> None:
+        """Adds alerts that wait for people, but are not in the set of waiting alerts, to that set, due now. Reads only
+        the newest alerts of each organisation.
+        """
         for org in await self.names():
             places = await self.alerts.of_org(org, before=None, limit=SURVEYED)
             versions = await self.alerts.versions([alert_id for _, alert_id in places])
@@ -171,11 +177,15 @@ class Paging:
         return [one for one, org in pending.items() if org not in uncalled]
 
     async def _in_turn(self, alert_id: str) -> None:
+        """Pages about an alert, once fewer than `AT_ONCE` others are being paged about. Sends no page if `close` was
+        called meanwhile.
+        """
         async with (turns := self._turns):
             if turns is self._turns:
                 await self._guarded(alert_id)
 
     async def _guarded(self, alert_id: str) -> None:
+        """Pages about an alert and logs every error. After an unexpected error, the alert is due again in `AGAIN_MS`."""
         log = structlog.get_logger()
         try:
             await self.page(alert_id)
@@ -187,7 +197,9 @@ class Paging:
                 await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
     async def page(self, alert_id: str) -> None:
-        """Pages the people of the alert's current rota step, and schedules the next step."""
+        """Pages the people of the alert's current rota step if that is due now, and schedules the next step. Otherwise
+        only sets when the alert is checked again. Does nothing if the alert no longer waits.
+        """
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or not (why := cause(record)):
             return  # the next round removes it
@@ -209,7 +221,9 @@ class Paging:
             await self._take_turn(record, stood, (paged, seen), whose)
 
     async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
-        """Returns the ms for which no page about the alert may be sent; 0 to page now."""
+        """Returns the ms for which no page about the alert may be sent; 0 to page now. Pages wait if the organisation
+        has no rota, while a new alert may still be approved unattended, and during a stop.
+        """
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.chain.ahead - paged.since
@@ -225,8 +239,8 @@ class Paging:
     async def _take_turn(
         self, record: AlertRecord, stood: KnownRota, known: tuple[Paged, bytes], whose: Turn | None
     ) -> None:
-        """Pages the people of the current step. A round in which no carrier accepted a page does not count, and the
-        next starts after a delay.
+        """Pages the people of the current step, who are in the Turn given last (None if no person is on duty). A pass
+        through all steps in which no carrier accepted a page does not count, and the next starts after `DARK_MS`.
         """
         (paged, seen), now, rota = known, self.clock.steady_ms(), stood.rota
         if whose is None or rota is None:
@@ -252,8 +266,9 @@ class Paging:
         await self._note(record, fresh, seen, told)
 
     async def _unanswered(self, record: AlertRecord, paged: Paged, seen: bytes, *, alone: bool) -> None:
-        """Reports once, by an event and in the log, that an alert stays unanswered: no person is on duty, or all were
-        paged as often as allowed. A person who comes on duty later is still paged.
+        """Reports in an event, the log and a metric that an alert stays unanswered. `alone`: no person is on duty. Then
+        it reports once, and a person who comes on duty later is still paged. Otherwise all were paged as often as
+        allowed, and paging stops until the rota changes.
         """
         now = self.clock.steady_ms()
         if alone and paged.alone:
@@ -288,8 +303,8 @@ class Paging:
         self, record: AlertRecord, whose: Turn, claim: PageClaim, about: tuple[frozenset[str], dict[int, Reached | None]],
         seen: bytes, number: int,
     ) -> list[Page]:  # fmt: skip
-        """Pages the claimed people with the number of waiting alerts, records each result in `found`, and returns the
-        pages.
+        """Pages the people of the step that this call claimed, and records each result in `found`. The page gives the
+        number of waiting alerts. Returns the pages, including those that another alert's call sent to the same people.
         """
         waiting, found = about
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
@@ -297,6 +312,7 @@ class Paging:
         make, needed = await self._make(record, len(waiting) - 1), partial(self._needed, record.id, cause(record), seen)
 
         async def tell(i: int) -> None:
+            """Pages the person at index `i` of the step."""
             tag = self.tags.make(record.id, number + i, TokenPurpose.PAGE)
             found[i] = await self.pager.tell(whose.people[i], make, tag, record.id, needed)
 
@@ -320,7 +336,9 @@ class Paging:
         return pages
 
     def _look_at_health(self, found: Sequence[Reached]) -> None:
-        """Prepares a handover if no page was accepted and this machine's clock, certificates or network may be the cause."""
+        """Notes that paging should go to another process, if no page was accepted and this machine's clock,
+        certificates or network may be the cause. Does not if paging was handed over less than ASIDE_EVERY_S ago.
+        """
         if any(one.is_sick for one in found) and not any(one.taken for one in found):
             structlog.get_logger().warning("page.round_failed")
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
@@ -344,6 +362,9 @@ class Paging:
         return causes[alert_id] is why and stands == seen
 
     async def _make(self, record: AlertRecord, others: int = 0) -> Make:
+        """Returns a function that renders the page about an alert for a channel and a language. `others` is the number
+        of other alerts that wait.
+        """
         own = (await self.organisations.get(record.org)).organisation
         link = f"{self.site}/console#/alerts/{record.id}"
         facts = PageFacts(
@@ -360,8 +381,8 @@ class Paging:
         return lambda channel, language: page(self.renderer, channel, language or first, stamp, facts)
 
     async def _note(self, record: AlertRecord, paged: Paged, seen: bytes, told: list[Page]) -> None:
-        """Records the pages. If no carrier accepted one, the next step is due at once. If a person took the alert
-        meanwhile, that is kept.
+        """Stores the pages that were sent (`told`, at least one) and the next step, due at once if no carrier accepted
+        any. If the progress changed meanwhile, adds only the pages: a person who took the alert keeps it.
         """
         reached, now = any(one.taken for one in told), self.clock.steady_ms()
         fresh = msgspec.structs.replace(

@@ -64,13 +64,15 @@ class OnCallRota:
     clock: Clock
 
     async def get(self, org: str) -> KnownRota:
+        """Returns an organisation's rota, with revision 0 and no rota if none was written."""
         return _known((await self.rotas.get(org))[0])
 
     async def put(self, rota: OnCall, who: Credential, *, rev: int | None = None) -> KnownRota:
         """Replaces the rota of the caller's organisation and returns the new one.
 
-        If `rev` is given, it must be the current revision. Writing the same rota again changes nothing. Afterwards the waiting alerts are checked
-        again, because the new rota may name other people. Raises Problem for a test key, another revision or a channel without a carrier.
+        If `rev` is given, it must be the current revision. Writing the same rota again changes nothing. Afterwards the
+        waiting alerts are checked again, because the new rota may name other people. Raises Problem for a test key,
+        another revision or a channel without a carrier.
         """
         if who.test:
             raise Problem("not-allowed", "A test key may not change the rota for Actual alerts.")
@@ -91,6 +93,7 @@ class OnCallRota:
         return _known(fresh)
 
     def _check_channels(self, rota: OnCall) -> None:
+        """Raises Problem with a fault for each address on a channel without a carrier."""
         faults = tuple(
             Fault(f"/steps/{i}/people/{j}/addresses/{k}/channel", f"No carrier is configured for {address.channel}.")
             for i, step in enumerate(rota.steps)
@@ -124,6 +127,9 @@ class OnCallRota:
         return self._call(record, paged)
 
     def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
+        """Returns an alert with its pages, with times of the steady clock turned into wall-clock times. While the alert
+        waits, pages for an earlier cause do not count.
+        """
         if cause(record):
             paged = paged and begun(paged, record)  # if the alert was returned since, an earlier taker no longer has it
         if paged is not None and (back_ms := self.clock.back_ms):
@@ -162,7 +168,9 @@ _HOLD_MIN: int = OnCall.model_fields["hold_min"].default
 
 
 def cause(record: AlertRecord) -> Cause | None:
-    """Returns why people are paged about an alert; None if no one is paged."""
+    """Returns what an alert waits for that people are paged about, approval first; None if it waits for nothing. Does
+    not check whether a person took the alert, or whether the rota still pages people.
+    """
     return cause_of(record.state, is_asked=bool(record.neighbours.stand_down_asked))
 
 
@@ -179,8 +187,8 @@ def begun(paged: Paged | None, record: AlertRecord) -> Paged:
 
 
 def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
-    """Returns the page record after a person took the alert: a new round begins after `hold_min` minutes; 0 ends the
-    paging.
+    """Returns the page record after a person took the alert. After `hold_min` minutes people are paged again, with all
+    rounds of the rota anew; 0 ends the paging.
     """
     now, due = clock.now_ms(), clock.steady_ms() + hold_min * 60_000
     return msgspec.structs.replace(
@@ -190,6 +198,9 @@ def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
 
 
 def _check_taker(record: AlertRecord, who: Credential) -> None:
+    """Raises Problem if the alert does not wait, or the caller may not take it: an Actual alert that waits for approval
+    needs a person who could approve it.
+    """
     why = cause(record)
     if why is None:
         raise _waits_no_more(record.state)
@@ -200,10 +211,12 @@ def _check_taker(record: AlertRecord, who: Credential) -> None:
 
 
 def _waits_no_more(state: AlertState) -> Problem:
+    """Returns the Problem for an alert that people are not paged about."""
     return Problem("precondition-failed", f"An alert that is {state} waits for no decision.")
 
 
 def _known(stored: StoredRota | None) -> KnownRota:
+    """Returns a rota from its stored form (None: never written)."""
     if stored is None:
         return KnownRota(rev=0, rota=None, by="", at=0)
     rota = OnCall.model_validate_json(stored.document)

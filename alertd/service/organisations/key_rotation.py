@@ -78,6 +78,7 @@ class KeyRotation:
 
     @property
     def _codec(self) -> Codec:
+        """Returns the codec of the store, which holds the master keys."""
         return self.connection.codec
 
     async def start(self, *, give_up: bool = False) -> Standing:
@@ -123,6 +124,9 @@ class KeyRotation:
         return bool(await self.connection.run("process_lease", [keys.ROTATOR], self._name, LEADS_MS))
 
     async def _begin(self, seen: Rotation) -> None:
+        """Gets the new master key, loads it in this process, and stores that the rotation spreads it. Raises Problem if
+        it is the old key, or has the same mark (the first two bytes of every value that a key sealed).
+        """
         new = self._new_key()
         old_name, new_name = self._codec.check_value, self._codec.name_of(new)
         if new_name == old_name:
@@ -158,6 +162,7 @@ class KeyRotation:
         return [said for said in await self._keys.processes() if not rotation.is_ready(said)]
 
     async def _step(self, rotation: Rotation) -> None:
+        """Takes the step of the rotation's phase, if every process is ready for it."""
         if rotation.new not in self._codec.master.names or await self._without(rotation):
             return
         now = self.clock.now_ms()
@@ -174,8 +179,9 @@ class KeyRotation:
                 await self._finish(rotation)
 
     async def _walk_on(self, rotation: Rotation) -> None:
-        """Encrypts values of the old key again, or renames old names, for `BITE_S` seconds. A pass over the store that
-        finds no value of the old key ends the walk; otherwise another pass follows.
+        """Continues the walk over the store for `BITE_S` seconds: encrypts values of the old key again or, in the phase
+        `naming`, renames old names. Ends the walk after a pass that found nothing more to change; otherwise another
+        pass follows.
         """
         if rotation.blocked and not rotation.give_up:
             return
@@ -191,8 +197,8 @@ class KeyRotation:
             await self._end_walk(rotation, found)
 
     async def _bite(self, place: Place, rotation: Rotation) -> tuple[Place, Found]:
-        """Handles some pages of the store. Returns where to continue and what was found. After each page it rests as
-        long as the page took, because sending has priority.
+        """Handles pages of the store for `BITE_S` seconds. Returns where to continue and the findings. After each page
+        it rests as long as the page took, because sending has priority.
         """
         found, ends = Found(), self.clock.monotonic() + BITE_S
         old = b"" if rotation.phase is Phase.NAMING else self._codec.master.mark(rotation.old)
@@ -228,6 +234,7 @@ class KeyRotation:
         await self._keys.step(Phase.SEALING, phase=Phase.JOINING, blocked=False)
 
     async def _end_naming(self, rotation: Rotation) -> None:
+        """Ends the phase `naming`. All names in the store are new by now; in a cluster they keep the old form."""
         named = rotation.named + bool(self.connection.nodes.only)
         await self._keys.step(Phase.NAMING, phase=Phase.FINISHING, named=named, secrets=rotation.secrets + 1)
 

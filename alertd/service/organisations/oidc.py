@@ -210,6 +210,9 @@ class Oidc:
         return not stale
 
     def _is_now(self, at_s: int, since_s: int) -> bool:
+        """Returns whether a sign-in at `at_s` happened after `since_s` and not in the future (UNIX s), with a tolerance
+        of `AUTH_TIME_SKEW_S` on both sides.
+        """
         return since_s - AUTH_TIME_SKEW_S <= at_s <= self.clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
 
     async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
@@ -219,6 +222,7 @@ class Oidc:
         await self.operators.show_identity(operator, identity.id)  # the index first: only the record counts
 
         def bound(seen: StoredOperator) -> StoredOperator:
+            """Returns the operator with one more identity. Raises Problem if there are `MOST_IDENTITIES` already."""
             if len(seen.identities) >= MOST_IDENTITIES:
                 raise Problem(
                     "precondition-failed",
@@ -229,7 +233,9 @@ class Oidc:
         return await self.entering.bind(operator, digest, bound)
 
     async def _asker(self, sent: Away | None) -> Credential:
-        """Returns the operator who left for the provider, if known, for the audit."""
+        """Returns, for the audit, the credential of the operator who left for the provider. If the operator is not
+        known, it has no subject and the organisation that runs the service.
+        """
         operator = None
         if sent and sent.operator:
             operator = await self.operators.get(sent.org, sent.operator)
@@ -240,6 +246,7 @@ class Oidc:
         return Credential(key_id=operator.id, org=operator.org, subject=operator.subject, scopes=frozenset())
 
     def _there(self) -> OidcProvider:
+        """Returns the provider. Raises Problem if the settings name none."""
         if self.provider is None:
             raise Problem("not-found", "No sign-in provider is set up here.")
         return self.provider

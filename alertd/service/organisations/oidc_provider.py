@@ -78,6 +78,9 @@ def guarded(settings: OidcSection) -> Fetcher:
 
 
 def refused(reason: str) -> Refusal:
+    """Returns the Refusal of a sign-in. `reason` is the name of the failed check, for the log; the person sees a
+    general text.
+    """
     return Refusal(reason, _NOT_ACCEPTED)
 
 
@@ -176,14 +179,16 @@ class OidcProvider:
         return claims
 
     async def expect_issuer(self, named: str | None) -> None:
-        """Raises Refusal if an answer names another issuer, or names none although it should (RFC 9207, section 2.4)."""
+        """Raises Refusal if an answer names another issuer, or names none although the provider always does (RFC 9207,
+        section 2.4). Raises Problem if the provider does not answer.
+        """
         needed = (await self._discovered()).names_itself
         if named != self.issuer and (named is not None or needed):
             raise refused("iss")
 
     def _check(self, claims: dict[str, Any], nonce: str, since_s: int) -> None:
-        """Checks the claims by Core, 3.1.3.7: 2 and 3 (issuer, audience), 4 and 5 (azp), 9 (exp), 10 (iat), 11 (nonce).
-        Raises Refusal.
+        """Checks the claims of an ID token by Core, 3.1.3.7: 2 and 3 (issuer, audience), 4 and 5 (azp), 9 (exp), 10
+        (iat), 11 (nonce). `since_s` is when the sign-in began, UNIX s; an older token is refused. Raises Refusal.
         """
         now = self._clock.now_ms() // 1000
         registry = jwt.JWTClaimsRegistry(
@@ -232,7 +237,9 @@ class OidcProvider:
         return discovered.token, status, json_object(raw)
 
     async def _key(self, header: Mapping[str, Any]) -> Key:
-        """Returns the provider's key that a token's header names. Raises Refusal, Problem."""
+        """Returns the provider's key that a token's header names; reads the keys anew if none fits. Raises Refusal,
+        Problem.
+        """
         if header["alg"] not in ALGORITHMS:
             raise refused("alg")
         for renewed in (False, True):
@@ -242,6 +249,7 @@ class OidcProvider:
         raise refused("kid")
 
     async def _known_keys(self, renewed: bool) -> list[Key]:
+        """Returns the provider's keys, at most `KEPT_S` old; with `renewed` it always reads them anew. Raises Problem."""
         now = self._clock.monotonic()
         if self._keys is None or renewed or now - self._keys[0] >= KEPT_S:
             document = await self._document(Endpoint.KEYS, (await self._discovered()).keys)

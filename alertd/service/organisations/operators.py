@@ -36,6 +36,7 @@ class Operators:
         self._life_ms = settings.code_minutes * 60_000
 
     async def list(self, org: str) -> list[StoredOperator]:
+        """Returns all operators of an organisation."""
         return await self._store.of_org(org)
 
     async def get(self, org: str, operator_id: str) -> StoredOperator:
@@ -99,6 +100,9 @@ class Operators:
         now = self._clock.now_ms()
 
         def changed(seen: StoredOperator) -> StoredOperator:
+            """Returns the stored operator with the new name, roles and state. A new state ends its sessions and its
+            code.
+            """
             fresh = msgspec.structs.replace(seen, name=name or seen.name, roles=roles or seen.roles)
             if disabled is None or disabled == bool(seen.disabled):
                 return fresh
@@ -107,7 +111,9 @@ class Operators:
         return await self._changed(before, changed)
 
     async def remove(self, operator_id: str, who: Credential) -> None:
-        """Removes an operator and ends their sessions; they cannot sign in again. Earlier acts keep their author. Raises Problem."""
+        """Removes an operator and ends their sessions; they cannot sign in again. Earlier acts keep their author.
+        Raises Problem.
+        """
         _check_live(who)
         operator = await self.get(who.org, operator_id)
         if who.is_person(operator.subject):
@@ -115,6 +121,9 @@ class Operators:
         await self._store.remove(operator)
 
     async def _add(self, org: str, subject: str, name: str, roles: tuple[Role, ...], who: Credential | None) -> Invited:
+        """Stores a new operator and makes a code for the first sign-in. Raises Problem if the person is an operator
+        already.
+        """
         operator = StoredOperator(
             id=self._store.id_of(org, subject),
             org=org,
@@ -128,6 +137,9 @@ class Operators:
         return await self._invite(operator, who)
 
     async def _invite(self, operator: StoredOperator, who: Credential | None) -> Invited:
+        """Makes a one-time code for an operator, in place of the previous one. Stores only its hash, with the makers of
+        the caller's key as its makers. Raises Problem if the operator is disabled.
+        """
         if operator.disabled:
             raise Problem("precondition-failed", "This operator is disabled; enable them first.")
         letters = "".join(secrets.choice(CROCKFORD) for _ in range(CODE_GROUPS * CODE_GROUP))
@@ -144,6 +156,7 @@ class Operators:
     async def _changed(
         self, operator: StoredOperator, change: Callable[[StoredOperator], StoredOperator]
     ) -> StoredOperator:
+        """Changes the stored operator with `change`, and returns it. Raises Problem if there is no such operator."""
         fresh = await self._store.change(operator.org, operator.id, change)
         if fresh is None:
             raise _unknown()
@@ -151,6 +164,7 @@ class Operators:
 
 
 def _unknown() -> Problem:
+    """Returns the Problem for an unknown operator."""
     return Problem("not-found", "There is no such operator.")
 
 
@@ -170,4 +184,5 @@ def _check_unbound(who: Credential) -> None:
 
 
 def _oneself() -> Problem:
+    """Returns the Problem for administrators who would lock themselves out."""
     return Problem("precondition-failed", "You cannot lock yourself out. Ask another administrator to do this.")

@@ -27,7 +27,8 @@ from alertd.store.organisations.organisations import OrganisationStore, Standing
 from geofences.polygons import area_km2
 from geofences.targets import Area
 
-#: Returns whether an organisation now has this key or operator, with administrator rights and not stopped.
+#: Returns whether an organisation (first argument) now has this key or operator (second), with administrator rights and
+#: not stopped.
 Administers = Callable[[str, str], Awaitable[bool]]
 NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only numbers to call."
 
@@ -91,6 +92,9 @@ class Organisations:
         return OrganisationPolicy(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
 
     def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:
+        """Returns an organisation from its record. `sealed` is the record as stored; it is parsed again only if that
+        changed.
+        """
         if org not in self._read or self._read[org][0] != sealed:
             stored = stored or StoredOrganisation(rev=0, document=Organisation(name=org).model_dump_json())
             organisation = Organisation.model_validate_json(stored.document)
@@ -98,6 +102,7 @@ class Organisations:
         return self._read[org][1]
 
     async def exists(self, org: str) -> bool:
+        """Returns whether there is such an organisation. The one that runs the service always exists."""
         return org == self._default or (await self._store.get(org))[0] is not None
 
     def is_host(self, who: Credential) -> bool:
@@ -157,8 +162,9 @@ class Organisations:
         return Known(id=org, organisation=new, stored=fresh)
 
     async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
-        """Returns whether the caller becomes the person who answers for a policy (`table`): they change it, or the
-        person who answered for it is no longer an administrator.
+        """Returns whether the caller becomes the person responsible for a policy (`table`: unattended or break_glass):
+        the caller changes it, or the one responsible (`by`: organisation and key) is no longer an administrator and the
+        caller's organisation owns the policy.
         """
         if _differs(table, new, old.organisation):
             return True
@@ -269,7 +275,9 @@ class Organisations:
         return None
 
     async def within(self, area: Area, who: Credential, known: Known | None = None) -> Area | None:
-        """Returns the part of an area inside the caller's jurisdictions, or None if there is none. `known`: their organisation, if read."""
+        """Returns the part of an area inside the jurisdictions of the caller's organisation and key, or None if there
+        is none. `known` is the caller's organisation, if this request has read it already.
+        """
         own = (known or await self.get(who.org)).organisation.jurisdiction
         geometry = area.geometry
         for jurisdiction in (own, who.terms.jurisdiction):
@@ -290,4 +298,5 @@ def completed(alert: Alert, own: Organisation) -> Alert:
 
 
 def _differs(name: str, new: Organisation, old: Organisation) -> bool:
+    """Returns whether a member of an organisation has another value now."""
     return bool(getattr(new, name) != getattr(old, name))

@@ -167,6 +167,7 @@ class Passkeys:
         )  # fmt: skip
 
         def counted(seen: StoredOperator) -> StoredOperator:
+            """Returns the operator with the new signature counter. Raises Problem if the stored one is as high already."""
             if any(one.id == passkey.id and one.count >= proof.new_sign_count > 0 for one in seen.passkeys):
                 raise _refused()  # another answer of this passkey, or of a copy of it, came in between
             used = msgspec.structs.replace(passkey, count=proof.new_sign_count)
@@ -191,6 +192,7 @@ class Passkeys:
         await self.operators.show_passkey(operator, passkey.id)  # the index first: only the record counts
 
         def with_passkey(seen: StoredOperator) -> StoredOperator:
+            """Returns the operator with one more passkey. Raises Problem if there are `MOST_PASSKEYS` already."""
             if len(seen.passkeys) >= MOST_PASSKEYS:
                 raise Problem(
                     "precondition-failed", "This operator cannot have more passkeys. Ask for a code that replaces them."
@@ -200,6 +202,7 @@ class Passkeys:
         return await self.entering.bind(operator, digest, with_passkey)
 
     async def _challenge(self, asked: Challenge) -> bytes:
+        """Makes a random challenge and stores what it is for, for `CHALLENGE_MS`. Returns it."""
         challenge = webauthn.helpers.generate_challenge()
         await self.sessions.ask(challenge, asked, CHALLENGE_MS)
         return challenge
@@ -228,10 +231,12 @@ class Passkeys:
 
 
 def _described(operator: StoredOperator) -> list[PublicKeyCredentialDescriptor]:
+    """Returns the ids of an operator's passkeys, in the form that the browser gets."""
     return [PublicKeyCredentialDescriptor(id=base64url_to_bytes(one.id)) for one in operator.passkeys]
 
 
 def _is_address(host: str) -> bool:
+    """Returns whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -240,8 +245,10 @@ def _is_address(host: str) -> bool:
 
 
 def _refused() -> Problem:
+    """Returns the Problem for a passkey or an answer that is not valid. It names no reason."""
     return Problem("not-allowed", "This passkey is not accepted here.")
 
 
 def _over() -> Problem:
+    """Returns the Problem for a challenge that was answered before or is too old."""
     return Problem("not-allowed", "This was answered already, or took longer than five minutes. Begin again.")

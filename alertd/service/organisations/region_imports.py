@@ -111,6 +111,7 @@ class RegionImports:
         return made
 
     def _check_turn(self) -> None:
+        """Raises Problem if an import is running."""
         if self._turn.locked():
             raise Problem(
                 "rate-limited",
@@ -152,10 +153,14 @@ class RegionImports:
         return found
 
     def _swept(self) -> None:
+        """Removes the uploads and unfinished region files of an aborted import."""
         self.rooms.sweep()
         files.sweep(self.folder)
 
     async def _done(self, one: Import, who: Credential, room: UploadDir, file: Path, order: Order) -> None:
+        """Runs an import to its end: records its progress, loads the new regions, deletes the upload, and writes the
+        result to the audit. Never raises for a failed import, which is recorded as broken off.
+        """
         told = one
         try:
             async with aclosing(self._followed(one, file, order)) as steps:

@@ -92,6 +92,9 @@ class SignIn:
         """
 
         def bound(seen: StoredOperator) -> StoredOperator:
+            """Returns the stored operator changed by `gain` and without the code. Raises Problem if the code no longer
+            holds.
+            """
             if not self._holds(seen, digest):
                 raise no_code()
             return msgspec.structs.replace(gain(seen), code=None)
@@ -124,6 +127,7 @@ class SignIn:
 
 
 def no_code() -> Problem:
+    """Returns the Problem for a one-time code that is not valid."""
     return Problem(
         "not-allowed",
         "This code is unknown, used or too old, or its maker is no longer an administrator. An administrator makes another (alertd operators invite).",
@@ -152,7 +156,9 @@ def credential_of(operator: StoredOperator, way: WayIn, *, fresh: bool = True) -
 
 
 class Sessions:
-    """Begins, recognises and ends sessions. During a session an operator has the same credential as with a key of that person."""
+    """Begins, recognises and ends sessions. During a session an operator has the same credential as with a key of that
+    person.
+    """
 
     def __init__(self, store: SessionStore, operators: OperatorStore, clock: Clock, settings: SignInSection) -> None:
         self._store = store
@@ -163,7 +169,9 @@ class Sessions:
         self._longest_ms = settings.longest_hours * HOUR_MS
 
     async def begin(self, operator: StoredOperator, way: WayIn, *, proven: bool) -> str:
-        """Begins a session and returns its secret, which only the browser keeps. `proven`: the person has just proved their identity."""
+        """Begins a session and returns its secret, which only the browser keeps. `proven`: the person has just proved
+        their identity.
+        """
         token, now = secrets.token_urlsafe(32), self._clock.now_ms()
         session = Session(org=operator.org, operator=operator.id, way=way.id, began=now, seen=now)
         await self._store.put(digest_of(token), session, self._life_ms(session))
@@ -208,6 +216,7 @@ class Sessions:
         await self._store.prove(digest_of(token), self._clock.now_ms(), FRESH_MS)
 
     async def end(self, token: str) -> None:
+        """Ends a session: its secret is no longer accepted."""
         await self._store.drop(digest_of(token))
 
     def _life_ms(self, session: Session) -> int:

@@ -30,8 +30,9 @@ from alertd.store.people.subscribers import Absence, People
 #: Seconds. Up to this age, a claim that its holder's record does not confirm is unfinished work of another process. An
 #: older one is free for another subscriber.
 CLAIM_GRACE_S = 60
-#: Seconds within which a new subscriber must be written to need no step 3. A slower writer cannot know what other
-#: processes did with its claims. The rest of `CLAIM_GRACE_S` allows for clocks that differ.
+#: Seconds from the claim of a new subscriber's addresses to the writing of the record, within which the addresses need
+#: not be claimed a second time. A slower writer cannot know what other processes did with its claims. The rest of
+#: `CLAIM_GRACE_S` allows for clocks that differ.
 QUICK_S = 20
 
 
@@ -87,8 +88,9 @@ class AddressClaims:
         return lost
 
     def in_doubt(self, changes: Sequence[Change], since: float) -> list[tuple[int, Address]]:
-        """Returns the new addresses of each change that may have lost their claim before the record was written: it was
-        given up or taken over.
+        """Returns the new addresses whose claim may have been given up or taken over before the record was written,
+        each with the index of its change in `changes`. A new subscriber who was written quickly has none. `since`: when
+        the claims were made (monotonic seconds).
         """
         was_quick = self.clock.monotonic() - since < QUICK_S
         return [
@@ -110,6 +112,7 @@ class AddressClaims:
         return {one for one, is_done in zip(free, done, strict=True) if is_done}
 
     def _claim(self, number: int, address: Address) -> AddressClaim:
+        """Returns a new claim of an address for the subscriber with this number, made now."""
         hashed = self.people.names.address_hash(address.channel, address.value)
         return AddressClaim.fresh(hashed, number, address.number, self.clock.now_ms() // 1000)
 

@@ -88,6 +88,7 @@ class DeadAddresses:
         return removed
 
     async def _opted_out(self, numbers: Sequence[Given]) -> None:
+        """Puts phone numbers that a carrier called dead on the suppression list."""
         done = await self.suppression.stop(numbers)
         self.metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
 
@@ -108,6 +109,7 @@ class DeadAddresses:
         return [self._name(a) for _, lost in found for a in lost if a.channel == MAIL]
 
     def _name(self, address: Address) -> str:
+        """Returns the hashed name of an address in the store."""
         return self.people.names.address_hash(address.channel, address.value)
 
 

@@ -26,7 +26,7 @@ from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
-#: Subscriber numbers that are read together, and maximum number of such reads for one page.
+#: Maximum number of subscriber numbers that `page` reads at once, and of such reads for one page.
 LOOK = 200
 LOOKS = 50
 
@@ -50,7 +50,7 @@ class Registry:
         self._written = Batcher(self._write)
 
     async def get(self, name: str) -> Subscriber:
-        """Returns a subscriber by id. Raises Problem if there is none."""
+        """Returns a subscriber by id. Raises Problem not-found, or precondition-failed if the record is unreadable."""
         found = await self._found.one(name)
         if found is Absence.UNREADABLE:
             raise _unreadable()
@@ -59,10 +59,9 @@ class Registry:
         return found
 
     async def page(self, after: int, limit: int) -> tuple[list[Subscriber], int | None]:
-        """Returns subscribers in the order of their registration, after number `after`, and the number to continue from
-        (None at the end).
-
-        A page is full unless it is the last, or too many subscribers in between were removed.
+        """Returns at most `limit` subscribers in the order of their registration, after number `after`, and the number
+        to continue from (None at the end). A page before the end may be shorter if many subscribers in between were
+        removed.
         """
         last, kept = await self._people.last(), list[Subscriber]()
         for _ in range(LOOKS):
@@ -98,9 +97,8 @@ class Registry:
 
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
         """Writes many subscribers independently. Returns for each the subscriber, the problem, or None if another call
-        changed the subscriber meanwhile.
-
-        An id may occur once in `entries`. An address that one entry gives up can go to another.
+        changed the subscriber meanwhile. An id may occur once in `entries`. An address that one entry gives up can go
+        to another.
         """
         outcomes = await self._put_each(entries)
         late = [i for i, outcome in enumerate(outcomes) if _is_taken(outcome)]
@@ -110,6 +108,7 @@ class Registry:
         return outcomes
 
     async def _put_each(self, entries: Sequence[Entry]) -> list[Entered]:
+        """Does `put_many` once, without the second try."""
         outcomes: list[Entered] = [self._problem(entry.document) for entry in entries]
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
@@ -119,9 +118,7 @@ class Registry:
     async def change(
         self, name: str, edit: Callable[[Subscriber], Subscriber], version: int | None = None
     ) -> Subscriber:
-        """Edits the current version of one subscriber, and returns the new one. If `version` is given, the stored
-        subscriber must still have that version. Raises Problem.
-        """
+        """Edits a subscriber, if the stored version is `version` (None: any). Returns the new one. Raises Problem."""
         for _ in range(TRIES):
             person = await self.get(name)
             if version not in {None, person.version}:
@@ -136,7 +133,7 @@ class Registry:
 
     async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
         """Gives the places of a page of subscribers (see `page`) the leaf (smallest) regions of the current library.
-        Returns how many subscribers needed others, whether all of these were written, and where to continue.
+        Returns how many needed others, whether no other call changed one meanwhile, and where to continue.
         """
         people, following = await self.page(after, limit)
         bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
@@ -160,13 +157,14 @@ class Registry:
         return await self.change(name, edit, version)
 
     async def _replace(self, name: str, document: Registration, version: int) -> Subscriber:
+        """Replaces the whole registration of a subscriber that still has this version. Raises Problem."""
         if problem := self._problem(document):
             raise problem
         return await self.change(name, lambda person: record(document, person.number, name, person), version)
 
     async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
         """Sets the value of address `number`, and returns the subscriber. Adds the address if `number` is the next free
-        one, or that of a removed dead address on this channel. The channel never changes. Raises Problem.
+        one, or that of a removed dead address on this channel. Never changes the channel. Raises Problem.
         """
         channel = CHANNELS.index(address.channel)
 
@@ -202,6 +200,7 @@ class Registry:
         await self.change(name, edit, version)
 
     async def _find(self, names: Sequence[str]) -> list[Subscriber | Absence]:
+        """Returns for each id the subscriber, or the reason why there is none."""
         numbers = await self._names.numbers_of(names)
         known = [number for number in numbers if number]
         found = iter(await self._people.read_many(known))
@@ -209,7 +208,7 @@ class Registry:
 
     async def _write(self, changes: Sequence[Change]) -> list[Entered]:
         """Finds the leaf regions, claims the addresses, applies the suppression list, writes the records, confirms the
-        claims, and gives up the unused ones. Returns the result of each change.
+        claims, and releases the claims that no record needs. Returns the result of each change.
         """
         wanted = [self._people.lasting(change.new) for change in changes]
         located = await self._located([new for new in wanted if new])
@@ -236,7 +235,7 @@ class Registry:
         return outcomes
 
     async def _unborn(self, refused: Sequence[Subscriber | None]) -> None:
-        """Gives up the numbers and ids of refused new subscribers. Keeps a number at which another call wrote a
+        """Releases the numbers and ids of refused new subscribers. Keeps a number at which another call wrote a
         subscriber of the same id meanwhile.
         """
         people = [person for person in refused if person]
@@ -246,8 +245,8 @@ class Registry:
         )
 
     async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
-        """Handles addresses that another subscriber took while this one was written: removes a new subscriber, and
-        takes the addresses from an existing one. Returns the problem to report.
+        """Gives up the addresses `lost`, which another subscriber took while `change` was written. Removes the
+        subscriber of `change` if it is new, else only these addresses from it. Returns the problem to report.
         """
         for _ in range(TRIES):
             person = await self._people.get(change.number)
@@ -260,8 +259,8 @@ class Registry:
         return taken()
 
     async def forget(self, name: str, version: int | None = None) -> None:
-        """Removes a subscriber with all data. If `version` is given, the stored subscriber must still have that
-        version. Raises Problem if there is none.
+        """Removes a subscriber with all data, if the stored version is `version` (None: any). Raises Problem, also if
+        there is none.
         """
         for _ in range(TRIES):
             number = await self._names.number_of(name)
@@ -279,9 +278,8 @@ class Registry:
         raise contested("this subscriber")
 
     async def _remove(self, person: Subscriber) -> bool:
-        """Removes a record with its places, its id and its addresses. Returns False if it changed meanwhile.
-
-        The number is given up first. After that no record can be written there, so no record is ever without an id.
+        """Removes a record with its places, its id and its addresses. Returns False if it changed meanwhile. The number
+        is given up first: after that no record can be written there, so no record is ever without an id.
         """
         if not (await self._people.put([Change(person, None)]))[0]:
             return False
@@ -291,8 +289,8 @@ class Registry:
         return True
 
     async def _remove_unreadable(self, name: str, number: int) -> bool:
-        """Removes an unreadable record with its id. Its claims stay, but no record confirms them, and the planner finds
-        no subscriber. Returns False if the record changed meanwhile.
+        """Removes an unreadable record with its id. Its claims stay, but no record confirms them. Returns False if the
+        record changed meanwhile.
         """
         if not await self._people.give_up(number, unreadable=True):
             return False
@@ -360,8 +358,8 @@ class Registry:
         return changes
 
     async def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
-        """Returns the people with the leaf region of every place. Works in a thread, because it may have to wait for
-        other searches.
+        """Returns the people with the leaf region of every place: the region that the place names, or the smallest one
+        around its point. Searches in a thread, because the search may wait for others.
         """
         library = self._regions.library.without_drawn
         points = [place for person in people for place in person.places if place.region is None and not place.leaf]
@@ -378,22 +376,25 @@ class Registry:
 
 
 def _is_taken(outcome: Entered) -> bool:
+    """Returns whether an entry was refused because another subscriber has one of its addresses."""
     return isinstance(outcome, Problem) and outcome.slug == "duplicate-address"
 
 
 def _without_leaf(place: Place) -> Place:
+    """Returns a place that is a point without its leaf region, and one that names a region unchanged."""
     return replace(place, leaf=0) if place.region is None else place
 
 
 def _unreadable() -> Problem:
+    """Returns the Problem for a subscriber with a record that cannot be read."""
     return Problem(
         "precondition-failed", "The stored record cannot be read. Delete it, then register the subscriber anew."
     )
 
 
 def _for_nothing(changes: Sequence[Change], written: set[int]) -> list[tuple[int, Address]]:
-    """Returns addresses that were claimed for a record that was not written, and addresses that a written record no
-    longer has.
+    """Returns the claims to release, as (subscriber number, address): those of unwritten records, and of removed
+    addresses.
     """
     pairs = [(c.old, c.new) if i in written else (c.new, c.old) for i, c in enumerate(changes)]
     return [(one.number, a) for one, kept in pairs if one for a in one.addresses if not has(kept, a)]

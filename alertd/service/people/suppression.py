@@ -89,8 +89,8 @@ class Suppression:
         return await self._change([*_names(self.people, addresses)], self.people.suppressions.drop)
 
     async def _change(self, names: Sequence[str], write: Callable[[Sequence[str]], Awaitable[int]]) -> Done:
-        """Changes the list with `write` and the records that follow it: steps 1 to 5 of the left column above. `names`
-        are hashed addresses. Returns what changed.
+        """Changes the list with `write`, then the records of the subscribers who have these addresses (steps 1 to 5 of
+        the left column above). `names` are hashed addresses. Returns what changed.
         """
         done = Done(0, 0)
         for some in _slices(names):
@@ -108,15 +108,16 @@ class Suppression:
 
     async def look_again(self, addresses: Sequence[Given]) -> None:
         """Applies the list again to addresses that were claimed a second time. The first claim may have been given up
-        before the record was written; then a change of the list did not find it at its step 2.
+        before the record was written; then a change of the list did not find the claim, and left the record as it was.
         """
         stopped = await listed(self.people, addresses)
         if late := [address for address in addresses if key_of(*address) in stopped]:
             await self._settled([*_names(self.people, late)])
 
     async def _settled(self, names: Sequence[str]) -> int:
-        """Makes the subscribers' records follow the suppression list: steps 2 to 5 of the left column above. `names` are
-        hashed addresses. Returns how many addresses changed between active and stopped.
+        """Makes the subscribers' records follow the list: an address on it becomes stopped, any other active (steps 2
+        to 5 of the left column above). `names` are hashed addresses. Returns how many addresses changed between the
+        two. Raises StoreUnavailableError if other calls keep changing the records.
         """
         left, changed = names, 0
         for _ in range(TRIES):
@@ -138,9 +139,9 @@ class Suppression:
     async def _written(
         self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[str, AddressState]]
     ) -> tuple[set[int], int]:
-        """Writes the records as the list says (step 5). Returns the numbers of the subscribers that are done or need
-        nothing, and how many addresses changed their state. `wanted` has the state of each hashed address, by
-        subscriber number.
+        """Writes the states of addresses into the subscribers' records. Returns the numbers of the subscribers that are
+        done or need nothing, and how many addresses changed their state. `wanted` has the state of each hashed address,
+        by subscriber number.
         """
         people = [person for person in found.values() if isinstance(person, Subscriber)]
         changes = [Change(person, self._as_wanted(person, wanted[person.number])) for person in people]
@@ -166,9 +167,8 @@ async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
 
 
 async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
-    """Reads the list and applies it to changes whose addresses are claimed (step 2, and the change for step 3, of the
-    right column above). Returns the changes; every address that is new to its subscriber has the state that the list
-    says.
+    """Returns the changes, in which every address that is new to its subscriber and on the list is stopped. Call it
+    after the addresses were claimed and before the records are written (step 2 of the right column above).
     """
     fresh = [
         (a.channel, a.value) for change in changes if change.new for a in change.new.addresses if not has(change.old, a)
@@ -176,6 +176,7 @@ async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
     stopped = await listed(people, fresh)
 
     def heeded(change: Change) -> Change:
+        """Returns the change with those addresses stopped that are on the list and new to the subscriber."""
         if change.new is None or not any(a.key in stopped for a in change.new.addresses):
             return change
         addresses = tuple(
@@ -202,4 +203,5 @@ def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
 
 
 def _slices(names: Sequence[str]) -> list[Sequence[str]]:
+    """Returns the names in parts of at most `AT_ONCE`."""
     return [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]

@@ -97,7 +97,8 @@ class Audit:
     async def end(self, who: Credential, act: str, outcome: str, noted: Noted, *, of: int) -> None:
         """Writes the entry after an act, before the caller gets the answer. Raises StoreUnavailableError.
 
-        The alert's document and the reasons of a decision are stored as HMACs under the case's key, and as nothing once the key is destroyed.
+        The alert's document and the reasons of a decision are stored as HMACs under the case's key, and as nothing once
+        the key is destroyed.
         """
         record = noted.record
         facts, case = dict(noted.facts), dict[str, str]()
@@ -131,12 +132,13 @@ class Audit:
         return found
 
     async def verify(self, org: str, noted: tuple[int, str] | None) -> AuditCheck:
-        """Returns whether every entry of an organisation is unchanged, as a verdict. `noted` is the number and link of
-        an entry that was noted earlier.
+        """Returns a verdict on whether all entries of an organisation are unchanged. `noted` is the number and link of
+        an entry that the caller noted earlier; it must be among them.
         """
         return await self.log.verify(org, noted=noted)
 
     async def _append(self, org: str, said: _Said) -> int:
+        """Writes an entry to an organisation's audit and returns its number."""
         number = await self.log.append(org, _encode(said))
         self.metrics.audit_entries.inc()
         return number

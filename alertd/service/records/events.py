@@ -103,7 +103,7 @@ class _Course:
     """What this process knows of a chain that it checks for new events."""
 
     got: int = 0  # number of its last copied event
-    waited_ms: int = 0  # before the next check; 0 for one after an announcement
+    waited_ms: int = 0  # ms waited before the last check; 0 after an announcement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +172,8 @@ class Events:
         return count
 
     def _drop_courses(self, live: Collection[str]) -> None:
-        """Drops the courses of ended chains, once there are twice as many as after the last time: going through 50,000
-        takes 10 ms, and this runs several times a second.
+        """Forgets the chains that have ended and need no further check, once twice as many chains are known as after
+        the last time: going through 50,000 takes 10 ms, and this runs several times a second.
         """
         if len(self._courses) > self._most_courses:
             self._courses = {
@@ -183,7 +183,7 @@ class Events:
 
     async def _brought(self, found: Mapping[str, store.NewEvents]) -> int:
         """Copies each organisation's events, in the order of their chains. Returns their number. `found` has the events
-        by chain.
+        by chain. Also adds alerts that now wait for people on call to the set of waiting alerts.
         """
         by_org: dict[str, list[tuple[str, int, bytes]]] = {}
         pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of this one
@@ -213,12 +213,17 @@ class Events:
             return []
 
     async def _lend(self, chain: str, asked: Sequence[Mapping[str, str]]) -> None:
-        """Copies requests for a permission to the streams of the asked neighbours, before the chain drops them."""
+        """Copies requests for a permission to the streams of the asked neighbours, before their chain (the alert with
+        its versions) drops these events.
+        """
         for one in asked:
             await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
 
     def _next_read(self, chain: str, due: store.Due, told: store.NewEvents) -> store.NextRead:
-        """Returns when to check a chain again, by the events that were found there."""
+        """Returns in how many ms to check a chain (an alert with its versions) for events again. The wait doubles after
+        each check that found none. After a check with the longest wait that found none, the chain is checked no more
+        until it is announced again.
+        """
         course = self._courses[chain]
         if due.is_announced:
             course.waited_ms = 0
@@ -232,6 +237,7 @@ class Events:
         return store.NextRead(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=again_ms)
 
     async def _trim(self) -> None:
+        """Deletes expired events of all organisations, once in `TRIM_S`."""
         if (now := self._clock.monotonic()) - self._trimmed < TRIM_S:
             return
         for org in await self._organisations():

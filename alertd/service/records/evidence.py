@@ -66,8 +66,8 @@ def name_of(pem: str) -> str:
 def verified(document: Any, public: str) -> dict[str, Any]:
     """Returns the payload of a signed document after checking its signature.
 
-    `public` is the public half of the key, in PEM. The caller must know it beforehand: a key that came with the document would prove nothing.
-    Raises EvidenceError.
+    `public` is the public half of the key, in PEM. The caller must know it beforehand: a key that came with the
+    document would prove nothing. Raises EvidenceError.
     """
     try:
         payload, protected, signature = (document[name] for name in ("payload", "protected", "signature"))
@@ -88,6 +88,7 @@ def verified(document: Any, public: str) -> dict[str, Any]:
 
 
 def _public(key: Ed25519PrivateKey) -> str:
+    """Returns the public half of a key in PEM."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
@@ -100,12 +101,15 @@ async def digest_of(pieces: AsyncIterator[bytes]) -> str:
 
 
 def _packed(value: Mapping[str, Any]) -> str:
+    """Returns a value as compact JSON in base64url, as RFC 7515 has it."""
     return _text(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _text(raw: bytes) -> str:
+    """Returns bytes in base64url without padding."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _bytes(text: str) -> bytes:
+    """Returns the bytes of base64url text without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

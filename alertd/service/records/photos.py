@@ -123,7 +123,9 @@ class Photos:
         return _id_of(self._naming.current, name)
 
     def check(self, facts: PhotoFacts, part: str = "") -> None:
-        """Checks the facts of a photo. `part` is the JSON pointer to them in the body. Raises Problem."""
+        """Raises Problem if the facts of a photo lack its source or rights, or its date is later than tomorrow's.
+        `part` is the JSON pointer to the facts in the body.
+        """
         missing = tuple(
             Fault(f"{part}/{name}", sentence) for name, sentence in _RIGHTS.items() if getattr(facts, name) is None
         )
@@ -177,6 +179,9 @@ class Photos:
         return data
 
     async def _unpublished(self, media_id: str, size: str, who: Credential | None) -> bytes | None:
+        """Returns a photo that the public may not see: to a caller of its organisation who may read or write alerts.
+        Returns None to all others.
+        """
         record = None if who is None else await self._media.get(media_id)
         is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
         return await self._media.copy(media_id, size) if is_theirs else None
@@ -227,10 +232,12 @@ _NO_SUCH = "There is no such photo for this case. Upload it again: alertd soon d
 
 
 def _unreadable(pointer: str, sentence: str) -> Problem:
+    """Returns Problem photo-unreadable with one fault: the sentence at this JSON pointer."""
     return Problem("photo-unreadable", "The photo cannot be taken.", faults=(Fault(pointer, sentence),))
 
 
 def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: int) -> TakenPhoto:
+    """Returns the record of a photo, without its pictures."""
     return TakenPhoto(
         id=media_id,
         sizes={name: (copy.width, copy.height, len(copy.data)) for name, copy in copies.items()},
@@ -243,6 +250,7 @@ def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: i
 
 
 def _read(record: MediaRecord) -> TakenPhoto:
+    """Returns the record that the store has of a photo."""
     return msgspec.json.decode(record.about, type=TakenPhoto)
 
 
@@ -254,6 +262,7 @@ def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:
 
 
 def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
+    """Returns the alert in which each photo without a description has the one in `words`, by photo id and language."""
     children = tuple(
         child.model_copy(
             update={
@@ -268,6 +277,7 @@ def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
 
 
 def _id_of(key: bytes, name: str) -> str:
+    """Returns the id of the photo with this name: `med_` and an HMAC of the name."""
     return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"
 
 

@@ -104,10 +104,11 @@ class Restoring:
             await self.tracks.put(org, alert_id, distributor, put_back(track), seen=seen, now_ms=self.clock.now_ms())
 
     async def _settled(self, versions: list[str], waiting: list[str], reason: str) -> Counter[str]:
-        """Returns waiting versions to their author and stands down the alert if it is shown. Returns how many of each.
+        """Gives waiting versions back to their author, then stands the alert down if it is shown. Returns a count of
+        each.
 
-        Reads no encrypted data of later versions. Raises SealError or ValueError if the alert or the key of its case
-        cannot be read.
+        Of the encrypted records, reads only that of the first version. Raises SealError or ValueError if that record or
+        the key of its case cannot be read; waiting versions may already be given back then.
         """
         done: Counter[str] = Counter()
         for version in waiting:

@@ -20,7 +20,8 @@ from alertd.common.errors import Fault, Problem
 from alertd.store.embedded.space import free_bytes
 from geofences import files
 
-#: Longest pause between two pieces of an upload, and its longest duration, in seconds: 512 MB over 2 Mbit/s take 35 minutes.
+#: Longest pause between two pieces of an upload, and its longest duration, in seconds: 512 MB over 2 Mbit/s take 35
+#: minutes.
 SILENCE_S, WHOLE_S = 60.0, 3600.0
 NO_ROOM = "The disk of the data is nearly full."
 
@@ -63,6 +64,7 @@ class UploadDirs:
                 self._sweep()
 
     def _sweep(self) -> None:
+        """Removes the unlocked folders. The caller must hold the lock of the common folder."""
         for old in self.folder.iterdir():
             try:
                 lock = _held(old)
@@ -77,7 +79,8 @@ class UploadDirs:
     async def write(self, file: Path, pieces: AsyncIterable[bytes], most: int) -> None:
         """Writes an upload to `file`, piece by piece.
 
-        Raises Problem if the upload has more than `most` bytes, is empty, comes too slowly, or does not fit on the disk.
+        Raises Problem if the upload has more than `most` bytes, is empty, comes too slowly, or does not fit on the
+        disk.
         """
         size, now = 0, asyncio.get_running_loop().time
         until = now() + WHOLE_S
@@ -99,7 +102,9 @@ class UploadDirs:
 
 
 def _held(path: Path) -> int:
-    """Locks a folder until this process ends and returns the descriptor. Raises BlockingIOError if another process has the lock."""
+    """Locks a folder until this process ends and returns the descriptor. Raises BlockingIOError if another process has
+    the lock.
+    """
     lock = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,16 +30,16 @@ from alertd.store.sharing.webhooks import Due, Hook, Hooks, HookStanding, Tried
 from channels.fetching import Answered, Fetcher, FetchError, MayPost, WithheldError
 from channels.posting import retry_after_s
 
-#: Seconds until each retry of an event: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24
-#: h), 3 days and 3.5 hours in all. A retry happens at a random moment of its span, so that a receiver that recovers
-#: does not get all retries at once.
+#: Lengths (s) of consecutive spans of time, the first of which begins at the first attempt to send an event: Standard
+#: Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), 3 days and 3.5 hours in all. Each span has
+#: one retry, at a random moment, so that a receiver that recovers does not get all retries at once.
 SPANS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _ENDS_S = (0, *accumulate(SPANS_S))
 #: A webhook is turned off after it accepted nothing for this many ms.
 OFF_AFTER_MS = 3 * DAY_MS
 #: Maximum seconds that alertd waits if a receiver asks for it (Retry-After): a day.
 LONGEST_WAIT_S = 86_400
-LEAST_WAIT_MS = 1_000  # an elapsed span, as after a night without any process, needs no hurry
+LEAST_WAIT_MS = 1_000  # least ms until a retry, if its span has passed already, as after a night without any process
 #: Ms after which an attempt that raised an unexpected error is repeated.
 FAULT_WAIT_MS = 10_000
 QUEUED_AT_ONCE = 500
@@ -50,6 +50,8 @@ _CHANCE = secrets.SystemRandom()
 
 
 class _Type(msgspec.Struct):
+    """The members of an event that this module reads."""
+
     id: str
     type: str
 
@@ -76,8 +78,8 @@ class Destination(Protocol):
         """
 
     def lane(self, name: str) -> str:
-        """Returns the name of an item's lane. The items of a lane are sent in order; lanes run in parallel, so that
-        none waits for another.
+        """Returns the name of the queue for an item. The items of one queue are sent one after another; the queues run
+        in parallel, so that none waits for another.
         """
 
     async def attempt(self, hook: Any, standing: HookStanding, due: Due) -> Tried:
@@ -115,11 +117,13 @@ class WebhookDelivery:
             await ended(self._tasks.popitem()[1])
 
     def _begin(self, hook: Hook, lane: str | None, work: Callable[[], Awaitable[None]]) -> None:
+        """Starts a task of a webhook, unless the webhook has an unfinished one under the same `lane`."""
         name = (hook.id, lane)
         if name not in self._tasks or self._tasks[name].done():
             self._tasks[name] = asyncio.create_task(self._guarded(hook, work), name=f"webhook {hook.id}")
 
     async def _guarded(self, hook: Hook, work: Callable[[], Awaitable[None]]) -> None:
+        """Does the work of a task. Logs every error instead of raising it."""
         log = structlog.get_logger()
         try:
             await work()
@@ -130,7 +134,9 @@ class WebhookDelivery:
             log.warning("step.failed", step="webhook", webhook=hook.id, error=error_name)
 
     async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
-        """Queues new events of a webhook, and starts each lane that has due items and is not running."""
+        """Queues new events of a webhook. Starts a task for each lane that has due items and no task yet. A lane is a
+        queue that sends its items one after another.
+        """
         await self._queue(to, hook, standing.queued)
         busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
         lanes: dict[str, list[Due]] = {}
@@ -141,6 +147,7 @@ class WebhookDelivery:
                 self._begin(hook, lane, partial(self._tell_lane, to, hook, found))
 
     async def _tell_lane(self, to: Destination, hook: Hook, lane: Sequence[Due]) -> None:
+        """Sends the due items of one lane in order. Stops if the webhook was removed or turned off."""
         for due in lane:
             now = await to.hooks.one(hook.org, hook.id)  # read again: it may have been changed or removed
             if now is None:
@@ -150,7 +157,9 @@ class WebhookDelivery:
                 return
 
     async def _queue(self, to: Destination, hook: Hook, seen: int) -> None:
-        """Queues the new events that the webhook wants."""
+        """Queues the events after number `seen` that the receiver wants. If some were dropped before they were read,
+        logs it and queues what they may have been about.
+        """
         page = await self._events.page(hook.org, seen, QUEUED_AT_ONCE)
         waiting = [name for one in page.events if (name := self._waiting(to, hook, one)) is not None]
         if page.first > seen + 1:
@@ -171,7 +180,9 @@ class WebhookDelivery:
             return None
 
     async def _try(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> bool:
-        """Makes an attempt and stores its result. Returns whether the webhook is off now."""
+        """Makes an attempt and stores its result. Returns whether this result turned the webhook off: False if the
+        webhook was off already, or was removed meanwhile.
+        """
         due = replace(due, first=due.first or self._clock.steady_ms())
         outcome = await self._attempt(to, hook, standing, due)
         is_off = await to.hooks.settle(hook, due, outcome, self._clock.now_ms())
@@ -207,15 +218,21 @@ class ToWebhooks:
     metrics: Metrics
 
     def waiting(self, hook: Hook, one: KeptEvent) -> str | None:
+        """Returns the number of an event, as text, if the webhook wants events of its type; otherwise None."""
         return str(one.number) if not hook.types or _read(one.event).type in hook.types else None
 
     async def missed(self, hook: Hook) -> Sequence[str]:  # noqa: ARG002  a dropped event cannot be sent
+        """Returns nothing: a dropped event cannot be sent."""
         return ()
 
     def lane(self, name: str) -> str:  # noqa: ARG002  a program gets its events in order
+        """Returns the same name for every event, so that a webhook gets its events one after another."""
         return ""
 
     async def attempt(self, hook: Hook, standing: HookStanding, due: Due) -> Tried:
+        """Posts an event to the webhook once and counts the result in the metrics. Returns what to do next. A deleted
+        event is never tried again.
+        """
         event = await self.events.one(hook.org, int(due.name))
         if event is None:
             outcome = Tried(word="never", status=None)
@@ -231,6 +248,9 @@ class ToWebhooks:
         return outcome
 
     def _outcome(self, hook: Hook, standing: HookStanding, due: Due, answer: Answered) -> Tried:
+        """Returns what to do after an answer: done after a status from 200 to 299, otherwise try again, or give the
+        event up after the last retry. Turns the webhook off after status 410, or if it has failed for `OFF_AFTER_MS`.
+        """
         status = answer.status
         if 200 <= status < 300:
             return Tried(word="told", status=status)

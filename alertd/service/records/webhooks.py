@@ -32,7 +32,7 @@ MOST = 20
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
 OVERLAP_MS = DAY_MS
-MOST_SECRETS = 10  # that sign at the same time: each adds 48 bytes to a header
+MOST_SECRETS = 10  # maximum number of secrets that sign at the same time: each adds 48 bytes to a header
 GIVEN_UP_SHOWN = 100  # number of the latest failed events to show
 #: Bytes to read of an answer to an event. alertd does not use them, but a connection closes cleanly after them.
 ANSWER_BYTES = 4_096
@@ -41,7 +41,7 @@ EVENT = "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A webhook and its state."""
+    """A webhook and its state, with the numbers of its events that wait and of those that it never accepted."""
 
     hook: Hook
     standing: HookStanding
@@ -54,7 +54,7 @@ class GivenUp:
     """An event that alertd stopped sending to a webhook, because the webhook never accepted it."""
 
     event: bytes | None  # None: it is deleted
-    cursor: str  # the one before it
+    cursor: str  # cursor of the event before it: a replay after this cursor sends it again
     at: int  # UNIX ms
 
 
@@ -100,6 +100,7 @@ class Subscriptions(Generic[Of]):
             raise Problem("invalid-request", f"There can be no such {self.word}.", faults=tuple(found))
 
     def _none(self) -> Problem:
+        """Returns the Problem for an unknown webhook or distributor."""
         return Problem("not-found", f"There is no such {self.word}.")
 
 
@@ -185,11 +186,13 @@ class Webhooks(Subscriptions[Hook]):
             return 0
 
     async def _hook(self, org: str, hook_id: str) -> Hook:
+        """Returns an organisation's webhook. Raises Problem if there is none."""
         if found := await self._hooks.one(org, hook_id):
             return found
         raise self._none()
 
     async def _watched(self, hook: Hook) -> Watched:
+        """Returns a webhook with its state from the store."""
         [standing], (waiting, given_up) = await self._hooks.standing([hook]), await self._hooks.counts(hook)
         return Watched(hook=hook, standing=standing, waiting=waiting, given_up=given_up)
 
@@ -198,7 +201,9 @@ async def post(
     poster: Fetcher, hook: Hook, body: bytes, message_id: str, now_ms: int, may_post: MayPost | None = None, *,
     headers: Mapping[str, str] = MappingProxyType({}), answer_bytes: int = ANSWER_BYTES,
 ) -> Answered:  # fmt: skip
-    """Posts a signed message once, with additional `headers`. Returns the answer with at most `answer_bytes` of its body. Raises as `Fetcher.hand_over` does."""
+    """Posts a signed message once, with additional `headers`. Returns the answer with at most `answer_bytes` of its
+    body. Raises as `Fetcher.hand_over` does.
+    """
     said = {**signed(hook, body, message_id, now_ms), **headers}
     return await poster.hand_over(hook.url, body, said, answer_bytes, may_post)
 
@@ -217,6 +222,7 @@ def signed(hook: Hook, event: bytes, event_id: str, now_ms: int) -> dict[str, st
 
 
 def _signature(secret: str, said: bytes) -> str:
+    """Returns a Standard Webhooks signature (`v1,…`) of a message by one secret."""
     key = base64.b64decode(secret.removeprefix(PREFIX))
     return f"v1,{base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()}"
 
@@ -232,4 +238,5 @@ def rotated(hook: Of, secret: str, now_ms: int) -> Of:
 
 
 def new_secret() -> str:
+    """Returns a new random secret in the form of Standard Webhooks."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()

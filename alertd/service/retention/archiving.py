@@ -65,9 +65,9 @@ class Archiving:
         return sum([await self._compress(alert_id, last) for alert_id in old])
 
     async def _compress(self, alert_id: str, last_ms: int) -> int:
-        """Compresses the ledgers of all versions of an alert if each version expired and was last sent by `last_ms`.
-
-        Compresses none if a version is damaged, because the damaged one may be the last. Returns how many versions it compressed.
+        """Compresses the ledgers of all versions of an alert that has ended, if each version expired and was last sent
+        by `last_ms` (UNIX ms). Compresses none if a version is damaged, because the damaged one may be the last, or if
+        ledgers get a date of deletion and a legal hold keeps the case. Returns how many versions it compressed.
         """
         found = await self.alerts.listed(await self.alerts.versions([alert_id]))
         versions = [one for one in found if one]

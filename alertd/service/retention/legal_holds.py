@@ -1,8 +1,8 @@
 """Legal holds: a hold keeps a case whole, with its photos and ledgers, until a second person releases it.
 
-A held case cannot be purged, and retention deletes nothing of it by age. A hold binds the case of one organisation. One person suffices to
-hold, because a hold prevents harm. A release needs another person, as the extension of an alert does. An administrator of the organisation that
-runs the service may release any hold.
+A held case cannot be purged, and retention deletes nothing of it by age. A hold binds the case of one organisation. One
+person suffices to hold, because a hold prevents harm. A release needs another person, as the extension of an alert
+does. An administrator of the organisation that runs the service may release any hold.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class LegalHolds:
     async def seen(self, alert_id: str, who: Credential) -> AlertRecord:
         """Returns an alert if the caller may see and release its hold.
 
-        The alert must belong to the caller's organisation. An administrator of the organisation that runs the service may read any alert.
-        Raises Problem.
+        The alert must belong to the caller's organisation. An administrator of the organisation that runs the service
+        may read any alert. Raises Problem.
         """
         record = await self.alerts.get(alert_id) if self.organisations.administers_host(who) else None
         return record or await self.approval.get(alert_id, who)
@@ -89,7 +89,9 @@ class LegalHolds:
         return record if is_own else await self._notify(record, who, number)
 
     async def _notify(self, record: AlertRecord, who: Credential, number: int) -> AlertRecord:
-        """Records, for the organisation of an alert, that another organisation released its hold. Returns the current alert."""
+        """Records, for the organisation of an alert, that another organisation released its hold. Returns the current
+        alert.
+        """
         for _ in range(TRIES):
             done, old = await self.alerts.note_from(record, who.org, RELEASED, {})
             record = await self.alerts.get(record.id) or record

@@ -1,7 +1,7 @@
 """Purges a case: destroys its key, here and in every restored copy, so that no data of the child can be read.
 
-A purge has four steps. It removes the written content from all alerts of the case, drops the key, writes a tombstone outside the store and
-destroys the key. After a crash in between, the same call continues the purge.
+A purge has four steps. It removes the written content from all alerts of the case, drops the key, writes a tombstone
+outside the store and destroys the key. After a crash in between, the same call continues the purge.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Purging:
     async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
         """Purges the case of an alert, with all its alerts and drafts. Returns the alert.
 
-        Other organisations that use the same number have cases of their own. Raises Problem if one of the alerts has not ended, or if the case
-        has a legal hold.
+        Other organisations that use the same number have cases of their own. Raises Problem if one of the alerts has
+        not ended, or if the case has a legal hold.
         """
         record = await self.approval.get(alert_id, who)
         await self.approval.check_case(record, who)
@@ -86,6 +86,7 @@ class Purging:
             structlog.get_logger().warning("case.purged_again", alerts=len(held))
 
     async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
+        """Purges the case, unless a legal hold keeps it: then raises Problem. No hold can be placed during the purge."""
         until_ms = await self.cases.begin_purge(record.case)
         if not until_ms:
             raise Problem(
@@ -101,6 +102,9 @@ class Purging:
     async def _purge_all(
         self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
     ) -> None:
+        """Purges the alert and the other alerts of its case, and drops the case's key. Raises Problem if one has not
+        ended, or new data came to the case meanwhile.
+        """
         alerts = await self._of_case(record, held)
         for one in (record.id, *alerts):
             sources = NAMED if one == record.id else WITH_IT
@@ -135,6 +139,9 @@ class Purging:
         return [head.id for head in heads.values() if head is not None]
 
     async def _destroy(self, case: str, photos: Sequence[str] = ()) -> None:
+        """Writes the tombstone of a key that was dropped before, and destroys the key and these photos. Does nothing if
+        there is no dropped key. Raises Problem.
+        """
         stone = await self.cases.dropped(case)
         if stone is None:
             return
@@ -154,6 +161,9 @@ class Purging:
 
 
 def _not_over(alert_id: str, state: str) -> Problem:
+    """Returns the Problem for an alert that prevents a purge. `state` is its state; 'late' means that the purge took
+    too long, and 'telling' that a follow-up is still being sent.
+    """
     if state == "late":
         return Problem(
             "precondition-failed", "The purge took too long, and the case may have a hold by now. Purge it again."

@@ -215,8 +215,8 @@ class CapOut:
         return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
 
     def _is_drawn(self, code: str) -> bool:
-        """Returns whether the code in a target is that of a region that an organisation drew, or of a region that was
-        deleted since.
+        """Returns whether a code in a target names no region of the library itself: an organisation drew the region, or
+        the region was deleted after the alert was written.
         """
         try:
             self._regions.library.without_drawn.codes(code)

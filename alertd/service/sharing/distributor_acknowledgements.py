@@ -118,6 +118,9 @@ class DistributorAcknowledgements:
         raise contested("what this distributor has")
 
     async def _take(self, hook: DistributorHook, name: str, message: Message) -> bool:
+        """Records an Ack or Error about the message `name`. Returns False if no such message was sent to this
+        distributor.
+        """
         named = _NAMED.fullmatch(name)
         record = await self.alerts.get(named[1]) if named else None
         if record is None or record.org != hook.org:
@@ -154,6 +157,9 @@ class DistributorAcknowledgements:
         return is_put
 
     async def _track(self, record: AlertRecord, distributor: str) -> tuple[Track, bytes]:
+        """Returns the messages about an alert to a distributor, and the stored bytes, against which a later write is
+        checked. Raises Problem if there are no messages.
+        """
         track, seen = await self.tracks.get(record.org, record.id, distributor)
         if not seen:
             raise Problem("not-found", "alertd has sent this distributor no message about this alert.")
@@ -170,6 +176,7 @@ class DistributorAcknowledgements:
 
 
 def _mac(key: bytes, hook: DistributorHook) -> str:
+    """Returns the signature in the address for a distributor's Acks and Errors. It changes when the secret is rotated."""
     said = f"{hook.org} {hook.id}" + f" {hook.rotated}" * bool(hook.rotated)
     return hmac.digest(key, said.encode(), hashlib.sha256).hex()[:32]
 

@@ -84,10 +84,14 @@ _CHANCE = secrets.SystemRandom()
 
 
 class _Data(msgspec.Struct):
+    """The members of an event's data that this module reads."""
+
     chain: str = ""
 
 
 class _Event(msgspec.Struct):
+    """The members of an event that this module reads."""
+
     type: str
     data: _Data
 
@@ -98,7 +102,7 @@ DONE = Tried(word="told", status=None)
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One alert at one distributor, as a check read it: both, and the track (the state of the alert there)."""
+    """One alert at one distributor, as a check read it. `track` has the messages about the alert to that distributor."""
 
     hook: DistributorHook
     distributor: Distributor
@@ -129,18 +133,21 @@ class DistributorDelivery:
     _busy: Counter[str] = field(default_factory=Counter)
 
     def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:
+        """Returns the id of the alert that an event makes due for a check; None for an event that changes no message."""
         event = _read(one.event)
         return (event.data.chain or None) if event.type in WHEN else None
 
     async def missed(self, hook: DistributorHook) -> Sequence[str]:
-        """Returns the ids of all alerts that the distributor has, and of all live ones."""
+        """Returns the ids of all alerts that the distributor may have, and of all live ones: dropped events may have
+        been about any of them.
+        """
         holders = (await self.tracks.holders([hook.org]))[hook.org]
         held = [one.chain for one in holders if one.distributor == hook.id]
         return sorted({*held, *await self.alerts.live()})
 
     def lane(self, name: str) -> str:
-        """Returns a lane of its own for each alert, so that a slow answer about one delays no other alert and no
-        Cancel.
+        """Returns the name of the queue for an alert's checks: one queue for each alert, so that a slow answer about
+        one delays no other alert and no Cancel.
         """
         return name
 
@@ -182,6 +189,7 @@ class DistributorDelivery:
             self._busy[hook.id] -= not takes_down
 
     async def _decided(self, case: _Case) -> tuple[Track, Entry | None]:
+        """Returns the track and the message to send next (None for none), from the alert's state now."""
         record, track, now = case.record, case.track, self.clock.now_ms()
         head = await self.cap_out.head(record)
         shown = bool(record.times.start) and record.state in SHOWN and record.expires > now
@@ -219,6 +227,9 @@ class DistributorDelivery:
         )
 
     async def _send(self, case: _Case, entry: Entry, *, takes_down: bool) -> Tried:
+        """Makes the document of a message, stores that it may arrive, posts it, and stores the result. Returns what to
+        do next. If the document cannot be written, the message counts as refused.
+        """
         try:
             document = await self._document(case, entry)
         except Problem as problem:
@@ -240,6 +251,9 @@ class DistributorDelivery:
         return await self._settle(case, entry, verdict, answer, tries=entry.tries + 1)
 
     async def _document(self, case: _Case, entry: Entry) -> bytes:
+        """Returns the CAP document of a message in the distributor's profile; that of a Cancel has no area. Raises
+        Problem if it cannot be written.
+        """
         record = case.record
         head = await self.cap_out.head(record)
         head = replace(
@@ -351,8 +365,8 @@ class DistributorDelivery:
         return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not not_taken(status), answered=status)
 
     async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
-        """Stores the track. Returns False if the track, or the distributor's URL or way to acknowledge (`way`), changed
-        since it was read.
+        """Stores the track, if it changed. Returns False, and stores nothing, if another process changed the stored
+        track since it was read, or the distributor's URL or way to acknowledge (`way`) changed.
         """
         if track == case.track and case.seen:
             return True
@@ -360,6 +374,7 @@ class DistributorDelivery:
         return await self.tracks.put(hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, way=way)
 
     def _soon(self) -> Tried:
+        """Returns the result that the alert is checked again after `SOON_MS`."""
         return Tried(word="again", status=None, due=self.clock.steady_ms() + SOON_MS)
 
 

@@ -96,7 +96,8 @@ class Feeds:
     async def cap(self, identifier: str) -> tuple[str, bytes]:
         """Returns the identifier and the current CAP document of an alert.
 
-        The identifier differs from the requested one if the alert has changed or ended since. Raises Problem if the alert is not published.
+        The identifier differs from the requested one if the alert has changed or ended since. Raises Problem if the
+        alert is not published.
         """
         named = _IDENTIFIER.fullmatch(identifier)
         record = await self._alerts.get(named["alert"]) if named else None
@@ -152,12 +153,16 @@ class Feeds:
 
 
 def _head(alert_id: str, *facts: bytes | None) -> _Head:
+    """Returns the unencrypted fields of an alert, from their stored bytes in the order of `Feeds._heads`."""
     state, status, *numbers = [(fact or b"").decode() for fact in facts]
     rev, start, expires = [int(number or 0) for number in numbers]
     return _Head(id=alert_id, state=AlertState(state), status=status, rev=rev, start=start, expires=expires)
 
 
 def _public(head: AlertRecord | _Head, start: int) -> bool:
+    """Returns whether an alert may be in the feed: it has started, is Actual, and is or was shown. Does not check
+    whether its author publishes it.
+    """
     return bool(start) and head.status == Status.ACTUAL and head.state in SHOWN | NO_LONGER_SHOWN
 
 

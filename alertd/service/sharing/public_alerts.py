@@ -35,7 +35,7 @@ class PublicAlert:
 
     public_id: str
     alert: Alert | None  # None: it was purged
-    telling: Telling  # the occasion of the page's text; that of an end if the alert is over
+    telling: Telling  # why the page's text is shown: the alert, or its end if it is over
     is_over: bool
     updated: int
     countries: tuple[str, ...] = ()
@@ -60,7 +60,9 @@ class PublicAlerts:
         self._active: dict[tuple[str, int], PublicAlert | None] = {}
 
     async def exists(self, public_id: str) -> bool:
-        """Returns whether alertd ever gave this public id to an alert."""
+        """Returns whether alertd ever gave this public id to an alert, also to a draft or to an alert that was purged
+        since.
+        """
         if public_id in self._given:
             return True
         if not await self._public_ids.exists(public_id):
@@ -76,7 +78,9 @@ class PublicAlerts:
         return await self._public(record) if record else None
 
     async def active(self) -> list[PublicAlert]:
-        """Returns the active alerts of all organisations, newest first. Reads only those that changed since the last call."""
+        """Returns the active alerts of all organisations, newest first. Reads only those that changed since the last
+        call.
+        """
         current = await self._current.alerts()
         rows = await self._alerts.fields(current, "state", "rev", "expires")
         now = self._clock.now_ms()
@@ -97,6 +101,7 @@ class PublicAlerts:
         return area_name(self._renderer.words(language), found.parts) if found.parts else ""
 
     async def _read(self, alert_id: str) -> PublicAlert | None:
+        """Returns an alert for its page by the alert's own id; None if it has no page."""
         record = await self._alerts.get(alert_id)
         return await self._public(record) if record else None
 
@@ -125,8 +130,8 @@ class PublicAlerts:
         )  # fmt: skip
 
     def _codes(self, alert: Alert, shares: Sequence[Share]) -> frozenset[str]:
-        """Returns the codes of the regions under which the list shows an alert. A region that a drawn area merely touches
-        would reveal its outline, so the list uses the regions that CAP publishes, and those above them.
+        """Returns the codes of the regions under which the list shows an alert. A region that a drawn area merely
+        touches would reveal its outline, so the list uses the regions that CAP publishes, and those above them.
         """
         if alert.publish.area == "exact":
             return frozenset(share.code for share in shares)
@@ -135,8 +140,8 @@ class PublicAlerts:
         return frozenset(codes) | {region.code for code in codes for region in library.ancestors(code)}
 
     async def _end(self, record: AlertRecord) -> Telling:
-        """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version that
-        announces a cancel has its reason.
+        """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version
+        that announces a cancel has its reason.
         """
         occasion, alerted_at = _ENDS.get(record.state, Occasion.CLOSE), time_of(record.times.start)
         if occasion is not Occasion.CANCEL:

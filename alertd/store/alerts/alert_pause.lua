@@ -1,7 +1,8 @@
--- Pauses or resumes the sending of a whole chain. The caller may name any version of the chain. The revision of every version increases.
--- KEYS: 1 chain
--- ARGV: 1 id of the named version, 2 id of the chain's first version, 3 "1" to pause, 4 revision that the caller read ('' for any), 5 skew,
---       6... fields to set on the named version
+-- Pauses or resumes the sending of an alert with all its versions. The caller may name any version. The revision of every version
+-- increases.
+-- KEYS: 1 chain (an alert with its versions)
+-- ARGV: 1 id of the named version, 2 id of the first version, 3 "1" to pause, 4 revision that the caller read ('' for any), 5 skew, 6...
+--       fields to set on the named version
 -- Returns: {1 or 0, the state of the named version; 'changed' if the revision is another; 'unseen' if the alert has ended or is stood down
 --          and the caller gave no revision}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])

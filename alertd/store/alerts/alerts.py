@@ -57,7 +57,7 @@ class Alerts:
         self.times = AlertSchedule(connection)
 
     def case_id(self, org: str, number: str) -> str:
-        """Returns the name of a case in the store: one for all spellings of its number, and another for each organisation."""
+        """Returns the id of an organisation's case: a keyed hash of its number, equal for all spellings of the number."""
         return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
 
     async def case_box(self, case: str, holder: str) -> Box:
@@ -75,7 +75,7 @@ class Alerts:
         return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
-        """Returns HMACs of the values under a case's key (`box`, or read), by name, for comparison; {} if the key is destroyed."""
+        """Returns HMACs of `values` by name, under the key of a case (`box`, or read), for comparison; {} if the key is destroyed."""
         box = box or await self._box(case)
         return {name: box.hashed(value) for name, value in values.items()} if box else {}
 
@@ -97,9 +97,8 @@ class Alerts:
         return box if made else None
 
     async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
-        """Stores new content of a draft or a returned alert, durably, if its revision is still `record.rev`.
-
-        Returns whether it was done, and the alert's state ('changed' if another process changed it).
+        """Stores new content of a draft or a returned alert, durably, if its revision is still `record.rev`. Returns
+        whether it did, and the state ('changed' if another process changed it).
         """
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
         await self.times.bring_forward(record)
@@ -119,7 +118,7 @@ class Alerts:
         return decode_record(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
-        """Returns alerts without their documents, None for an unknown id, in two round trips."""
+        """Returns the records of versions without their documents, None for an unknown id, in two round trips."""
         names = ("pending_at", *NAMES)
         chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
         versions = [("HMGET", version_key(alert_id), *names) for alert_id in alert_ids]
@@ -143,7 +142,7 @@ class Alerts:
             return [one[0] if one else None for one in found]
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
-        """Returns the planner's data of alerts, in one round trip: for each the head, the error, or None."""
+        """Returns for each alert its `PlanHead` (the planner's data), None if unknown, or the error of reading it. One round trip."""
         rows = await self._db.execute_each([("HMGET", version_key(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
         return [
             row if isinstance(row, Exception) else decode_plan_head(alert_id, row)
@@ -162,11 +161,11 @@ class Alerts:
         return [AlertState(raw.decode()) if raw else None for (raw,) in await self.fields(alert_ids, "state")]
 
     async def fields(self, alert_ids: Sequence[str], *names: str) -> list[list[bytes | None]]:
-        """Returns stored fields of alerts, in one round trip."""
+        """Returns for each alert the stored fields `names` (None if missing), in one round trip."""
         return await self._db.execute_many([("HMGET", version_key(alert_id), *names) for alert_id in alert_ids])
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
-        """Returns the area, as a copy for the caller. A follow-up has the area of its alert."""
+        """Returns the area of a version; a follow-up without an area of its own has that of the first version. The caller may change it."""
         chain = chain_of(alert_id)
         own = await self._db.execute("GET", keys.of_chain(chain, "area", alert_id))
         return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
@@ -189,8 +188,7 @@ class Alerts:
         asked: Iterable[str] = (),
         **alone: str,
     ) -> tuple[bool, str]:
-        """Freezes the audience with each person's ring and opens the gate, durably, if the alert's revision is still `rev`.
-
+        """Freezes the audience with each person's ring and approves the version, durably, if its revision is still `rev` (None: any).
         `approved_rev`: the revision that the approver saw. `sent_by`: API keys behind the alert, for stops. `asked`: neighbours who get an
         event. `alone`: fields of an approval by the author, `why` among them. Returns whether it was done, and the earlier state ('expired'
         or 'changed' if that is the reason against it).
@@ -213,8 +211,8 @@ class Alerts:
         return bool(done), old.decode()
 
     async def run_live(self, script: str, alert_id: str, *args: Arg) -> Any:
-        """Runs a script that may open a gate, durably, and returns its answer. Marks the chain as active before, so that a crash cannot
-        hide it, and again afterwards: a worker may have found the alert unapproved in between and retired the chain.
+        """Runs durably a script that may start sending, and returns its answer. Marks the alert as active before, so that a crash cannot
+        hide it, and again afterwards: a worker may have found it unapproved in between and removed it from the active alerts.
         """
         await self.mark_live(alert_id, durably=True)
         answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
@@ -225,9 +223,9 @@ class Alerts:
     async def step(
         self, alert_id: str, new: AlertState, *, rev: int | None = None, texts: int | None = None, **fields: str
     ) -> tuple[bool, str]:
-        """Moves an alert to the state `new`, durably, if its revision is still `rev` (None: any). `texts`: new revision of its own texts.
-
-        Returns whether it was done, and the earlier state ('' for an unknown id, 'changed' for another revision).
+        """Moves an alert to `new` and sets `fields`, durably, if its state and `rev` (None: any) permit that. Stores
+        `texts`, the revision of the organisation's texts (None: keeps it). Returns whether it was done, and the earlier
+        state: '' for an unknown id, 'changed' for another revision.
         """
         # First, so that queued rows are settled and the event is moved even if this process dies here.
         await self.mark_live(alert_id, works=new in QUEUED_BECOMES)
@@ -276,20 +274,22 @@ class Alerts:
         return bool(done), old.decode()
 
     async def versions(self, chains: Sequence[str]) -> list[str]:
-        """Returns the ids of all versions of chains, in one round trip."""
+        """Returns the ids of all versions of these alerts (`chains`: ids of first versions), in one round trip."""
         return await version_ids(self._db, chains)
 
     async def chain(self, chain: str) -> list[AlertRecord]:
-        """Returns all versions of a chain, in order, without their documents."""
+        """Returns all versions of an alert (`chain`: id of the first), in order, without their documents."""
         return [one for one in await self.heads(await self.versions([chain])) if one is not None]
 
     async def pairs(self, alert_id: str) -> FrozenAudience | None:
-        """Returns a follow-up's recipients by number and channel (ring 1: not reached by an earlier version), or None if not known yet."""
+        """Returns a follow-up's recipients by number and channel (ring 1: not reached by an earlier version), None if not stored yet."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
         return unpack_audience(raw) if raw else None
 
     async def keep_pairs(self, alert_id: str, pairs: FrozenAudience, people: int) -> FrozenAudience:
-        """Stores the recipients of a follow-up unless they are stored already, and the number of its `people`. Returns the stored ones."""
+        """Stores a follow-up's recipients (`pairs`) and their number (`people`), unless recipients are stored already. Returns the stored
+        ones.
+        """
         name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
         kept, raw = await self._db.execute_many(
             [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
@@ -313,7 +313,9 @@ class Alerts:
         return bool(done), old.decode()
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
-        """Pauses (`waits`) or resumes a chain, durably. Returns whether it is so now, and the state ('changed' if `rev` is old)."""
+        """Pauses (`waits`) or resumes all versions of an alert, durably. Returns whether it is so now, and the state ('changed' if `rev` is
+        old).
+        """
         sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
         await self.mark_live(alert_id, works=False)
         done, old = await self._db.run_durably(
@@ -338,7 +340,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def of_org(self, org: str, *, before: ListPlace | None, limit: int) -> list[ListPlace]:
-        """Returns at most `limit` places of an organisation's alerts after `before`, newest first, then by id, descending."""
+        """Returns up to `limit` (creation UNIX ms, id) of an organisation's versions older than `before`, newest first"""
         top = "+inf" if before is None else before[0]
         found: list[ListPlace] = []
         offset, step = 0, limit + _TIES
@@ -356,23 +358,23 @@ class Alerts:
         return found[:limit]
 
     async def sum_up(self, alert_id: str) -> bool:
-        """Marks a sent version as reported in logs and metrics. Returns whether it was not marked before."""
+        """Marks a version as reported in logs and metrics. Returns whether this call was the first to mark it."""
         return bool(await self._db.execute("HSETNX", version_key(alert_id), "summed_up", 1))
 
     async def live(self) -> dict[str, bytes]:
-        """Returns the chains with work, each with a value that changes when it is announced again."""
+        """Returns the active alerts by id of the first version, each with a count that `mark_live` raises."""
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
     async def mark_live(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
-        """Announces that a chain is about to get an event, and marks it as active (`works`)."""
+        """Announces that an alert is about to get an event, and with `works` marks it as active, so that workers look at it for work."""
         chain = chain_of(alert_id)
         works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
         await self._db.execute_many([announcement(chain), *works_too], durable=durably)
 
     async def retire(self, chain: str, seen: bytes) -> bool:
-        """Removes a chain without work from the active ones, unless it was announced again since `live` gave `seen`. Returns whether."""
-        # The events of an active chain are read anyway. This announces the last ones.
+        """Removes an alert from the active ones, unless `mark_live` marked it again since `live` returned `seen`. Returns whether."""
+        # The events of an active alert are read anyway. This announces the last ones.
         await self.mark_live(chain, works=False)
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
@@ -380,7 +382,7 @@ class Alerts:
         return Seals(alert_id, self._db.codec.master, case)
 
     async def _box_of(self, alert_id: str) -> Box | None:
-        """Returns the key of an alert's case, or None."""
+        """Returns the key of an alert's case. None if the alert is unknown or the key is destroyed."""
         case = await self._db.execute("HGET", version_key(alert_id), "case")
         return await self._box(case.decode()) if case else None
 
@@ -388,7 +390,7 @@ class Alerts:
         return (await self._boxes([case]))[case]
 
     async def _boxes(self, cases: Iterable[str]) -> dict[str, Box | None]:
-        """Returns the keys of cases in one round trip, None for a purged one."""
+        """Returns the keys of cases by case, None for a destroyed one, in one round trip."""
         names = {case: keys.case(case) for case in cases}
         found = await self._db.execute_many([("GET", name) for name in names.values()]) if names else []
         return {

@@ -1,5 +1,5 @@
 -- Replaces the content of an alert that is not approved yet, and increments its revision.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that the caller read, 4 area (packed), 5... fields
 -- Returns: {1 or 0, the alert's state; 'changed' if the revision is another}
 local chain, alert = KEYS[1], ARGV[1]

@@ -1,8 +1,9 @@
--- Approves an alert: stores its frozen audience and opens its gate, in one write. From now on the recipients are fixed.
--- KEYS: 1 chain
+-- Approves an alert: stores its frozen audience and opens its gate (its messages may be sent), in one write. From now on the recipients are
+-- fixed.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 number of people, 5 skew,
 --       6 revision that the approver saw, 7 API keys of its author and approver, 8 "1" if its author approves it alone (break glass),
---       9 neighbour organisations whose permission is asked, 10... fields to set
+--       9 neighbour organisations that it asks for permission, 10... fields to set
 -- Returns: {1 or 0, the earlier state; 'expired' or 'changed' if that is the reason for a refusal}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)

@@ -1,5 +1,5 @@
 -- Replaces the ledger and the references of a version by a compressed copy, if nothing of its alert can be sent any more.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states in which the alert has ended (comma before and after each), 3 SHA-1 of the ledger that was compressed, 4 the
 --       copy, 5 time at which the copy expires (UNIX ms; 0: never), 6 skew
 -- Returns: 1, or 0 if the alert has not ended, rows are open, or the ledger has changed since it was compressed

@@ -24,13 +24,17 @@ _ROWS = struct.Struct("<I")
 
 
 async def read_ledger(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
-    """Returns the rows and references of an archived version, or None if there is no copy (any more)."""
+    """Returns the rows and the references of a version's archived ledger, as they were before. None if it is not archived, or its copy was
+    deleted.
+    """
     copy = await db.execute("GET", keys.of_chain(chain_of(alert_id), "closed", alert_id))
     return await asyncio.to_thread(unpacked, copy) if copy else None
 
 
 async def is_deleted(db: Connection, alert_id: str) -> bool:
-    """Returns whether the copy of a version's ledger was deleted: its outcomes are then unknown, which is not the same as none."""
+    """Returns whether a version's ledger was archived and its copy was deleted since: the outcomes are then unknown, which is not the same
+    as none.
+    """
     version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
     archived, kept = await db.execute_many([("HEXISTS", version, "archived"), ("EXISTS", copy)])
     return bool(archived) and not kept
@@ -38,8 +42,7 @@ async def is_deleted(db: Connection, alert_id: str) -> bool:
 
 async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
     """Replaces a version's ledger by a compressed copy that expires at `until_ms` (UNIX ms; 0: never), durably. Returns whether it did:
-    False if the alert has not ended, is archived already, or got a receipt meanwhile. If the version is archived already, gives its copy
-    the new expiry.
+    False if the alert has not ended, got a receipt meanwhile, or is archived already. In the last case gives the copy the new expiry.
     """
     chain = chain_of(alert_id)
     ledger, refs = await db.execute_many([("GET", keys.of_chain(chain, part, alert_id)) for part in ("ledger", "refs")])
@@ -73,7 +76,7 @@ def packed(ledger: bytes, refs: bytes) -> bytes:
 
 
 def unpacked(copy: bytes) -> tuple[bytes, bytes]:
-    """Returns the ledger and the references of a copy."""
+    """Returns the ledger's rows and the references of a compressed copy."""
     (rows,) = _ROWS.unpack_from(copy)
     columns = np.frombuffer(zlib.decompress(copy[_ROWS.size :]), np.uint8)
     split = rows * ROW_BYTES
@@ -81,4 +84,5 @@ def unpacked(copy: bytes) -> tuple[bytes, bytes]:
 
 
 def _turned(blob: bytes, width: int) -> bytes:
+    """Returns rows of `width` bytes turned into columns."""
     return np.frombuffer(blob, np.uint8).reshape(-1, width).T.tobytes()

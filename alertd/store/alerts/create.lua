@@ -1,5 +1,5 @@
--- Stores the first version of a chain and writes its event.
--- KEYS: 1 chain
+-- Stores the first version of an alert and writes the event of its creation.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 area (packed), 3 org, 4 skew, 5 public id ('' for none), 6... fields of the version
 -- Returns: 1, or 0 if the alert exists already (nothing is overwritten)
 local chain, alert = KEYS[1], ARGV[1]

@@ -23,7 +23,7 @@ Heads = Callable[[Sequence[str]], Awaitable[list[AlertRecord | None]]]
 
 
 class ExternalIds:
-    """Index from external id to alert, for each organisation, kind and status."""
+    """Index from an external id to the alert that has it, for each organisation, kind and status."""
 
     def __init__(self, connection: Connection, heads: Heads) -> None:
         self._db = connection
@@ -66,13 +66,13 @@ class ExternalIds:
         return other
 
     async def release(self, record: AlertRecord) -> None:
-        """Deletes the claim of an alert whose creation failed. Does nothing if the alert is stored."""
+        """Deletes the claim of an external id by an alert that was not stored in the end. Does nothing if the alert is stored."""
         if record.external_id and await self._heads([record.id]) == [None]:
             names = names_of(self._db, keys.external_id, self._hashed(record))
             await self._db.run("unclaim", names, record.id)
 
     async def keep(self, record: AlertRecord) -> None:
-        """Extends the claim to the new end of an extended alert."""
+        """Makes the claim of an extended alert last until the alert's new end."""
         if record.external_id:
             call = named(self._db, keys.external_id, self._hashed(record), "PEXPIREAT", record.expires, "GT")
             await self._db.run_many([call])
@@ -89,5 +89,6 @@ class ExternalIds:
         return str(head.rev) == claimed
 
     def _hashed(self, record: AlertRecord, *author: str) -> str:
+        """Returns the hash under which an alert's external id is stored."""
         parts = (record.org, *author, record.kind, record.status, record.external_id)
         return self._db.codec.hashed("external-id", "\0".join(parts))

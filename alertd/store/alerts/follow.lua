@@ -1,7 +1,7 @@
 -- Stores a follow-up of an alert atomically: a step of its state or a change of its content, and the version that announces it. Earlier
 -- follow-up versions that are still being sent become superseded. An update that is being sent in the alert's place (the "teller") gets the
 -- alert's new state. An update that still waits for its second person is rejected if the alert ends.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' to keep it), 4 skew, 5 revision that the
 --       caller read ('' for any), 6 number of the chain's last version that the caller read, 7 API keys behind the chain from now on ('' to
 --       keep them), 8 id of the version that announces the follow-up ('' for none), 9 "1" if the alert must not be expired, 10 number of
@@ -19,8 +19,8 @@ local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 
--- Returns the channels of the alert and of the update in its place, which may have other channels. When the alert is stood down, its queued
--- entries are parked where no lease finds them. When it is reopened, they are put back.
+-- Returns the channels on which the alert, or the update in its place, has rows. When the alert is stood down, its queued entries on these
+-- channels are moved aside (parked), where no lease finds them. When it is reopened, they are put back.
 local function channels()
   local found = {}
   for _, version in ipairs({ARGV[1], teller}) do

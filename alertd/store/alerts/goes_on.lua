@@ -1,6 +1,6 @@
--- Checks whether a worker may still write the rows that the gate permitted: the lease is alive, the gate is open, and the version still has
--- the revision that the texts were made from. Changes no row.
--- KEYS: 1 chain
+-- Checks whether a worker may still write the messages that the gate permitted: its lease is alive, the gate is open, and the version still
+-- has the revision that the texts were made from. Changes no row.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 lease, 3 revision, 4 skew
 -- Returns: 1 or 0
 local chain = KEYS[1]

@@ -9,7 +9,7 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.records.case_keys import version_ids
 
-#: Batches per call: at most 4,000 rows, so that a call holds the server for a few milliseconds only.
+#: Batches of rows that one call of `put_back` handles: at most 4,000 rows, so that it holds the server for a few milliseconds only.
 _AT_ONCE = 8
 #: An alert has fewer revisions than this between two restores of the store.
 _REVISIONS = 1_000_000
@@ -22,15 +22,15 @@ class OpenAlerts:
         self._db = connection
 
     async def alerts(self) -> list[str]:
-        """Returns the ids of alerts that may not have ended, or still have work. Oldest first."""
+        """Returns the ids (of first versions) of alerts that may not have ended, or still have work, the oldest first."""
         found = await self._db.execute_many([("ZRANGE", keys.expiry(shard), 0, -1) for shard in range(keys.SHARDS)])
         live = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         names = {name for shard in (*found, *live) for name in shard}
         return sorted({chain_of(name.decode()) for name in names})
 
     async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], at: int, put_back: Sequence[int]) -> None:
-        """Skips numbers after a restore, so that new events, revisions and later versions get numbers that were never used since the backup
-        was made.
+        """After a restore, raises the counters of these alerts (events, revisions, versions) and of the organisations' events, so that no
+        number comes again that was used since the backup was made.
 
         `at`: time of this restore (UNIX ms); `put_back`: times of all restores, this one included. Idempotent: repeating it for the same
         restore, after a failed start, skips no further numbers.
@@ -47,8 +47,8 @@ class OpenAlerts:
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
             begins = ("HSET", own, "lives", lived, "put_back", mark)
-            # The mark comes last: after a crash in between, the next run skips the other numbers a second time, which
-            # does no harm.
+            # The field `put_back` is written last: after a crash in between, the next run skips the other numbers a second time, which does
+            # no harm.
             await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
         names = [keys.org_events(org, ":marks") for org in orgs]
         marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])
@@ -57,7 +57,7 @@ class OpenAlerts:
                 await self._db.execute_many([("HINCRBY", name, "last", gap), ("HSET", name, "put_back", mark)])
 
     async def put_back(self, alert_id: str, batches: int) -> int:
-        """Marks the queued and in-flight rows of a version as unknown after a restore. `batches`: number of the version's batches. Returns
+        """After a restore, marks the queued and in-flight rows of a version as unknown. `batches`: number of the version's batches. Returns
         the number of these rows.
         """
         names = [keys.chain(chain_of(alert_id))]

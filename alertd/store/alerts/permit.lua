@@ -1,7 +1,7 @@
 -- Stores a statement of another organisation about an alert that changes nothing in its sending: a neighbour refuses its permission or is
 -- asked again, an organisation asks to stand the alert down, or the administrator of the service releases its legal hold. Increments the
 -- revision and writes an event.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may be in while it is not expired (comma before and after each; '' for any state at any time), 3 revision
 --       that the caller read, 4 skew, 5 type of the event, 6 the other organisation, 7... fields to set
 -- Returns: {1 or 0, the alert's state; 'changed' or 'expired' if that is the reason for a refusal}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def claim(public_id: str, alert_id: str) -> list[tuple[Arg, ...]]:
-    """Returns the commands that store an entry: none for an alert without a public id."""
+    """Returns the commands that store which alert has this public id; none for an alert without one."""
     return [("SET", keys.public(public_id), alert_id)] if public_id else []
 
 
@@ -29,7 +29,7 @@ class PublicIds:
         return bool(await self._db.execute("EXISTS", keys.public(public_id)))
 
     async def find(self, public_id: str) -> AlertRecord | None:
-        """Returns the alert (its first version) with its document; None if there is none."""
+        """Returns the alert that has this public id (its first version) with its document; None if there is none."""
         found = await self._db.execute("GET", keys.public(public_id))
         record = await self._alerts.get(found.decode()) if found else None
         return record if record and record.chain.public_id == public_id else None

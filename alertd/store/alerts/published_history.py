@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(Published).decode
 
 
 class PublishedWords:
-    """The repository of earlier public content. The current content is the alert's own document."""
+    """The repository of earlier contents of alerts: what the public saw before each change. The alert's document has the current content."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -51,7 +51,7 @@ class PublishedWords:
         return kept if kept and kept[-1].since == now.since else [*kept, now]  # stored: shows later removals
 
     async def rewrite(self, record: AlertRecord, change: Callable[[Alert], Alert]) -> int:
-        """Removes facts from all earlier content, for good. `change` returns the alert without the facts. Returns the number of documents
+        """Removes facts from all earlier content, for good. `change` returns an alert without these facts. Returns the number of documents
         that changed.
         """
         done = 0
@@ -65,11 +65,13 @@ class PublishedWords:
         return done
 
     async def _kept(self, record: AlertRecord, box: Box) -> list[Published]:
+        """Returns the stored earlier content of an alert, the oldest first."""
         found = await self._db.hash_of(_name(record))
         opened = [_decode(box.open(sealed, _place(record, int(since)))) for since, sealed in found.items()]
         return sorted(opened, key=lambda one: one.since)
 
     def _now(self, record: AlertRecord, box: Box) -> Published:
+        """Returns the alert's current public content."""
         since = int(record.times.changes.split()[-1]) if record.times.changes else record.times.start
         document = record.document.decode()
         return Published(
@@ -78,8 +80,10 @@ class PublishedWords:
 
 
 def _name(record: AlertRecord) -> str:
+    """Returns the store key of an alert's earlier public content."""
     return keys.of_chain(chain_of(record.id), "published")
 
 
 def _place(record: AlertRecord, since: int) -> str:
+    """Returns the name to which sealed content is bound."""
     return f"{record.id} published {since}"

@@ -1,5 +1,5 @@
 -- Deletes what people wrote, and the areas, from all versions of an alert. Ledgers (who received it and when, by number) stay.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 id of the first version, 2 states it may be in (comma before and after each; '' for any, even while a version is being sent),
 --       3 skew, 4 time until which the purge is allowed (ms; '' for ever): later, a person may have set a legal hold on its case, 5...
 --       fields to set on the first version

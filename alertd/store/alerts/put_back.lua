@@ -1,7 +1,7 @@
--- After a restore from a backup, marks the queued and in-flight rows of a version as unknown, whatever its gate, because nothing shows what
--- was sent since the backup. Empties the chain's queues and deletes its leases, so that no worker leases these rows. Handles a few batches
--- a call.
--- KEYS: 1 chain
+-- After a restore from a backup, marks the queued and in-flight rows of a version as unknown, also behind a closed gate, because nothing
+-- shows which of them were sent since the backup. Empties the alert's queues and deletes its leases, so that no worker leases these rows.
+-- Handles a few batches a call.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
 -- Returns: number of rows that became unknown
 local chain, alert = KEYS[1], ARGV[1]

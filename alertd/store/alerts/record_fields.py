@@ -81,13 +81,13 @@ TEXTS = (
 )
 #: Fields with what people wrote. They are sealed under the case's key and become unreadable when it is destroyed.
 OF_CASE = ("external_id", "reason", "why", "note", "permission_why", "stand_down_asked")
-#: All fields of a version except its document, its permitted ground (areas), and the times at which it entered its
+#: All fields of a version except its document, the areas in other organisations' jurisdictions, and the times at which it entered its
 #: states.
 NAMES = (*NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
 #: Names of the fields with areas in other organisations' jurisdictions: GROUND followed by an organisation's id has the
 #: area that this organisation is asked to permit; GRANTED has all that was permitted.
 GROUND, GRANTED = "ground:", "granted"
-#: Fields of the chain's hash that become part of a version's record.
+#: Fields of the whole alert (stored once, with its first version) that become part of each version's record.
 OF_CHAIN = ("paused", "ahead", "keys", "lives", "public")
 #: The fields of a `PlanHead`.
 PLAN_HEAD = ("state", "loudness", "people", "cursor", "planned")
@@ -99,15 +99,17 @@ Flat = list[str | bytes | int]
 
 @dataclass(frozen=True, slots=True)
 class Seals:
-    """Seals and opens the text fields of one alert. Without the case's key (`case` None), fields sealed under that key read as ''."""
+    """Encrypts and decrypts the text fields of one alert's record. Without the case's key (`case` None), fields sealed under that key read
+    as ''.
+    """
 
     alert_id: str
-    staff: KeyRing
-    case: Box | None
+    staff: KeyRing  # the master key, for the fields OF_STAFF
+    case: Box | None  # the case's key, for all others; None if it is destroyed or was not read
 
     def seal(self, name: str, text: str) -> bytes:
-        """Returns the stored form of a field: sealed under the master key or the case's key, or plain for codes and numbers. Returns b""
-        for an empty text, or if the key is missing.
+        """Returns the stored form of a field: sealed under the master key or the case's key, or plain for codes and numbers. b"" for an
+        empty text, or if the key is missing.
         """
         if name in _PLAIN:
             return text.encode()
@@ -115,24 +117,28 @@ class Seals:
         return box.seal(text.encode(), f"{self.alert_id} {name}") if box and text else b""
 
     def flat(self, fields: Mapping[str, str]) -> Flat:
-        """Returns the fields in their stored form, as arguments of a script."""
+        """Returns the fields in their stored form (`seal`), as arguments of a script: name, value, name, value."""
         return [part for name, text in fields.items() for part in (name, self.seal(name, text))]
 
     def open(self, name: str, sealed: bytes) -> str:
+        """Returns the text of a sealed field; '' for an empty one, or if the key is missing. Raises SealError."""
         box = self._box(name)
         return box.open(sealed, f"{self.alert_id} {name}").decode() if box and sealed else ""
 
     def sealed(self, document: bytes) -> bytes:
+        """Returns the alert's document, sealed under the case's key, which must be there."""
         assert self.case is not None
         return self.case.seal(document, self.alert_id)
 
     def _box(self, name: str) -> Box | KeyRing | None:
+        """Returns the key of a field: the master key for the fields OF_STAFF, else the case's key."""
         return self.staff if name in OF_STAFF else self.case
 
 
 def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> Flat:
-    """Returns the fields of a version's content, with document and texts sealed, as arguments of a script. `anew`: leaves out empty fields
-    (about half), because the version has no fields yet; without it, empty fields are written and replace older values.
+    """Returns the fields of a version's content (not its state or its progress), as arguments of a script. Document and texts are sealed.
+    `anew`: the version has no fields yet, so empty ones (about half) are left out; without it, empty fields are written and replace older
+    values.
     """
     said = {
         "org": record.org, "kind": record.kind, "level": record.level, "status": record.status,
@@ -159,6 +165,7 @@ def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> F
 
 
 def _encode_follow_up(found: FollowUp | None) -> dict[str, str | int]:
+    """Returns the fields of a follow-up, {} for the alert itself."""
     if found is None:
         return {}
     fields: dict[str, str | int] = {
@@ -181,8 +188,8 @@ def changed(record: AlertRecord) -> Flat:
 
 
 def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[bytes | None]) -> AlertRecord:
-    """Returns the record of a version from its stored fields and from the values of the chain's fields `OF_CHAIN`. Missing fields read as
-    empty or 0. Raises SealError if a field does not open.
+    """Returns the record of a version from its stored fields and from the values of the fields `OF_CHAIN`, which its alert has once for all
+    versions. Missing fields read as empty or 0. Raises SealError if a field does not open.
     """
     paused, ahead, sent_by, lives, public_id = of_chain
     number = {name: int(fields.get(name, 0)) for name in NUMBERS}
@@ -224,6 +231,7 @@ def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[
 
 
 def _decode_approval(number: Mapping[str, int], text: Mapping[str, str]) -> ApprovalFacts:
+    """Returns the approval from a version's decoded fields."""
     review = glass = None
     if number["reviewed"]:
         review = Review(at=number["reviewed"], by=text["reviewer"], verdict=Verdict(text["verdict"]), note=text["note"])
@@ -236,6 +244,7 @@ def _decode_approval(number: Mapping[str, int], text: Mapping[str, str]) -> Appr
 
 
 def _decode_follow_up(number: Mapping[str, int], text: Mapping[str, str]) -> FollowUp | None:
+    """Returns the follow-up from a version's decoded fields, None for the alert itself."""
     if not text["occasion"]:
         return None
     occasion, alerted = Occasion(text["occasion"]), number["alerted"]
@@ -249,8 +258,8 @@ def _decode_follow_up(number: Mapping[str, int], text: Mapping[str, str]) -> Fol
 
 
 def decode_plan_head(alert_id: str, fields: Sequence[bytes | None]) -> PlanHead | Exception | None:
-    """Returns the head from the values of the fields `PLAN_HEAD`. Returns None if the alert does not exist, and the ValueError if a field
-    is damaged.
+    """Returns the `PlanHead` from the values of the fields `PLAN_HEAD`. Returns None if the alert does not exist, and the ValueError (not
+    raised) if a field is damaged.
     """
     state, loudness, people, cursor, planned = fields
     if state is None:
@@ -269,8 +278,8 @@ Rings = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenAudience:
-    """The recipients: sorted subscriber numbers, and the ring (part of the target with its own delay) of each, 0 for none. Both have shape
-    (recipients,). Of the recipients of a later version, see `earlier_recipients`: pairs of a subscriber and a channel.
+    """The recipients of a version: sorted subscriber numbers, and the ring (part of the target with its own delay) of each, 0 for none.
+    Both have shape (recipients,). For the recipients of a later version see `earlier_recipients`: pairs of a subscriber and a channel.
     """
 
     numbers: Numbers
@@ -298,6 +307,7 @@ def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:
 
 
 def unpack_audience(blob: bytes) -> FrozenAudience:
+    """Returns the audience from the form that `pack_audience` made."""
     deltas = zlib.decompressobj()
     numbers = np.cumsum(np.frombuffer(deltas.decompress(blob), "<u8"), dtype=np.uint64)
     if not deltas.unused_data:

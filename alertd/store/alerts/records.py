@@ -25,11 +25,11 @@ def version_key(alert_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertAuthor:
-    """Who wrote a version, and the API key that was used."""
+    """The person who wrote a version, and the API key that was used."""
 
     subject: str
     key: str = ""  # id of the key
-    hands: str = ""  # everyone who has, or can have, the key: as people are compared, one a line
+    hands: str = ""  # everyone who has, or can have, the API key: one a line, in the form in which people are compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class LastStep:
     by: str = ""  # the subject of the person
     reason: str = ""  # the person's own words
     code: str = ""  # code of the reason of a cancel or a purge
-    since: int = 0  # when it entered its state (ms); set if read with its document, or pending
+    since: int = 0  # when the version entered its state (UNIX ms); set only if the document was read too, or the version is pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenGlass:
-    """The approval of an alert by its own author, because no second person could be reached (break glass)."""
+    """The approval of an alert by its own author because no second person could be reached (break glass), and its later review."""
 
     at: int  # time of the approval (ms); 0: not approved yet
     why: str  # reason that the author gave; '' after the case is purged
@@ -69,27 +69,30 @@ class ApprovalFacts:
     rev: int = 0  # the revision that the approver saw; 0 if unknown
     key: str = ""  # for an alert that starts later: id of the API key that approved it
     is_alone: bool = False  # no second person approved or reviewed the alert
-    glass: BrokenGlass | None = None
+    glass: BrokenGlass | None = None  # None: its author did not approve it alone (break glass)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """Properties of a later version that announces a follow-up of the alert."""
+    """How a later version differs from the alert itself: it announces a follow-up (such as an update or an end) to recipients of earlier
+    versions.
+    """
 
     occasion: Occasion
-    follows: tuple[Occasion, ...]  # earlier occasions whose recipients get this version
+    follows: tuple[Occasion, ...]  # this version goes to the recipients of earlier versions with these occasions
     alerted: int  # when the alert was first sent (UNIX ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update(FollowUp):
-    """The properties of a version that is sent in place of the earlier versions of its alert."""
+    """The properties of an update: a version that is sent in place of the earlier versions of its alert."""
 
     notify: Notify  # which recipients of earlier versions are notified again
     renotify_count: int = 0  # number of people notified again, counted at the submission
     new_recipients: int = 0  # number of people in its area not notified before, counted at the submission
-    based_on: str = ""  # `changes` of the alert on which the update is based
-    continues: bool = False  # a neighbour permitted its area: the delays of the rings do not begin again
+    based_on: str = ""  # `Times.changes` of the alert when the update was written
+    #: Whether the update only adds an area that a neighbour permitted: the delays of the rings do not begin again then.
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +100,12 @@ class Times:
     """Times of a version. UNIX ms, 0 for not yet."""
 
     created: int
-    starts: int = 0  # requested start; 0: when it is approved
-    start: int = 0  # when its gate opened; times in the ledger count from here
+    starts: int = 0  # start that the author asked for; 0: at once when it is approved
+    start: int = 0  # when its sending could begin (its gate opened); times in the ledger count from here
     first_send: int = 0
     last_send: int = 0
-    #: Time from which the delays of the rings count. Set for an update that does not change the target, and for the
-    #: alert after such an update.
+    #: Time from which the delays of the rings (parts of the target with their own delay) count. Set for an update that does not change the
+    #: target, and for the alert after such an update.
     rings_from: int = 0
     changes: str = ""  # times of its changes since the approval: ms, separated by spaces
     restricted: int = 0  # when identity and photos were removed from it
@@ -110,7 +113,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanProgress:
-    """How much of a version is planned: position in the audience, rows and batches so far."""
+    """How far the planner is with a version: position in the audience, ledger rows and batches made so far."""
 
     cursor: int = 0
     rows: int = 0
@@ -127,34 +130,35 @@ class TargetFacts:
     seen: int  # number of people in the area
     regions: str = ""  # numbers of the regions whose people are notified, written by `runs_of`
     countries: str = ""  # countries in which its area lies, as ISO 3166-1 codes
-    outline: str = ""  # digest of the outline of its whole target; not used after the approval
+    outline: str = ""  # digest of the outline of the whole requested target; not used after the approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """Requests to and from other organisations about a version: permissions to alert in their jurisdiction, and requests to stand down."""
+    """What other organisations were asked, or ask, about a version: permissions to alert in their jurisdiction, and requests to stand down."""
 
     permissions: str = ""  # the permissions asked for and the answers, written by `permission.written`
-    answered_by: str = ""  # the subjects of those who answered, by organisation
-    reasons: str = ""  # the reasons of these answers, in their words
+    answered_by: str = ""  # the subjects of the people who answered, by organisation
+    reasons: str = ""  # the reasons for these answers, in these people's words
     stand_down_asked: str = ""  # requests to stand down, written by `permission.written_requests`
-    #: Areas in other organisations' jurisdictions, packed by `pack_area`: `ground:<org>` is what that organisation is
-    #: asked to permit, `granted` is all that was permitted. Filled only if the record was read with its document.
+    #: Areas in other organisations' jurisdictions, packed by `pack_area`: `ground:<org>` is the area that this organisation is asked to
+    #: permit, `granted` is all that was permitted. Filled only if the record was read with its document.
     areas: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainState:
-    """What a version's record says about its chain, the alert with all its versions: whether it is paused, its lives
-    after restores, its clock, the keys of its authors and approvers, and its public page.
+    """What all versions of one alert (its chain) have in common: whether it is paused, its lives after restores, its clock, the keys of its
+    authors and approvers, and its public page.
     """
 
     paused: bool = False
-    lives: str = field(default="", compare=False)  # the chain's lives after restores, in the form of `ids.version_id`
-    #: By how many ms the chain's clock, which sets the version's times, is ahead of the server's clock because that was
-    #: set back.
+    lives: str = field(
+        default="", compare=False
+    )  # the alert's lives after restores from a backup, in the form of `ids.version_id`
+    #: By how many ms the alert's clock, which sets the times of its versions, is ahead of the server's clock because that was set back.
     ahead: int = field(default=0, compare=False)
-    #: Ids of the API keys of the chain's authors and approvers. An id of another organisation's key is preceded by that
+    #: Ids of the API keys of the authors and approvers of all the alert's versions. An id of another organisation's key is preceded by that
     #: organisation and a colon.
     sent_by: tuple[str, ...] = field(default=(), compare=False)
     public_id: str = field(
@@ -174,7 +178,7 @@ class AlertRecord:
     status: str
     loudness: str
     external_id: str
-    case: str  # hash of its organisation and case number, or the chain for an alert without a case
+    case: str  # hash of its organisation and case number; for an alert without a case, the id of its first version
     rev: int
     expires: int
     people: int = 0  # number of people in the frozen audience
@@ -188,7 +192,7 @@ class AlertRecord:
     target: TargetFacts
     neighbours: Neighbours = Neighbours()
     chain: ChainState = ChainState()
-    document: bytes  # JSON, decrypted; b'' if it was not read
+    document: bytes  # the alert as JSON, decrypted; b'' if it was not read or is purged
     box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, if it was read
 
     @cached_property
@@ -209,7 +213,7 @@ class AlertRecord:
         return self.follow_up.occasion if self.follow_up else Occasion.ALERT
 
     def version(self, n: int) -> str:
-        """Returns the id of the nth version of this version's chain."""
+        """Returns the id of the nth version of this alert."""
         return version_id(chain_of(self.id), n, self.chain.lives)
 
     def counts_on(self, alert: Alert) -> int:
@@ -220,7 +224,7 @@ class AlertRecord:
 
 
 class PlanHead(NamedTuple):
-    """The fields of a version that the planner reads first."""
+    """The fields of a version that the planner reads first: what there is to plan, and how far it got."""
 
     id: str
     state: str
@@ -231,8 +235,8 @@ class PlanHead(NamedTuple):
 
 
 def runs_of(numbers: Iterable[int]) -> str:
-    """Returns the numbers in order as text, consecutive ones as `first-last`. So the 8,000 municipalities of a country take a few words
-    instead of 44 kB.
+    """Returns the numbers, ascending, as text, with consecutive ones as `first-last` ("1-3 7"). So the 8,000 municipalities of a country
+    take a few words instead of 44 kB.
     """
     ordered = np.sort(np.fromiter(numbers, np.int64))
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
@@ -240,20 +244,20 @@ def runs_of(numbers: Iterable[int]) -> str:
 
 
 def numbers_of(runs: str) -> list[int]:
-    """Returns the numbers in a text of `runs_of`, in order."""
+    """Returns the numbers in a text that `runs_of` made, in order."""
     bounds = [[int(number) for number in run.split("-")] for run in runs.split()]
     return [number for run in bounds for number in range(run[0], run[-1] + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
-    """The conditions that a chain must meet for a follow-up. `follow.lua` checks them."""
+    """The conditions under which a follow-up may be stored. `follow.lua` checks them."""
 
     sources: Iterable[AlertState]  # states that the alert may be in
-    last: int  # number of versions of the chain
-    rev: int | None  # revision of the alert; None for any
-    alive: bool = False  # whether the alert must not be expired
-    word: str = ""  # type of the event if the alert's state stays
+    last: int  # number of versions that the alert must have
+    rev: int | None  # revision that the alert must have; None for any
+    alive: bool = False  # the alert must not be expired
+    word: str = ""  # type of the event to write if the alert keeps its state
 
 
 def sources_of(new: AlertState) -> str:
@@ -270,7 +274,9 @@ _T = TypeVar("_T")
 
 
 async def unless_damaged(alert_id: str, reading: Awaitable[_T]) -> _T | None:
-    """Reads one alert among many. Returns None if it is damaged, and logs its id, so that one bad record hides no other alert."""
+    """Returns the result of `reading`, an alert's data. Returns None if it is damaged, and logs the alert's id, so that one bad record
+    cannot hide other alerts.
+    """
     try:
         return await reading
     except (SealError, ValueError) as error:

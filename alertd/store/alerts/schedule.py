@@ -14,7 +14,7 @@ _DUE_AT_ONCE = 100
 
 
 class AlertSchedule:
-    """The repository of start and end times. A time is written before the alert's record has it, so that a crash cannot lose it."""
+    """The repository of alerts' start and end times. A time is written before the alert's record has it, so that a crash cannot lose it."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -32,6 +32,7 @@ class AlertSchedule:
         await self._db.execute("ZADD", _of(keys.expiry, record.id), "LT", record.expires, record.id)
 
     async def note_start(self, record: AlertRecord) -> None:
+        """Stores when an alert starts."""
         await self._db.execute("ZADD", _of(keys.starts, record.id), record.times.starts, record.id)
 
     async def to_end(self, now_ms: int) -> list[str]:
@@ -43,12 +44,15 @@ class AlertSchedule:
         return await self._due(keys.starts, now_ms)
 
     async def end_done(self, alert_id: str) -> None:
+        """Deletes the stored end of an alert, because the alert has ended."""
         await self._db.execute("ZREM", _of(keys.expiry, alert_id), alert_id)
 
     async def start_done(self, alert_id: str) -> None:
+        """Deletes the stored start of an alert, because it has started or will not start."""
         await self._db.execute("ZREM", _of(keys.starts, alert_id), alert_id)
 
     async def _due(self, name: Callable[[int], str], now_ms: int) -> list[str]:
+        """Returns the ids of alerts in these sets with a time not after `now_ms`, at most _DUE_AT_ONCE of each set."""
         found = await self._db.execute_many(
             [("ZRANGEBYSCORE", name(shard), "-inf", now_ms, "LIMIT", 0, _DUE_AT_ONCE) for shard in range(keys.SHARDS)]
         )
@@ -56,4 +60,7 @@ class AlertSchedule:
 
 
 def _of(name: Callable[[int], str], alert_id: str) -> str:
+    """Returns the store key of the set (of starts or ends) for an alert: that of the shard of the alert's chain. `name`
+    makes the key from the shard.
+    """
     return name(keys.shard_of(chain_of(alert_id)))

@@ -1,6 +1,6 @@
 -- Moves a version to another state, if it is in an allowed state and its revision is the one that the caller read. Increments the revision
 -- and writes an event.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state, 4 skew, 5 revision that the caller read ('' for
 --       any), 6... fields to set
 -- Returns: {1 or 0, the earlier state; 'changed' if the revision is another}

@@ -1,9 +1,9 @@
--- Approves an update: opens its gate and closes the gates of all earlier versions of the alert. The update notifies the recipients whose
--- rows are still queued there, or nobody does. From now on the alert has the update's content and area.
--- KEYS: 1 chain
+-- Approves an update: opens its gate and closes the gates of all earlier versions of the alert. If messages of these are still queued, only
+-- the update notifies their recipients. From now on the alert has the update's content and area.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of the alert that the caller read, 4 id of the update,
 --       5 states the update may come from, 6 revision of the update that the caller read, 7 audience (deltas, zlib), 8 number of people,
---       9 skew, 10 API keys of the update's author and approver, 11 neighbour organisations whose permission is asked, 12 number of
+--       9 skew, 10 API keys of the update's author and approver, 11 neighbour organisations that it asks for permission, 12 number of
 --       arguments that are fields of the alert, 13... the fields of the alert, then the fields of the update
 -- Returns: {1 or 0; the update's earlier state, or the reason for a refusal: a state, 'expired', 'changed', or 'revised' (another version
 --          was sent since it was written, or may have been before a restore); 'alert' or 'update': which of the two the state or reason is

@@ -16,13 +16,13 @@ from alertd.store.engine.connection import Connection
 class Claim(NamedTuple):
     """One attempt of an operator to approve an alert alone."""
 
-    alert: str
+    alert: str  # id of the alert
     rev: int  # revision of the alert that the operator saw; void if the alert has another
     attempt: str  # a random name
 
 
 class Claims:
-    """The repository of these claims."""
+    """The repository of the claims of operators who approve alone an alert that they wrote."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -33,6 +33,7 @@ class Claims:
         return {operator.decode(): _decoded(raw) for operator, raw in found.items()}
 
     async def of(self, org: str, operator: str) -> tuple[Claim, ...]:
+        """Returns the claims of one operator."""
         return _decoded(await self._db.execute("HGET", keys.org(org, "glass"), operator) or b"")
 
     async def replace(self, org: str, operator: str, seen: Sequence[Claim], new: Sequence[Claim]) -> bool:
@@ -42,8 +43,10 @@ class Claims:
 
 
 def _encoded(claims: Sequence[Claim]) -> bytes:
+    """Returns the stored form of an operator's claims."""
     return "\n".join(f"{one.alert} {one.rev} {one.attempt}" for one in claims).encode()
 
 
 def _decoded(raw: bytes) -> tuple[Claim, ...]:
+    """Reads an operator's claims from their stored form."""
     return tuple(Claim(alert, int(rev), attempt) for alert, rev, attempt in map(str.split, raw.decode().splitlines()))

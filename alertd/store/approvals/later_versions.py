@@ -19,7 +19,7 @@ from alertd.store.engine.connection import Connection
 
 
 class Updates:
-    """The repository of updates."""
+    """The repository of updates: later versions of an alert that replace the earlier ones."""
 
     def __init__(self, connection: Connection, alerts: Alerts) -> None:
         self._db = connection
@@ -27,8 +27,8 @@ class Updates:
         self.published = PublishedWords(connection)
 
     async def propose(self, alert: AlertRecord, update: AlertRecord, area: bytes, *, last: int) -> tuple[bool, str]:
-        """Stores an update of an alert as pending, durably. The alert must be shown and have the revision of `alert`, its chain must have
-        `last` versions, and no other update may be pending.
+        """Stores an update of an alert as pending, durably. The alert must be one that the public may see (`SHOWN`) and have the revision
+        of `alert`, it must have `last` versions, and no other update may be pending. `area`: packed.
 
         Returns whether it was done, and the alert's state. The reason for a refusal can also be 'changed', 'expired', 'again' (another last
         version) or the id of the pending update.
@@ -49,7 +49,7 @@ class Updates:
         self, alert: AlertRecord, update: AlertRecord, audience: FrozenAudience, approver: str, *, sent_by: Iterable[str],
         asked: Iterable[str] = (), sent_alone: bool = False,
     ) -> tuple[bool, str, str]:  # fmt: skip
-        """Approves an update, atomically and durably: freezes its audience, opens its gate, closes the gates of earlier versions, and
+        """Approves an update, atomically and durably: freezes its audience, starts its sending, ends the sending of earlier versions, and
         writes the content of `alert` into the alert. Both records must still have their revisions. The neighbours `asked` get an event.
 
         Returns whether it was done, the earlier state of the update or the reason for a refusal ('expired', 'changed', 'revised' or a
@@ -68,7 +68,7 @@ class Updates:
         return bool(done), old.decode(), whose.decode()
 
     async def _fields(self, alert: AlertRecord) -> Flat:
-        """Returns the fields of the alert that the update changes."""
+        """Returns the fields of the alert that an approved update replaces, as arguments of a script, with the sealed document."""
         seals = await self._seals(alert)
         fields: Flat = ["level", alert.level, "loudness", alert.loudness]
         fields += ["regions", alert.target.regions, "countries", alert.target.countries]
@@ -82,8 +82,8 @@ class Updates:
         return [*fields, "doc", seals.sealed(alert.document)]
 
     async def _seals(self, record: AlertRecord) -> Seals:
-        """Returns the seals for a version. Lists the chain under the case's key again, because a purge must notice that something new is
-        sealed under it.
+        """Returns the keys that seal a version's fields. Records again that the case's key seals this alert, because a purge must notice
+        that something new is sealed under it.
         """
         box = await self._alerts.case_box(record.case, chain_of(record.id))
         return Seals(record.id, self._db.codec.master, box)
@@ -94,15 +94,17 @@ REMEMBERED = 1_000
 
 
 class PermissionStore:
-    """The repository of permissions. The alert's record is the authority; an entry in an organisation's list only leads to it."""
+    """The repository of the permissions that organisations ask of their neighbours. The alert's record is the authority; an entry in an
+    organisation's list only leads to it.
+    """
 
     def __init__(self, connection: Connection, alerts: Alerts) -> None:
         self._db = connection
         self._alerts = alerts
 
     async def note(self, orgs: Iterable[str], chain: str, now_ms: int) -> None:
-        """Lists an alert for the organisations whose permission it will ask. Called before the alert is approved, so that a crash cannot
-        hide the request from them.
+        """Adds an alert (`chain`) to the lists of requests of the organisations that it will ask for permission. Called before the alert is
+        approved, so that a crash cannot hide the request from them.
         """
         names = [keys.org(org, "asked") for org in orgs]
         # A repeated request becomes the latest again, because only the latest are shown.
@@ -110,31 +112,37 @@ class PermissionStore:
         await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
 
     async def of(self, org: str, limit: int) -> list[str]:
-        """Returns the latest alerts for which an organisation was, or was about to be, asked for permission, newest first."""
+        """Returns at most `limit` alerts for which the organisation was, or was about to be, asked for permission, the latest first."""
         found = await self._db.execute("ZREVRANGE", keys.org(org, "asked"), 0, limit - 1)
         return [chain.decode() for chain in found]
 
     async def drop(self, org: str, chains: Iterable[str]) -> None:
-        """Removes purged alerts (`chains`) from an organisation's list of requests."""
+        """Removes alerts (`chains`), which the caller found purged, from the list of requests that `org` was asked to
+        permit.
+        """
         if gone := list(chains):
             await self._db.execute("ZREM", keys.org(org, "asked"), *gone)
 
     async def teller(self, chain: str) -> str:
-        """Returns the id of the version that is being sent for an alert."""
+        """Returns the id of the version that last replaced all earlier ones: an approved update, or a version for an
+        area that a neighbour permits. Returns `chain`, the id of the first version, if there is none.
+        """
         return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
 
     async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
-        """Sets fields of a shown alert and writes the event `word`, as `Alerts.note_from` does. Returns the same as that."""
+        """Stores what the neighbour `org` said about a permission, as fields of a shown alert, and writes the event `word`. Returns whether
+        it was done, and the alert's state, as `Alerts.note_from` does.
+        """
         return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
 
     async def widen(
         self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: FrozenAudience, *, org: str, key: str
     ) -> tuple[bool, str]:
         """Extends an alert to the area that a neighbour permits, atomically and durably: writes the content of `alert` and the new `area`
-        (packed) into the alert, and opens the gate of `version`, which notifies its `audience`. The alert must still have its revision, and
-        `version` must be the next one of the chain. `org` and `key`: the neighbour and the API key that permitted it.
+        (packed) into the alert, and starts sending `version` to its `audience`. The alert must still have its revision, and `version` must
+        be the next one of the alert. `org` and `key`: the neighbour and the API key that permitted it.
 
-        Returns what `answer` returns, or 'again' as the reason if the chain has another last version.
+        Returns what `answer` returns, or 'again' as the reason if the alert has another last version.
         """
         box = await self._alerts.case_box(alert.case, alert.id)
         seals = Seals(alert.id, self._db.codec.master, box)

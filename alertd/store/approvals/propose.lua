@@ -1,6 +1,6 @@
 -- Stores an update of an alert, a later version, as pending until a second person approves it. An earlier update that was returned to its
 -- author becomes rejected.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of the alert that the caller read, 4 number of the
 --       chain's last version that the caller read, 5 id of the update, 6 area (packed), 7 skew, 8... fields of the update
 -- Returns: {1 or 0, the alert's state; the reason for a refusal can also be 'changed', 'expired', 'again' (another last version) or the id

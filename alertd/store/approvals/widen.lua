@@ -1,6 +1,6 @@
 -- Extends an alert to the area that a neighbour organisation permits. Stores a version that takes the place of all earlier ones, and opens
 -- its gate.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that the caller read, 4 number of the chain's last
 --       version that the caller read, 5 id of the version, 6 area (packed), 7 audience (deltas, zlib), 8 number of people, 9 skew, 10 the
 --       neighbour, 11 the neighbour's API key that permits it, 12 number of arguments that are fields of the alert, 13... the fields of the

@@ -15,6 +15,8 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
+    """A region that an operator drew."""
+
     code: str
     number: int  # counted from 1
     revision: int
@@ -41,6 +43,7 @@ class CustomRegions:
         return int(await self._db.execute("HGET", keys.COUNTERS, "drawings") or 0)
 
     async def all(self) -> list[Drawing]:
+        """Returns all drawn regions, by code."""
         found = await self._db.hash_of(keys.DRAWN)
         return [_drawing(code.decode(), value) for code, value in sorted(found.items())]
 
@@ -64,9 +67,9 @@ class CustomRegions:
         return {1: "done", 0: "changed", -1: "foreign"}[word], int(rest[0]) if word == 1 else 0
 
     async def delete(self, code: str, org: str | None, *, seen: int | None) -> str:
-        """Deletes a drawing of an organisation (None: of any). Its number is not used again.
+        """Deletes a drawn region of the organisation `org` (None: of any), durably. Its number is not used again.
 
-        Returns 'done', 'changed' if it has another revision than `seen`, or 'unknown' if there is no such drawing.
+        Returns 'done', 'changed' if it has another revision than `seen` (None: any), or 'unknown' if there is no such region.
         """
         word = await self._db.run_durably(
             "delete_drawing",
@@ -78,9 +81,11 @@ class CustomRegions:
         return {1: "done", 0: "changed", -1: "unknown"}[word]
 
     async def clash(self, numbers: Mapping[str, int]) -> tuple[int, str, str] | None:
-        """Stores the numbers of imported regions, by code. Subscribers' places refer to these numbers, so all machines must use the same.
-        Returns None, or, if a number belongs to another region, stores nothing and returns the number, the code that has it and the code
-        that wants it.
+        """Stores the numbers of imported regions, given by code. Subscribers' places refer to these numbers, so all machines must use the
+        same.
+
+        Returns None if they are stored. If a number belongs to another region already, stores none of them and returns that number, the
+        code that has it and the code that wants it.
         """
         if not numbers:
             return None
@@ -94,5 +99,6 @@ class CustomRegions:
 
 
 def _drawing(code: str, value: bytes) -> Drawing:
+    """Reads a drawn region from its stored form."""
     number, revision, org, document = value.split(b" ", 3)
     return Drawing(code=code, number=int(number), revision=int(revision), org=unquote(org.decode()), document=document)

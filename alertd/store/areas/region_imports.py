@@ -27,7 +27,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     seen: int  # UNIX ms of the last report by the process that imports
     why: str = ""  # why it was refused, or is only stored
     faults: int = 0  # number of features that cannot be regions
-    problems: list[dict[str, Any]] = []  # the first of these: row, code, what
+    problems: list[dict[str, Any]] = []  # the first of these features: row, code, fault
     report: dict[str, Any] = {}
 
 
@@ -42,8 +42,10 @@ class ImportRecords:
         self._db = connection
 
     async def put(self, one: Import) -> None:
+        """Stores the record of an import for KEPT_MS."""
         await self._db.execute("SET", keys.regions_import(one.id), _encode(one), "PX", KEPT_MS)
 
     async def get(self, import_id: str) -> Import | None:
+        """Returns the record of an import, None if it does not exist or has expired."""
         raw = await self._db.execute("GET", keys.regions_import(import_id))
         return None if raw is None else _decode(raw)

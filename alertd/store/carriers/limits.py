@@ -12,34 +12,35 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-PROBE_MS = 15_000  # how often a loud message probes a paused carrier
-#: The fraction of the rate with which a ramp begins. At FCM's quota this is 90 messages in the first second, enough for
-#: the people of a street.
+PROBE_MS = 15_000  # interval (ms) at which a loud message may probe a paused carrier
+#: The fraction of a carrier's rate with which an alert that is not loud begins, before its rate rises. At FCM's quota this is 90 messages
+#: in the first second, enough for the people of a street.
 RAMP_FLOOR = 0.01
 #: The circuit breaker of a carrier: after FAILURES failures without a success in between, each within FORGOTTEN_MS of
 #: the one before, the carrier rests for SHORTEST_REST_MS. Each failed probe doubles the rest, up to LONGEST_REST_MS, so
 #: that a carrier that works again is found within 15 s.
 FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 5_000
-#: A retried message may probe a carrier this long (ms) after a new message may. Each lane (one sending loop of a
-#: worker) asks at least once a second.
+#: A retried message may probe a carrier this long (ms) after a new message may. Each sending loop of a worker asks at least once a second.
 NEW_FIRST_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Permits to send that a limiter granted together, or a probe of a paused or resting carrier."""
+    """Permits to send that were granted together, or a single probe of a paused or resting carrier."""
 
     granted: int
-    wait_s: float  # seconds to wait if none is granted; both: the block is a probe
+    wait_s: float  # seconds to wait if nothing is granted; if both are set, the block is a probe
     mark: int  # mark of `take.lua`: when the bucket would have refilled these permits, or time of the probe (us)
 
     def less(self, permits: int, rate: float) -> Block:
-        """Returns the block that remains after `permits` were given back. `rate`: permits a second."""
+        """Returns the block that remains when `permits` of it are given back. `rate`: permits a second."""
         return replace(self, granted=self.granted - permits, mark=self.mark - int(permits * 1_000_000 / rate))
 
 
 class Limits:
-    """Grants permits to send to a carrier, in blocks, so that a chunk of messages costs one round trip."""
+    """Limits the rate of each carrier for all processes: grants permits to send in blocks, so that a chunk of messages costs one round
+    trip.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -56,8 +57,9 @@ class Limits:
         ramp_s: float = 0,
         is_new: bool = True,
     ) -> Block:
-        """Takes up to `wanted` permits at `rate` a second, at most `burst` at once, in multiples of `least`. An alert that is not `loud`
-        gets a lower rate while it ramps up for `ramp_s` seconds. Returns the block: the permits, or the seconds to wait if there are none.
+        """Takes up to `wanted` permits of a carrier at `rate` a second, at most `burst` at once, in multiples of `least`. An alert that is
+        not `loud` gets a lower rate, which rises to the full one in `ramp_s` seconds. Returns the block: the permits, or the seconds to
+        wait if there are none.
 
         A block with permits and a wait is a probe: the carrier is paused or rests, and one message may try it. After the message is
         accepted, call `resume`. Call `give_back` for permits that were not used. A message that is not `is_new` was tried before and probes
@@ -83,8 +85,8 @@ class Limits:
         )
 
     async def undecided(self, carrier: str, block: Block) -> None:
-        """Lets the next message probe a failed carrier, because the answer to the probe of this `block` does not show whether the carrier
-        works.
+        """Ends a probe (`block`) without a result: its answer does not show whether the carrier works. The next message may probe the
+        carrier again.
         """
         await self._db.run("give_back", [keys.limiter(carrier)], 1, 0, self._db.skew_ms, block.mark, 0, "undecided")
 
@@ -93,7 +95,7 @@ class Limits:
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
 
     async def failed(self, carrier: str, times: int) -> float:
-        """Counts `times` failed messages in a row. Returns for how many seconds the carrier rests now, 0 if no rest starts."""
+        """Counts `times` failed messages in a row. Returns for how many seconds the carrier rests from now on, 0 if they start no rest."""
         settings = (FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS)
         rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
         return rest_ms / 1000
@@ -129,53 +131,55 @@ class Limits:
         }
 
 
-#: How long the units that were spent on a day are stored: until that day is over in every time zone. How long those
-#: that were spent for an alert are stored: as long as an alert may be extended.
+#: How long (ms) the units spent on a day are stored: until that day is over in every time zone. How long those spent for an alert are
+#: stored: as long as an alert may be extended.
 KEPT_DAY_MS = 3 * DAY_MS
 KEPT_ALERT_MS = 400 * DAY_MS
 
 
 class Budgets:
-    """Counts the units (SMS segments) that each alert and each organisation has spent, for all workers."""
+    """Counts, for all workers together, the units (SMS segments) that each alert has spent, and each organisation in a day."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def take(self, org: str, chain: str, now_ms: int, messages: int, each: int, most: tuple[int, int]) -> int:
-        """Spends the units of at most `messages` messages with `each` units, and returns how many of the messages may be sent. `most`:
-        maximum units of the alert and of the day (0: no limit). A negative number of messages gives units back.
+        """Spends the units of up to `messages` messages of `each` units, and returns how many of the messages fit into the budget and may
+        be sent. `most`: maximum units of the alert and of the organisation's day (UTC); 0: no limit. A negative number of messages gives
+        units back.
         """
         names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         granted: int = await self._db.run("spend", names, messages, each, *most, KEPT_ALERT_MS, KEPT_DAY_MS)
         return granted
 
     async def spent(self, org: str, chain: str, now_ms: int) -> tuple[int, int]:
-        """Returns the units spent by the alert and on the day."""
+        """Returns the units spent by this alert, and by its organisation on this day (UTC)."""
         names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         alert, day = await self._db.execute_many([("HGET", name, "units") for name in names])
         return int(alert or 0), int(day or 0)
 
     async def free(self, org: str, chain: str) -> None:
-        """Lifts the budget's limit for this alert. Its units still count for the day."""
+        """Lifts the budget's limits for this alert. Its units still count for the day."""
         name = keys.org_spent(org, chain)
         await self._db.execute_many([("HSET", name, "free", 1), ("PEXPIRE", name, KEPT_ALERT_MS)])
 
     async def is_free(self, org: str, chain: str) -> bool:
+        """Returns whether the budget's limits are lifted for this alert."""
         return bool(await self._db.execute("HEXISTS", keys.org_spent(org, chain), "free"))
 
 
 SILENT_MS = 3_000  # a worker loses its share after this silence; workers claim theirs every second
-#: Minimum number of connections in a share: a worker with fewer sends slowly, because one worker sends a whole batch. A
-#: share is smaller only if the carrier accepts fewer connections in total.
+#: Minimum number of connections that a worker gets: with fewer it sends slowly, because one worker sends a whole batch. A worker gets fewer
+#: only if the carrier accepts fewer connections in total.
 LEAST = 4
 
 
 class Share(NamedTuple):
-    """One worker's share of a carrier's connections."""
+    """How many of a carrier's connections one worker may open."""
 
-    connections: int
-    others: int  # connections that other workers claim
-    working: int  # other workers that have a connection that works
+    connections: int  # how many of the carrier's connections the worker may open
+    others: int  # connections that other workers may open
+    working: int  # number of other workers with a connection that works
 
 
 class ConnectionShares:

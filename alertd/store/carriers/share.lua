@@ -1,9 +1,9 @@
--- Divides the connections of a carrier among all workers, and renews the claim of one worker. The oldest worker goes first. If there are too few
--- connections for all, some workers get none. A worker gets no more than the others leave.
+-- Divides the connections of a carrier among all workers, and renews the claim of one worker. The worker that waits longest goes first. If
+-- there are too few connections for all, some workers get none. A worker gets no more than the others leave.
 -- KEYS: 1 shares
--- ARGV: 1 worker, 2 connections of the installation, 3 connections that a share has at least, 4 connections that the worker holds, 5 "1" if one of
---       them works, 6 "1" if the worker goes behind those with "0", 7 ms since the carrier failed the worker, which then goes behind all whom it
---       does not fail ("": it does not fail this one), 8 ms after which a silent worker is dead, 9 skew (ms)
+-- ARGV: 1 worker, 2 connections of the installation, 3 connections that a share has at least, 4 connections that the worker holds, 5 "1" if
+--       one of them works, 6 "1" if the worker goes behind those with "0", 7 ms since the carrier failed the worker, which then goes behind
+--       all workers that it does not fail ("": it does not fail this one), 8 ms after which a silent worker is dead, 9 skew (ms)
 -- Returns: {connections that the worker may have, connections that the others claim, how many of the others have one that works}
 local me, most, life, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[8]), now_ms(ARGV[9])
 local others, working, since, line = 0, 0, now, {}

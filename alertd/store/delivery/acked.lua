@@ -1,5 +1,5 @@
 -- Returns which subscribers acknowledged the version of the alert that was last shown to all recipients.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2... subscriber numbers
 -- Returns: "1" or "0" for each subscriber
 local bits, found = key(KEYS[1], 'acked', shown_anew(KEYS[1], ARGV[1])), {}

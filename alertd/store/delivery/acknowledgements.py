@@ -12,8 +12,7 @@ from alertd.common.ids import chain_of
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-#: Each process stores at most once in NOTED_EVERY_MS that some app acknowledges alerts. `lately` trusts the stored time
-#: for BELIEVED_MS.
+#: Each process stores at most once in NOTED_EVERY_MS that some app acknowledges alerts. `lately` trusts the stored time for BELIEVED_MS.
 NOTED_EVERY_MS = HOUR_MS
 BELIEVED_MS = 30 * DAY_MS
 _MARK = "acknowledged"

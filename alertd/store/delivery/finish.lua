@@ -1,9 +1,9 @@
 -- Returns whether a version has open rows. Marks a sending version without open rows as sent. Writes events for the progress, and for a
--- stall: nothing sent for long although rows are due.
--- KEYS: 1 chain
+-- stall: no message sent for long although rows are due.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 skew
--- Returns: 'done', 'sweep' if its gate is closed and rows are unsettled, 'busy', 'due' and the channels with rows to lease now,
---          'early' before its approval; 'done' for an update that waits for its second person, because it keeps no alert active
+-- Returns: 'done', 'sweep' if its gate is closed and rows are unsettled, 'busy', 'due' and the channels with rows to lease now, 'early'
+--          before its approval; 'done' for an update that waits for its second person, because it keeps no alert active
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local state, planned, rows, lost_at, replaced =
@@ -40,8 +40,8 @@ local function mark()
   end
 end
 
--- Returns whether an entry of the delayed set is meant to wait: for the delay of its ring, for its pace, for quiet
--- hours or for another deferral.
+-- Returns whether an entry of the delayed set still has to wait: for the delay of its ring, for its pace, for quiet hours or for another
+-- deferral.
 local function is_held(member)
   local version, batch, number = string.match(member, '^([^/]+)/([^/]+)/(%d+)$')
   if not number then return true end
@@ -51,7 +51,7 @@ local function is_held(member)
   return HELD_FOR[row_at(open_rows(chain, version, number, number).span, 0).reason]
 end
 
--- Returns whether a worker leases rows of the version.
+-- Returns whether a worker holds a lease on rows of the version.
 local function is_leased()
   for _, payload in ipairs(redis.call('HVALS', key(chain, 'leases'))) do
     if string.match(payload, '^[^/]+') == alert then return true end

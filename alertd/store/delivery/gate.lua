@@ -1,7 +1,7 @@
 -- Gives a worker the permission to send. No message is sent without it. Stores the outcomes of the worker's last chunk, even if the lease
 -- is lost or the version has ended. Marks the rows of the next chunk as in flight only if the lease is alive and the version's gate is
 -- open.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 batch, 3 channel, 4 lease, 5 lease ms, 6 outcomes, 7 rows wanted (runs), 8 carrier (number), 9 skew, 10 "1" if this
 --       call ends the lease, 11 unsent rows to return to the queue with it (runs). An outcome is <I4 first row, I2 rows, B flags, B state,
 --       B reason, B carrier, I4 delay ms>. State queued: try again after the delay. Flag DOUBT: this or an earlier attempt may have been

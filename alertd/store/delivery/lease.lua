@@ -1,15 +1,16 @@
--- Leases work of one channel of one chain: the rows of an expired lease, else tries that are due, else a new batch.
--- KEYS: 1 chain
--- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew,
---       6... leases that the caller holds: this call renews them
--- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has them)}
+-- Leases rows of one channel of one alert to a worker: those of an expired lease, else rows that are due for another try, else a new batch.
+-- KEYS: 1 chain (an alert with its versions)
+-- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) that get no second attempt if they did not answer, 5 skew,
+--       6... leases of the caller, which this call renews
+-- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has
+--          them)}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
 local LATE_MS = 1000 -- a pace allows this much to be made up, if a worker asks late for its turn
 
--- Settles a row that a lost lease had in flight. Queues it again with doubt. Marks it unknown if the carrier's policy is to hold, or
--- after the last attempt, because the message itself may kill the workers.
+-- Settles a row that was in flight under a lost lease: queues it again and marks it as perhaps sent. Marks it unknown if the carrier's
+-- policy is to hold, or after the last attempt, because the message itself may kill the workers.
 local function settle_lost(rows, row, at, version, mark)
   if row.state ~= S.in_flight or row.receipt ~= mark then return end -- another lease has had the row since
   local killer = tries_of(row) == ATTEMPTS and row.tries >= DOUBT
@@ -76,12 +77,12 @@ local function rows_of(version, batch)
   return numbers
 end
 
--- The time (ms) of the next free turn of each pace (limit of the send rate), during this call. With it, rows that
--- waited through a pause or a night are not all sent at once.
+-- The time (ms) at which each pace (limit of the send rate) lets its next batch go, during this call. With it, rows that waited through a
+-- pause or a night are not all sent at once.
 local Turns = {batches = {}, free = {}}
 
--- Takes the turn of a batch, or of one of its rows, and returns nil if its pace lets it go now. Else reserves its place in line and
--- returns the time of its turn (ms).
+-- Returns nil if the pace of a batch, or of one of its rows, lets it go now. Else reserves its place in line and returns the time (ms) at
+-- which it may go.
 function Turns.wait(version, batch, is_whole)
   local its = version .. '/' .. batch
   Turns.batches[its] = Turns.batches[its] or {pace_of(chain, version, batch)}
@@ -98,8 +99,8 @@ function Turns.wait(version, batch, is_whole)
   return nil
 end
 
--- Returns a batch that is due, or due rows of one batch. Delays entries until the turn of their pace, so that entries of a pace, however
--- many, cannot hide those without one.
+-- Returns a batch that is due, or due rows of one batch. Delays entries whose pace allows no message yet: many of them would otherwise
+-- hide the entries without a pace.
 local function due_tries()
   local delayed, prefix, numbers, version, batch = key(chain, 'delayed', channel), nil, {}, nil, nil
   repeat
@@ -134,7 +135,7 @@ end
 for i = 6, #ARGV do
   if redis.call('HEXISTS', leases, ARGV[i]) == 1 then redis.call('ZADD', until_key, now + lease_ms, ARGV[i]) end
 end
--- Drops the work of a closed gate: the sweeper settles its rows. Work on hold stays in its queue.
+-- Removes from the queues the work of versions with a closed gate: the sweeper settles its rows. Work on hold stays in its queue.
 if halted(chain) then return nil end
 if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- the client repeated the call: its first work would be in no lease
 for _, source in ipairs({lost_lease, due_tries, new_batch}) do

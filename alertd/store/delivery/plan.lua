@@ -1,10 +1,10 @@
--- Appends one planning chunk atomically: batches of references, their queued ledger rows, and the planner's cursor.
--- KEYS: 1 chain
--- ARGV: 1 alert id, 2 expected cursor, 3 cursor after this chunk, 4 "1" if the audience ends here, 5 skew,
---       6 references per batch (a batch is the unit of leasing),
---       7... groups of five: channel, "language format ring", earliest send time (ms after the approval), its pace ("name
---       ms per reference"; '' for none), refs (6 bytes each)
--- Returns: 'ok', 'behind' if another planner has written this chunk, 'closed'
+-- Appends one stretch of the audience to the plan of a version, atomically: batches of references, their queued ledger rows, and the
+-- planner's cursor.
+-- KEYS: 1 chain (an alert with its versions)
+-- ARGV: 1 alert id, 2 expected cursor, 3 cursor after this stretch, 4 "1" if the audience ends here, 5 skew, 6 references per batch (a
+--       batch is the unit of leasing), 7... groups of five: channel, "language format ring", earliest send time (ms after the approval),
+--       its pace ("name ms per reference"; '' for none), refs (6 bytes each)
+-- Returns: 'ok', 'behind' if another planner has written this stretch, 'closed'
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[5])
@@ -16,7 +16,8 @@ rows, batches = tonumber(rows), tonumber(batches)
 
 local BATCH, TURN_MS = tonumber(ARGV[6]), 10000 -- a batch with a pace holds at most 10 s of its messages
 
--- Reserves the next place in the line of a pace and delay, and returns its time (ms). `lease.lua` lets the batches go in that order.
+-- Returns the time (ms) at which the next batch of a pace and delay may go, and moves that time on by `count` messages. `lease.lua` lets
+-- the batches go in that order.
 local function slot(pace, delay, due, count)
   local name, each = string.match(pace, '^(%S+) (%S+)$')
   local line = 'slot:' .. name .. ':' .. delay

@@ -1,9 +1,10 @@
--- Stores a late report for one row: delivered, failed, or, for an unknown row, accepted. If the alert escalates, a delivery to a screen also
--- sets the subscriber's acknowledgement. Any version counts since the alert was last shown to all recipients, also a restriction or a reopening.
--- KEYS: 1 chain
+-- Stores a late report for one row: delivered, failed, or, for an unknown row, accepted. If the alert escalates, a delivery to a screen
+-- also records that the subscriber acknowledged the alert. A report on any version counts that was sent since the alert was last shown to
+-- all recipients, also a restriction or a reopening.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
 -- Returns: {state before the report, or 0 if the row does not exist or is archived; ms from sending to delivery if this report marks the
--- row delivered, else -1}
+--          row delivered, else -1}
 local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local version_key = key(chain, 'version', alert)
 local planned, archived, occasion = unpack(redis.call('HMGET', version_key, 'rows', 'archived', 'occasion'))

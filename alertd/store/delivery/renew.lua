@@ -1,5 +1,5 @@
--- Renews the leases that one worker holds on one channel of one chain.
--- KEYS: 1 chain
+-- Renews the leases that one worker holds on one channel of one alert.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 channel, 2 lease ms, 3 skew, 4... leases
 -- Returns: the number of leases that are still alive
 local chain, alive = KEYS[1], 0

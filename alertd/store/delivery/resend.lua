@@ -1,6 +1,6 @@
 -- Queues rows of a few batches again, because an operator asked for it. A sent version becomes sending again. Refuses a version that is no
 -- longer true for the alert, or that a later version replaces.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 states the alert may be in (comma before and after each), 3 first batch, 4 batches, 5 states of rows (bytes),
 --       6 channel ('' for all), 7 skew, 8 states of the alert in which the version is true (comma before and after each)
 -- Returns: {1, or 0 if refused; the state of the version, or the state that caused the refusal; rows queued; "1" if there are

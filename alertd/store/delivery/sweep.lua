@@ -1,6 +1,6 @@
 -- Settles a few batches behind a closed gate. Queued rows become cancelled or expired, or unknown if an earlier attempt may have arrived.
 -- Rows in flight without a live lease become unknown. Also deletes expired leases of the closed version.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
 -- Returns: {rows settled, rows in flight under a live lease}
 local chain, alert = KEYS[1], ARGV[1]

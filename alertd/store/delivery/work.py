@@ -65,11 +65,12 @@ LEDGER = np.dtype(
         ("receipt", "<u4"),
     ]
 )
-#: Rows in these states have no receipt. The scripts store in its place which lease last asked the gate for the row.
+#: Ledger rows in these states have no receipt. In its place the scripts store which lease last asked the gate for the row.
 _UNANSWERED = (State.QUEUED, State.IN_FLIGHT, State.UNKNOWN)
 
 
 def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]]:
+    """Reads the counts of a version, stored as `channel.state`: by channel, then by state."""
     pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
     counts: dict[str, dict[str, int]] = {}
     for name, value in pairs:
@@ -79,12 +80,12 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
 
 
 def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
-    """Returns the names of the leases, by chain and channel."""
+    """Returns the names of the leases by the first version of their alert and their channel."""
     return grouped(((chain_of(lease.alert_id), lease.alike.channel), lease.name) for lease in leases)
 
 
 class Work:
-    """Reads and writes the leases, gates and ledgers of all chains."""
+    """Reads and writes the work of sending of all alerts: the plan, the workers' leases, the permission to send (gate) and the ledgers."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -103,8 +104,9 @@ class Work:
         when: When = AT_ONCE,
         batch: int = BATCH,
     ) -> str:
-        """Appends one planning chunk, cut into batches of at most `batch` references. `cursor` and `after`: position in the audience before
-        and after the chunk. `last`: the audience ends here. `when`: delays and paces of the rings.
+        """Appends the ledger rows of one stretch of a version's audience, cut into batches of at most `batch` rows. `cursor` and `after`:
+        position in the audience before and after the stretch. `groups`: packed references, by what they have in common. `last`: the
+        audience ends here. `when`: delays and paces of the rings.
 
         Returns 'ok', 'behind' (another planner went further than `cursor`) or 'closed' (the version is not planned any more).
         """
@@ -127,10 +129,9 @@ class Work:
     async def leases(
         self, chains: Sequence[str], channel: str, hold: bytes, held: Collection[Lease] = ()
     ) -> list[Lease | Exception | None]:
-        """Leases a batch of the channel from each chain, in one round trip. Returns for each chain the lease, None (no work), or the error.
-
-        `hold`: numbers of the carriers (one byte each) whose unanswered attempts are not repeated. `held`: the caller's leases; those in
-        the same queues are renewed.
+        """Leases a batch of the channel from each of the alerts (`chains`: ids of first versions), in one round trip. Returns for each the
+        lease, None if it has no work, or the error. `hold`: the carriers (one byte each) that get no second attempt if they did not answer.
+        `held`: the caller's leases; those in the same queues are renewed.
         """
         names, living = [secrets.token_hex(8) for _ in chains], _by_queue(held)
         given = await self._db.run_each(
@@ -158,10 +159,10 @@ class Work:
         ends: bool = False,
         back: Sequence[int] = (),
     ) -> tuple[Gate, list[bool]]:
-        """Stores `outcomes` in the ledger and asks permission to send the rows `wanted`.
+        """Stores `outcomes` in the ledger and asks permission to send the rows `wanted` through `carrier`, durably.
 
-        Returns the gate's answer, and for each wanted row whether it may be sent. `ends` ends the lease and returns the untried rows
-        `back` to the queue.
+        Returns the gate's answer, and for each wanted row whether it may be sent. `ends` ends the lease and returns `back`, rows that were
+        not tried, to the queue.
         """
         status, granted = await self._db.run_durably(
             "gate", [keys.chain(chain_of(lease.alert_id))], lease.alert_id, lease.batch, lease.alike.channel, lease.name,
@@ -171,16 +172,18 @@ class Work:
         return Gate(status.decode()), [byte == ord("1") for byte in granted]
 
     async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
-        """Stores `outcomes`, returns the untried rows `back` to the queue, and ends the lease."""
+        """Ends a lease: stores `outcomes` of its attempts, and returns `back`, rows that were not tried, to the queue."""
         await self.gate(lease, outcomes, ends=True, back=back)
 
     async def goes_on(self, lease: Lease, rev: int) -> bool:
-        """Returns whether the worker may still send the rows that the gate permitted, with the texts of revision `rev`."""
+        """Returns whether the worker may still send the rows that the gate permitted it under this lease, with the organisation's texts of
+        revision `rev`.
+        """
         chain = keys.chain(chain_of(lease.alert_id))
         return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, rev, self._db.skew_ms))
 
     async def renew(self, leases: Sequence[Lease]) -> None:
-        """Renews all leases that a worker holds."""
+        """Extends leases to LEASE_MS from now. Skips a lost lease and does not report it."""
         await self._db.run_many(
             [
                 ("renew", [keys.chain(chain)], [channel, LEASE_MS, self._db.skew_ms, *names])
@@ -189,9 +192,10 @@ class Work:
         )
 
     async def finish_each(self, alert_ids: Sequence[str]) -> list[str | Exception]:
-        """Marks each version that is being sent and has no open rows as sent, in one round trip.
+        """Marks each version that is being sent and has no open rows as sent, in one round trip. An open row is queued or in flight.
 
-        Returns for each 'done', 'sweep', 'early', 'busy', 'due' with the channels that have due rows, or the error.
+        Returns for each 'done' (no work left), 'sweep' (it has ended, with open rows to settle), 'early' (not approved yet), 'busy' (not
+        finished, but no rows to lease now), 'due' with the channels that have rows to lease now, or the error.
         """
         answers = await self._db.run_each(
             [("finish", [keys.chain(chain_of(alert_id))], [alert_id, self._db.skew_ms]) for alert_id in alert_ids]
@@ -199,16 +203,16 @@ class Work:
         return [answer if isinstance(answer, Exception) else answer.decode() for answer in answers]
 
     async def settling(self, chain: str) -> tuple[int, int]:
-        """Returns since when workers could settle the chain's messages without a gap (store clock, ms), and the number of gaps since the
+        """Returns since when workers could settle the alert's messages without a gap (store clock, ms), and the number of gaps since the
         latest update. A gap is a time in which the store or all workers were away.
         """
         steady, gaps = await self._db.run("settling", [keys.chain(chain)], self._db.skew_ms)
         return steady, gaps
 
     async def sweep(self, alert_id: str, batch: int, batches: int) -> tuple[int, int]:
-        """Settles the rows of at most `batches` batches, from `batch` on, behind a closed gate.
+        """Settles the unsent rows of a version that may no longer be sent, in at most `batches` batches from `batch` on.
 
-        Returns the number of settled rows, and the number of rows that live leases still hold.
+        Returns the number of settled rows, and the number of rows that leases in use still hold.
         """
         settled, waiting = await self._db.run(
             "sweep", [keys.chain(chain_of(alert_id))], alert_id, batch, batches, self._db.skew_ms
@@ -218,9 +222,10 @@ class Work:
     async def resend(
         self, alert_id: str, true_in: str, batch: int, batches: int, states: Collection[State], channel: str | None
     ) -> tuple[str | None, int, bool]:
-        """Queues the rows in `states` again, at most `batches` batches a call, if the alert is in one of the states `true_in`.
+        """Queues the rows of a version that are in `states` again (None as `channel`: of all channels), in at most `batches` batches from
+        `batch` on, if the alert is in one of the states `true_in`.
 
-        Returns the alert state that forbids it (else None), the number of queued rows, and whether these were the last batches.
+        Returns None, or the state that forbids it; the number of queued rows; and whether these were the last batches.
         """
         done, state, queued, last = await self._db.run_durably(
             "resend", [keys.chain(chain_of(alert_id))], alert_id, RESENDABLE, batch, batches, bytes(states),
@@ -231,14 +236,14 @@ class Work:
     async def receipt(
         self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]
     ) -> Reported:
-        """Stores a late report for one row, if its state is one of `old`. Raises StoreUnavailableError."""
+        """Stores a carrier's late report for one row, if the row's state is one of `old`. Raises StoreUnavailableError."""
         (answer,) = await self.receipts([LateReport(alert_id, row, channel, state, reason, old)])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def receipts(self, reports: Sequence[LateReport]) -> list[Reported | Exception]:
-        """Stores late reports in one round trip, in their order. Returns for each its result or its error.
+        """Stores carriers' late reports in one round trip, in their order. Returns for each its result or its error.
 
         Raises StoreUnavailableError if the store was unavailable for one: the carrier then gets an error, and reports all of them again.
         """
@@ -253,18 +258,18 @@ class Work:
         return [one if isinstance(one, Exception) else Reported(*one) for one in answers]
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
-        """Returns the number of references by channel and state, with `targeted` and `doubled`."""
+        """Returns the number of a version's rows by channel and state, `targeted` (all rows) and `doubled` (perhaps sent twice) among the
+        states.
+        """
         return (await self.counts_of([alert_id]))[0]
 
     async def counts_of(self, alert_ids: Sequence[str]) -> list[dict[str, dict[str, int]]]:
-        """Returns `counts` of many alerts, in one round trip."""
+        """Returns `counts` of many versions, in one round trip."""
         names = [keys.of_chain(chain_of(alert_id), "counts", alert_id) for alert_id in alert_ids]
         return [_counts(flat) for flat in await self._db.execute_many([("HGETALL", name) for name in names])]
 
     async def ready(self, alert_ids: Sequence[str]) -> list[int]:
-        """Returns for each alert the number of batches that wait for a lease. If an alert has several channels, counts the channel with the
-        fewest.
-        """
+        """Returns for each version how many of its batches wait for a worker, on the channel that has the fewest."""
         channels = [list(counts) for counts in await self.counts_of(alert_ids)]
         lengths = iter(
             await self._db.execute_many(
@@ -278,12 +283,16 @@ class Work:
         return [min((next(lengths) for _ in names), default=0) for names in channels]
 
     async def ledger(self, alert_id: str) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:
-        """Yields the ledger in windows: first row, records (numpy, `LEDGER`), references. Memory stays constant."""
+        """Yields a version's ledger in portions: number of the first row, records (numpy, `LEDGER`), and for each row subscriber number and
+        address number. Memory stays constant.
+        """
         async for row, found, refs in self.windows(alert_id, NARROW):
             yield row, found, unpack_refs(refs)
 
     async def rows_of(self, alert_id: str, number: int) -> AsyncIterator[tuple[int, Any, tuple[int, int]]]:
-        """Yields row, record and reference of one subscriber's rows. A million rows take about 50 ms."""
+        """Yields the rows of one subscriber in a version's ledger: row, record, and (subscriber number, address number). A million rows
+        take about 50 ms.
+        """
         wanted = np.frombuffer(pack_ref(number, 0)[:-1], np.uint8)
         async for row, found, refs in self.windows(alert_id, WIDE):
             bytes_of = np.frombuffer(refs, np.uint8).reshape(-1, REF_BYTES)
@@ -291,7 +300,9 @@ class Work:
                 yield row + i, found[i], (number, int(bytes_of[i, -1]))
 
     async def windows(self, alert_id: str, window: int = WIDE) -> AsyncIterator[tuple[int, Any, bytes]]:
-        """Yields the ledger in windows with packed references, which is quicker than `ledger`."""
+        """Yields a version's ledger in portions of `window` rows: number of the first row, records (numpy, `LEDGER`), packed references.
+        Quicker than `ledger`.
+        """
         chain, row = chain_of(alert_id), 0
         ledger, refs_of = (keys.of_chain(chain, part, alert_id) for part in ("ledger", "refs"))
         whole: tuple[bytes, bytes] | None = None  # the archived ledger of an alert that ended long ago
@@ -316,11 +327,11 @@ class Work:
             row += count
 
     async def is_deleted(self, alert_id: str) -> bool:
-        """Returns whether the ledger was deleted after its retention period. A deleted ledger has no windows."""
+        """Returns whether a version's ledger was deleted after its retention period. Then `windows` yields nothing."""
         return await archive.is_deleted(self._db, alert_id)
 
     async def row(self, alert_id: str, row: int) -> Any | None:
-        """Returns the record of one row. Returns None if the row does not exist or the ledger is archived."""
+        """Returns the record of one row (numpy, `LEDGER`), None if the row does not exist or the ledger is archived."""
         name, size = keys.of_chain(chain_of(alert_id), "ledger", alert_id), LEDGER.itemsize
         raw = await self._db.execute("GETRANGE", name, row * size, (row + 1) * size - 1)
         return np.frombuffer(raw, LEDGER)[0] if len(raw) == size else None
@@ -336,7 +347,7 @@ class Work:
     async def spans(self, alert_id: str, row: float = math.inf) -> list[tuple[int, str]]:
         """Returns the version's runs of consecutive rows of one channel: for each run its first row and its channel.
 
-        Batches are only appended, so cached runs stay right. The store is read only for a `row` after the cached runs, and never again
+        Batches are only appended, so cached runs stay right. The store is read only if `row` lies after the cached runs, and never again
         after the plan is complete.
         """
         kept, end = self._spans.get(alert_id, ([], 0.0))
@@ -370,7 +381,7 @@ class Work:
         return np.asarray(codes[np.searchsorted(firsts, np.arange(first, first + count), side="right") - 1])
 
     async def channel_of(self, alert_id: str, row: int) -> str | None:
-        """Returns the channel of one row, or None if there are no rows."""
+        """Returns the channel of one row, None if the version has no rows."""
         spans = await self.spans(alert_id, row)
         found = bisect_right(spans, row, key=lambda span: span[0])
         return spans[found - 1][1] if found else None

@@ -42,19 +42,20 @@ _MARKS = ("again", "unheard", "muted")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchKey:
-    """Properties that all references of a batch share."""
+    """What all references (subscriber and address) of a batch have in common."""
 
     channel: str
     language: str
     format: str = "text"
-    ring: int = 0
-    again: bool = False  # the recipients got an earlier version, and are notified of the change
-    unheard: bool = False  # only recipients who have not acknowledged the alert on a screen
+    ring: int = 0  # number of the ring (part of the target with its own delay); 0: none
+    again: bool = False  # the recipients got an earlier version and are notified of its change
+    unheard: bool = False  # send only to recipients who have not acknowledged the alert on a screen
     muted: bool = False  # recipients who opted out of this kind: the message removes the alert silently
     shown: bool = False  # an earlier version was planned for them; used only during planning, never stored
 
     @property
     def words(self) -> str:
+        """Returns the properties as stored in the header of a batch: language, format, ring, and the flags that are set."""
         marks = "".join(f" {mark}" for mark in _MARKS if getattr(self, mark))
         return f"{self.language} {self.format} {self.ring}{marks}"
 
@@ -68,16 +69,16 @@ class Pace:
 
     @property
     def words(self) -> str:
+        """Returns the pace as the scripts read it: its name, and the ms between two messages."""
         return f"{self.name} {60_000 / self.per_min:.3f}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """When the batches of each ring are sent: delays (ms after the approval) and paces, by ring number. A channel that escalates adds
-    `late_ms` for recipients who may still acknowledge.
-
-    `since_ms`: time since the approval. It is subtracted from both delays for a recipient who has an earlier version, else only from the
-    ring's delay.
+    """When to send each ring's batches: delays (ms from when sending may begin) and paces, by ring number. `unheard`
+    batches wait `late_ms` more. `since_ms`: how long before this version the one that it continues began to be sent;
+    `of` subtracts it from the ring's delay, and from `late_ms` if an earlier version is on a screen (`shown`). `again`
+    batches wait for no ring.
     """
 
     delays_ms: Mapping[int, int] = field(default_factory=dict)
@@ -86,8 +87,8 @@ class When:
     since_ms: int = 0
 
     def of(self, alike: BatchKey) -> tuple[int, str]:
-        """Returns for a batch how many ms to wait before it is sent, and its packed pace ("" for none). A recipient who is notified of a
-        change of an earlier version waits for no ring.
+        """Returns for a batch how many ms to wait before it is sent, and its pace as the scripts read it ("" for none). Recipients who are
+        notified of a change of an earlier version do not wait for their ring.
         """
         late_ms = self.late_ms * alike.unheard
         if alike.again:
@@ -102,7 +103,7 @@ AT_ONCE = When()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """Ledger rows, with their references (subscriber and address number), that one worker may send now."""
+    """Ledger rows, with their references (subscriber and address number), that one worker alone may send now."""
 
     name: str
     alert_id: str
@@ -110,13 +111,13 @@ class Lease:
     alike: BatchKey
     rows: list[int]
     refs: list[tuple[int, int]]
-    tries: list[int]  # earlier attempts
-    doubted: list[bool]  # whether an earlier attempt may have arrived
-    carriers: list[int]  # number of the carrier that last got the message, 0 if none
+    tries: list[int]  # for each row, the number of earlier attempts
+    doubted: list[bool]  # for each row, whether an earlier attempt may have arrived
+    carriers: list[int]  # for each row, the number of the carrier that last got the message, 0 if none
 
 
 class Settlement(NamedTuple):
-    """Outcome of a lease's attempt to send one row. `state` QUEUED: try again after `delay_ms`."""
+    """Outcome of one attempt to send one row. `state` QUEUED: try again after `delay_ms`."""
 
     row: int
     state: State
@@ -150,7 +151,7 @@ def pack_runs(rows: Sequence[int]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class LateReport:
-    """A carrier's report on a row after it accepted the message. The report applies only if the row's state is one of `old`."""
+    """A carrier's report about a message that it accepted earlier. It applies only if the row's state is one of `old`."""
 
     alert_id: str
     row: int
@@ -168,7 +169,7 @@ class Reported(NamedTuple):
 
 
 class Gate(StrEnum):
-    """Answer of `gate.lua` to a worker that asks to send."""
+    """Answer of `gate.lua` (the permission to send) to a worker that asks for rows of one version."""
 
     GO = "go"
     LOST = "lost"  # another worker has the work
@@ -177,7 +178,7 @@ class Gate(StrEnum):
 
 
 def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
-    """Returns the lease `name` of what `lease.lua` returned for the channel."""
+    """Makes the lease `name` from the answer of `lease.lua` for the channel."""
     version, batch, header, rows, refs, tries, carriers = given
     _, language, form, ring, *marks, _, _ = header.decode().split(" ")
     return Lease(

@@ -28,18 +28,18 @@ from channels.base import Loudness
 _MB = 1024 * 1024
 #: A smaller file (bytes) is not rewritten for its growth: it loads in two seconds, so a fork and the disk's time would cost more.
 WORTH_IT_BYTES = 256 * _MB
-#: A rewrite is wanted if the file is this many times as large as its base. It equals the server's default of 100 %: on average each byte is
-#: written twice.
+#: A rewrite is wanted if the file is this many times as large as its base, the result of the last rewrite. It equals the server's default
+#: of 100 %: on average each byte is written twice.
 GROWTH = 2.0
-#: The same factor when the disk is nearly full: a fifth is then worth blocking the clients.
+#: The same factor when the disk is nearly full: to gain a fifth is then worth blocking the clients.
 GROWTH_WHEN_FULL = 1.2
-#: Maximum age of the base (ms). The file holds all removed data (subscribers who left, children, facts that a restriction removed) until
-#: the next rewrite.
+#: Maximum age (ms) of the base, the result of the last rewrite. The file holds all removed data (subscribers who left, children, facts that
+#: a restriction removed) until the next rewrite.
 LONGEST_MS = DAY_MS
 #: Pause after requesting a rewrite (s). The rewrite may have failed (no memory to fork, no room on the disk), and each fork blocks every
 #: client.
 PAUSE_S = 300.0
-LEAST_URGENT = 19  # of nice(2)
+LEAST_URGENT = 19  # the lowest CPU priority, see nice(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,9 @@ class RewritePolicy:
         self._asked: tuple[str, bytes | str | None] | None = None
 
     async def check(self) -> bool:
-        """Requests a rewrite if one is wanted. Returns whether it did. Raises only what `is_quiet` raises."""
+        """Requests a rewrite if one is wanted and the last request is PAUSE_S ago. Returns whether it requested one. Raises only what
+        `is_quiet` raises.
+        """
         await self._settle()
         if self._clock.monotonic() < self._not_before:
             return False
@@ -165,18 +167,22 @@ class RewritePolicy:
         return asked, rewritten
 
     def _is_old(self) -> bool:
+        """Returns whether the last rewrite ended more than LONGEST_MS ago."""
         with suppress(FileNotFoundError):
             return self._clock.now_ms() - _rewritten_ms(self._directory) > LONGEST_MS
         return False
 
     async def _data_bytes(self) -> int:
-        """Returns the bytes that the data takes in memory, an upper bound for its files."""
+        """Returns the bytes that the data takes in memory, an upper bound for its files. If the server does not answer, returns the largest
+        number: no rewrite then.
+        """
         try:
             return int((await self._client.info("memory"))["used_memory"])
         except (RedisError, OSError):
             return sys.maxsize
 
     def _wanted(self, data_bytes: int, *, quiet: bool) -> bool:
+        """Returns whether the growth of the file calls for a rewrite, if a loud alert is being sent (`quiet` False) or not."""
         return wants_rewrite(
             aof_size(self._directory),
             quiet=quiet,
@@ -186,6 +192,9 @@ class RewritePolicy:
         )
 
     async def _rewrite(self) -> bool:
+        """Requests a rewrite; the next request comes after PAUSE_S at the earliest. Gives it the lowest CPU priority unless the disk is
+        nearly full. Returns False if a rewrite is in progress already or the server did not take the request.
+        """
         self._not_before = self._clock.monotonic() + PAUSE_S
         try:
             await self._client.bgrewriteaof()

@@ -40,12 +40,12 @@ _AOF, _REGIONS = "appendonlydir", "regions"
 _MANIFEST = "appendonly.aof.manifest"
 _PART = "restoring"
 _PIECE = _MB = 1024 * 1024
-#: Attempts to open the files while no rewrite changes them. Enough, because rewrites are minutes apart.
+#: How often a backup tries to open the files while no rewrite changes them. Enough, because rewrites are minutes apart.
 _TRIES = 10
 
 
 class BackupError(RuntimeError):
-    """A backup cannot be made or restored. The message says why. Nothing was changed."""
+    """A backup cannot be made or restored. The message says why."""
 
 
 class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +68,12 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Content of the file MARK: the data directory was restored from a backup, and the work after the restore is not done yet."""
 
     made: str  # time of the backup, as `Backup.made`
-    put_back: int  # time of the restore (UNIX ms); the work after it is done once for each time
+    put_back: int  # time of the restore (UNIX ms); the work that follows is done once for each time
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of backup.json: the description, and its HMAC (`_seal`)."""
+
     backup: Backup
     seal: str
 
@@ -102,14 +104,14 @@ def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: st
 
 
 def _removed_unless_whole(to: Path, fault: type[BaseException] | None, *_: object) -> None:
-    """Deletes an incomplete copy: it is useless, and may take all the space that the store has left."""
+    """Deletes the copy if an error ended it: it is useless, and may take all the space that the store has left."""
     if fault is not None:
         shutil.rmtree(to, ignore_errors=True)
 
 
 def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> None:
-    """Raises BackupError if the disk has no room for `needed` bytes and the reserve: a copy that fills the store's disk would end the
-    store.
+    """Raises BackupError if the disk of `to` has no room for `needed` bytes and, if it is the store's disk, for `reserve_bytes` more: a
+    copy that fills the store's disk would end the store.
     """
     kept = reserve_bytes if to.stat().st_dev == directory.stat().st_dev else 0
     if shutil.disk_usage(to).free < needed + kept:
@@ -120,7 +122,9 @@ def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> N
 
 
 def read_backup(copy: Path, codec: Codec) -> Backup:
-    """Returns a copy's description. Raises BackupError if it is no copy, was made with other keys, or has another schema than this alertd."""
+    """Returns the description of the backup in the folder `copy`. Raises BackupError if there is none, if it was made with other keys or
+    changed since, or if it has another schema than this alertd.
+    """
     try:
         sealed = msgspec.json.decode((copy / NAME).read_bytes(), type=_Sealed)
     except (OSError, msgspec.DecodeError):
@@ -164,7 +168,9 @@ def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> Non
 
 
 def marked(directory: Path) -> Mark | None:
-    """Returns the mark of a restored data directory until `settled` removes it, else None."""
+    """Returns the mark that a restore left in the data directory, None if there is none or `settled` removed it. Raises msgspec.DecodeError
+    or msgspec.ValidationError for a damaged mark.
+    """
     file = directory / MARK
     try:
         since = {"put_back": int(file.stat().st_mtime * 1000)}  # an alertd of before did not write it
@@ -174,7 +180,7 @@ def marked(directory: Path) -> Mark | None:
 
 
 def settled(directory: Path) -> None:
-    """Removes the mark of a restored data directory, after the work that follows a restore is done."""
+    """Removes the mark of a restored data directory. Call it when the work that follows a restore is done."""
     (directory / MARK).unlink(missing_ok=True)
 
 
@@ -186,7 +192,9 @@ def _seal(backup: Backup, codec: Codec) -> str:
 
 
 def _held(stack: ExitStack, directory: Path) -> dict[str, tuple[IO[bytes], int]]:
-    """Returns every file to copy, open, with its length, all of one moment. Raises BackupError."""
+    """Opens every file of the store and its regions, as of one moment. Returns for each path the open file and its length. `stack` closes
+    them. Raises BackupError.
+    """
     manifest = directory / _AOF / _MANIFEST
     for _ in range(_TRIES):
         if not manifest.exists():
@@ -220,6 +228,7 @@ def _named(manifest: bytes) -> Iterator[str]:
 
 
 def _open(stack: ExitStack, file: Path) -> tuple[IO[bytes], int]:
+    """Opens a file until the stack closes. Returns it with its present length in bytes."""
     handle = stack.enter_context(file.open("rb"))
     return handle, os.fstat(handle.fileno()).st_size
 
@@ -239,6 +248,7 @@ def _copied(source: IO[bytes], to: Path, size: int) -> CopiedFile:
 
 
 def _check(file: Path, kept: CopiedFile, to: Path) -> None:
+    """Copies a file of the backup to `to`. Raises BackupError if its length or SHA-256 is not the one in the description."""
     with file.open("rb") as source:
         found = _copied(source, to, os.fstat(source.fileno()).st_size)
     if found != kept:

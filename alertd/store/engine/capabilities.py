@@ -54,6 +54,9 @@ async def check_engine(connection: Connection) -> list[str]:
 
 
 async def _weaker(lines: CommandPipeline, replicas: int) -> list[str]:
+    """Returns a warning for each guarantee that one server does not give. Raises StoreRefusedError if it does not confirm that writes are
+    on disk, and StoreUnavailableError. `replicas`: number that must confirm.
+    """
     try:
         *settings, limit, told, confirmed = await lines.ask(
             [

@@ -26,18 +26,18 @@ Blocks = NDArray[np.uint64]  # shape (blocks, 2)
 
 
 class CellSeal:
-    """Seals and opens records. Threads may share it."""
+    """Encrypts and decrypts the records of cells. Threads may share it."""
 
     def __init__(self, secret: bytes) -> None:
         self._records = _cipher(secret, b"records")
         self._masks = _cipher(secret, b"cells")
 
     def seal(self, cell: Cell, plain: bytes) -> bytes:
-        """Returns the records of one cell, sealed."""
+        """Returns the records of one cell, encrypted. Same length."""
         return self.seal_each([cell], [plain])[0]
 
     def seal_each(self, cells: Sequence[Cell], plain: Sequence[bytes]) -> list[bytes]:
-        """Returns the records of each cell, sealed."""
+        """Returns the records of each cell, encrypted. Same lengths."""
         names = names_of([cell.group for cell in cells], np.arange(len(cells)), [cell.member for cell in cells])
         counts = [len(records) // SIZE for records in plain]
         sealed = self.crypted(names, counts, b"".join(plain), opens=False).tobytes()
@@ -45,7 +45,7 @@ class CellSeal:
         return [sealed[first:end] for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
     def open(self, cell: Cell, sealed: bytes) -> bytes:
-        """Returns the records of one cell, plain."""
+        """Returns the records of one cell, decrypted. Detects no wrong key and no changed bytes."""
         names = names_of([cell.group], [0], [cell.member])
         return self.crypted(names, [len(sealed) // SIZE], sealed, opens=True).tobytes()
 
@@ -69,7 +69,7 @@ class CellSeal:
 def names_of(
     groups: Sequence[str], group: Sequence[int] | NDArray[np.intp], members: Sequence[int] | NDArray[np.uint32]
 ) -> Blocks:
-    """Returns the names of cells as blocks. The cell at i is in `groups[group[i]]` and is its member `members[i]`."""
+    """Returns the names of cells as blocks, for `crypted`. The cell at i is in `groups[group[i]]` and is its member `members[i]`."""
     blocks = np.empty((len(members), 2), "<u8")
     # Of "g:<z8>" or "r:<region>", a number that no other group has.
     blocks[:, 0] = np.array([ord(name[0]) << 32 | int(name[2:]) for name in groups], np.uint64)[group]
@@ -78,6 +78,7 @@ def names_of(
 
 
 def _cipher(secret: bytes, purpose: bytes) -> Cipher[modes.ECB]:
+    """Returns AES-256 under a key derived from the secret for one purpose."""
     key = hmac.digest(secret, purpose, "sha256")
     return Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - only the block cipher of XEX: masks hide equal blocks
 

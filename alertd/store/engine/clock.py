@@ -37,12 +37,12 @@ APART_S, COMPARE_S = 2.0, 30.0
 
 
 class StoreClock(SystemClock):
-    """Wall time of the store's server. Call `hear` once before `now_ms`."""
+    """The time of the store's server, as UNIX ms. Call `hear` once before `now_ms`."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._began_ms = -math.inf  # time of the server's clock (UNIX ms) when `monotonic` was 0
-        self._is_apart = False  # as last logged
+        self._is_apart = False  # whether the servers' clocks differ, as last logged
 
     def now_ms(self) -> int:
         """Returns the UNIX time in ms by the server's clock. It is never ahead of that clock, and behind it by at most the time that an
@@ -70,8 +70,8 @@ class StoreClock(SystemClock):
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Reads the server's clock now, and every second while the context lasts. Raises StoreUnavailableError if the first reading fails;
-        later failures are ignored.
+        """Reads the server's clock now, and every second while the context lasts; also compares the clocks of several servers every
+        COMPARE_S. Raises StoreUnavailableError if the first reading fails; later failures are ignored.
         """
         await self.hear()
         async with (
@@ -81,6 +81,7 @@ class StoreClock(SystemClock):
             yield
 
     async def _hear_again(self) -> None:
+        """Reads the server's clock; ignores an unavailable store."""
         with suppress(StoreUnavailableError):  # callers that need the store log it; the clock runs on without it
             await self.hear()
 
@@ -99,7 +100,7 @@ class StoreClock(SystemClock):
 
 
 async def apart_s(connection: Connection) -> float:
-    """Returns by how many seconds at least the clocks of the store's servers differ. Raises StoreUnavailableError."""
+    """Asks all servers of the store for their time. Returns by how many seconds at least their clocks differ. Raises StoreUnavailableError."""
     nodes = connection.nodes
     return apart(await asyncio.gather(*(_shown(nodes.lines(node)) for node in nodes.all)))
 
@@ -112,6 +113,9 @@ def apart(shown: Sequence[tuple[float, float]]) -> float:
 
 
 async def _shown(lines: CommandPipeline) -> tuple[float, float]:
+    """Returns the least and the most seconds that a server's clock may be ahead of this machine's monotonic clock. Raises
+    StoreUnavailableError.
+    """
     asked_s = time.monotonic()
     try:
         seconds, microseconds = checked(await lines.ask([("TIME",)]))[0]

@@ -74,12 +74,13 @@ class NameKeys:
         return _renamed(len(self.settled) + 1, self.joining, old)
 
     def is_old(self, name: str) -> bool:
-        """Returns whether a name in the store was made without the key that is joining."""
+        """Returns whether a name in the store was made before this rotation, without the name key that it adds."""
         number = name.partition(".")[0] if "." in name else "0"
         return int(number) == len(self.settled)
 
 
 def _renamed(number: int, key: bytes, name: str) -> str:
+    """Returns `name` hashed with the name key of this number: `NUMBER.HASH`."""
     return f"{number}.{short_name(hmac.digest(key, name.encode(), 'sha256'))}"
 
 
@@ -93,17 +94,19 @@ class SealError(Exception):
 
 
 class Box:
-    """Seals and opens values under one key."""
+    """Encrypts and decrypts values with AES-256-GCM under one key."""
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
         self._key = key
 
     def seal(self, plain: bytes, name: str) -> bytes:
+        """Returns `plain`, encrypted. `open` needs the same `name`."""
         nonce = os.urandom(_NONCE)
         return _FORMAT + nonce + self._aead.encrypt(nonce, plain, name.encode())
 
     def open(self, sealed: bytes, name: str) -> bytes:
+        """Returns the plain value. Raises SealError for another key, format or `name` than it was sealed with."""
         if sealed[:1] != _FORMAT:
             raise SealError("a sealed value has an unknown format")
         try:
@@ -121,7 +124,7 @@ class Box:
 
 @dataclass(slots=True)
 class _Held:
-    """One key that a `KeyRing` holds."""
+    """One key in a `KeyRing`."""
 
     name: str
     mark: bytes  # first two bytes of its values: the ring's format, a byte that names the key
@@ -183,7 +186,7 @@ class KeyRing:
         raise SealError("a sealed value does not open under a key that is held here")
 
     def take_seals(self) -> dict[str, int]:
-        """Returns by key name how many values each key has sealed since the last call. Leaves out keys without seals."""
+        """Returns by key name how many values each key has sealed since the last call of this method. Leaves out keys without seals."""
         taken = {key.name: key.seals for key in self._keys if key.seals}
         for key in self._keys:
             key.seals -= taken.get(key.name, 0)
@@ -253,9 +256,7 @@ class Codec:
         self.hold_audit(name, hmac.digest(master, b"audit entries", "sha256"))
 
     def hold_audit(self, name: str, key: bytes) -> None:
-        """Adds the key of the audit entries that belong to the master key `name`, which may no longer exist. From now on those entries can
-        be opened.
-        """
+        """Adds the key of the audit entries that belong to the master key `name` (which may be destroyed), so that they can be opened."""
         self.audit_keys[name] = key
         self.audit.hold(name, key)
 
@@ -316,10 +317,12 @@ class Codec:
         return self._secrets[self._current]
 
     def _keys_for(self, purpose: str) -> tuple[bytes, ...]:
+        """Returns the signing key of one purpose for each hashing secret, the oldest secret first."""
         said = b"derive\0" + purpose.encode()
         return tuple(hmac.digest(secret, said, hashlib.sha256) for secret in self._secrets)
 
     def _hold_own(self) -> None:
+        """Holds the master keys of the configuration: the current one and, during a rotation, the next."""
         for master in (self._keys.master, self._keys.next):
             if master is not None:
                 self.hold(master)
@@ -329,6 +332,7 @@ class Codec:
         return self.master.seal(secrets.token_bytes(KEY_BYTES), name)
 
     def case_box(self, wrapped: bytes, name: str) -> Box:
+        """Returns the key of a case, unwrapped with the master key. Raises SealError if it does not open."""
         return Box(self.master.open(wrapped, name))
 
     def use_cell_key(self, wrapped: bytes, name: str) -> None:
@@ -376,6 +380,7 @@ def write_key(path: Path, key: bytes) -> None:
 
 
 def _key_file(path: Path) -> bytes:
+    """Returns the key in a file. Makes the file with a new random key if it does not exist."""
     key = next_key(path)
     if key is None:
         key = secrets.token_bytes(KEY_BYTES)
@@ -384,6 +389,7 @@ def _key_file(path: Path) -> bytes:
 
 
 def _key_text(text: str) -> bytes:
+    """Returns the 32 bytes of a key written as base64 or hexadecimal. Raises ValueError or SealError."""
     text = text.strip()
     key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text)
     if len(key) != KEY_BYTES:

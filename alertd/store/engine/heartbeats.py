@@ -15,15 +15,17 @@ AT_WORK_MS = 10_000  # on an overloaded machine the heartbeat, due every second,
 
 @dataclass(slots=True)
 class Heartbeats:
-    """Heartbeats of one kind. Each name has a key that expires after `life_ms` without a heartbeat."""
+    """Heartbeats of one kind, each under a name (of a carrier or a channel). A name counts for `life_ms` after the last heartbeat of any
+    process.
+    """
 
     connection: Connection
     key_of: Callable[[str], str]
     life_ms: int
 
     async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
-        """Writes a heartbeat for each name whose value in `here` is true (it holds in this process). Returns for each name whether it holds
-        in any process.
+        """Writes a heartbeat for each name with a true value in `here`. Returns for each name whether any process, this one included, wrote
+        one in the last `life_ms`.
         """
         calls = [
             ("SET", self.key_of(name), 1, "PX", self.life_ms) if is_here else ("EXISTS", self.key_of(name))
@@ -32,7 +34,7 @@ class Heartbeats:
         return {name: bool(found) for name, found in zip(here, await self.connection.execute_many(calls), strict=True)}
 
     async def find(self, names: Iterable[str]) -> dict[str, bool]:
-        """Returns for each name whether any process repeats it. Writes nothing."""
+        """Returns for each name whether any process wrote a heartbeat in the last `life_ms`. Writes nothing."""
         return await self.announce(dict.fromkeys(names, False))
 
 

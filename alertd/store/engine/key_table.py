@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Fields of an alert that are sealed under the master key and not under the case's key: who wrote an alert and who
-#: decided on it remains readable after the case is purged.
+#: Fields of an alert that are sealed under the master key and not under the case's key: the people who wrote an alert and decided on it
+#: remain readable after the case is purged.
 OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 
 
@@ -14,7 +14,7 @@ OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 class Strings:
     """Kind of keys that each hold one sealed value."""
 
-    head: int = 0  # number of plain bytes before the sealed value
+    head: int = 0  # bytes before the sealed value, not encrypted
     bound: Callable[[str], str] = lambda name: name  # returns a value's associated data for its key
 
 
@@ -37,12 +37,14 @@ Sealed = Strings | Fields | Passing
 
 
 def version_bound(name: str, field: str) -> str:
-    """Returns the associated data for a field of an alert: the alert's id and the field, without the chain's key."""
+    """Returns the associated data for a sealed field of an alert's version: the version's id and the field's name, from the store key."""
     return f"{name.rpartition(':')[2]} {field}"
 
 
 def media_bound(name: str, field: str) -> str:
-    """Returns the associated data for the wrapped key of a photo: the name of the photo's store key."""
+    """Returns the associated data under which a photo's encryption key is wrapped: `name`, the photo's key in the
+    store. `field` must be "key", the field with the wrapped key.
+    """
     assert field == "key"
     return name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from geofences.tiles import ANCESTOR_SHIFT
 
-#: Per-chain key suffixes, shared with the scripts: `K.ledger` in Lua is `CHAIN_SUFFIXES["ledger"]` here.
+#: Suffixes of the store keys of one alert (chain), shared with the scripts: `K.ledger` in Lua is `CHAIN_SUFFIXES["ledger"]` here.
 CHAIN_SUFFIXES = {
     "version": ":v:",
     "area": ":area:",
@@ -31,10 +31,10 @@ CHAIN_SUFFIXES = {
 }
 
 
-SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
+SHARDS = 16  # number of the sets of active alerts and of expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few
 REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region
-COUNT_BYTES = 4  # of the number of a cell's records
+COUNT_BYTES = 4  # bytes of the number of records of one cell
 
 SCHEMA = "{m}:schema"
 CLOCK = "{m}:clock"
@@ -71,7 +71,7 @@ Paired = Callable[[str, str], str]
 
 #: Key of the test write that shows whether a server accepts writes.
 ready: Numbered = "{{m:{}}}:ready".format
-#: Key of the record counts of a group's cells: COUNT_BYTES for each cell, beginning with the cell `first_member`.
+#: Key of the numbers of records of a group's cells: COUNT_BYTES for each cell, beginning with the cell `first_member`.
 cells: Named = "{{{}}}:cells".format
 #: Key of the set of a group's cells that the sweeper has to settle.
 dirty: Named = "{{{}}}:dirty".format
@@ -119,67 +119,79 @@ waiting: Numbered = "{{x:{}}}:waiting".format
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Address of the records of one tile, or of one shard of a region's subscribers."""
+    """Address of one cell: the records of one z12 tile, or of one shard of the subscribers who named a region."""
 
     group: str  # "g:<z8>" or "r:<region number>"
     member: int  # z12 tile code, or shard
 
     @property
     def key(self) -> str:
+        """Returns the store key of the cell's records."""
         return f"{{{self.group}}}:{self.member}"
 
     @property
     def cells(self) -> str:
+        """Returns the store key of the numbers of records of the group's cells."""
         return cells(self.group)
 
     @property
     def count_at(self) -> int:
-        """Returns the offset, in bytes, of this cell's record count among the counts of its group."""
+        """Returns the offset (bytes) at which the group's counts have the number of this cell's records."""
         return (self.member - first_member(self.group)) * COUNT_BYTES
 
     @property
     def dirty(self) -> str:
+        """Returns the store key of the set of the group's cells that the sweeper has to settle."""
         return dirty(self.group)
 
     @property
     def gens(self) -> str:
+        """Returns the store key of the generations of the group's cells. A cell's generation changes when a record is added, marked as left
+        or relabelled.
+        """
         return f"{{{self.group}}}:gens"
 
 
 def absent(beside: str) -> str:
-    """Returns a key in the same cluster slot as `beside` that never exists."""
+    """Returns a key that never exists, in the same cluster slot as the key `beside`."""
     return f"{beside[: beside.index('}') + 1]}:absent"
 
 
 def first_member(group: str) -> int:
-    """Returns the number of the first cell that a group can have: a z12 tile code, or shard 0."""
+    """Returns the number of the first cell that a group of cells can have: a z12 tile code for the group of a z8 tile, shard 0 for that of
+    a region.
+    """
     kind, _, number = group.partition(":")
     return int(number) << ANCESTOR_SHIFT if kind == "g" else 0
 
 
 def tile_cell(tile: int) -> Cell:
-    """Returns the cell of a z12 tile. Its group is the tile's z8 ancestor."""
+    """Returns the cell that holds the records of a z12 tile. It belongs to the group of the tile's z8 ancestor."""
     return Cell(f"g:{tile >> ANCESTOR_SHIFT}", tile)
 
 
 def region_cell(region: int, subscriber: int) -> Cell:
-    """Returns the cell for a subscriber (by number) who named a region instead of a point."""
+    """Returns the cell that holds the record of a subscriber (by number) who named this region (by number) instead of a point."""
     return Cell(f"r:{region}", subscriber >> REGION_SHARD_BITS)
 
 
 def of_chain(chain_id: str, part: str, name: str = "") -> str:
-    """Returns a key of a chain. `part` is a name in CHAIN_SUFFIXES, `name` an alert id or channel: `of_chain(chain, "ledger", alert_id)`."""
+    """Returns a store key of an alert (`chain_id`: id of its first version). `part` is a name in CHAIN_SUFFIXES, `name` the id of a version
+    or a channel: `of_chain(chain, "ledger", alert_id)`.
+    """
     return f"{{a:{chain_id}}}{CHAIN_SUFFIXES[part]}{name}"
 
 
 def subscriber(number: int) -> str:
+    """Returns the store key of the record of the subscriber with this number."""
     return f"{{s:{number // SUBSCRIBERS_PER_TAG}}}:{number}"
 
 
 def org_events(name: str, part: str = "") -> str:
+    """Returns the store key of an organisation's events, or of something stored beside them (`part`)."""
     return f"{{v:{name}}}{part}"
 
 
 def shard_of(chain_id: str) -> int:
-    """Returns the shard (0 to SHARDS - 1) of a chain, from the last two characters of its ULID, which are random."""
+    """Returns the shard (0 to SHARDS - 1) of an alert, from the last two characters of its id, which are random."""
     return sum(chain_id[-2:].encode()) % SHARDS

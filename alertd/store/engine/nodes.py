@@ -36,11 +36,11 @@ Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 Command = Sequence[Any]
 WAIT = "WAITAOF"
-#: Maximum number of exchanges in progress, for durable requests and for others separately: the client refuses the 101st
+#: Maximum number of exchanges with one server in progress, for durable requests and for others separately: the client refuses the 101st
 #: connection. Requests made while the server is slow, as during a fork, wait and are then sent together.
 MOST = 40
-#: Maximum number of idle connections that a CommandPipeline keeps between two turns of the event loop, and the maximum
-#: share of the connections that the client may have. The rest go back to the client's pool.
+#: Maximum number of idle connections that a CommandPipeline keeps for its next exchange, and the maximum share of the connections that the
+#: client may have. The rest go back to the client's pool.
 IDLE, IDLE_SHARE = 8, 0.25
 #: Maximum number of callers whose commands are sent together on one connection. They do not wait for callers that come
 #: later in the same turn of the event loop.
@@ -61,8 +61,8 @@ ANSWER_S = 5.0
 class _Ask:
     """The commands of one caller, and the future of their answers."""
 
-    names: list[Any]
-    packed: list[bytes]  # packed in C; the client packs in Python
+    names: list[Any]  # name of each command
+    packed: list[bytes]  # each command as sent; packed in C, because the client packs in Python
     future: asyncio.Future[list[Any]]
 
 
@@ -71,7 +71,8 @@ class CommandPipeline:
 
     def __init__(self, node: Redis) -> None:
         self._node = node
-        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether the request waits for the disk
+        # Requests that are not sent yet, and tasks that send; each by whether the requests wait for the disk.
+        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}
         self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         # Caches the callback for each command name: the client would convert the name to capitals at every look-up.
         self._callback: Callable[[str], Callable[[Any], Any] | None] = cache(node.response_callbacks.get)
@@ -98,12 +99,15 @@ class CommandPipeline:
         return ask.future
 
     async def hang_up(self) -> None:
-        """Closes all idle connections, so that the next caller connects anew."""
+        """Closes all idle connections to the server, so that the next request connects anew."""
         for connection in self._idle:
             await connection.disconnect(nowait=True)
         await self._node.connection_pool.disconnect(inuse_connections=False)
 
     def _go(self, waits: bool) -> None:
+        """Starts exchanges for the requests that wait, TOGETHER callers each, while fewer than MOST are in progress. `waits`: those that
+        wait for the disk.
+        """
         while self._asked[waits] and len(self._tasks[waits]) < MOST:
             asked, self._asked[waits] = self._asked[waits][:TOGETHER], self._asked[waits][TOGETHER:]
             task = asyncio.Task(self._together(asked, waits), loop=asyncio.get_running_loop(), **_AT_ONCE)
@@ -112,6 +116,7 @@ class CommandPipeline:
             task.add_done_callback(lambda _: self._go(waits))
 
     async def _together(self, asked: Sequence[_Ask], waits: bool) -> None:
+        """Carries out one exchange. If it fails, each caller's future raises the error."""
         try:
             await self._exchange(asked, int(waits))
         except Exception as error:  # noqa: BLE001  it is raised where it is waited for
@@ -123,8 +128,8 @@ class CommandPipeline:
                 ask.future.cancel()  # no caller is left waiting; does nothing to a future that has a result
 
     async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
-        """Writes the commands of several callers, reads the answers and resolves the callers' futures. `shared`: 1 if the last command of
-        each is a WAITAOF that is sent once for all, else 0.
+        """Writes the commands of several callers to one connection, reads the answers and resolves the callers' futures. `shared`: 1 if the
+        last command of each caller is a WAITAOF that is sent once for all, else 0.
         """
         packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
         packed += asked[0].packed[len(asked[0].packed) - shared :]
@@ -162,8 +167,8 @@ class CommandPipeline:
 
 
 def _was_left(connection: Any) -> bool:
-    """Returns whether the server has closed the connection, or has sent data that no command asked for. Asks the socket, because the event
-    loop and the client may not have noticed yet.
+    """Returns whether a connection must not be used: the server has closed it, or has sent data that no command asked for. Asks the socket,
+    because the event loop and the client may not have noticed yet.
     """
     if not connection.is_connected:
         return False
@@ -177,20 +182,20 @@ def _was_left(connection: Any) -> bool:
 
 class Nodes:
     """Finds the client of the server that holds a key, and the CommandPipeline of each server. A caller that meets a moved key or a lost
-    server sets `stale`.
+    server sets `stale`; `freshen` then asks the servers anew.
     """
 
     def __init__(self, client: Redis) -> None:
         self.first = client
         self.all = [client]  # every server that holds keys
         self.only: Redis | None = client  # the client of the server that holds all keys; None in a cluster
-        self.stale = False
+        self.stale = False  # whether the map of slots may be out of date
         self._clients: dict[tuple[str, int], Redis] = {}
         #: Returns the CommandPipeline of a client's server: always the same one, because it keeps idle connections.
         self.lines: Callable[[Redis], CommandPipeline] = cache(CommandPipeline)
         self._slots: list[Redis] = []  # client by slot, in a cluster; else empty
         self._learning = asyncio.Lock()
-        self._turn = -1
+        self._turn = -1  # index of the server that `_ranges` asked first
 
     def of(self, key: str) -> Redis:
         """Returns the client of the server that holds a key."""
@@ -204,15 +209,15 @@ class Nodes:
             await self.lines(client).hang_up()
 
     def parts(self, names: Sequence[str]) -> list[list[int]]:
-        """Returns the indices of `names`, grouped so that one command may have all keys of a group: one group, or in a cluster one for each
-        slot.
+        """Divides keys among commands: returns groups of indices of `names`, so that one command may have all keys of a group. One group on
+        a single server, in a cluster one for each slot.
         """
         if not self._slots:
             return [list(range(len(names)))] if names else []
         return list(grouped((slot_of(name), i) for i, name in enumerate(names)).values())
 
     def everywhere(self, name: Callable[[int], str]) -> list[str]:
-        """Returns, for each server, the first name of those that `name` makes from 0, 1, 2… that this server holds."""
+        """Returns one key name for each server that this server holds: the first of `name(0)`, `name(1)`, … that does."""
         found: dict[Redis, str] = {}
         numbers, servers = count(), len(self.all)
         while len(found) < servers:
@@ -265,6 +270,9 @@ class Nodes:
         return []
 
     def _client(self, host: str, port: int) -> Redis:
+        """Returns the client of the server at this address, with the login of the first client. Makes it at first use. An empty host is the
+        first client's host.
+        """
         where = way_in(self.first)
         here = (host or where["host"], port)
         if here not in self._clients:
@@ -289,7 +297,7 @@ def slot_of(key: str) -> int:
 
 
 def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
-    """Returns the items of these (group, item) pairs by group, in their order."""
+    """Returns from (group, item) pairs the items of each group, in their order."""
     found: dict[Group, list[Item]] = {}
     for group, item in pairs:
         found.setdefault(group, []).append(item)
@@ -297,7 +305,9 @@ def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
 
 
 def in_place(parts: Collection[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
-    """Returns the answers to shares of a list in the order of the list. Each share is given by its indices; `count` is the list's length."""
+    """Puts the answers to shares of a list back into the list's order. `parts`: for each share the indices of its items in the list;
+    `answers`: for each share the answers; `count`: length of the list.
+    """
     if len(parts) == 1:  # a single share is the whole list, in its order
         (whole,) = answers
         return list(whole)

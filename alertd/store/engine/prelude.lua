@@ -5,8 +5,9 @@ local function now_ms(skew)
   return t[1] * 1000 + math.floor(t[2] / 1000) + tonumber(skew)
 end
 
--- Returns the time of the chain's clock and its last stored time. It is the server's time, but never goes back. If the server's clock was set
--- back, the chain's clock runs `ahead` of it until the server has caught up. Else every waiting row would wait for the length of the step.
+-- Returns the time of an alert's clock and its last stored time (ms). It is the server's time, but never goes back. If the server's clock
+-- was set back, the alert's clock runs `ahead` of it until the server has caught up. Else every waiting row would wait for the length of
+-- the step.
 local function chain_shows(chain, skew)
   local now, last, ahead = now_ms(skew), unpack(redis.call('HMGET', chain, 'clock', 'ahead'))
   last, ahead = tonumber(last or '0'), tonumber(ahead or '0')
@@ -22,7 +23,7 @@ local function chain_shows(chain, skew)
   return math.max(now, last), last
 end
 
--- Returns the time of the chain's clock and stores it. A jump means that no worker could reach the chain meanwhile: a gap.
+-- Returns the time of an alert's clock (ms) and stores it. A jump means that no worker could reach the alert meanwhile: a gap.
 local function chain_now(chain, skew)
   local now, last = chain_shows(chain, skew)
   if now <= last then return last end
@@ -34,8 +35,8 @@ local function chain_now(chain, skew)
   return now
 end
 
--- Returns the time before which a lease must have expired to be lost. Returns 0 until workers have reached the chain without a gap for the
--- length of a lease: after an outage of the store or of all workers, an expired lease does not prove that its worker is dead.
+-- Returns the time (ms) before which a lease must have expired to count as lost. Returns 0 until workers have reached the alert without a
+-- gap for the length of a lease: after an outage of the store or of all workers, an expired lease does not prove that its worker is dead.
 local function lost_before(chain, now)
   local steady = tonumber(redis.call('HGET', chain, 'steady') or '0')
   return now - steady >= LEASE_MS and now or 0
@@ -53,7 +54,8 @@ local function batch_of(chain, version, batch)
   return channel, tonumber(first), tonumber(count), ring
 end
 
--- Returns the ids of a chain's versions; `first` is the id of the first. After a restore the chain has a new life, with new numbers (`ids.py`).
+-- Returns the ids of an alert's versions; `first` is the id of the first. After a restore from a backup, later versions get new, higher
+-- numbers (`ids.py`).
 local function versions_of(chain, first)
   local last, lives = unpack(redis.call('HMGET', chain, 'last', 'lives'))
   local ids, begins, life = {first}, {}, 0
@@ -65,7 +67,7 @@ local function versions_of(chain, first)
   return ids
 end
 
--- Returns the number of a version in its chain. Later versions have higher numbers.
+-- Returns the number in the id of a version. Later versions have higher numbers.
 local function number_of(version)
   return tonumber(string.match(version, '-(%d+)$') or '1')
 end
@@ -80,10 +82,11 @@ local function shown_anew(chain, version)
   return ids[1]
 end
 
--- Number of subscribers that an alert's bitmap has room for.
+-- Number of subscribers that an alert's bitmap of acknowledgements has room for.
 local BITS = 4294967296
 
--- Stores an event of a version in the step that causes it, until the herald moves it to the organisation's stream. Holds only ids and codes.
+-- Stores an event of a version with its alert, in the step that causes it. Another process later moves it to the organisation's stream.
+-- Holds only ids and codes.
 local function record_event(chain, alert, now, word, facts)
   local event, names = facts, {'status', 'kind', 'occasion', 'sent_alone'}
   local values = redis.call('HMGET', key(chain, 'version', alert), unpack(names))
@@ -108,7 +111,7 @@ local function queue_for_hook(hook, due, name)
   redis.call('ZREM', hook[4], name)
 end
 
--- Moves a version to a state, and writes the event.
+-- Moves a version to a state, and writes the event about that.
 local function enter(chain, alert, state, now)
   local version_key = key(chain, 'version', alert)
   local was = redis.call('HGET', version_key, 'state')
@@ -116,8 +119,9 @@ local function enter(chain, alert, state, now)
   record_event(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
 end
 
--- Makes a version replace all earlier ones of the alert. Their gates close, and this version notifies their queued recipients, or none does. If
--- a restriction or reopening is still being sent, a version that notifies no earlier recipient becomes silent instead, so that they get it.
+-- Makes a version replace all earlier ones of the alert. Their gates close: their queued messages are no longer sent, and only this version
+-- may notify those recipients. If a restriction or reopening is still being sent, a version that notifies no earlier recipient becomes
+-- silent instead, so that they get it.
 local function take_place(chain, alert, version, now)
   local tells_again, version_key = false, key(chain, 'version', version)
   for _, one in ipairs(versions_of(chain, alert)) do
@@ -135,7 +139,7 @@ local function take_place(chain, alert, version, now)
   redis.call('HSET', chain, 'teller', version, 'gaps', 0)
 end
 
--- Opens the gate of a version, with nothing planned yet.
+-- Opens the gate of a version, so that its messages may be sent. Nothing is planned yet.
 local function open_gate(chain, version, now)
   redis.call('HSET', key(chain, 'version', version), 'start', now, 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0)
   enter(chain, version, 'approved', now)
@@ -176,7 +180,7 @@ local function is_delayed(row) return math.floor(row.tries / DELAYED) % 2 == 1 e
 
 local function tries_of(row) return row.tries % (ATTEMPTS + 1) end
 
--- Returns 32 of a lease's random bits, never 0. A lease asks for a row once, so this identifies one attempt at the row.
+-- Returns 32 bits of a lease's random name, never 0. A lease asks for a row once, so this identifies one attempt at the row.
 local function mark_of(lease) return math.max(1, tonumber(string.sub(lease, 1, 8), 16)) end
 
 -- Returns an object with the rows low..high of a ledger. `close_rows` writes them back in one command. `moves` counts
@@ -249,7 +253,7 @@ end
 -- In the delayed set, stands for all rows of a batch, in place of a row number.
 local WHOLE = '*'
 
--- Puts queued rows into the chain's delayed set, from which no lease takes them before `due`.
+-- Puts queued rows into the set of delayed rows of their channel, from which no lease takes them before `due` (ms).
 local function delay(chain, version, batch, channel, row, due)
   if not is_delayed(row) then row.tries = row.tries + DELAYED end
   local stood_down, members = redis.call('HGET', key(chain, 'version', version), 'state') == 'stood_down', {}
@@ -277,18 +281,19 @@ local function since(version_key, now)
   return math.max(0, math.min(4294967295, now - start))
 end
 
--- Returns whether a chain is stopped or paused.
+-- Returns whether an alert is stopped or paused.
 local function halted(chain)
   local halt, paused = unpack(redis.call('HMGET', chain, 'halt', 'paused'))
   return halt or paused == '1'
 end
 
--- Returns whether a version has expired at `now` (chain clock). Expiry times are by the server's clock.
+-- Returns whether a version has expired at `now`, a time of the alert's clock. Expiry times are by the server's clock.
 local function has_ended(chain, expires, now)
   return now - tonumber(redis.call('HGET', chain, 'ahead') or '0') >= tonumber(expires)
 end
 
--- Returns the state of a version's gate: 'open', 'closed' for ever, or 'held' (the chain is halted).
+-- Returns whether messages of a version may be sent: 'open', 'closed' (never again), or 'held' (the alert is stopped or paused, or the
+-- version is in a state in which it is not sent).
 local function gate_of(chain, version, now)
   local state, expires, replaced = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires', 'replaced'))
   if not state or QUEUED_BECOMES[state] or replaced or has_ended(chain, expires, now) then return 'closed' end
@@ -296,7 +301,8 @@ local function gate_of(chain, version, now)
   return 'open'
 end
 
--- Returns the state of a queued row after its gate closed. A version that only expired has no such state yet.
+-- Returns the state that queued rows of a version get after its gate closed: that of the version's state, cancelled if a later version
+-- replaced it, else expired.
 local function closed_state(version_key)
   local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
   return QUEUED_BECOMES[state] or (replaced and S.cancelled) or S.expired

@@ -18,13 +18,13 @@ from typing import Any
 from alertd.model import kinds, states
 from alertd.store.engine import keys
 
-LEASE_MS = 3_000  # a worker renews its leases every second and loses them after this silence
-#: If a chain's clock was not read for longer than this (ms), not one worker was silent but all workers, or the store.
+LEASE_MS = 3_000  # ms; a worker renews its leases every second and loses them after this silence
+#: If no worker read an alert's clock for longer than this (ms), not one worker was silent but all workers, or the store.
 GAP_MS = LEASE_MS // 2
 #: A worker that went silent may still report its attempts for this long (ms). Until then the alert does not become
 #: sent.
 LOST_MS = 5 * LEASE_MS
-#: An event reports the progress of an alert when this percentage of its messages has been handled.
+#: An event reports the progress of an alert when each of these percentages of its messages has been handled.
 MARKS = (50, 90, 100)
 #: An event reports that an alert stalls if no message was handled for this long (ms) although some are due.
 STALLED_MS = 60_000
@@ -33,8 +33,8 @@ RECEIPTS_MS = 60_000
 #: Scripts that add new data. A full server refuses only these. Sending, stopping, cancelling and deleting continue,
 #: which frees memory again.
 BRINGING = frozenset({"create", "draw", "media_put", "plan", "ready"})
-#: First line of a script that a full server runs (Valkey, "Lua API reference", script flags). Used only once a server
-#: is full: a server that lacks its replica would refuse such a script as a whole, even if the script only reads.
+#: First line of a script that a server runs although its memory is full (Valkey, "Lua API reference", script flags). Used only once a
+#: server is full: a server that lacks its replica would refuse such a script as a whole, even if the script only reads.
 _ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
 #: Script that runs the plain command in its ARGV. The command's key is also passed in KEYS.
 _PLAIN = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
@@ -76,8 +76,8 @@ def in_full(command: Sequence[Any]) -> Sequence[Any]:
 
 
 def when_full(command: Sequence[Any]) -> Sequence[Any]:
-    """Returns a command that a full server refused, in a form that it runs. Returns the call of a script in BRINGING unchanged. A call of a
-    script must be in the form of `in_full`. A refused script has written nothing.
+    """Returns a command that a full server refused, in a form that it runs (`_ALTHOUGH_FULL`); the call of a script in BRINGING unchanged,
+    because it adds data. A call of a script must be in the form of `in_full`. A refused script has written nothing.
     """
     name, *rest = command
     if name != "EVAL":
@@ -101,6 +101,7 @@ def _files() -> dict[str, Path]:
 
 
 def _tables() -> list[str]:
+    """Returns the first pieces of the prelude: Lua lines that define tables and numbers from Python constants."""
     becomes = {str(state): states.State[word.upper()] for state, word in states.QUEUED_BECOMES.items()}
     return [
         _table("S", {state.name.lower(): int(state) for state in states.State}),
@@ -124,7 +125,10 @@ def _tables() -> list[str]:
 
 
 def _table(name: str, values: Mapping[str, str | int | bool]) -> str:
+    """Returns a Lua line that defines a table of this name."""
+
     def lua(value: str | int | bool) -> str:
+        """Returns a Python value as Lua writes it."""
         return str(value).lower() if isinstance(value, bool) else repr(value)
 
     return f"local {name} = {{" + ", ".join(f"['{key}'] = {lua(value)}" for key, value in sorted(values.items())) + "}"

@@ -8,13 +8,13 @@ import msgspec
 
 from alertd.store.engine.connection import Connection
 
-#: Milliseconds after which the entries are deleted if no worker takes one and none is added.
+#: All entries of a queue are deleted this long (ms) after the last was added.
 WAITS_MS = 60_000
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class SealedQueue(Generic[T]):
-    """A queue of entries of one type under one key of the store."""
+    """A queue of encrypted entries of one type, under one key of the store."""
 
     def __init__(self, connection: Connection, key: str, entry: type[T]) -> None:
         self._db = connection
@@ -22,7 +22,7 @@ class SealedQueue(Generic[T]):
         self._encoder, self._decoder = msgspec.json.Encoder(), msgspec.json.Decoder(entry)
 
     async def add(self, entry: T) -> None:
-        """Appends an entry. Raises StoreUnavailableError."""
+        """Appends an entry, and lets all entries live WAITS_MS from now. Raises StoreUnavailableError."""
         sealed = self._db.codec.master.seal(self._encoder.encode(entry), self._key)
         await self._db.execute_many([("RPUSH", self._key, sealed), ("PEXPIRE", self._key, WAITS_MS)])
 

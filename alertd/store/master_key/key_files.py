@@ -14,9 +14,9 @@ MASTER_KEY, HASH_KEY = "master.key", "hash.key"
 
 
 def make_next(directory: Path, current: bytes) -> bytes:
-    """Returns the new master key of a data directory, and writes its file unless it exists. `current` is the mark (`mark_of`) of the
-    current key; the new key gets another mark, so that their values can be told apart. Raises OSError, or ValueError or SealError for a
-    file that holds no key.
+    """Returns the new master key from its file in the data directory. Without the file, makes a random key and writes the file. `current` is
+    the mark (`mark_of`) of the current key. The random key has another mark, because the mark says which key sealed a value. Raises
+    OSError, or ValueError or SealError for a file that holds no key.
     """
     found = next_key(directory / NEXT_KEY)
     if found is not None:
@@ -52,7 +52,9 @@ def replace_hash_key(directory: Path, key: bytes) -> None:
 
 
 def _keep_old(file: Path) -> None:
-    """Makes a hard link to a file, so that it can be overwritten after another file took its name, even after a crash in between."""
+    """Gives a file a second name (hard link), so that its content can be overwritten after another file took its name, even after a crash
+    in between. Does nothing if that fails.
+    """
     with suppress(
         OSError
     ):  # it exists since before a crash; or the file system has no second names, and the old key is only deleted
@@ -73,4 +75,5 @@ def _destroy_old(file: Path) -> None:
 
 
 def _old(file: Path) -> Path:
+    """Returns the second name that `_keep_old` gives a file."""
     return file.with_suffix(".old.key")

@@ -32,11 +32,13 @@ class KeyWatch:
         self._refused = ""  # last logged reason why the store's keys cannot be used
         self._nodes = connection.nodes
         self._kept: StoredSecrets | None = None  # None: not read yet
-        self._joined: tuple[str, ...] = ()  # words in the heartbeat about the joining secret (`reads`, `makes`)
+        self._joined: tuple[
+            str, ...
+        ] = ()  # words in the heartbeat about the secret that a rotation adds (`reads`, `makes`)
 
     @asynccontextmanager
     async def run(self, clock: Clock) -> AsyncIterator[None]:
-        """Sends this process's heartbeat now, and every second while the context lasts; withdraws it at the end. Raises
+        """Sends this process's heartbeat (which keys it holds) now, and every second while the context lasts; deletes it at the end. Raises
         StoreUnavailableError if the first heartbeat fails.
         """
         await self.beat()
@@ -47,8 +49,8 @@ class KeyWatch:
             await self._master_keys.beat(self._process, "", self._taken())
 
     async def beat(self) -> None:
-        """Tells the store which keys this process holds, loads the new master key if a rotation needs it, and uses the current one. Raises
-        StoreUnavailableError, or StoreRefusedError if the store lacks a key that it should keep.
+        """Stores in the heartbeat which keys this process holds, loads the new master key if a rotation needs it, and seals with the
+        current one from then on. Raises StoreUnavailableError, or StoreRefusedError if the store lacks a key that it should keep.
         """
         check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
         if rotation.is_running and rotation.new not in self._codec.master.names:
@@ -60,12 +62,13 @@ class KeyWatch:
             await self._take_keys(rotation)
 
     def _says(self) -> Iterator[str]:
+        """Yields the words of the heartbeat: the names of the master keys that this process holds, then the words about a joining secret."""
         yield from self._codec.master.names
         yield from self._joined
 
     async def _take_keys(self, rotation: Rotation) -> None:
-        """Loads the name keys and hashing secrets that the rotation has added, and uses them as its phase demands: for reading old and new
-        names, for making names, and for signing.
+        """Loads the name keys and hashing secrets that the rotation has added, and puts them into use as its phase demands: first to find
+        old and new names and to verify, then also to make names and to sign. Raises StoreRefusedError if the store lacks one.
         """
         single = self._nodes.only is not None  # in a cluster, names are not changed
         renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
@@ -89,6 +92,7 @@ class KeyWatch:
         self._joined = (reads(newest), *[makes(newest)] * uses_new) if rotation.joins else ()
 
     async def _beat_again(self) -> None:
+        """Sends the next heartbeat. Ignores an unavailable store, and logs once if the store's keys cannot be used."""
         try:
             await self.beat()
         except StoreUnavailableError:  # callers that need the store log it
@@ -101,7 +105,7 @@ class KeyWatch:
         self._refused = ""
 
     def _load(self, name: str) -> None:
-        """Loads the new master key from its file if it is there, else logs once that it is missing. A rotation cannot continue until every
+        """Loads the new master key `name` if its file has it, else logs once that it is missing. A rotation cannot continue until every
         process has loaded the new key.
         """
         try:
@@ -117,8 +121,8 @@ class KeyWatch:
             )
 
     def _taken(self) -> dict[str, int]:
-        """Returns the numbers of seals that were not reported to the store yet, by counter, and resets them. They are lost if the store
-        does not answer: a few seconds' worth, of a limit of 2^32.
+        """Returns the numbers of seals since the last heartbeat, by counter, and resets them. They are lost if the store does not answer: a
+        few seconds' worth, of a limit of 2^32.
         """
         rings = {"master": self._codec.master, "audit": self._codec.audit}
         return {

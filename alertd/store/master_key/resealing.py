@@ -24,7 +24,7 @@ from alertd.store.master_key.state import Found
 NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")
 #: Number of keys that one SCAN step reads: a few milliseconds of the server and of this process.
 PAGE = 500
-#: The kinds of keys with values sealed under the master key, by their names in the table of keys.
+#: The kinds of store keys that hold values sealed under the master key: how each holds them, by its name in the table of keys.
 SEALED: dict[str, Sealed] = {kind.name: kind.sealed for kind in key_table.TABLE if kind.sealed}
 
 
@@ -53,33 +53,34 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A sealed value as it was read: store key, field of a hash ('' for a string), bytes, length of the plain head, associated data."""
+    """A sealed value as it was read."""
 
-    name: str
-    field: str
+    name: str  # store key
+    field: str  # field of a hash; '' for a string
     blob: bytes
-    head: int
-    bound: str
+    head: int  # bytes before the sealed part, not encrypted
+    bound: str  # name to which the value is bound (associated data)
 
 
 class Resealing:
-    """Performs the walk, one page at a time."""
+    """Carries out a rotation's passes over all keys of the store, one page (SCAN step) at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def begin(self) -> tuple[Place, int]:
-        """Returns the start of a new pass, and the number of keys in the store."""
+        """Returns the position at which a new pass starts, and the number of keys in the store."""
         sizes = [await self._ask(at, "DBSIZE") for at in range(len(self._db.nodes.all))]
         return Place(await self._servers()), sum(map(int, sizes))
 
     async def goes_on(self, place: Place) -> bool:
-        """Returns whether the pass can continue: its servers are still the current ones and did not restart."""
+        """Returns whether the pass can continue at this position: the store has the same servers, and none restarted."""
         return place.servers == await self._servers()
 
     async def page(self, place: Place, old: bytes) -> tuple[Place, Found]:
-        """Processes the next page of keys: seals anew the values that begin with the key mark `old`, or, if `old` is empty, renames keys
-        with old names. Returns the next position and the counts. Raises StoreUnavailableError.
+        """Seals the values of the next page that begin with `old` (the old key's two-byte mark) under the new key. If
+        `old` is empty, renames store keys with old hashed names. Returns the next position and this page's counts. The
+        caller checks `goes_on` first: `page` does not notice a restarted server. Raises StoreUnavailableError.
         """
         cursor, raw = await self._ask(place.at, "SCAN", place.cursor, "COUNT", PAGE)
         names = [name.decode(errors="replace") for name in raw]
@@ -88,6 +89,7 @@ class Resealing:
         return (replace(place, cursor=cursor) if cursor else replace(place, at=place.at + 1, cursor=0)), found
 
     async def _renamed(self, names: Iterable[str]) -> Found:
+        """Renames those of the store keys that contain an old hashed name, durably."""
         name_keys, pairs = self._db.codec.names, list[str]()
         for name in names:
             parts = NAMED.fullmatch(name)
@@ -96,6 +98,9 @@ class Resealing:
         return Found(resealed=await self._db.run_durably("rename", pairs) if pairs else 0)
 
     async def _renewed(self, names: Iterable[str], old: bytes) -> Found:
+        """Seals anew those values of these store keys that begin with `old`, the mark of the old key. Values in lists that soon expire are
+        only counted.
+        """
         strings, hashes, left = list[tuple[str, Strings]](), list[tuple[str, Fields]](), 0
         for name in names:
             match kind_of(name):
@@ -110,6 +115,7 @@ class Resealing:
         return Found(left=left) + await self._replaced([one for one in values if one.blob.startswith(old, one.head)])
 
     async def _strings(self, kinds: Sequence[tuple[str, Strings]]) -> list[_Value]:
+        """Reads the values of store keys that are strings."""
         blobs = await self._db.mget([name for name, _ in kinds])
         return [
             _Value(name, "", blob, kind.head, kind.bound(name))
@@ -118,6 +124,7 @@ class Resealing:
         ]
 
     async def _fields(self, kinds: Sequence[tuple[str, Fields]]) -> list[_Value]:
+        """Reads the sealed fields of store keys that are hashes."""
         asked = [("HMGET", name, *kind.names) if kind.names else ("HGETALL", name) for name, kind in kinds]
         answers = await self._db.execute_many(asked) if asked else []
         found = list[_Value]()
@@ -131,6 +138,9 @@ class Resealing:
         return found
 
     async def _replaced(self, values: Sequence[_Value]) -> Found:
+        """Seals the values under the current key and stores each, durably, if it is unchanged. Counts those that changed meanwhile as
+        `left`.
+        """
         names, args, unreadable, ring = list[str](), list[tuple[Arg, Arg, Arg]](), list[str](), self._db.codec.master
         for one in values:
             try:
@@ -163,7 +173,7 @@ class Resealing:
 
 @cache
 def _patterns() -> dict[str, list[tuple[re.Pattern[str], Sealed]]]:
-    """Returns the patterns of the sealed kinds of keys, grouped by the first letter of the hash tag."""
+    """Returns for each kind of store key with sealed values a pattern of its name, grouped by the first letter of the hash tag."""
     found: dict[str, list[tuple[re.Pattern[str], Sealed]]] = {}
     for name, kind in SEALED.items():
         form = re.sub(r"<[^>]+>", "[^{}]+", re.sub(r"([{}])", r"\\\1", name))
@@ -172,7 +182,9 @@ def _patterns() -> dict[str, list[tuple[re.Pattern[str], Sealed]]]:
 
 
 def kind_of(name: str) -> Sealed | None:
-    """Returns how a store key holds values sealed under the master key, or None if it holds none."""
+    """Returns how this store key holds values sealed under the master key (in a string, in fields or in an expiring list), None if it holds
+    none.
+    """
     for pattern, kind in _patterns().get(name[1:2], ()):
         if pattern.fullmatch(name):
             return kind

@@ -1,7 +1,7 @@
--- Sets or lifts the halt of a chain by one generation of the stops. Does nothing if a later generation was applied before.
--- KEYS: 1 chain
+-- Sets or lifts the halt of an alert, as one generation of the stops demands. Does nothing if a later generation was applied before.
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 generation, 2... stopped scopes: "service", "org:<org>" or "key:<org>:<key id>"
--- Returns: 1 if the chain is halted, else 0
+-- Returns: 1 if the alert is halted, else 0
 local chain = KEYS[1]
 local org, sent_by, seen, halt = unpack(redis.call('HMGET', chain, 'org', 'keys', 'stops', 'halt'))
 if not org then return 0 end

@@ -21,34 +21,37 @@ SERVICE = "service"
 
 
 def of_org(org: str) -> str:
+    """Returns the scope of a stop of one organisation."""
     return f"org:{org}"
 
 
 def of_key(org: str, key_id: str) -> str:
+    """Returns the scope of a stop of one API key."""
     return f"key:{org}:{key_id}"
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """An active stop of the service, an organisation or a key. Stored encrypted, because it names people."""
 
-    by: str
+    by: str  # the person who stopped
     org: str  # the organisation of that person
     at: int  # UNIX milliseconds
     reason: str
-    first: str = ""  # the person who asked to resume, while a second person must confirm
+    first: str = ""  # the person who asked to resume, which another person must confirm; '' before that
     first_org: str = ""  # the organisation of that person
-    first_hands: tuple[str, ...] = ()  # everyone who has, or may have, that person's key
+    first_hands: tuple[str, ...] = ()  # everyone who has, or may have, the API key that this person used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingStops:
-    """All stops that were in force in one generation, by scope."""
+    """All stops in force, by scope: the service, an organisation or an API key. `generation` counts the changes of the stops."""
 
     generation: int
     stops: dict[str, Stop]
 
     def of(self, org: str, key_ids: Iterable[str]) -> tuple[str, Stop] | None:
-        """Returns the widest stop for an organisation or for one of the keys, with its scope, or None.
+        """Returns the widest stop (service, then organisation, then key) that applies to this organisation and these API keys, with its
+        scope, or None.
 
         A key of another organisation is given as `organisation:key`.
         """
@@ -59,7 +62,7 @@ class StandingStops:
         return None
 
 
-#: Commands that read the stops.
+#: Commands that read the stops, and the check value that identifies the store.
 READ = (("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK))
 
 _encode = msgspec.json.Encoder().encode
@@ -74,27 +77,32 @@ class Stops:
         self._reads = Batcher(self._read_many)
 
     async def read_standing(self) -> StandingStops:
-        """Returns the stops. Raises StoreUnavailableError, also if another installation's store replaced ours at run time."""
+        """Returns all stops in force, read from the store. Raises StoreUnavailableError, also if another installation's store replaced ours
+        at run time.
+        """
         return await self._reads.one(None)
 
     async def _read_many(self, asked: Sequence[None]) -> list[StandingStops]:
+        """Reads the stops once and returns them for each of the waiting callers."""
         return [standing_of(self._db, await self._db.execute_many(READ))] * len(asked)
 
     async def change(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
-        """Stores a stop, or lifts it (None), durably. Returns False if any stop was changed since `seen`."""
+        """Stores a stop of this scope, or removes it (None), durably. Returns False if any stop was changed since `seen`. Does not halt
+        alerts: see `apply_stops`.
+        """
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _stop_bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
     async def renew(self) -> None:
-        """Writes a new generation number of the stops, and changes no stop. Once this returns, all earlier writes are on
-        disk too, also those that were never confirmed.
+        """Raises the generation number of the stops, durably, and changes no stop. Once this returns, all earlier writes of the stops are
+        on disk too, also those that were never confirmed.
         """
         await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 
     async def apply_stops(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
-        """Halts the chains that are under a stop, and lifts the halt of the others.
+        """Halts the sending of those of the alerts (`chains`) that are under a stop, and lifts the halt of the others.
 
-        Returns for each whether it is halted, or the error if its server takes no writes. Tries all chains before it raises another error.
+        Returns for each whether it is halted, or the error if its server takes no writes. Tries all alerts before it raises another error.
         """
         said: list[Arg] = [standing.generation, *standing.stops]
         calls = [("halt", [keys.chain(chain)], said) for chain in chains]
@@ -104,11 +112,14 @@ class Stops:
 
 
 def _stop_bound(scope: str) -> str:
+    """Returns the name to which the encrypted stop of a scope is bound."""
     return f"{keys.STOPS} {scope}"
 
 
 def standing_of(db: Connection, found: Sequence[Any]) -> StandingStops:
-    """Returns the stops from the replies to `READ`. Raises like `Stops.read_standing`."""
+    """Returns the stops from the replies to `READ`. Raises StoreUnavailableError if the replies come from another store than the one
+    opened.
+    """
     record, check = found
     # An empty store has no check value, and nothing to send.
     if check is not None and check.decode() not in db.codec.master.names:
@@ -125,11 +136,11 @@ class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
     rev: int
     document: str  # JSON of `alertd.model.organisation.Organisation`
     allowed_by: str = ""  # the person who last changed which alerts need no second person
-    allowed_hands: tuple[str, ...] = ()  # everyone who has, or may have, that person's key
+    allowed_hands: tuple[str, ...] = ()  # everyone who has, or may have, the API key that this person used
     allowed_with: tuple[str, str] = ("", "")  # organisation, and its key or operator that was used; empty if unknown
     glass_by: str = ""  # the person who last changed which alerts an author may approve alone
-    glass_hands: tuple[str, ...] = ()
-    glass_with: tuple[str, str] = ("", "")
+    glass_hands: tuple[str, ...] = ()  # everyone who has, or may have, the API key that this person used
+    glass_with: tuple[str, str] = ("", "")  # as `allowed_with`
 
 
 _StoredPolicy = tuple[StandingStops, int, StoredOrganisation | None, bytes]
@@ -145,7 +156,9 @@ class OrganisationStore:
         self._stances = Batcher(self._read_stances)
 
     async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
-        """Returns a record, or None, and its stored bytes, which `put` compares. Raises SealError if it was tampered with."""
+        """Returns an organisation's record, None if it has none, and the stored bytes, which `put` compares. Raises SealError if it was
+        tampered with.
+        """
         sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
         return self._opened(org, sealed), sealed
 
@@ -158,6 +171,7 @@ class OrganisationStore:
         return await self._stances.one(org)
 
     async def _read_stances(self, asked: Sequence[str]) -> list[_StoredPolicy]:
+        """Reads the policies of several organisations in one round trip, in the order of `asked`. Opens each organisation's record once."""
         orgs = list(dict.fromkeys(asked))
         own = [(what, keys.org(org, part)) for org in orgs for what, part in (("HLEN", "texts"), ("GET", "record"))]
         found = await self._db.execute_many([*READ, *own])
@@ -169,7 +183,7 @@ class OrganisationStore:
         return [by_org[org] for org in asked]
 
     async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
-        """Replaces the record that was read as `seen`, durably. Returns False if it was changed since."""
+        """Replaces the organisation's record that was read as `seen`, durably. Returns False if it was changed since."""
         name = keys.org(org, "record")
         await self._db.execute("SADD", keys.ORGANISATIONS, org)  # first, so that none is missing in the list
         return bool(
@@ -177,22 +191,23 @@ class OrganisationStore:
         )
 
     async def allow(self, org: str, alert_id: str, most: int) -> bool:
-        """Counts an alert among those of the last hour that were sent without a second person, durably. Returns whether it is counted:
-        False if there are `most` already.
+        """Counts an alert among the organisation's alerts of the last hour that were sent without a second person, durably. Returns whether
+        it is counted: False if there are `most` others already; True also for an alert that was counted before.
         """
         return bool(
             await self._db.run_durably("allow", [keys.org(org, "unattended")], alert_id, most, self._db.skew_ms)
         )
 
     def _opened(self, org: str, sealed: bytes) -> StoredOrganisation | None:
+        """Decrypts an organisation's record; None for empty bytes."""
         return _decode(self._db.codec.master.open(sealed, keys.org(org, "record"))) if sealed else None
 
     async def names(self) -> list[str]:
-        """Returns the names of organisations with a record, or whose first write was interrupted."""
+        """Returns the ids of all organisations that have a record, or had a first write that was interrupted."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.ORGANISATIONS))
 
 
-#: Message, channel, language, part.
+#: The place of a text in the messages: message, channel, language, part.
 TextKey = tuple[str, str, str, str]
 
 
@@ -213,11 +228,11 @@ class TextStore:
         self._db = connection
 
     async def revision(self, org: str) -> int:
-        """Returns the number of the latest revision, 0 if there is none."""
+        """Returns the number of the latest revision of an organisation's own texts, 0 if it has none."""
         return int(await self._db.execute("HLEN", keys.org(org, "texts")))
 
     async def read_revision(self, org: str, revision: int) -> dict[TextKey, str]:
-        """Returns all texts of one revision. Revision 0 has none. Raises KeyError for a revision that does not exist."""
+        """Returns the templates of one revision by their place, {} for revision 0. Raises KeyError for a revision that does not exist."""
         if not revision:
             return {}
         name = keys.org(org, "texts")
@@ -228,7 +243,7 @@ class TextStore:
         return {text.place: text.template for text in _decode_texts(opened)}
 
     async def add(self, org: str, texts: Iterable[tuple[TextKey, str]], *, after: int) -> bool:
-        """Adds the revision after `after`, durably. Returns False if it exists."""
+        """Stores the texts as the revision after `after`, durably. Returns False if that revision exists already."""
         name = keys.org(org, "texts")
         plain = _encode([StoredText(place, template) for place, template in sorted(texts)])
         sealed = self._db.codec.master.seal(plain, _bound(name, after + 1))
@@ -236,4 +251,5 @@ class TextStore:
 
 
 def _bound(name: str, revision: int) -> str:
+    """Returns the name to which the encrypted texts of a revision are bound."""
     return f"{name} {revision}"

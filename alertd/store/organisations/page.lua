@@ -1,6 +1,6 @@
 -- Stores the pages about a version, unless another process changed them since they were read. The version must wait for its second person, or
 -- another organisation must ask to stand it down. A page is an event, not a row of a ledger.
--- KEYS: 1 chain
+-- KEYS: 1 chain (an alert with its versions)
 -- ARGV: 1 alert id, 2 record that the caller read ('' for none), 3 new record, 4 skew, 5 type of the event ('' for none),
 --       6 number of the step in the event ('' for none)
 -- Returns: 'done', 'changed' if the record was changed since, 'over' if the version needs no pages any more

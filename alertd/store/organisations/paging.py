@@ -17,7 +17,7 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.records.events import announcement
 
-#: Number of pages that are stored for an alert, the latest ones.
+#: Number of pages (messages to people on call) that are stored for an alert, the latest ones.
 REMEMBERED = 200
 
 
@@ -26,7 +26,7 @@ Rule = Literal["LT", "NX"]
 
 
 class StoredRota(msgspec.Struct, frozen=True, kw_only=True):
-    """A rota as stored."""
+    """An organisation's rota as stored: the people on call, with their times and their order."""
 
     rev: int
     document: str  # JSON of `alertd.model.oncall.OnCall`
@@ -35,7 +35,7 @@ class StoredRota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One page, or the attempt to send one, to a person on call."""
+    """One message to a person on call, or the attempt to send it."""
 
     at: int  # UNIX ms
     step: int  # step of the rota, from 1
@@ -47,23 +47,23 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Paged(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of paging for one alert. Times are UNIX ms, 0 for never."""
 
-    since: int  # when paging began, by the wall clock; earlier waits of the alert do not count
-    due: int  # time of the next page, by the steady clock
-    step: int = 0  # index of the next step; the number of steps if a round is over
+    since: int  # when paging began (wall clock); the alert's earlier waits do not count
+    due: int  # time of the next page (steady clock)
+    step: int = 0  # index of the rota's next step; the number of steps if a round is over
     rounds: int = 0  # complete rounds in which a carrier accepted a page
-    reached: bool = False  # whether a carrier accepted a page in this round
-    over: bool = False  # whether all rounds ended without an answer, so that paging stopped
+    reached: bool = False  # a carrier accepted a page in this round
+    over: bool = False  # all rounds ended without an answer, so paging stopped
     rev: int = 0  # revision of the rota with which paging stopped
     told: int = 0  # number of all pages, also those that are not stored any more
-    alone: bool = False  # whether no person was on duty
+    alone: bool = False  # no person was on duty
     by: str = ""  # the subject of the person who took the alert over
-    taken: int = 0  # since when that person has it
-    until: int = 0  # until when alertd pages no other person, by the steady clock; 0: for ever
+    taken: int = 0  # since when that person has taken it over
+    until: int = 0  # until when alertd pages no other person then (steady clock); 0: for ever
     pages: tuple[Page, ...] = ()
 
     @property
     def is_settled(self) -> bool:
-        """Returns whether a person took the alert over and alertd pages no other person."""
+        """Returns whether a person has taken the alert over for good, so that alertd pages no other person."""
         return bool(self.taken and not self.until)
 
 
@@ -73,7 +73,7 @@ _paged = msgspec.json.Decoder(Paged).decode
 
 
 class Rotas:
-    """The repository of rotas."""
+    """The repository of rotas, one for each organisation."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -85,7 +85,7 @@ class Rotas:
         return _rota(self._db.codec.master.open(sealed, name)) if sealed else None, sealed
 
     async def put(self, org: str, stored: StoredRota, *, seen: bytes) -> bool:
-        """Replaces the rota that was read as `seen`, durably. Returns False if it was changed since."""
+        """Replaces the organisation's rota that was read as `seen`, durably. Returns False if it was changed since."""
         name = keys.org(org, "oncall")
         return bool(
             await self._db.run_durably("replace", [name], seen, self._db.codec.master.seal(_encode(stored), name))
@@ -93,13 +93,15 @@ class Rotas:
 
 
 class Waiting:
-    """The repository of alerts that wait for a second person or for an answer to a stand-down request, and of the pages about them."""
+    """The repository of alerts that wait for a second person or for an answer to a stand-down request, and of the pages about them. `due`:
+    time of the next page.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def add(self, due: Mapping[str, int], *, rule: Rule | None = None) -> None:
-        """Stores the due time of waiting versions (ms, steady clock).
+        """Stores when the next page of each waiting version is due (ms, steady clock).
 
         Replaces a stored due time, with `LT` only by an earlier one, with `NX` never. A due time that is too early does no harm.
         """
@@ -108,7 +110,7 @@ class Waiting:
             await self._db.execute_many([("ZADD", _index(one), *rules, at, one) for one, at in due.items()])
 
     async def all(self, upto_ms: int | None = None) -> list[str]:
-        """Returns the versions that are due until `upto_ms`, or all waiting ones."""
+        """Returns the ids of the versions that are due for their next page by `upto_ms` (steady clock), or of all that wait (None)."""
         top = "+inf" if upto_ms is None else upto_ms
         found = await self._db.execute_many(
             [("ZRANGEBYSCORE", keys.waiting(shard), "-inf", top) for shard in range(keys.SHARDS)]
@@ -116,11 +118,11 @@ class Waiting:
         return [raw.decode() for shard in found for raw in shard]
 
     async def remove(self, alert_ids: Sequence[str]) -> None:
-        """Removes versions from the index."""
+        """Removes versions from the list of those that wait."""
         await self._db.execute_many([("ZREM", _index(one), one) for one in alert_ids])
 
     async def paged(self, alert_ids: Sequence[str]) -> list[tuple[Paged | None, bytes]]:
-        """Returns the progress of each, or None, and its stored bytes, which `put` compares. In one round trip."""
+        """Returns for each version the progress of paging, or None, and its stored bytes, which `put` compares. One round trip."""
         names = [_paged_key(one) for one in alert_ids]
         found = await self._db.execute_many([("GET", name) for name in names]) if names else []
         return [
@@ -129,7 +131,8 @@ class Waiting:
         ]
 
     async def put(self, alert_id: str, paged: Paged, *, seen: bytes, word: str = "", step: int = 0) -> str:
-        """Replaces the progress that was read as `seen`, durably, and writes an event of type `word`.
+        """Replaces a version's progress of paging that was read as `seen`, durably, and writes an event of type `word` ('' for none) with
+        the rota's `step`.
 
         Returns `done`, `changed` if it was changed since, or `over` if the alert does not wait any more.
         """
@@ -148,8 +151,10 @@ class Waiting:
 
 
 def _index(alert_id: str) -> str:
+    """Returns the store key of the list of waiting versions that an alert's versions belong to."""
     return keys.waiting(keys.shard_of(chain_of(alert_id)))
 
 
 def _paged_key(alert_id: str) -> str:
+    """Returns the store key of a version's progress of paging."""
     return keys.of_chain(chain_of(alert_id), "paged", alert_id)

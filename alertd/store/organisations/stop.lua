@@ -1,5 +1,5 @@
--- Changes the stops, unless they were changed since the caller read them, or keeps them. Both make a new generation, later than all before:
--- the record may be an old one after the loss of a server, and chains may know of later generations.
+-- Sets or lifts one stop, unless another caller changed the stops meanwhile. Without a generation, changes no stop. In both cases stores a
+-- generation number higher than all before: after the loss of a server the record may be old, and alerts may know later numbers.
 -- KEYS: 1 the stops
 -- ARGV: 1 generation that the caller read ('' to keep the stops), 2 scope, 3 the stop, sealed ('' to lift it), 4 skew
 -- Returns: 1 or 0

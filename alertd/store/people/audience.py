@@ -40,14 +40,17 @@ GROUPS_AT_ONCE = 64
 #: Threads that read and filter. They run in parallel, because numpy, shapely and the socket release the interpreter lock.
 THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
-#: Subscriber numbers, and the other halves of their records: flags and leaf region. A half is never 0, because each match consents to a kind.
+#: Subscriber numbers, and the high words of their cell records: flags and leaf region. A high word is never 0, because each match consents
+#: to a kind of alert.
 Part = tuple[Words, Words]
 #: If the average distance between subscriber numbers is larger than this, `in_order` sorts them. Else it marks them in
 #: an array of all numbers.
 SPARSE = 4
 _NOBODY: Part = (np.empty(0, np.uint64), np.empty(0, np.uint64))
 
-NO, YES, IN_DOUBT = range(3)  # verdict of the flags; for a marked record, in doubt, the subscriber's own record decides
+NO, YES, IN_DOUBT = range(
+    3
+)  # whether a cell record's flags match; in doubt (marked `moved`): the subscriber's own record decides
 #: Number of values of the flag bits that decide a match apart from the hour: the bits between the address counts and
 #: the hour.
 _DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
@@ -72,7 +75,9 @@ class MatchFilter:
 
 
 def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_]:
-    """Returns for each record whether its flags match the filter."""
+    """Returns for each record whether its flags match the filter: kind of place, consent to the alert's kind, tester, age of the position.
+    Does not look at the mark `moved`.
+    """
     places = np.zeros(8, bool)
     places[list(wanted.places)] = True
     fit: NDArray[np.bool_] = places[records.place_kind(flags)] & ((records.kinds(flags) & wanted.kind) != 0)
@@ -84,7 +89,10 @@ def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_
 
 
 def table(wanted: MatchFilter) -> NDArray[np.uint8]:
-    """Returns the verdict (NO, YES or IN_DOUBT) for each value of the deciding bits, without the hour. A lookup table for `verdicts`."""
+    """Returns a verdict for each value of the flag bits that decide: NO, YES, or IN_DOUBT for records marked `moved`,
+    which the subscriber's own record decides. Ignores the age of the position, which `verdicts` checks when it uses
+    this table.
+    """
     every = np.arange(_DECIDING, dtype=np.uint32) << np.uint32(records.PLACE_SHIFT)
     found = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
     found[records.moved(every)] = IN_DOUBT
@@ -92,7 +100,7 @@ def table(wanted: MatchFilter) -> NDArray[np.uint8]:
 
 
 def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the verdict (NO, YES or IN_DOUBT) for each record, with the filter's `table`."""
+    """Returns for each record NO, YES or IN_DOUBT: looks its flags up in `decided` (made by `table`) and checks the age of the position."""
     bits = (held.high >> np.uint64(records.FLAGS_SHIFT + records.PLACE_SHIFT)) & np.uint64(_DECIDING - 1)
     found = decided.take(bits.view(np.int64))  # numpy would copy unsigned indices
     if wanted.max_age_h is not None:
@@ -102,10 +110,10 @@ def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uin
 
 @dataclass(frozen=True)
 class Matches:
-    """The matching subscribers: their numbers, ascending and unique.
+    """The matching subscribers: their numbers, ascending and unique, with the flags and leaf region of each.
 
-    Flags and regions come from the first part that has the number. They are put in order only when they are read, because the planner
-    needs the numbers alone.
+    A number that was found in several cells has the flags and region of the first part that contains it. Flags and regions are put in order
+    only when they are read, because the planner needs the numbers alone.
     """
 
     numbers: Words
@@ -116,21 +124,22 @@ class Matches:
 
     @property
     def flags(self) -> NDArray[np.uint32]:
-        """Returns the flags of each match."""
+        """Returns the flags of each match: channels, kind of place, kinds consented to, tester, time."""
         return self._said.flags
 
     @property
     def regions(self) -> NDArray[np.uint32]:
-        """Returns the leaf region's number of each match."""
+        """Returns for each match the number of the smallest region of its place."""
         return self._said.regions
 
     @cached_property
     def _said(self) -> records.Records:
+        """The records of `numbers`, in their order."""
         return records.Records(self.numbers, merge_words(self.parts))
 
 
 def in_order(parts: Sequence[Words]) -> Words:
-    """Returns the numbers of all parts, ascending and unique."""
+    """Returns the subscriber numbers in all `parts` together, ascending and unique."""
     most = max((int(numbers.max()) for numbers in parts if len(numbers)), default=0)
     if most > SPARSE * sum(map(len, parts)):
         short = np.uint32 if most < 1 << 32 else np.uint64  # sorted in half the time
@@ -143,7 +152,7 @@ def in_order(parts: Sequence[Words]) -> Words:
 
 
 def merge_words(parts: Sequence[Part]) -> Words:
-    """Returns the high word of the record (flags and leaf region) for each number of `in_order`, from the first part that has the number."""
+    """Returns the high word (flags and leaf region) for each number of `in_order`. A number in several parts has that of the first."""
     numbers, whats = (np.concatenate(half) for half in zip(_NOBODY, *parts, strict=True))
     # The index in the low bits keeps equal numbers in order: four times as fast as `np.unique`.
     shift = np.uint64(len(numbers).bit_length())  # 40 bits of a number leave room for 16 million
@@ -153,42 +162,42 @@ def merge_words(parts: Sequence[Part]) -> Words:
 
 
 def _firsts(ascending: NDArray[Any]) -> NDArray[np.bool_]:
-    """Returns for each value whether it differs from the one before."""
+    """Returns for each value of a sorted array whether it differs from the one before it."""
     firsts: NDArray[np.bool_] = np.r_[True, ascending[1:] != ascending[:-1]][: len(ascending)]
     return firsts
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """Cells (lists of records of one tile or region shard) that are to be read."""
+    """Cells to read. A cell holds the records of one tile, or of one shard of a region."""
 
-    groups: Sequence[str]
-    group: NDArray[np.intp]  # index of each cell's group
-    members: NDArray[np.uint32]  # tile codes, or shards
-    counts: NDArray[np.uint32]  # records in each cell, left ones too
+    groups: Sequence[str]  # of cells: `g:` and a tile of zoom 8, or `r:` and a region's number
+    group: NDArray[np.intp]  # for each cell, the index of its group in `groups`
+    members: NDArray[np.uint32]  # for each cell, its tile code, or its shard of the region
+    counts: NDArray[np.uint32]  # for each cell, its number of records, those that were left included
 
     @property
     def keys(self) -> list[str]:
-        """Returns `keys.Cell.key` of each cell, but makes no `Cell`: for the thousands of tiles of a country, to make
-        these objects would take 80 % of the time.
+        """Returns the store key of each cell, but makes no `keys.Cell`: for the thousands of tiles of a country, to make these objects
+        would take 80 % of the time.
         """
         heads = [f"{{{group}}}:" for group in self.groups]
         return [f"{heads[i]}{member}" for i, member in zip(self.group.tolist(), self.members.tolist(), strict=True)]
 
     def those(self, chosen: NDArray[np.bool_] | slice) -> _Cells:
+        """Returns a copy with only the chosen cells (by a mask or a slice)."""
         return replace(self, group=self.group[chosen], members=self.members[chosen], counts=self.counts[chosen])
 
     def bounded(self) -> Iterator[_Cells]:
-        """Yields the cells in portions of at most about `REPLY_BYTES` and `REPLY_CELLS`."""
+        """Yields the cells in portions for one MGET each: about `REPLY_BYTES` and `REPLY_CELLS` at most."""
         records_before, cells_before = np.cumsum(self.counts, dtype=np.int64), np.arange(len(self.members))
         window = records_before * records.SIZE // REPLY_BYTES + cells_before // REPLY_CELLS
         edges = [*(np.flatnonzero(np.diff(window, prepend=-1))).tolist(), len(self.members)]
         yield from map(self.those, map(slice, edges[:-1], edges[1:]))
 
     def opened(self, seal: CellSeal, blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
-        """Returns the decrypted records of all cells, and the number of records in each. One by one, it would take five times as long.
-
-        Raises ValueError for a cell with a broken record.
+        """Decrypts what the store returned for these cells (`blobs`, None for an empty cell). Returns all records, and the number of
+        records in each cell. One by one, it would take five times as long. Raises ValueError for a cell with a broken record.
         """
         whole = [blob or b"" for blob in blobs]
         counts = [len(blob) // records.SIZE for blob in whole]
@@ -203,15 +212,15 @@ class _Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """The cells of one read from the store."""
+    """Cells that one MGET reads."""
 
     cells: _Cells
-    is_border: bool  # whether each record's point must be tested against the area
+    is_border: bool  # the cells lie on the area's border: each record's point must be tested
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sifted:
-    """The matching records in one job."""
+    """The result of one job: the matching records, and the subscribers in doubt, for each of which the own record must decide."""
 
     numbers: NDArray[np.uint64]
     whats: NDArray[np.uint64]  # high words of the records: flags and leaf region
@@ -228,7 +237,9 @@ class _Sieve:
     seal: CellSeal
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
-        """Returns the matching records of a reply, and the numbers in doubt."""
+        """Decrypts the cells in the reply to a job. Returns the matching records (in border cells only those inside the area), and the
+        numbers in doubt.
+        """
         held, counts = job.cells.opened(self.seal, blobs)
         verdict = verdicts(held, self.wanted, self.table)
         in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
@@ -239,7 +250,8 @@ class _Sieve:
         return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
-#: Returns the records of those numbers in doubt whose own record matches the filter, with flags and region.
+#: Takes the numbers in doubt and the filter. Returns the records (flags and region) of the subscribers among them with a matching own
+#: record.
 Authority = Callable[[NDArray[np.uint64], MatchFilter], Awaitable[records.Records]]
 
 
@@ -300,11 +312,12 @@ class Audience:
                     yield kind, np.repeat(part.members, counts), held
 
     def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """Runs the function in one of the audience's threads."""
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _outlined(self, wanted: MatchFilter) -> tuple[scan.Outline, list[_Job]]:
-        """Returns the area's outline and the jobs to read. The jobs for border cells come first, because each of their points must be
-        tested, which takes longer.
+        """Returns the area's outline, and the reads (jobs) that cover its tiles and the filter's regions. Border tiles come first, because
+        each of their points must be tested, which takes longer.
         """
         outline = self._outlines.get(wanted.shape) or scan.Outline(wanted.area)
         ancestors, regions = self._used_groups(with_regions=bool(wanted.regions))
@@ -317,7 +330,9 @@ class Audience:
         return outline, jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
 
     def _used_groups(self, *, with_regions: bool) -> tuple[NDArray[np.intp], set[int]]:
-        """Returns the tiles of zoom 8 that hold or held a subscriber, and on request the numbers of such regions."""
+        """Returns the tiles of zoom 8 that hold or held a subscriber, and, with `with_regions`, the numbers of regions that a subscriber
+        named.
+        """
         commands = [("GET", keys.TILE_GROUPS), ("SMEMBERS", keys.REGION_GROUPS)]
         used, *regions = self._bulk.many(commands if with_regions else commands[:1])
         return np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8))), {
@@ -325,7 +340,7 @@ class Audience:
         }
 
     def _cells(self, groups: Sequence[str]) -> _Cells:
-        """Returns the non-empty cells of the groups, with the number of records in each."""
+        """Returns the non-empty cells of these groups (`g:` and a z8 tile, `r:` and a region), with the number of records in each."""
         answers = self._bulk.many([("GET", keys.cells(group)) for group in groups])
         counts = [np.frombuffer(answer or b"", "<u4") for answer in answers]
         used = [np.flatnonzero(of_group) for of_group in counts]
@@ -338,7 +353,9 @@ class Audience:
         )
 
     async def _read(self, jobs: Sequence[_Job], sieve: _Sieve) -> list[_Sifted]:
-        """Reads and filters in threads. Returns the results in the order of the jobs. No thread works on after it returns or raises."""
+        """Carries the jobs out in threads. Returns the results in the order of the jobs. When it returns or raises, the threads take no
+        further job.
+        """
         todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
             await asyncio.gather(
@@ -351,8 +368,8 @@ class Audience:
     def _work(
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
-        """Takes jobs from `todo`, reads and filters them in this thread, and stores the results in `done`, until no job is left or `over`
-        is set.
+        """Reads and filters jobs in this thread and stores each result in `done` by the job's index. Ends when `todo` is empty or `over` is
+        set.
         """
         wanted = replace(sieve.wanted, area=copy_of(sieve.wanted.area))  # a geometry is prepared in place
         own, taken = replace(sieve, wanted=wanted), deque[tuple[int, _Job]]()
@@ -364,8 +381,8 @@ class Audience:
 def _taken(
     todo: deque[tuple[int, _Job]], taken: deque[tuple[int, _Job]], over: threading.Event
 ) -> Iterator[tuple[int, _Job]]:
-    """Moves jobs from `todo`, which the threads share, to this thread's `taken`, and yields each. The caller removes a
-    done job from `taken`. Ends when `todo` is empty or `over` is set.
+    """Moves jobs from `todo`, which all threads share, to this thread's `taken`, and yields each. The caller removes a job from `taken`
+    when it is done. Ends when `todo` is empty or `over` is set.
     """
     while not over.is_set():
         try:

@@ -25,13 +25,13 @@ from geofences import records
 from geofences.people_map import REGION_ALONG, Leaves, Noise, RegionLeaves, squares_of, summed
 from geofences.regions import Library
 
-#: Columns of a count: people, then addresses by channel.
+#: Columns of a row of counts: people, then addresses by channel.
 COLUMNS = 1 + len(CHANNELS)
 #: Place kinds in the order of preference for counting a subscriber.
 _ORDER = (PlaceKind.HOME, PlaceKind.WORK, PlaceKind.SCHOOL, PlaceKind.OTHER, PlaceKind.NOW)
 _RANK = np.full(8, len(_ORDER), np.uint8)
 _RANK[[PLACE_KINDS.index(kind) for kind in _ORDER]] = np.arange(len(_ORDER))
-#: Leaves whose points are labelled in one call.
+#: Leaves (squares of the map) whose points are labelled with their region in one call.
 LEAVES_AT_ONCE = 5_000
 #: Format of the cache file. Files of another format are not read.
 _FORMAT = 1
@@ -43,7 +43,9 @@ POPULATIONS: tuple[Population, ...] = tuple(product(KINDS, (False, True)))
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The map for one population (a kind of alert, for all subscribers or only testers)."""
+    """The noisy map of one population: the people who consent to a kind of alert, or the testers among them. It has squares for places
+    with a point, and regions for places that name a region.
+    """
 
     leaves: Leaves
     regions: RegionLeaves
@@ -54,10 +56,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleMap:
-    """The noisy counts of all populations. Immutable: threads may share it."""
+    """The noisy counts of all populations, everywhere. Immutable: threads may share it."""
 
     parts: Mapping[Population, Part]
-    records: int  # number of records behind the map
+    records: int  # number of cell records that were read for the map
 
 
 def build(audience: Audience, library: Library, codec: Codec, last: int) -> PeopleMap:
@@ -96,7 +98,7 @@ def write(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def load(path: Path, codec: Codec) -> PeopleMap:
-    """Returns the map from the file. Raises OSError, SealError, KeyError or ValueError if there is no readable one."""
+    """Reads the map from the file that `write` made. Raises OSError, SealError, KeyError or ValueError if there is no readable one."""
     with np.load(io.BytesIO(codec.master.open(path.read_bytes(), _SEALED_AS)), allow_pickle=False) as arrays:
         if int(arrays["format"]) != _FORMAT:
             raise ValueError("the map was written by another version")
@@ -110,6 +112,7 @@ _NAMES = ("depths", "codes", "counts", "numbers", "region_counts", "is_whole", "
 
 
 def _arrays(part: Part) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of one population's map by their names in the file."""
     leaves, regions = part.leaves, part.regions
     of_leaves, of_regions = (
         (leaves.depths, leaves.codes, leaves.counts),
@@ -119,6 +122,7 @@ def _arrays(part: Part) -> dict[str, NDArray[Any]]:
 
 
 def _part(arrays: Mapping[str, NDArray[Any]]) -> Part:
+    """Makes one population's map from its arrays in the file."""
     return Part(
         leaves=Leaves(depths=arrays["depths"], codes=arrays["codes"], counts=arrays["counts"]),
         regions=RegionLeaves(
@@ -130,12 +134,15 @@ def _part(arrays: Mapping[str, NDArray[Any]]) -> Part:
 
 @dataclass
 class _Counted:
-    """Records of one population: the finest squares or the region numbers, each with a row of counts. One name may occur several times."""
+    """The counts of one population: names (of finest squares, or region numbers), each with a row of counts. One name may occur several
+    times.
+    """
 
     names: list[NDArray[np.uint64]] = field(default_factory=list)
     counts: list[NDArray[np.int32]] = field(default_factory=list)
 
     def add(self, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
+        """Counts one person in each of the places `names`, with the addresses that the record's flags give."""
         rows = np.ones((len(names), COLUMNS), np.int32)
         rows[:, 1:] = records.channel_counts(flags)
         names, rows = summed(names, rows)
@@ -143,6 +150,7 @@ class _Counted:
         self.counts.append(rows)
 
     def whole(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Returns all names, and their rows of counts, in the same order."""
         return (
             np.concatenate([np.empty(0, np.uint64), *self.names]),
             np.concatenate([np.empty((0, COLUMNS), np.int32), *self.counts]),
@@ -150,7 +158,7 @@ class _Counted:
 
 
 class _Tally:
-    """Counts the records of all populations so that each subscriber counts only once. Call `add` for all records, then `end`."""
+    """Counts the people of all populations, each once, from the records of their places. Call `add` for all records, then `end`."""
 
     def __init__(self, last: int) -> None:
         """`last` is the highest subscriber number: a record with a larger one is damaged."""
@@ -162,8 +170,8 @@ class _Tally:
         self._others = list[tuple[NDArray[Any], ...]]()  # all places that are no homes
 
     def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
-        """Counts records of home places immediately, and keeps the other places until all homes are known. `pointed`: the records are in
-        tiles (else in regions). `members`: the tile of each record.
+        """Counts records of home places immediately, and keeps the other places until all homes are known. Leaves out damaged records and
+        those marked `moved`. `pointed`: the records are in tiles (else in regions). `members`: the tile of each record.
         """
         self.records += len(held)
         flags = held.flags
@@ -194,6 +202,9 @@ class _Tally:
             self._count(where, names[chosen], flags[chosen])
 
     def _count(self, pointed: bool, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
+        """Counts one person for each name and its flags, in every population that the person belongs to. `pointed`: the names are squares,
+        else regions.
+        """
         consents, tester = records.kinds(flags), records.tester(flags)
         for kind, testers in POPULATIONS:
             counts = (consents & (1 << KINDS.index(kind))) != 0
@@ -203,7 +214,7 @@ class _Tally:
 
 
 def _labels(leaves: Leaves, library: Library) -> NDArray[np.uint32]:
-    """Returns the region's number at each point of each leaf, shape (leaves, points)."""
+    """Returns the number of the region at each point of each leaf (square of the map), 0 for none, shape (leaves, points)."""
     labels = [np.empty((0, REGION_ALONG**2), np.uint32)]
     for first in range(0, len(leaves), LEAVES_AT_ONCE):
         some = np.arange(first, min(first + LEAVES_AT_ONCE, len(leaves)))

@@ -13,11 +13,11 @@ class SignUpMail(msgspec.Struct, frozen=True, kw_only=True):
     """A mail that a person asked for. What alertd knows about the mailbox decides which mail it gets, if any."""
 
     kind: str  # sign-up, settings or test
-    mailbox: str  # secret
+    mailbox: str  # the address, which is secret
     language: str
     until: int  # UNIX milliseconds; not sent later
-    token: str = ""  # of the link that confirms a sign-up
-    places: tuple[str, ...] = ()  # names of the places of a sign-up, in the language
+    token: str = ""  # token in the link that confirms a sign-up
+    places: tuple[str, ...] = ()  # full names of the places of a sign-up, in the language
 
 
 class SignUpQueue(SealedQueue[SignUpMail]):

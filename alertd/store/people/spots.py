@@ -1,4 +1,6 @@
-"""The records of subscribers in cells (tiles and regions): finds which records a change adds, marks as left, or gives another region label."""
+"""The records of subscribers in cells (of tiles and regions): finds which records a change of a subscriber adds, marks as left, or gives
+another region label.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ class Change:
 
     @property
     def number(self) -> int:
+        """Returns the subscriber's number."""
         known = self.new or self.old
         assert known is not None
         return known.number
@@ -31,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One record of a subscriber in a cell. `change`: index of the change that it belongs to."""
+    """One record of a subscriber in a cell. `change`: index of the change that it belongs to, among those made together."""
 
     change: int
     places: tuple[int, ...]  # indices among the subscriber's places
@@ -43,7 +46,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """A replacement of a record in a cell. It takes place only if the cell still has the expected record."""
+    """A replacement of one record in a cell. It takes place only if the cell still has the `expected` record."""
 
     cell: keys.Cell
     slot: int  # a hint
@@ -52,14 +55,14 @@ class Swap:
 
 
 def cell_of(place: Place, number: int) -> keys.Cell:
-    """Returns the cell of a place's record."""
+    """Returns the cell that has the record of a place of the subscriber with this number."""
     if place.region is not None:
         return keys.region_cell(place.leaf, number)
     return keys.tile_cell(place.tile)
 
 
 def record_of(subscriber: Subscriber, place: Place) -> bytes:
-    """Returns the record (16 bytes, unmarked) of one place of a subscriber."""
+    """Returns the cell record (16 bytes, without the mark `moved`) of one place of a subscriber."""
     return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
 
 
@@ -70,8 +73,8 @@ def marked(record: bytes) -> bytes:
 
 
 def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
-    """Returns the records of a subscriber's places. Places of one kind at one point share one record, because the cell could not distinguish
-    two.
+    """Returns the cell records of a subscriber's places, each with its cell. Places of one kind at one point share one record, because the
+    cell could not distinguish two.
     """
     alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
     for i, place in enumerate(subscriber.places):
@@ -84,7 +87,9 @@ def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
 
 
 def triples(swaps: Sequence[Swap], sealed: bytes) -> Iterator[Arg]:
-    """Yields the arguments of `cells_replace.lua`: of each swap its slot and its two sealed records."""
+    """Yields the arguments of `cells_replace.lua`: of each replacement its position in the cell, and the expected and the new record,
+    sealed.
+    """
     size = records.SIZE
     for i, swap in enumerate(swaps):
         first = 2 * size * i
@@ -92,7 +97,9 @@ def triples(swaps: Sequence[Swap], sealed: bytes) -> Iterator[Arg]:
 
 
 def unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[Swap]:
-    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
+    """Returns for each record of a cell that has one of these identities and is not marked as left the swap that marks it. `sealed`: the
+    cell's stored bytes.
+    """
     plain = seal.open(cell, sealed)
     numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
     slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
@@ -104,7 +111,9 @@ def unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -
 
 
 def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[Swap]]:
-    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
+    """Compares the places before and after each change. Returns the records to append (places that are new), those to mark as left (places
+    that are gone), and those to replace where they are (only the label differs).
+    """
     arriving, leaving, relabelled = list[Spot](), list[Spot](), list[Swap]()
     for i, change in enumerate(changes):
         old, new = (
@@ -123,7 +132,7 @@ def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[
 
 
 def with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
-    """Returns the changes with the slots of their new records."""
+    """Returns the changes with the positions of their new records filled in. `arrived`: these records, appended."""
     slots: dict[int, dict[int, int]] = {}
     for spot in arrived:
         slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))
@@ -136,4 +145,5 @@ def with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Chang
 
 
 def _slotted(places: tuple[Place, ...], slots: dict[int, int]) -> tuple[Place, ...]:
+    """Returns the places with their positions, given by index."""
     return tuple(replace(place, slot=slots.get(i, place.slot)) for i, place in enumerate(places))

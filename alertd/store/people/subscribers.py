@@ -62,19 +62,20 @@ from geofences.tiles import position
 MOVE_MS = 5_000 + WAITAOF_MS  # maximum from step 1, which may wait for the disk, to step 3, on the server's clock
 #: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
 GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
-#: A number that was given up stays reserved for longer than any process that read it before may take to write.
+#: A subscriber number that was given up stays blocked this long (ms): longer than a process that read it before may take to write.
 GIVEN_UP_MS = 600_000
 #: A sighting older than this is not stored. The maximum age that an alert may ask for, and a day more, because clocks may be wrong.
 TOO_OLD_H = MAX_AGE_H + 24
 _VERSION_BYTES = 4
-#: Marked subscribers that one call of a thread checks: the size of one reply, and the longest step that a deadline has to wait for.
+#: Marked subscribers that `authority` reads and checks in one step: the size of one reply, and the longest step that a deadline must wait
+#: for.
 IN_DOUBT_AT_ONCE = 500
 
 
 class Absence(enum.Enum):
     """Reason why a number has no subscriber."""
 
-    NEVER = enum.auto()  # never written, or deleted
+    NEVER = enum.auto()  # never written, or its subscriber was deleted
     GIVEN_UP = enum.auto()  # given up at most GIVEN_UP_MS ago: never written again
     UNREADABLE = enum.auto()  # damaged, or written by another version of alertd
 
@@ -82,13 +83,14 @@ class Absence(enum.Enum):
 class People:
     """The repository of subscribers.
 
-    `names` finds subscribers by id or address. `suppressions` is the suppression list. `called_dead` has the time of each mailbox's first hard bounce.
+    `names` finds subscribers by id or address. `suppressions` is the suppression list. `called_dead` holds the time of each mailbox's first
+    hard bounce.
     """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._db = connection
         self._clock = clock
-        self._told = set[str]()  # keys of unreadable records that were logged
+        self._told = set[str]()  # store keys of unreadable records that this process has logged
         self.changes = (
             0  # grows with each write of this process, so that a cache can notice that the audience may differ
         )
@@ -106,6 +108,7 @@ class People:
         return int(await self._db.execute("HGET", keys.COUNTERS, "subscribers") or 0)
 
     async def get(self, number: int) -> Subscriber | None:
+        """Returns the subscriber with this number, None if it does not exist or cannot be read."""
         return (await self.get_many([number]))[0]
 
     async def get_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | None]:
@@ -118,6 +121,7 @@ class People:
         return [self._opened(blob, name) for blob, name in zip(await self._db.mget(names), names, strict=True)]
 
     def _opened(self, blob: bytes | None, name: str) -> Subscriber | Absence:
+        """Decrypts a subscriber's stored record, or returns why there is none. Logs an unreadable record once in this process."""
         if not blob:
             return Absence.NEVER
         if len(blob) == _VERSION_BYTES:
@@ -132,9 +136,8 @@ class People:
             return Absence.UNREADABLE
 
     async def give_up(self, number: int, *, unreadable: bool = False) -> bool:
-        """Gives a number up, so that no process writes it later. Returns False if a subscriber has it.
-
-        `unreadable`: gives the number up although it has a record, because the record cannot be read.
+        """Blocks a subscriber number for GIVEN_UP_MS, durably, so that no process that read it before can write it. Returns False if a
+        subscriber has it. `unreadable`: gives the number up although it has a record, because the record cannot be read.
         """
         version = 0
         if unreadable:
@@ -143,10 +146,13 @@ class People:
         return (await self._give_up([number], version))[0]
 
     async def give_up_many(self, numbers: Sequence[int]) -> list[bool]:
-        """Gives up many numbers in one round trip. Returns for each whether it succeeded."""
+        """Gives up many numbers in one round trip, like `give_up`. Returns for each whether it succeeded."""
         return await self._give_up(numbers, 0)
 
     async def _give_up(self, numbers: Sequence[int], version: int) -> list[bool]:
+        """Blocks each of the numbers, as `give_up` does, if its record still has this `version` (0: no record). Returns for each whether it
+        did.
+        """
         answers = await self._db.run_many(
             [
                 ("subscribers_put", [keys.subscriber(number)], [0, self._db.skew_ms, GIVEN_UP_MS, version, b""])
@@ -158,8 +164,8 @@ class People:
         return [bool(answer == b"1") for answer in answers]
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
-        """Carries out changes, each whole or not at all. Returns for each whether it was done: False if the subscriber changed since it was
-        read, or the write took too long.
+        """Creates, replaces or deletes subscribers with their cell records, each whole or not at all. Returns for each whether it was done:
+        False if the subscriber changed since it was read, or the write took too long.
         """
         changes = [Change(change.old, self.lasting(change.new)) for change in changes]
         arriving, leaving, relabelled = difference(changes)
@@ -175,12 +181,12 @@ class People:
         return done
 
     def lasting(self, person: Subscriber | None) -> Subscriber | None:
-        """Returns the subscriber without places that were seen too long ago, as it is written."""
+        """Returns the subscriber as it will be written: without places that were seen longer ago than TOO_OLD_H."""
         return person and without_past(person, (self._clock.now_ms() // HOUR_MS - TOO_OLD_H) * 3_600)
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
-        """Step 1 of a move: appends the records of these spots, marked. Returns the spots with their slots, and the time (ms, server clock)
-        after which step 3 is refused.
+        """Step 1 of a move: appends the records of these places to their cells, marked `moved`. Returns the spots with their positions in
+        the cells, and the time (ms, server clock) after which step 3 is refused.
         """
         by_cell = grouped((spot.cell, spot) for spot in arriving)
         plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
@@ -219,6 +225,7 @@ class People:
         return done
 
     def _put_arguments(self, changes: Sequence[Change], deadline: int) -> tuple[list[str], list[Arg]]:
+        """Returns the keys and arguments of `subscribers_put.lua` for these changes. `deadline`: when it refuses (ms, server clock)."""
         names = [keys.subscriber(change.number) for change in changes]
         args: list[Arg] = [deadline, self._db.skew_ms, GIVEN_UP_MS]
         for name, change in zip(names, changes, strict=True):
@@ -227,11 +234,12 @@ class People:
         return names, args
 
     def _sealed(self, subscriber: Subscriber, name: str) -> bytes:
+        """Returns a subscriber's record as stored: the version in clear, then the rest encrypted."""
         head = subscriber.version.to_bytes(_VERSION_BYTES, "little")
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
     async def _leave(self, leaving: Sequence[Spot]) -> None:
-        """Step 2 of a move: marks the records of these spots as left.
+        """Step 2 of a move: marks the records of these spots as left, because the subscriber is no longer there.
 
         The store finds a record by its sealed bytes. They differ from the expected ones if a crash left another label in the record, or if
         the process that wrote it has not removed its mark yet. In that case this method reads the cell and marks every record of the spot,
@@ -249,13 +257,14 @@ class People:
         return await asyncio.to_thread(unmarked, cell, self._db.codec.cells, sealed, gone)
 
     async def _replace(self, how: str, swaps: Sequence[Swap]) -> list[keys.Cell]:
-        """Replaces records that are still as expected (steps 2 and 4 of a move, and labels). `how`: "left", "cleared" or "label", see
-        `cells_replace.lua`. Returns the cells in which an expected record was missing.
+        """Replaces cell records that are still as expected (steps 2 and 4 of a move, and labels). `how`: "left" (the sweeper must settle
+        the cell), "cleared" (the mark is removed) or "label", see `cells_replace.lua`. Returns the cells in which an expected record was
+        missing.
         """
         by_cell = grouped((swap.cell, swap) for swap in swaps)
         plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
-        # A crash may bring a cleared mark back, which is safe: a query looks up marked subscribers.
+        # A crash may bring a cleared mark `moved` back, which is safe: a query looks up marked subscribers.
         run = self._db.run_many if how == "cleared" else self._db.run_many_ahead
         answers = await run(
             [
@@ -272,7 +281,9 @@ class People:
         ]
 
     async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
-        """Marks the groups of these spots' cells as used, before their first record is written, so that no query skips a group."""
+        """Marks the groups of these spots' cells (tiles of zoom 8, or regions) as used, before their first record is written, so that no
+        query skips one.
+        """
         groups = {spot.cell.group for spot in arriving}
         commands: list[Sequence[Arg]] = []
         for group in groups:
@@ -285,7 +296,8 @@ class People:
             await self._db.execute_ahead(commands)
 
     async def authority(self, numbers: NDArray[np.uint64], wanted: MatchFilter) -> records.Records:
-        """Returns the records of those subscribers whose own record matches the filter. For subscribers with marked cell records.
+        """Returns the cell records, made from the subscribers' own records, of those numbers that match the filter. `Audience.find` asks
+        for the subscribers that have cell records marked `moved`.
 
         They may be many, so they are read in portions and checked in a thread. The loop stays free, and a deadline can interrupt.
         """
@@ -296,6 +308,7 @@ class People:
         return records.together(found)
 
     def _belonging(self, blobs: Sequence[bytes | None], names: Sequence[str], wanted: MatchFilter) -> records.Records:
+        """Opens the subscribers' records and returns the cell records of those places that match the filter and lie in its area or regions."""
         opened = map(self._opened, blobs, names)
         since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # older places in a record that was not written since do not count
         people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]
@@ -310,7 +323,9 @@ class People:
         return found.where(within & eligible(found.flags, wanted))
 
     async def naming(self, is_known: Callable[[int], bool]) -> dict[str, set[int]]:
-        """Returns the subscriber numbers by region code, for regions that subscribers name and the library does not know by number."""
+        """Returns the subscribers (numbers) who named a region that the library no longer knows by its number, by the region's code.
+        `is_known`: whether the library knows a region number.
+        """
         used = [int(member) for member in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)]
         found: dict[str, set[int]] = {}
         for number in (one for one in used if not is_known(one)):
@@ -321,7 +336,7 @@ class People:
         return found
 
     async def _in_group(self, group: str) -> AsyncIterator[Subscriber]:
-        """Yields each subscriber with a record in a cell of the group, marked or not."""
+        """Yields each subscriber with a record in a cell of the group (a z8 tile or a region), marked or not."""
         counts = np.frombuffer(await self._db.execute("GET", keys.cells(group)) or b"", "<u4")
         for place in np.flatnonzero(counts).tolist():
             cell = keys.Cell(group, keys.first_member(group) + place)
@@ -337,12 +352,12 @@ class People:
         return int(await self._db.execute("HGET", keys.COUNTERS, "living") or 0)
 
     async def counted(self, change: int) -> None:
-        """Adds `change` to the number of subscribers."""
+        """Adds `change`, which may be negative, to the stored number of subscribers."""
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
 
 
 class LabelMark:
-    """Stores the fingerprint of the region library with which all subscribers' places were last labelled."""
+    """Stores which region library all subscribers' places were last labelled with (their leaf regions computed), by its fingerprint."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -352,4 +367,5 @@ class LabelMark:
         return (await self._db.execute("GET", keys.LABELS) or b"").decode()
 
     async def set(self, fingerprint: str) -> None:
+        """Stores the fingerprint of the library with which all places are labelled now."""
         await self._db.execute("SET", keys.LABELS, fingerprint)

@@ -8,7 +8,7 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Call, Connection, named, names_of, values_of
 
-#: A hard bounce is forgotten after 30 days, because the mailbox may have received mail since: outages months apart do not add up.
+#: A hard bounce is forgotten after this many seconds, because the mailbox may have received mail since: outages months apart do not add up.
 KEPT_S = 30 * DAY_MS // 1000
 
 
@@ -23,26 +23,32 @@ class Suppressions:
         self._db = connection
 
     async def put(self, hashed: Sequence[str], since_s: int) -> int:
-        """Adds addresses, durably. An address that is on the list keeps its time. Returns the number of new ones."""
+        """Adds addresses (by their hashes) that their owners opted out, durably, since `since_s` (UNIX s). An address that is on the list
+        keeps its entry. Returns the number of new ones.
+        """
         answers = await self._db.run_many([self._call(name, "SET", since_s, "NX") for name in hashed], durable=True)
         return sum(answer is not None for answer in answers)
 
     async def hold(self, hashed: Sequence[str], since_s: int) -> int:
-        """Adds addresses for an operator, durably: their owners cannot remove these. Returns the number of new ones."""
+        """Adds addresses for an operator, durably, so that their owners cannot remove them. An address that is on the list keeps its time.
+        Returns the number of new ones.
+        """
         found = await self.since(hashed)
         pairs = zip(hashed, found, strict=True)
         await self._db.run_many([self._call(name, "SET", -(since or since_s)) for name, since in pairs], durable=True)
         return found.count(None)
 
     async def release(self, hashed: Sequence[str]) -> int:
-        """Removes addresses for their owners, durably: only those that owners added. Returns the number of removed ones."""
+        """Removes addresses from the list at their owners' wish, durably. An address that an operator added stays. Returns the number of
+        removed ones.
+        """
         found = zip(hashed, await values_of(self._db, keys.suppression, hashed), strict=True)
         kept = [(names_of(self._db, keys.suppression, name), raw) for name, raw in found if raw]
         own = [("unclaim", names, [raw]) for names, raw in kept if not raw.startswith(b"-")]
         return sum(await self._db.run_many(own, durable=True)) if own else 0
 
     async def drop(self, hashed: Sequence[str]) -> int:
-        """Removes addresses, durably. Returns the number of removed ones."""
+        """Removes addresses from the list, durably, also those that an operator added. Returns the number of removed ones."""
         return sum(await self._db.run_many([self._call(name, "DEL") for name in hashed], durable=True))
 
     async def since(self, hashed: Sequence[str]) -> list[int | None]:
@@ -56,17 +62,18 @@ class Suppressions:
         return (raw or b"").startswith(b"-")
 
     def _call(self, name: str, command: str, *args: Arg) -> Call:
+        """Returns the script call that runs `command` on an address's entry."""
         return named(self._db, keys.suppression, name, command, *args)
 
 
 class HardBounces:
-    """Mailboxes with a hard bounce, and the time of the first one."""
+    """Mailboxes that refused a mail for good (hard bounce), and the time of the first such bounce."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def note(self, hashed: Sequence[str], now_s: int) -> list[int]:
-        """Records a hard bounce of each mailbox. Returns the time of the first bounce (UNIX s) of each."""
+        """Records a hard bounce of each mailbox at `now_s`. Returns for each the time of its first bounce in the last KEPT_S (UNIX s)."""
         if not hashed:
             return []
         await self._db.run_many(

@@ -36,18 +36,20 @@ LEADS_MS = 15_000  # lease of the sweeper, five rounds: if its worker dies, anot
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """A dirty cell (one with marked records) as the sweeper first saw it."""
+    """A dirty cell (one with marked records) as the sweeper first saw it. After a grace period, the sweeper settles the records that are
+    still as they were.
+    """
 
-    since: float  # time of the observation, monotonic seconds
+    since: float  # when the sweeper first saw it, monotonic seconds
     dirty: int  # since when the cell is dirty (ms, server clock): changes with every compaction, by any sweeper
-    generation: bytes
-    marked: dict[int, bytes]  # by slot
+    generation: bytes  # changes when a record of the cell is added, marked as left or relabelled
+    marked: dict[int, bytes]  # marked records by slot (position in the cell)
 
 
 @dataclass(slots=True)
 class Sweeper:
-    """Settles the marked records of the cells, round by round. Keeps its observations only in memory: after a restart the grace period
-    starts again, which is safe.
+    """Settles the records marked `moved`, some cells each time it runs (`round`): confirms or deletes them. Keeps its observations only in
+    memory: after a restart the grace period starts again, which is safe.
     """
 
     connection: Connection
@@ -57,7 +59,9 @@ class Sweeper:
     _name: str = field(default_factory=lambda: secrets.token_hex(8))
 
     async def round(self) -> int:
-        """Settles dirty cells once, unless another worker sweeps. Returns the number of cells that became clean."""
+        """Settles the cells that have been dirty longest (at most CELLS_A_ROUND), unless another worker sweeps. Returns the number of cells
+        that became clean.
+        """
         if not await self.connection.run("process_lease", [keys.SWEEPER], self._name, LEADS_MS):
             self._seen.clear()
             return 0
@@ -75,9 +79,10 @@ class Sweeper:
         return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
 
     async def _find_old(self, groups: Sequence[str]) -> None:
-        """Marks a few random cells as dirty if they hold a place that is too old.
+        """Looks into a few random cells for places that were seen too long ago, and marks a cell with one as dirty, so that it is settled.
 
-        Random, so that a restart loses no progress: with a million cells, each is almost surely checked a hundred times before an hour wraps.
+        Random, so that a restart loses no progress: with a million cells, each is almost surely checked a hundred times before an hour
+        wraps.
         """
         chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
         counts = await self.connection.execute_many([("GET", keys.cells(group)) for group in chosen])
@@ -96,10 +101,13 @@ class Sweeper:
 
     @property
     def _now_h(self) -> int:
+        """The present hour, counted from 1970."""
         return self.clock.now_ms() // HOUR_MS
 
     async def _dirty(self, groups: Sequence[str]) -> dict[keys.Cell, int]:
-        """Returns the cells that have been dirty longest, with the time since when (ms, server clock)."""
+        """Returns the cells of all `groups` that have been dirty (to settle) longest, CELLS_A_ROUND at most, each with
+        the moment at which it became dirty (ms, server clock).
+        """
         found = await self.connection.execute_many(
             [("ZRANGE", keys.dirty(group), 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
         )
@@ -112,6 +120,9 @@ class Sweeper:
         return {cell: since for since, cell in cells[:CELLS_A_ROUND]}
 
     async def _settle(self, cell: keys.Cell, since: int) -> int:
+        """Settles one dirty cell, if it was first seen a grace period ago: confirms or deletes its marked records. Else only notes them.
+        Returns 1 if the cell became clean, else 0.
+        """
         seen, now = self._seen.get(cell), self.clock.monotonic()
         if seen and (now - seen.since) * 1000 < GRACE_MS:
             return 0  # without reading it: a hot cell has megabytes, and stays dirty for several rounds
@@ -141,7 +152,9 @@ class Sweeper:
         return int(bool(done and clean))
 
     async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
-        """Returns the records that belong in the cell by the subscribers' own records, by identity. Leaves out places that are too old."""
+        """Returns the cell records that the subscribers' own records place in this cell, by identity. Leaves out places that were seen too
+        long ago.
+        """
         truth, since_s = dict[bytes, bytes](), (self._now_h - TOO_OLD_H) * 3_600
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
             people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
@@ -152,23 +165,26 @@ class Sweeper:
 
 
 def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Returns members and scores of a sorted set, from a RESP2 or a RESP3 reply."""
+    """Returns (member, score) pairs of a sorted set, as integers, from a RESP2 or a RESP3 reply."""
     flat = [value for pair in answer for value in pair] if answer and isinstance(answer[0], list) else answer
     return ((int(member), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _marks(blob: bytes) -> dict[int, bytes]:
-    """Returns the marked records of a cell, by slot."""
+    """Returns the records marked `moved` in a cell (decrypted), by slot."""
     return _those(blob, records.moved(records.unpack(blob).flags))
 
 
 def _old(blob: bytes, now_h: int) -> dict[int, bytes]:
-    """Returns the records without the mark `moved` whose hour looks too old, by slot. The hour may have wrapped: the subscriber decides."""
+    """Returns by slot the records that look too old: their hour of sighting is long ago, and they have no mark `moved`. The stored hour
+    may have wrapped around, so the caller must check the subscriber's own record.
+    """
     flags = records.unpack(blob).flags
     return _those(blob, ~records.moved(flags) & (records.age_h(flags, now_h) > TOO_OLD_H))
 
 
 def _those(blob: bytes, chosen: NDArray[np.bool_]) -> dict[int, bytes]:
+    """Returns the chosen records of a cell by slot."""
     slots: list[int] = np.flatnonzero(chosen).tolist()
     return {slot: blob[slot * records.SIZE : (slot + 1) * records.SIZE] for slot in slots}
 
@@ -176,9 +192,10 @@ def _those(blob: bytes, chosen: NDArray[np.bool_]) -> dict[int, bytes]:
 def _kept(
     blob: bytes, ripe: dict[int, bytes], old: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool
 ) -> tuple[bytes, bool]:
-    """Returns the records of the cell to keep, and whether none of them is marked.
+    """Returns the records of the cell to keep, and whether none of them is marked. `ripe`: marked records that are old enough to settle;
+    `old`: records that look too old; both by slot. `truth`: what the subscribers' own records say.
 
-    Keeps unmarked records and recently marked ones. Keeps the other marked ones, and those that look too old, if the subscriber's record
+    Keeps unmarked records and recently marked ones. Keeps the ripe ones, without their mark, and those that look too old, if `truth`
     confirms them.
     """
     found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
@@ -202,8 +219,10 @@ def _kept(
 
 
 def _number(record: bytes) -> int:
+    """Returns the subscriber number of a record."""
     return int.from_bytes(record[: records.NUMBER_BYTES], "little")
 
 
 def _is_left(record: bytes) -> bool:
+    """Returns whether the record is marked as left: its subscriber moved away."""
     return record == records.left(record)

@@ -26,12 +26,12 @@ _LAST = ("last-generated-id", b"last-generated-id")  # the client decodes the na
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """An audit entry in its stored form: its words are sealed, and its link proves the order."""
+    """An audit entry in its stored form: its content is encrypted, and its link proves its place in the stream."""
 
     number: int
     at: int  # UNIX milliseconds
     link: str
-    said: bytes
+    said: bytes  # the encrypted content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class AuditCheck:
     entries: int  # the highest entry number ever used
     head: str  # the link of the last valid entry
     broken: int | None = None  # number of the first entry that differs from what was written
-    why: str = ""
+    why: str = ""  # the fault of that entry; '' if the stream is valid
 
 
 class AuditLog:
-    """The repository of entries. No method changes or deletes one."""
+    """The repository of audit entries. No method changes or deletes one."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -61,7 +61,9 @@ class AuditLog:
         return int(number)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[tuple[Sealed, bytes]]:
-        """Returns the latest entries before a number, newest first, each with its content, b"" if it cannot be decrypted."""
+        """Returns at most `limit` entries before the number `before` (None: the latest), newest first, each with its content, b"" if it
+        cannot be decrypted.
+        """
         name = keys.org_audit(org)
         top = "+" if before is None else f"({before}-0"
         found = await self._db.execute("XREVRANGE", name, top, "-", "COUNT", limit)
@@ -87,7 +89,9 @@ class AuditLog:
         return AuditCheck(entries=last, head=link)
 
     def _fault(self, name: str, entry: Sealed, number: int, at: int, link: str) -> str:
-        """Returns the fault of an entry after the one with this number, time and link, '' if it is valid."""
+        """Returns the fault of an entry, or '' if it is valid. `number`, the time and the link are those of the entry before it. `name`:
+        store key of the stream.
+        """
         if entry.number != number + 1:
             return "it is missing"
         if entry.at < at:
@@ -99,12 +103,14 @@ class AuditLog:
         return "" if self._said(name, entry) is not None else "what it says does not open"
 
     def _said(self, name: str, entry: Sealed) -> bytes | None:
+        """Returns the decrypted content of an entry, None if it cannot be decrypted."""
         try:
             return self._db.codec.audit.open(entry.said, name)
         except SealError:
             return None
 
     async def _entries(self, name: str) -> AsyncIterator[Sealed]:
+        """Yields all entries of a stream, the oldest first."""
         after = "-"
         while found := await self._db.execute("XRANGE", name, after, "+", "COUNT", _WINDOW):
             for raw in found:
@@ -112,6 +118,7 @@ class AuditLog:
             after = f"({found[-1][0].decode()}"
 
     async def _last_number(self, name: str) -> int:
+        """Returns the highest entry number that the stream under this store key ever had, 0 for none."""
         if not await self._db.execute("EXISTS", name):
             return 0
         flat = await self._db.execute("XINFO STREAM", name)

@@ -1,5 +1,5 @@
--- Takes the key away from a case, unless something was sealed under it since the caller read the list, or the case has a hold. No process can
--- seal or open with the key any more. It is stored aside until the tombstone is on disk.
+-- Moves the key of a case aside, unless something was sealed under it since the caller read the list, or the case has a legal hold. No
+-- process can seal or open with the key any more. It stays aside until the tombstone is on disk.
 -- KEYS: 1 case, 2 ids sealed under its key, 3 new place of the key, 4 hold of the case
 -- ARGV: 1... pairs: id that the caller read, and its time
 -- Returns: 1, or 0 if there are more ids, or a hold

@@ -1,8 +1,9 @@
--- Returns the chains of a shard that are due to be read, and holds each for the caller. A later announcement changes the due time, so the
--- caller notices it. If no chain is due, returns chains whose due time is too far away, because the store's clock was set back.
--- KEYS: 1 announced chains
--- ARGV: 1 maximum number, 2 longest wait of a chain (ms), 3 how long the caller holds them (ms), 4 skew
--- Returns: {end of the hold (ms), chain, its due time (0: announced), ...}
+-- Returns the alerts of a shard with events that are due to be read, and gives the caller alone a time to read them. A later announcement
+-- changes the due time, so the caller notices it. If none is due, returns alerts with a due time too far away, because the store's clock
+-- was set back.
+-- KEYS: 1 announced alerts (ids of first versions)
+-- ARGV: 1 maximum number, 2 longest wait of an alert (ms), 3 how long the caller holds them (ms), 4 skew
+-- Returns: {end of the hold (ms), alert, its due time (0: announced), ...}
 local now = now_ms(ARGV[4])
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
 if #found == 0 then

@@ -1,6 +1,6 @@
--- Adds events of chains to their organisation's stream, each once. Deletes events that are too many or too old.
--- KEYS: 1 stream, 2 number of the last event of each chain, and of the stream
--- ARGV: 1 skew, 2 maximum number of events, 3 maximum age (ms), 4... chain, number in the chain, event, ...
+-- Adds events of alerts to their organisation's stream, each once. Deletes events of the stream that are too many or too old.
+-- KEYS: 1 stream, 2 number of the last event of each alert, and of the stream
+-- ARGV: 1 skew, 2 maximum number of events, 3 maximum age (ms), 4... alert (id of the first version), number in the alert, event, ...
 -- Returns: number of the last event
 local now = now_ms(ARGV[1])
 for i = 4, #ARGV, 3 do

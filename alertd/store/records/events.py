@@ -16,44 +16,46 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
 
 WINDOW = 1_000  # events in one read of a search
-REMEMBERED_S = 30.0
-AT_ONCE = 100  # events of one chain that are moved in one step
-#: Chains per round, few enough that a round ends before the herald's lease.
+REMEMBERED_S = 30.0  # seconds for which `Announcements` does not announce an alert again
+AT_ONCE = 100  # events of one alert that are moved in one step
+#: Alerts (chains) whose events are moved in one round, few enough that a round ends before the herald's lease.
 DUE_AT_ONCE = 512
-ANNOUNCED = b"0"  # due time of a chain that was announced and not read since
-#: The time that a process has to read a chain. After that another process reads it.
+ANNOUNCED = b"0"  # due time of an announced alert until its events are read
+#: The time (ms) that a process has to read an alert's events. After that another process reads them.
 HELD_MS = 5_000
 LET_GO = ""
-#: The longest wait before a chain is read again.
+#: The longest wait (ms) before an alert's events are read again.
 LONGEST_WAIT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvents:
-    """New events of a chain, oldest first. Each is JSON; its member `n` is its number in the chain."""
+    """Events of an alert (of all its versions) that are not in its organisation's stream yet, oldest first. Each is JSON; its member `n` is
+    its number in the alert.
+    """
 
     org: str
-    lent: tuple[str, ...]  # neighbour organisations that also get events of the chain, because it asks their permission
-    waits: bool  # whether late reports wait for one common event
+    lent: tuple[str, ...]  # neighbour organisations that the alert asks for permission; they get its events too
+    waits: bool  # the alert has late reports that later become one event
     events: list[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A chain (an alert with its later versions) that may have new occurrences to copy into the events."""
+    """An alert (chain) with events that this process must now read and move to its organisation's stream."""
 
     held: str  # until when this process holds it; a new announcement changes it
-    is_announced: bool  # whether it was announced and not read since
+    is_announced: bool  # it was announced and not read since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextRead:
-    """Result of reading the events of one chain."""
+    """When an alert's events must be read again, after they were read."""
 
-    orgs: tuple[str, ...]  # organisations that got its events, first the one that owns the chain
+    orgs: tuple[str, ...]  # organisations that got its events, first the one that owns the alert
     chain: str
     held: str  # `held` of its `Due`
-    wait: int | str  # ms until it is due again, or LET_GO
+    wait: int | str  # ms until its events are due again; LET_GO: no more events are expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Events after a number, and the range of the whole stream."""
+    """Some events of an organisation's stream, and the range of numbers of the whole stream."""
 
     events: list[KeptEvent]
     first: int  # number of the oldest stored event; `last` + 1 if the stream is empty
@@ -74,18 +76,20 @@ class Page:
 
 
 class Events:
-    """The repository of events."""
+    """The repository of events: those still stored with their alert, and the stream of each organisation."""
 
     def __init__(self, connection: Connection, *, keep: int, keep_days: int) -> None:
         self._db = connection
         self._kept = (keep, keep_days * DAY_MS)
 
     async def leads(self, name: str, lease_ms: int) -> bool:
-        """Returns whether this process is the herald, which moves events, for the next `lease_ms`."""
+        """Takes or renews the lease of the herald, the one process that moves events, for `lease_ms`. Returns whether this process (`name`)
+        has it.
+        """
         return bool(await self._db.run("process_lease", [keys.HERALD], name, lease_ms))
 
     async def due(self) -> dict[str, Due]:
-        """Returns the chains that are due to be read now, and holds each for this process."""
+        """Returns the alerts with events that are due now, by id of the first version. No other process gets them for HELD_MS."""
         found = await self._db.run_many(
             [
                 (
@@ -103,9 +107,9 @@ class Events:
         return due
 
     async def schedule_reads(self, reads: Sequence[NextRead]) -> None:
-        """Stores when each chain is due again, or removes it if it has no more events (LET_GO).
+        """Stores when the events of each alert are due again, or removes the alert if it has no more events (LET_GO).
 
-        A chain that was announced meanwhile keeps its due time. The number of the last moved event is stored until the chain is removed,
+        An alert that was announced meanwhile keeps its due time. The number of the last moved event is stored until the alert is removed,
         so that a slow process cannot move an event twice.
         """
         by_shard: dict[int, list[Arg]] = {}
@@ -124,7 +128,9 @@ class Events:
             )
 
     async def take_events(self, chains: Mapping[str, int]) -> list[NewEvents]:
-        """Returns the events of each chain after the given number, in one round trip. Deletes the earlier ones from the chain."""
+        """Returns the events of each alert after the given number, at most AT_ONCE of each, in one round trip. Deletes the events up to
+        that number, which are in the stream already.
+        """
         answers = await self._db.run_many(
             [
                 ("take_events", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms))
@@ -137,19 +143,19 @@ class Events:
         ]
 
     async def bring(self, org: str, events: Sequence[tuple[str, int, bytes]]) -> None:
-        """Adds events (chain, number in the chain, JSON) to the organisation's stream, durably and each once.
+        """Adds events (alert, number in the alert, JSON) to the organisation's stream, durably. Skips those that it has already.
 
-        Only after that may the caller take later events of these chains.
+        Only after that may the caller take later events of these alerts.
         """
         flat = [part for event in events for part in event]
         await self._db.run_durably("events", self._names(org), self._db.skew_ms, *self._kept, *flat)
 
     async def trim(self, org: str) -> None:
-        """Deletes events that are too old."""
+        """Deletes the events of an organisation's stream that are too many or too old."""
         await self._db.run("events", self._names(org), self._db.skew_ms, *self._kept)
 
     async def page(self, org: str, after: int, limit: int) -> Page:
-        """Returns the events after a number, oldest first."""
+        """Returns at most `limit` events of an organisation's stream after the number `after`, oldest first."""
         name, marks = self._names(org)
         found, oldest, last = await self._db.execute_many(
             [
@@ -168,7 +174,7 @@ class Events:
         return _kept(found[0]).event if found else None
 
     async def number_of(self, org: str, event_id: str) -> int | None:
-        """Returns the number of the event with this id, or None. Searches the whole stream."""
+        """Returns the number of the event with this id in an organisation's stream, or None. Searches the whole stream."""
         name, after, said = keys.org_events(org), "-", f'"id":"{event_id}"'.encode()
         while found := await self._db.execute("XRANGE", name, after, "+", "COUNT", WINDOW):
             entries = [_kept(entry) for entry in found]
@@ -179,20 +185,20 @@ class Events:
         return None
 
     def _names(self, org: str) -> list[str]:
+        """Returns the store keys of an organisation's stream, and of the numbers of the last events moved to it."""
         return [keys.org_events(org), keys.org_events(org, ":marks")]
 
 
 class Announcements:
-    """Announces chains before late reports are written to them. Skips a chain that it announced in the last REMEMBERED_S."""
+    """Announces alerts before late reports are written to them. Skips an alert that it announced in the last REMEMBERED_S."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._at: dict[str, float] = {}
 
     async def of(self, chains: Iterable[str]) -> None:
-        """Says that events of these alerts (chains of versions) are about to be written, so that the process that copies
-        events to the organisations' streams reads them soon. Call it before they are written. Raises
-        StoreUnavailableError.
+        """Announces that events of these alerts are about to be written, so that the herald (the process that copies events to the
+        organisations' streams) reads them soon. Call it before they are written. Raises StoreUnavailableError.
         """
         now = asyncio.get_running_loop().time()
         self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
@@ -203,13 +209,14 @@ class Announcements:
 
 
 def announcement(chain: str) -> tuple[Arg, ...]:
-    """Returns the command that announces a chain: it is about to get an event, and the process that publishes events
-    reads it immediately.
+    """Returns the command that announces an alert (`chain`): it is about to get an event, and the process that moves events to the
+    organisations' streams reads it immediately.
     """
     return "ZADD", keys.told_key(keys.shard_of(chain)), ANNOUNCED, chain
 
 
 def _kept(entry: Any) -> KeptEvent:
+    """Reads an event from an entry of an organisation's stream."""
     name, flat = entry
     fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
     return KeptEvent(int(name.decode().partition("-")[0]), fields[b"event"])

@@ -10,7 +10,7 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
-CLAIM_MS = 60_000  # longer than any request may take
+CLAIM_MS = 60_000  # how long a claim without an answer lasts: longer than any request may take
 KEPT_MS = DAY_MS
 
 
@@ -21,7 +21,10 @@ class Requests:
         self._db = connection
 
     async def claim(self, caller: str, key: str, digest: str, fresh_id: str) -> tuple[str, str, int]:
-        """Claims a key. Returns ('fresh', id, 0), ('done', id, status), ('running', '', ms left) or ('mismatch', '', 0)."""
+        """Claims an idempotency key for a request with this digest, durably. Returns ('fresh', id, 0) if the request must be carried out,
+        with the id for what it makes; ('done', id, status) if it was; ('running', '', ms left) while another try of it runs; ('mismatch',
+        '', 0) if the key was used for another request.
+        """
         word, *rest = await self._db.run_durably(
             "idempotency",
             [self._name(caller, key)],
@@ -42,15 +45,18 @@ class Requests:
                 return other, "", 0
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Stores the status of the answer and the id that the key stands for."""
+        """Stores that the request was carried out: the status of the answer and the id that it made."""
         await self._db.execute("HSET", self._name(caller, key), "id", made_id, "status", status)
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        """Ends the claim of a request that was not carried out. `forget` deletes the key, else digest and id stay for the next try."""
+        """Ends the claim of a request that was not carried out, so that it can be tried again. `forget` deletes the key; otherwise its
+        digest and id stay for the next try.
+        """
         if forget:
             await self._db.execute("DEL", self._name(caller, key))
         else:
             await self._db.execute("HDEL", self._name(caller, key), "until")
 
     def _name(self, caller: str, key: str) -> str:
+        """Returns the store key of a caller's idempotency key."""
         return keys.idempotency(caller, self._db.codec.hashed("idempotency-key", key))

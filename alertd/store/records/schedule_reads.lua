@@ -1,7 +1,7 @@
--- Stores when each chain that was read is due again, or removes it. Skips a chain that was announced meanwhile.
--- KEYS: 1 announced chains
--- ARGV: 1 skew, 2... chain, end of the caller's hold, wait in ms ('' to remove it), ...
--- Returns: the removed chains
+-- Stores when the events of each alert that was read are due again, or removes the alert. Skips an alert that was announced meanwhile.
+-- KEYS: 1 announced alerts (ids of first versions)
+-- ARGV: 1 skew, 2... alert, end of the caller's hold, wait in ms ('' to remove it), ...
+-- Returns: the removed alerts
 local now, gone = now_ms(ARGV[1]), {}
 for i = 2, #ARGV, 3 do
   local chain, held, wait = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -1,7 +1,7 @@
--- Returns the events of a chain that are not in its organisation's stream yet, oldest first. Deletes those that are. Late reports of a
+-- Returns the events of an alert that are not in its organisation's stream yet, oldest first. Deletes those that are. Late reports of a
 -- version become one event.
--- KEYS: 1 chain
--- ARGV: 1 number of the chain's last event in the stream, 2 maximum number, 3 skew
+-- KEYS: 1 chain (an alert with its versions)
+-- ARGV: 1 number of the alert's last event in the stream, 2 maximum number, 3 skew
 -- Returns: {organisation, "1" if late reports wait for their common event, other organisations that get the events (separated by a space),
 --          event (JSON), ...}
 local chain, told, receipts = KEYS[1], key(KEYS[1], 'told'), key(KEYS[1], 'receipts')

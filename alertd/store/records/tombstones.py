@@ -50,12 +50,14 @@ _KINDS: tuple[type[Stone], ...] = (Tombstone, Restriction, Purged, PutBack)
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Reads the file and appends lines. No method changes or deletes one."""
+    """Reads the file of tombstones, and appends lines to it. No method changes or deletes a line."""
 
     path: Path
 
     def add(self, stone: Stone) -> None:
-        """Appends a line and waits for the disk. Starts a new line if a crash or a full disk left half a line. Raises OSError."""
+        """Appends a line to the file of tombstones and waits for the disk. Starts a new line if a crash or a full disk left half a line.
+        Raises OSError.
+        """
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             size = os.fstat(handle).st_size
@@ -84,6 +86,7 @@ class Tombstones:
         return [one.put_back for one in self._lines() if isinstance(one, PutBack)]
 
     def _lines(self) -> list[Stone]:
+        """Returns all records of the file, [] if there is none. Logs and skips half-written lines."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:

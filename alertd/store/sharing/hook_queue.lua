@@ -1,5 +1,5 @@
--- Queues events for a webhook, or alerts for a distributor, due now and without earlier tries. Also moves the number of the last queued event,
--- unless another process moved it since the caller read it.
+-- Queues events for a webhook, or alerts for a distributor, due at the given time and without earlier tries. Also moves the number of the
+-- last queued event. Does nothing if another process moved it since the caller read it.
 -- KEYS: 1 the webhook's state, 2 its queue, 3 tries of the entries, 4 given-up entries
 -- ARGV: 1 number of the last queued event that the caller read, 2 the new one ('' for both to keep it), 3 due time (ms), 4... entries:
 --       numbers of events, or alerts
