@@ -1,4 +1,4 @@
-"""Makes the rule tables for the console's scripts from the rules of the running code, so that no rule is written twice."""
+"""Generates the script tables.js with the rules that the console's scripts need, so that no rule is written twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from alertd.common.resources import templates_dir
 from alertd.model.alert import MAX_RINGS, Status
-from alertd.model.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
+from alertd.model.kinds import KINDS, ON_SCREEN, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.model.oncall import CONTACTS, Day, OnCall
 from alertd.model.operator import Role
 from alertd.model.organisation import GRANTED
@@ -23,8 +23,8 @@ from alertd.service.alerts.follow_up import CANCEL, CLOSE, REOPEN, STAND_DOWN, S
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 
-#: The states of a reference (an alert's message to one address) in four groups: delivered or accepted, lost, still to
-#: come, not needed.
+#: The states of a reference (an alert's message to one address) in four groups: delivered or accepted; unknown, failed
+#: or expired; still to come; not needed.
 _DELIVERED = (State.DELIVERED, State.ACCEPTED)
 _NOT_DELIVERED = (State.UNKNOWN, State.FAILED, State.EXPIRED)
 _PENDING = tuple(sorted(set(State) - SETTLED, reverse=True))
@@ -36,12 +36,13 @@ Needs = Mapping[str, Sequence[str]]
 
 
 def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
-    """Returns all tables by their names in the scripts. Lists of states are in the order of `AlertState`. `carried`:
-    the channels with a carrier.
+    """Returns all tables, by the names that the console's scripts use. Lists of alert states are in the order of
+    `AlertState`. `carried`: the channels with a carrier.
     """
     return {
         "needs": {act: list(scopes) for act, scopes in needs.items()},
         "channels": list(Channel),
+        "onScreen": list(ON_SCREEN),
         "usualChannels": [one for one in Channel if one in carried],
         "statuses": list(Status),
         "gravest": Level.CHILD_ALERT.value,
@@ -82,27 +83,30 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
 
 @cache
 def _criteria_in_words() -> dict[str, dict[str, str]]:
-    """Returns the texts of the criteria by language and code, as in `GET /v1/kinds/missing-child`."""
+    """Returns the texts of the criteria for a missing-child alert, by language and then by code."""
     catalogues = read_catalogues(templates_dir() / "catalogue")
     return {tag: dict(words.codes("criterion")) for tag, words in catalogues.items()}
 
 
 def module(needs: Needs, carried: Collection[str]) -> str:
-    """Returns the tables as a JavaScript module."""
+    """Returns the text of tables.js, a JavaScript module that exports all tables as `TABLES`."""
     told = json.dumps(tables(needs, carried), indent=1)
     return f"// Made by alertd from the tables that rule.\nexport const TABLES = {told};\n"
 
 
 def _value(model: type[BaseModel]) -> str:
-    """Returns the name of the field of a contact model that holds the address."""
+    """Returns the name of the field in which a model of on-call contacts has the address, such as `number`."""
     (name,) = set(model.model_fields) - {"channel", "language", "n"}
     return name
 
 
 def _from(step: Step) -> frozenset[AlertState]:
-    """Returns the states from which the step is still possible."""
+    """Returns the states in which the console offers the step: its sources, and its late states
+    except its own result.
+    """
     return step.sources | step.late - {step.new}
 
 
 def _ordered(states: frozenset[AlertState]) -> list[str]:
+    """Returns the states as words, in the order of `AlertState`."""
     return [state.value for state in AlertState if state in states]

@@ -49,7 +49,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         curve = served.call("GET", f"/v1/alerts/{alert_id}/curve")[1]
         shown = window.page.locator(".legend b").first
         await expect(shown).to_have_text(f"{sum(counts[-1] for counts in curve['handed_over'].values()):,}")
-        await window.press("SMS")
+        await window.press("Text messages (SMS)")
         await expect(shown).to_have_text(f"{curve['handed_over']['sms'][-1]:,}")
         await expect(window.page.locator(".where")).to_contain_text("Carriers do not report where a message was read.")
 
@@ -145,7 +145,7 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, plai
         await expect(page.locator(".foot")).to_contain_text("The photo is not uploaded yet")
         for label, words in (
             ("Who gave it", "her mother"), ("Taken (2026-08)", "2026-08"), ("Right to publish it", "consent of both parents"),
-            ("What it shows, in words (English)", "Girl with short brown hair"),
+            ("Photo description (English)", "Girl with short brown hair"),
         ):  # fmt: skip
             await author.fill(label, words)
         await author.check_readable()

@@ -88,7 +88,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await approver.page.route("**/v1/targets/preview", lambda route: route.abort(), times=1)
         await approver.page.get_by_role("link", name="Review").click()
         await expect(approver.page.locator(".sentence")).to_contain_text(f"go to about {shown:,} people")
-        await expect(approver.page.locator(".changed")).to_contain_text("as many people as when it was submitted")
+        await expect(approver.page.locator(".changed")).to_contain_text("The estimate is the same as at submission")
         moved = {"type": "/problems/audience-changed", "title": "The audience has changed"}
         await approver.page.route("**/approve", lambda route: route.fulfill(status=409, json=moved), times=1)
         await approver.page.route("**/v1/targets/preview", ten_more, times=1)
@@ -262,7 +262,7 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, plain:
         await second.check_readable()
         assert len(served.call("GET", "/v1/stop")[1]["stops"]) == 1
         await second.press("Ask to resume")
-        await expect(second.page.get_by_text("A second person must confirm it.")).to_be_visible()
+        await expect(second.page.get_by_text("A second person must now press “Resume sending”.")).to_be_visible()
         await expect(second.page.get_by_role("button", name="Resume sending")).to_have_count(0)
         await first.press("Resume sending")
         await expect(first.page.get_by_role("heading", name="All sending is stopped")).to_have_count(0)

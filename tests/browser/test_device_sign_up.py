@@ -54,7 +54,7 @@ async def fill_in(served: Served, page: Page) -> None:
         "(field, value) => { field.value = value }", links.make(OpenedForm(made_s=links.now_s() - 10))
     )
     await page.keyboard.press("Tab")
-    await page.keyboard.type("Ceuta")
+    await page.keyboard.type("Santiago")
     for _ in range(3):  # language, other warnings, consent
         await page.keyboard.press("Tab")
     await page.keyboard.press("Space")
@@ -76,7 +76,7 @@ async def test_a_person_signs_up_a_phone_and_finds_its_settings_again(served: Se
     await allow.press("Enter")
     await expect(page.locator("h1")).to_have_text("Your alerts")
     await expect(page.locator("main")).to_contain_text("This device")
-    await expect(page.locator("main")).to_contain_text("Ceuta")
+    await expect(page.locator("main")).to_contain_text("Santiago")
     assert await page.evaluate("async () => (await navigator.serviceWorker.ready).active.scriptURL") == (
         f"{served.url}/sw.js?lang=en"
     )
@@ -102,7 +102,7 @@ async def test_without_javascript_the_page_names_the_way_by_mail(served: Served,
     page = await context.new_page()
     links = links_of(served)
     await page.goto(f"{served.url}/subscribe/device")
-    await page.locator("#place").fill("Ceuta")
+    await page.locator("#place").fill("Santiago")
     await page.locator("[name=consent]").check()
     await page.locator("[name=form]").evaluate(
         "(field, value) => { field.value = value }", links.make(OpenedForm(made_s=links.now_s() - 10))

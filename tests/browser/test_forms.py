@@ -192,7 +192,7 @@ async def test_who_registers_a_distributor_shows_again_that_it_is_they(served: S
         await window.page.get_by_role("link", name="Organisation", exact=True).click()
         await _filled(window.page, radio)
         await window.press("Register it")
-        await window.press("Use my passkey")
+        await window.press("Use my passkey and continue")
         await window.page.locator(".secret").wait_for()
 
 
@@ -218,7 +218,7 @@ async def test_a_distributor_gets_another_secret(served: Served, plain: Browser,
         await expect(line).to_contain_text("For one more day alertd signs with both secrets")
         await fits(window)
         await window.press("Make a new secret")
-        await window.press("Use my passkey")
+        await window.press("Use my passkey and continue")
         secret = await line.locator(".secret").inner_text()
         assert secret.startswith("whsec_")
         assert secret != made["secret"]

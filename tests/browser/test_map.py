@@ -13,7 +13,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.alert_pages import submitted
 from tests.browser.desks import Desk, desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 #: Of 255, over a whole map: what the edges of letters may differ by. An area of another colour is 8 and more.
 ALIKE = 1.5

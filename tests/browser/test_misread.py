@@ -70,7 +70,7 @@ async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
         await expect(sentence).to_contain_text("go only to those of")
         await window.page.goto(f"{served.url}/console#/alerts/{by_all}")
         await expect(sentence).not_to_contain_text("only to those")
-        await expect(sentence).to_contain_text("mails go to")
+        await expect(sentence).to_contain_text("e-mails go to")
     for one in (by_sms, by_all):
         assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
@@ -119,7 +119,7 @@ async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
     [child] = alert["case"]["children"]
     case = {**alert["case"], "children": [{**child, "photos": [{"media": photo["id"]}]}]}
     alert_id = submitted(served, alert, ana, external_id="photo", case=case)
-    async with desk(plain, served.url, 503) as window:
+    async with desk(plain, served.url, 503, 410) as window:
         await window.sign_in(bea)
         await window.page.route("**/m/*", lambda route: route.fulfill(status=503, json={"status": 503}))
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
@@ -128,6 +128,9 @@ async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
         await window.check_readable()
         await window.page.unroute("**/m/*")
         await expect(face).to_have_text("Show photo")
+        await window.page.route("**/m/*", lambda route: route.fulfill(status=410, json={"status": 410}))
+        await window.page.reload()
+        await expect(face).to_have_text("The photo was withdrawn.")
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 

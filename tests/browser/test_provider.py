@@ -102,7 +102,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
         await page.get_by_role("heading", name="Confirm that it is you").wait_for()
         await window.check_readable("rtl")
         async with page.expect_popup() as opening:
-            await window.press("Sign in with the Centre")
+            await window.press("Sign in with the Centre and send")
         other = await opening.value
         await identify(other, "bea", consent=False)
         await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
@@ -157,7 +157,7 @@ async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
             await window.press("Sign in with the Centre")
             await window.press("Approve and send")
             async with page.expect_popup() as opening:
-                await window.press("Sign in with the Centre")
+                await window.press("Sign in with the Centre and send")
             other = await opening.value
             await identify(other, "bea", consent=False)
             await expect(other.get_by_role("alert")).to_contain_text("Use your passkey instead")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,8 +23,17 @@ from tests.unit.alertd.rendering.usual import LONGEST, USUAL, alert_of
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
+#: A picture of the largest size in which a photo is shown, in the shape of a portrait.
+PHOTO = '<svg xmlns="http://www.w3.org/2000/svg" width="1200" height="1600"><rect width="1200" height="1600"/></svg>'
 CODE, LONG = "K3V9Q2M7XA", "0123456789"
 RUN = "axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations.map(one => [one.id, one.nodes[0].html]))"
+
+
+def with_photo() -> dict[str, Any]:
+    """The usual alert, with a photo of its child."""
+    document = copy.deepcopy(USUAL)
+    document["case"]["children"][0]["photos"] = [{"media": "med_0000000000", "alt": {"en": "Inés laughing"}}]
+    return document
 
 
 class Few:
@@ -35,7 +45,7 @@ class Few:
                 public_id=code, alert=alert_of({**document, "publish": {"page": True}}), telling=THE_ALERT,
                 is_over=False, updated=1_795_000_000_000, countries=("ES",),
             )
-            for code, document in ((CODE, USUAL), (LONG, LONGEST))
+            for code, document in ((CODE, with_photo()), (LONG, LONGEST))
         }  # fmt: skip
 
     async def exists(self, public_id: str) -> bool:
@@ -51,23 +61,38 @@ class Few:
         return f"Sevilla ({language}, {found.public_id})"
 
 
+async def photo(_: web.Request) -> web.Response:
+    return web.Response(text=PHOTO, content_type="image/svg+xml")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def url() -> AsyncIterator[str]:
     app = web.Application()
     alerts: Any = Few()
-    app.add_routes(page_routes(alerts, Renderer(templates_dir()), SystemClock()))
+    app.add_routes(page_routes(alerts, Renderer(templates_dir(), "https://alerts.example"), SystemClock()))
+    app.router.add_get("/m/{photo}", photo)
     async with TestServer(app) as server:
         yield str(server.make_url("/")).rstrip("/")
 
 
 @pytest.mark.parametrize(
     "path",
-    [f"/a/{CODE}?lang=en", f"/a/{LONG}?lang=ar", "/alerts?lang=de", f"/verify?lang=es&q={CODE}", "/a/none?lang=en"],
+    [
+        f"/a/{CODE}?lang=en",
+        f"/a/{LONG}?lang=ar",
+        f"/a/{CODE}/poster?lang=es&also=ar",
+        "/alerts?lang=de",
+        "/verify?lang=es",
+        "/a/none?lang=en",
+    ],
 )
 async def test_axe_finds_nothing_and_nothing_is_too_wide(plain: Browser, url: str, path: str):
     context = await plain.new_context(viewport={"width": 320, "height": 640}, bypass_csp=True)
     page = await context.new_page()
     await page.goto(url + path)
+    if path.startswith("/verify"):
+        await page.get_by_role("textbox").fill(f"¿Es verdad? {CODE}")
+        await page.get_by_role("button").click()
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     assert await page.evaluate(TOO_WIDE) == 0
     for scheme in SCHEMES:
@@ -90,7 +115,17 @@ async def test_everything_works_without_scripts(plain: Browser, url: str):
     await expect(page.locator("html")).to_have_attribute("dir", "rtl")
     await page.get_by_role("link", name="English").click()
     await page.get_by_role("link", name="Is this alert real?").click()
-    await page.get_by_label("Link or code").fill(CODE.lower())
+    await page.get_by_label("Link, code or text").fill(CODE.lower())
     await page.get_by_role("button", name="Check").click()
     await expect(page.get_by_role("status")).to_have_text("Real and active")
     assert wrong == []
+
+
+async def test_a_poster_with_a_photo_fits_on_one_page(plain: Browser, url: str):
+    """A4, with the facts in two languages, of which one runs from right to left."""
+    context = await plain.new_context()
+    page = await context.new_page()
+    await page.goto(f"{url}/a/{CODE}/poster?lang=es&also=ar")
+    assert await page.locator(".photos img").count() == 1
+    printed = await page.pdf(prefer_css_page_size=True)
+    assert printed.count(b"/Type /Page\n") == 1

@@ -428,4 +428,15 @@ def test_what_has_no_room_is_told_of_the_channels_that_have_none(scripts: Path):
         {"channel": "mail", "left_out": []},
     ]
     told = run(scripts, "return messages.withoutRoom(given)", given)
-    assert told == [["Push, Web push, and SMS", ["https://centre.example/tell"]], ["SMS", ["Hair"]]]
+    assert told == [
+        ["Phones (app push), Browsers (web push), and Text messages (SMS)", ["https://centre.example/tell"]],
+        ["Text messages (SMS)", ["Hair"]],
+    ]
+
+
+def test_a_text_without_a_translation_is_called_as_its_field_is(scripts: Path):
+    """The path of a photo's description is not shown by its last name, `alt`."""
+    told = run(
+        scripts, "return messages.fields(given)", ["/case/children/0/photos/0/alt/es", "/case/last_seen/place/es"]
+    )
+    assert told == "Photo description and Place"

@@ -22,7 +22,7 @@ from tests.browser.desks import WITHOUT_WEBGL, launched
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 CHAIN, OTHER = "01M885E6PQYDF6FR2R1P9138GR", "01M885E6PQYDF6FR2R1P9138GS"
 NAME = "Lucía P."

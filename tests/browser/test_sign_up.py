@@ -9,7 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from alertd.common.clock import SystemClock
-from alertd.service.people.sign_up_links import OpenedForm, OwnSettings, SignUpLinks
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import key_of
+from alertd.service.people.sign_up_links import OpenedForm, SignUpLinks
 from alertd.store.engine.codec import Codec, Keys
 from tests.acceptance.conftest import Served, installed
 from tests.browser.desks import desk
@@ -64,22 +66,24 @@ async def test_a_person_signs_up_by_keyboard_and_without_javascript(served: Serv
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("ar", "dark")])
 async def test_axe_finds_nothing_and_nothing_is_too_wide(served: Served, plain: Browser, language: str, scheme: str):
     """At 320 px, with and without faults."""
-    links = links_of(served)
-    registration = {
-        "languages": [language], "kinds": ["missing-child"], "places": {"home": {"region": "41091"}},
-        "addresses": [{"channel": "mail", "mailbox": f"{language}@people.example"}],
-        "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
-    }  # fmt: skip
-    assert served.call("PUT", f"/v1/subscribers/own-{language}", registration)[0] == 201
-    own = f"/me/{links.make(OwnSettings(made_s=links.now_s(), subscriber=f'own-{language}'))}"
+    links, own = links_of(served), []
+    for name in (f"web-{language}", f"household-{language}"):  # signed up, and registered by an organisation
+        mailbox = f"{name}@people.example"
+        registration = {
+            "languages": [language], "kinds": ["missing-child"], "places": {"home": {"region": "41091"}},
+            "addresses": [{"channel": "mail", "mailbox": mailbox}],
+            "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
+        }  # fmt: skip
+        assert served.call("PUT", f"/v1/subscribers/{name}", registration)[0] == 201
+        own.append(f"/me/{links.make_settings(name, key_of(CHANNELS.index('mail'), mailbox))}")
     async with desk(plain, served.url, 422, color_scheme=scheme, viewport={"width": 320, "height": 700}) as window:
         page = window.page
-        for path in ("/subscribe", "/subscribe/manage", "/privacy", own):
+        for path in ("/subscribe", "/subscribe/manage", "/privacy", *own):
             await page.goto(f"{served.url}{path}?lang={language}")
             for _ in range(2):
                 await window.check_readable("rtl" if language == "ar" else "ltr")
                 assert await page.evaluate("document.documentElement.scrollWidth") <= 320
-                if path in {"/privacy", own}:
+                if path in {"/privacy", *own}:
                     break
                 await page.get_by_role("button").click()
                 await expect(page.locator(".fault").first).to_be_visible()

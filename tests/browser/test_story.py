@@ -47,7 +47,7 @@ async def all_told(window: Desk) -> None:
     )
 
 
-async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browser, ana: str, bea: str):
+async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browser, plain: Browser, ana: str, bea: str):
     """From the key to the stand-down no mouse is needed, by either person, the area included."""
     async with desk(browser, served.url, 422) as author:  # a preview before there is a page to answer on
         keys = author.page.keyboard
@@ -70,7 +70,7 @@ async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browse
         await go(author, "Submit for approval")
         await author.page.get_by_text("another person must approve it").wait_for()
         alert_id = author.page.url.rpartition("/")[2]
-    async with desk(browser, served.url) as approver:
+    async with desk(plain, served.url) as approver:
         keys = approver.page.keyboard
         await enter(approver, served.url, bea)
         await go(approver, "Review")
@@ -93,7 +93,7 @@ async def fits(window: Desk) -> None:
     await window.check_readable("rtl")
 
 
-async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: str, bea: str):
+async def test_the_whole_story_in_arabic(served: Served, browser: Browser, plain: Browser, ana: str, bea: str):
     """On a narrow screen, every word of it Arabic and read from right to left, an alert is told in Arabic, approved, arrives and is
     stood down.
     """
@@ -122,7 +122,7 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
         await author.press("Submit for approval")
         await author.page.get_by_text(author.say("You wrote this alert. Another person must approve it.")).wait_for()
         await fits(author)
-    async with desk(browser, served.url, **narrow, color_scheme="dark") as approver:
+    async with desk(plain, served.url, **narrow, color_scheme="dark") as approver:
         await approver.speak_arabic()
         await approver.sign_in(bea)
         await approver.page.get_by_role("link", name=approver.say("Review")).click()

@@ -12,7 +12,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, invited
 from tests.browser.sign_in import KEY, come_in, with_authenticator
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 SEVILLA = "41091"
 LUCIA = "Lucía P., 7 years"

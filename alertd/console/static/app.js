@@ -99,7 +99,7 @@ function App() {
     session.onLost = () => { if (session.lost()) { lose("key-lost"); setMe(null); require(drop); } };
     addEventListener("storage", () => { if (!session.same) session.onLost(); });  // at once, not at the next poll
     let asking = null;  // two requests at the same time share one dialog, and each gets its answer
-    session.onProof = () => { asking ||= new Promise((answer) => require({ answer })).finally(() => { asking = null; }); return asking; };
+    session.onProof = (sends) => { asking ||= new Promise((answer) => require({ answer, sends })).finally(() => { asking = null; }); return asking; };
   }, []);
   const enter = (who) => { session.claim(who); lose(""); setMe(who); };
   const { data, error } = usePolled(async (signal) => (session.open ? get("/v1/me", { signal }) : null), 0);
@@ -115,7 +115,7 @@ function App() {
   const leave = async () => { const told = await session.end(); location.hash = "#/"; lose(told ? "" : "sign-out-unheard"); setMe(null); };
   const proven = (yes) => { proof.answer(yes); require(null); };
   return html`<${Signed} me=${me} route=${route} onSignOut=${leave} />
-    ${proof ? html`<${Prove} me=${me} onProven=${proven} />` : null}`;
+    ${proof ? html`<${Prove} me=${me} sends=${proof.sends} onProven=${proven} />` : null}`;
 }
 
 render(html`<${App} />`, document.body);

@@ -20,7 +20,8 @@ import { TABLES } from "../tables.js";
 import { RingWords, delayOf } from "../area/pieces.js";
 import { Eta, ReachRings } from "../area/reach.js";
 import { Untranslated } from "../parts/spoken.js";
-import { allStopped } from "../organisation/stops.js";
+import { Start, stoppedAt } from "../organisation/stops.js";
+import { PublicPage } from "./page.js";
 import { Permissions, StandDownAsked } from "./permits.js";
 import { Differences, Verified } from "./verified.js";
 import { language, moment, number, personOf, span, t } from "../parts/words.js";
@@ -45,8 +46,8 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
     ? t("nothing-changed")
     : t("people-changed", { then: reached(alert), now: about(reach.audience.people, "people") })}</p>`;
 
-/** `unseen`: the alert changed after it was read; it cannot be approved before the approver confirms the change. Calls `onMoved` if the audience changed. */
-function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
+/** `unseen`: the alert changed after the approver read it, who must confirm the change first. `stopped`: whose sending is stopped. Calls `onMoved` if the audience changed. */
+function Decide({ alert, reach, me, unseen, stopped, onDecided, onMoved }) {
   const [typed, type] = useState("");
   const [reason, explain] = useTyped(`reason ${alert.id}`);
   const [asked, askFor] = useTyped(`asked ${alert.id}`);
@@ -57,11 +58,12 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const typing = isTyped(people);
   const [plates, typePlates] = useState({});
   const named = alert.status === "Actual" ? ((alert.alert.case || {}).vehicles || []).filter((one) => one.plate) : [];
+  const starts = new Date(alert.starts) > now();
   const act = async (what, body) => {
     work(what);
     fail(null);
     try {
-      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: onceOf(`${once}-${what}-${alert.rev}`, body), headers: { "If-Match": alert.etag } });
+      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: onceOf(`${once}-${what}-${alert.rev}`, body), sends: !starts, headers: { "If-Match": alert.etag } });
       explain("");
       askFor("");
       onDecided();
@@ -78,6 +80,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const lack = unseen ? "lacks-seen" : lackOf(people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
   const decides = Boolean(asked) === alone;  // and may neither return nor reject it
   return html`<div class="decide of-${alert.status}">
+    ${stopped ? html`<p class="note" role="status">${t("stop-refuses")} <${Start} stopped=${stopped} /></p>` : null}
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
@@ -93,8 +96,9 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
             <${Button} kind=${`send send-${alert.status}`} disabled=${Boolean(lack)}
-              busy=${busy === "approve"} onClick=${() => act("approve", seen)}>${t("approve")}<//>`}
+              busy=${busy === "approve"} onClick=${() => act("approve", seen)}>${starts ? t("approve-starts", { time: moment(alert.starts) }) : t("approve")}<//>`}
     </div>
+    ${decides && me.signed_in ? html`<p class="hint">${t("prove-comes")}</p>` : null}
   </div>`;
 }
 
@@ -111,7 +115,7 @@ function endsFirst({ alert, expires, starts, update }, eta) {
 }
 
 /** Keeps the version that was read, and the result of a press, on the screen until the new version is counted, so that every press gets an answer. */
-function Approval({ alert: newest, me, unseen, onDecided }) {
+function Approval({ alert: newest, me, unseen, stopped, onDecided }) {
   const [turn, countAgain] = useState(0);
   const { data: reach, error } = useReach(me, newest, newest.rev, turn);
   if (!may(me, "alerts:write", "alerts:approve")) return null;
@@ -124,6 +128,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
         ? t("update-tells", { again: about(alert.update.told_again, "people"), newly: about(alert.update.newly_inside, "people") })
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       <p>${t("approve-final")}</p>
+      <${PublicPage} alert=${alert} act=${alert.update ? "update" : "approve"} />
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
       ${alert.alert.policy.pace_per_min ? html`<p>${t("pace-of-all", { n: number(alert.alert.policy.pace_per_min) })}</p>` : null}
@@ -140,7 +145,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
   <${Untranslated} document=${alert.alert} />
   <${Texts} alert=${alert} />
   ${alert.rev === newest.rev ? null : error ? html`<${Refused} error=${error} />` : html`<p class="muted" role="status">${t("counting")}</p>`}
-  <${Decide} alert=${{ ...alert, similar: newest.similar }} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
+  <${Decide} alert=${{ ...alert, similar: newest.similar }} reach=${reach} me=${me} unseen=${unseen} stopped=${stopped} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
 }
 
 /** The messages as they would be sent now. */
@@ -166,10 +171,24 @@ function useNext(alert, unsent) {
   return data ? later || null : undefined;
 }
 
+/** The decisions that end the sending early, by the state after them. */
+const ENDED_BY = { stood_down: "stand-down", cancelled: "cancel" };
+
+/** Whether everything had been sent when a decision ended the sending; the numbers of messages that were not sent, or not received. */
+function verdictOfEnd(act, progress) {
+  const { lost, left, targeted } = totals(progress);
+  const unsent = left + unsentOf(progress);
+  if (progress.nobody || progress.few.length || (progress.planned && !targeted)) return t(`act-alert.${act}`);  // no one, or too few to say more
+  const words = [t(`${unsent || !progress.planned ? "early" : "all"}-${act}`)];
+  if (unsent) words.push(t("not-sent", { n: unsent }));
+  if (lost) words.push(t("not-reached", { n: lost }));
+  return words.join(" ");
+}
+
 function verdict(alert, progress, stopped, next) {
   const { delivered, told, lost, left, targeted } = totals(progress);
   const unsent = unsentOf(progress);
-  if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
+  if (ENDED_BY[alert.state]) return verdictOfEnd(ENDED_BY[alert.state], progress);
   if (progress.stalled) return t("stalled");
   if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
   if (progress.nobody) return t(alert.status === "Actual" ? "finished-nobody" : "finished-no-tester");
@@ -182,13 +201,13 @@ function verdict(alert, progress, stopped, next) {
 }
 
 /** Later notices about the alert: an update, a restriction, its end. Each has numbers of its own. */
-function ToldBy({ id }) {
+function ToldBy({ id, stopped }) {
   const { data } = usePolled(async (signal) => ({ alert: await read(id, signal), progress: await get(`/v1/alerts/${id}/progress`, { signal }) }), AGAIN_MS, id);
   if (!data) return null;
   const { alert, progress } = data;
   const n = expected(progress);
   return html`<section class="note told-by" role="status">
-    <p><${FollowMark} alert=${alert} /> <${Standing} alert=${alert} state=${progress.state} /> ${number(totals(progress).told)} ${ofAll(n, isDone(progress))} ${t("addresses", { n })} ${t("accepted")} · <a class="link" href="#/alerts/${id}">${t("next-version")}</a></p></section>`;
+    <p><${FollowMark} alert=${alert} /> <${Standing} alert=${alert} state=${progress.state} stopped=${stopped} /> ${number(totals(progress).told)} ${ofAll(n, isDone(progress))} ${t("addresses", { n })} ${t("accepted")} · <a class="link" href="#/alerts/${id}">${t("next-version")}</a></p></section>`;
 }
 
 function Told({ alert, progress, me, stopped }) {
@@ -201,6 +220,7 @@ function Told({ alert, progress, me, stopped }) {
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped, next)}</p>
+        ${stopped && TABLES.open.includes(progress.state) ? html`<p><${Start} stopped=${stopped} /></p>` : null}
         <p class="muted">${targeted || !progress.few.length ? `${number(told)} ${ofAll(targeted, isDone(progress))} ${t("addresses", { n: targeted })} · ` : ""}${alert.exact ? counted(progress.people, "people") : about(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
@@ -269,6 +289,7 @@ export function AlertScreen({ id, me, stops }) {
 }
 
 function Shown({ alert, progress, error, me, stops, again }) {
+  const stopped = stoppedAt(stops);
   const holding = useHold(alert);
   const distribution = useDistribution(alert);
   const [seen, see] = useState(alert);
@@ -286,7 +307,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
           ${alert.approver ? ` · ${t("approved-by", { who: personOf(alert.approver, alert.approver_org, alert.author_org) })}` : ""} · ${t("until", { time: moment(alert.expires) })}
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p>
         ${clock ? html`<p class="hint">${clock}</p>` : null}</div>
-      <${Standing} alert=${alert} state=${state} />
+      <${Standing} alert=${alert} state=${state} stopped=${stopped} />
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
     ${alert.starts && !alert.approved ? html`<p class="note is-due" role="status"><strong>${t(alert.state === "scheduled" ? "starts-at" : "would-start", { time: moment(alert.starts) })}</strong>${alert.state === "scheduled" ? ` ${t("starts-itself")}` : ""}</p>` : null}
@@ -298,14 +319,14 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} onSeen=${() => see(alert)}><${Differs} from=${seen.alert} to=${alert.alert} /><//>` : null}
     ${alert.state === "pending" || alert.stand_down_asked.length ? html`<${Calls} alert=${alert} me=${me} anothers=${alert.state === "pending" && isAnothers(alert, me)} />` : null}
-    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${() => { again(); scrollTo(0, 0); }} />` : null}
-    ${alert.reason ? html`<p class="note"><strong>${t(alert.restricted && TABLES.acts.update.includes(alert.state) ? "act-alert.restrict" : alert.state)}.</strong> ${alert.reason}</p>` : null}
+    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} stopped=${stopped} onDecided=${() => { again(); scrollTo(0, 0); }} />` : null}
+    ${alert.reason ? html`<p class="note"><strong>${TABLES.acts.update.includes(alert.state) ? t("last-reason") : `${t(alert.state)}.`}</strong> ${alert.reason}</p>` : null}
     ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
     ${alert.still_named?.length ? html`<p class="note is-due" role="status"><strong>${t("still-named")}</strong> ${alert.still_named.map((one) => html`<a class="link" key=${one} href="#/alerts/${one}"><code dir="ltr">…${one.slice(21)}</code></a> `)}</p>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
-    ${alert.told_by ? html`<${ToldBy} id=${alert.told_by} />` : null}
-    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
-    ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} stopped=${allStopped(stops)} me=${me} onDone=${again} />` : null}
+    ${alert.told_by ? html`<${ToldBy} id=${alert.told_by} stopped=${stopped} />` : null}
+    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${stopped} />` : null}
+    ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} stopped=${stopped} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} held=${holding.hold} />` : html`<${Timeline} alert=${alert} progress=${null} held=${holding.hold} />`}
     ${chain === alert.id ? html`<${Distribution} alert=${alert} distribution=${distribution} me=${me} />` : null}
     ${chain === alert.id ? html`<${Keep} alert=${alert} holding=${holding} me=${me} />` : null}

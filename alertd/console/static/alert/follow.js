@@ -1,22 +1,30 @@
-// Stand-down, reopening, closing, cancelling: one press away, explained in words, with a preview of the messages.
+// Stand-down, reopening, closing, cancelling: each with a hint of its effect at the button, then explained, with a preview of the messages.
 
 import { onceOnly, post } from "../parts/api.js";
-import { hasForm, local, proposedOr } from "./draft.js";
+import { clockHint, hasForm, local, proposedOr } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
 import { Order } from "../parts/order.js";
-import { Awaited, Button, Field, Refused, Since, html, mayDo, useAct, useState, useTyped } from "../parts/parts.js";
+import { PublicPage } from "./page.js";
+import { Start } from "../organisation/stops.js";
+import { Awaited, Button, Fact, Field, Refused, Since, html, mayDo, useAct, useState, useTyped } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
-import { t } from "../parts/words.js";
+import { known, list, t, zoned } from "../parts/words.js";
 
-/** API names of the author's reason, and of the prepared reasons that the public reads. */
+const isOnScreen = (channel) => TABLES.onScreen.includes(channel);
+
+/**
+ * `says`: API name of the author's reason. `sends`: the messages that recipients get, by occasion; a stand-down goes to screens only, so
+ * recipients of text messages and e-mails read nothing before the close. `stops`: what a stop of all sending does to it. `final`: the word
+ * must be typed.
+ */
 const ACTS = {
-  "stand-down": { says: "reason", occasion: "stand-down" },
-  reopen: { says: "reason" },
+  "stand-down": { says: "reason", sends: [{ occasion: "stand-down", on: isOnScreen, title: "down-now" }, { occasion: "close", on: (one) => !isOnScreen(one), title: "down-later" }], stops: "stop-delays" },
+  reopen: { says: "reason", stops: "stop-refuses" },
   extend: { says: "reason", ends: true, anothers: true },
-  restrict: { says: "reason" },
-  close: { says: "outcome", occasion: "close" },
-  cancel: { says: "reason", occasion: "cancel" },
+  restrict: { says: "reason", stops: "stop-delays", final: true },
+  close: { says: "outcome", sends: [{ occasion: "close" }], stops: "stop-delays" },
+  cancel: { says: "reason", sends: [{ occasion: "cancel" }], stops: "stop-delays" },
 };
 
 /** Decisions that do not end the alert: they apply to the version that was read. An end applies to the current version. */
@@ -24,30 +32,41 @@ const MILD = ["reopen", "extend"];
 
 /** `seen`: ETag of the version that was read. Calls `onSeen` when a newer one has been read. */
 function Decision({ alert, act, languages, stopped, seen, onSeen, onDone, onBack }) {
-  const { says, occasion, ends } = ACTS[act];
+  const { says, sends = [], ends, stops, final } = ACTS[act];
   const mild = MILD.includes(act);
   const later = new Date(new Date(alert.expires).getTime() + LATER_MS);
   const [typed, setEnd] = useState(null);  // later than the present end, until the user types a time, even if another person extends the alert
   const end = typed ?? local(later);
+  const newEnd = proposedOr(end, later);
   const [words, say] = useTyped(`${act} ${alert.id}`);
+  const [sure, type] = useState("");
+  const word = t("restrict-word");
+  const ready = words.trim() && (!final || sure.trim().toUpperCase() === word);
   const [code, setCode] = useState(TABLES.codes[0]);
   const [once] = useState(onceOnly);
   const give = async () => {
-    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: proposedOr(end, later) } : {}) };
+    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: newEnd } : {}) };
     await post(`/v1/alerts/${alert.id}/${act}`, body, { once: `${once}-${seen}`, headers: mild ? { "If-Match": seen } : {} });
     say("");
   };
   const told = alert.approved ? `&alerted=${encodeURIComponent(alert.approved)}` : "";  // the end notice names the time of the alert
-  const query = `&occasion=${occasion}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
-  return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
-      <h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
-      ${stopped && act === "stand-down" ? html`<p class="note">${t("stand-down-stopped")}</p>` : null}
+  const queryOf = (occasion, channels) => `&occasion=${occasion}&channels=${channels}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
+  const isDown = TABLES.acts.reopen.includes(alert.state) && known(`${act}-says-down`);
+  const texts = alert.alert ? sends.map((one) => ({ ...one, channels: alert.alert.channels.filter(one.on || Boolean) })).filter(({ channels }) => channels.length) : [];
+  return html`<div class="order"><${Order} className="order-words" act=${give} ready=${ready} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
+      <h2>${t(act)}</h2><p>${t(`${act}-says${isDown ? "-down" : ""}`)}</p>
+      ${final ? html`<p><strong>${t("restrict-final")}</strong></p>` : null}
+      <${PublicPage} alert=${alert} act=${act} />
+      ${stopped && stops ? html`<p class="note">${t(stops)} <${Start} stopped=${stopped} /></p>` : null}
       ${mild && seen !== alert.etag ? html`<${Since} onSeen=${onSeen} />` : null}
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
-      ${ends ? html`<${Field} label=${t("expires")} type="datetime-local" value=${end} onChange=${setEnd} required />` : null}
-      <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required /><//>
-    ${occasion && alert.alert ? html`<div class="order-texts"><${Messages} document=${alert.alert} only=${languages.slice(0, 1)} query=${query} /></div>` : null}
+      ${ends ? html`<dl class="ends"><${Fact} name=${t("end-old")}>${zoned(alert.expires)}<//><${Fact} name=${t("end-new")}>${zoned(newEnd)}<//></dl>
+        <${Field} label=${t("end-new")} type="datetime-local" value=${end} onChange=${setEnd} required hint=${clockHint(alert.alert?.case?.last_seen?.time_zone)} />` : null}
+      <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
+      ${final ? html`<${Field} label=${t("forget-type", { id: word })} value=${sure} onChange=${type} required />` : null}<//>
+    ${texts.length ? html`<div class="order-texts">${texts.map(({ occasion, title, channels }) => html`${title ? html`<h3>${t(title, { channels: list(channels.map((one) => t(one))) })}</h3>` : null}
+      <${Messages} key=${occasion} document=${alert.alert} only=${languages.slice(0, 1)} query=${queryOf(occasion, channels)} />`)}</div>` : null}
   </div>`;
 }
 
@@ -65,13 +84,15 @@ export function Withdraw({ alert, onDone }) {
     <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
 }
 
+/** The effect of the button `of`, in words beside it. */
+const Hint = ({ of, says }) => html`<p class="hint" id=${`hint-${of}`}>${t(says)}</p>`;
+
 /** Pauses or resumes one alert at once, without a second press: both can be undone. */
 function Wait({ alert, onDone }) {
   const { busy, error, run } = useAct(async (signal, what) => { await post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }); onDone(); });
-  return html`${alert.paused
-    ? html`<${Button} kind="primary" busy=${busy} onClick=${() => run("resume")}>${t("go-on")}<//>`
-    : html`<${Button} busy=${busy} onClick=${() => run("pause")} aria-describedby="pause-says">${t("pause")}<//>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />
-    ${alert.paused ? null : html`<p class="muted small pause-says" id="pause-says">${t("pause-says")}</p>`}`;
+  return html`<div class="offer">${alert.paused
+    ? html`<${Button} kind="primary" busy=${busy} onClick=${() => run("resume")} aria-describedby="hint-go-on">${t("go-on")}<//><${Hint} of="go-on" says="go-on-says" />`
+    : html`<${Button} busy=${busy} onClick=${() => run("pause")} aria-describedby="hint-pause">${t("pause")}<//><${Hint} of="pause" says="pause-says" />`}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>`;
 }
 
 /** Default extension. */
@@ -83,7 +104,7 @@ const isOthers = (act, alert, me) => ACTS[act].anothers && isAnothers(alert, me)
 const isBare = (act, alert) => act === "restrict" && (alert.restricted || !hasForm(alert));
 const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act, alert, me) && !isBare(act, alert);
 
-/** `stopped`: all sending is stopped. */
+/** `stopped`: whose sending is stopped as a whole. */
 export function Follow({ alert, state, languages, stopped, me, onDone }) {
   const [act, begin] = useTyped(`order ${alert.id}`);
   const [seen, see] = useState(alert.etag);
@@ -93,8 +114,8 @@ export function Follow({ alert, state, languages, stopped, me, onDone }) {
     return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} stopped=${stopped} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
-  return html`<div class="actions follow">${possible.map((one) => html`
-    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => { look(); begin(one); }}>${t(one)}<//>`)}
-    ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert && mayDo(me, "alert.update") ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
+  return html`<div class="follow">${possible.map((one) => html`<div class="offer" key=${one}>
+    <${Button} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => { look(); begin(one); }} aria-describedby=${`hint-${one}`}>${t(one)}<//><${Hint} of=${one} says=${`${one}-hint`} /></div>`)}
+    ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert && mayDo(me, "alert.update") ? html`<div class="offer"><a class="button plain" href="#/update/${alert.id}" aria-describedby="hint-update"><span>${t("update")}</span></a><${Hint} of="update" says="update-hint" /></div>` : null}
     ${(TABLES.open.includes(state) || alert.paused) && mayDo(me, alert.paused ? "alert.resume" : "alert.pause") ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

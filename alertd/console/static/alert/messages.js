@@ -44,12 +44,14 @@ const Sms = ({ message }) => html`<div class="bubble"><p>${message.text}</p></di
 const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} name="mail" /><span>${message.subject}</span></summary>
   <p>${message.text}</p></details>`;
 
-const SHAPES = { push: Phone, sms: Sms, mail: Mail };
+const SHAPES = { push: Phone, webpush: Phone, sms: Sms, mail: Mail };
+/** Browsers show the text that phones show. */
+const isShown = ({ channel }, messages) => channel !== "webpush" || !messages.some((one) => one.channel === "push");
 /** A text of the alert or the case, with the name that the form gives it. */
 const fieldOf = ([first, ...rest]) => withinOf([first === "info" ? rest.at(-1) : rest.slice(0, -1).filter((part) => !/^\d+$/.test(part)).at(-1) || first]);
 /** A contact is named by its number or address. */
 const shortOf = (one) => (one.startsWith("contact ") ? one.slice(8) : withinOf([one]));
-const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
+export const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
 
 /** Texts that were left out, grouped by channel: a mail has room for more than a text message. */
 export function withoutRoom(messages) {
@@ -64,7 +66,7 @@ export function withoutRoom(messages) {
 function InLanguage({ about, messages }) {
   return html`<article class="in-language" lang=${about.language} dir=${about.direction}>
     <h3>${about.name}</h3>
-    ${messages.map((one) => (SHAPES[one.channel] ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
+    ${messages.map((one) => (isShown(one, messages) ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
     <div dir=${document.dir || "ltr"} class="small muted notes">
       ${withoutRoom(messages).map(([channels, what]) => html`<p>${t("left-out", { channels, list: list(what) })}</p>`)}
       ${about.untranslated.length ? html`<p>${t("untranslated", { list: fields(about.untranslated) })}</p>` : null}

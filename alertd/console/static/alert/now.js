@@ -1,12 +1,12 @@
 // The start screen: approvals first, then alerts that are going out, then the health of the service.
 
 import { Problem, forSession, get, isReady } from "../parts/api.js";
-import { silence, silentOf } from "../parts/at-work.js";
+import { isFailing, silence, silentOf } from "../parts/at-work.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, isDone, ofAll, totals, waitsUntil } from "./channels.js";
 import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, about, html, mayDo, reached, useAct, usePolled, useRef, useState } from "../parts/parts.js";
 import { Face } from "./photo.js";
-import { allStopped } from "../organisation/stops.js";
+import { stoppedAt } from "../organisation/stops.js";
 import { TABLES } from "../tables.js";
 import { list, moment, number, t } from "../parts/words.js";
 
@@ -82,10 +82,13 @@ export const FollowMark = ({ alert }) => (followsOf(alert) ? html` <span class="
 /** The status, and which follow-up a version is. */
 export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long /><${FollowMark} alert=${alert} /></p>`;
 
-/** The state of an alert: a paused alert shows as paused, not as sending. */
-export const standsAs = ({ paused }, state) => (paused && TABLES.open.includes(state) ? { look: "pending", word: "act-alert.pause" } : { look: state, word: state });
-export function Standing({ alert, state }) {
-  const { look, word } = standsAs(alert, state);
+/** The state of an alert: one that is `stopped` with all others, or paused, does not show as sending. */
+export function standsAs({ paused }, state, stopped) {
+  if (!TABLES.open.includes(state) || !(stopped || paused)) return { look: state, word: state };
+  return stopped ? { look: "rejected", word: "halted" } : { look: "pending", word: "act-alert.pause" };
+}
+export function Standing({ alert, state, stopped }) {
+  const { look, word } = standsAs(alert, state, stopped);
   return html`<span class="state state-${look}">${t(word)}</span>`;
 }
 
@@ -154,7 +157,7 @@ const Live = ({ alert, stopped, twin }) => html`
   <li class="card live-card of-${alert.status}">
     <div class="live-head"><${Face} alert=${alert} />
       <div class="grow"><${Marks} alert=${alert} />
-        <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} twin=${twin} /><${Neighbours} permissions=${alert.progress.permissions} /></div>
+        <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} twin=${twin} /><${Standing} alert=${alert} state=${alert.progress.state} stopped=${stopped} /><${Neighbours} permissions=${alert.progress.permissions} /></div>
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
         <span>${t("accepted")} ${ofAll(expected(alert.progress), isDone(alert.progress))}</span></div>
     </div>
@@ -163,24 +166,24 @@ const Live = ({ alert, stopped, twin }) => html`
     <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} />
   </li>`;
 
-const Line = ({ alert, twin }) => html`
+const Line = ({ alert, twin, stopped }) => html`
   <li class="line">
     <a href="#/alerts/${alert.id}">
       <${StatusMark} status=${alert.status} />
       <span class="line-title">${titleOf(alert)}<${FollowMark} alert=${alert} />${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
-      <${Standing} alert=${alert} state=${alert.state} />
+      <${Standing} alert=${alert} state=${alert.state} stopped=${stopped} />
       <span class="muted line-people">${reached(alert)}</span>
       <time class="muted">${moment(alert.created)}</time>
     </a>
   </li>`;
 
 function troubles({ ready, carriers, live, stops }) {
-  const found = stops.length ? [t("stop-holds")] : [];
+  const found = stoppedAt(stops) ? [t("stop-holds")] : [];
   if (!ready) found.push(t("not-ready"));
   if (!carriers.length) found.push(t("no-carriers"));
   const silent = silentOf(carriers);
   if (silent.length) found.push(silence(silent));
-  const failing = carriers.filter((one) => one.cause && one.state !== "no_worker").map((one) => one.name);
+  const failing = carriers.filter((one) => isFailing(one) && one.state !== "no_worker").map((one) => one.name);
   if (failing.length) found.push(t("carriers-cannot-send", { list: list(failing) }));
   for (const alert of live.shown) {  // an ended alert shows its failures on its own screen
     const n = totals(alert.progress).lost;
@@ -192,7 +195,7 @@ function troubles({ ready, carriers, live, stops }) {
 
 function Health({ data, stops }) {
   const found = troubles({ ...data, stops });
-  const channels = [...new Set(data.carriers.filter((one) => !one.cause).map((one) => t(one.channel)))];
+  const channels = [...new Set(data.carriers.filter((one) => !isFailing(one)).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
     <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>
@@ -226,7 +229,7 @@ export function NowScreen({ me, stops }) {
     ${data.reviews.alerts.length ? html`<${Some} title=${t("glass-reviews")} found=${data.reviews} card=${(one) => html`<${Line} key=${one.id} alert=${one} />`} />` : null}
     ${data.takedowns.length ? html`<${Part} title=${t("takedowns-missing")} n=${number(data.takedowns.length)}><ul class="lines">${data.takedowns.map(({ id, name }) => html`<li key=${`${id} ${name}`} class="line">
       <a href="#/alerts/${id}"><${Icon} name="warn" /><span class="line-title">${t("takedown-open", { name })}</span></a></li>`)}</ul><//>` : null}
-    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} twin=${twins.has(one.id)} stopped=${allStopped(stops)} />`} />
+    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} twin=${twins.has(one.id)} stopped=${stoppedAt(stops)} />`} />
     ${data.later.alerts.length ? html`<${Some} title=${t("scheduled")} found=${data.later} card=${(one) => html`<${Due} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`} />` : null}
     ${data.permitted.length ? html`<${Part} title=${t("permission-given")} n=${number(data.permitted.length)}><ul class="lines">${data.permitted.map((one) => html`<${Permitted} key=${one.id} request=${one} />`)}</ul><//>` : null}
     <${Health} data=${data} stops=${stops} />
@@ -236,7 +239,7 @@ export function NowScreen({ me, stops }) {
 }
 
 /** The list, newest first. Polls the states of all loaded alerts, older ones too. */
-export function AllScreen() {
+export function AllScreen({ stops }) {
   const [older, add] = useState([]);
   // The list has no names, so each alert is fetched; one refused alert does not hide the others.
   const named = (one, signal) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal })).catch((error) => { if (error instanceof Problem) return one; throw error; });
@@ -254,6 +257,6 @@ export function AllScreen() {
   const twins = twinsIn(alerts);
   return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${error} />
     ${data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
-    <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`)}</ul>
+    <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} stopped=${stoppedAt(stops)} />`)}</ul>
     <${Older} next=${next} more=${more} /></div>`;
 }

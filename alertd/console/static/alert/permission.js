@@ -33,7 +33,7 @@ function Answer({ request, me, onDone }) {
     work(what);
     fail(null);
     try {
-      await ask("POST", `/v1/permissions/${request.id}/${what}`, { body, once: onceOf(`${once}-${what}`, body) });
+      await ask("POST", `/v1/permissions/${request.id}/${what}`, { body, once: onceOf(`${once}-${what}`, body), sends: what === "grant" });
       explain("");
       turn(false);
     } catch (problem) { fail(problem); }

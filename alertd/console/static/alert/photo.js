@@ -127,7 +127,7 @@ export function Photo({ media }) {
   const { data: address, error } = usePolled((signal) => photo(media, signal), 0, media);
   const [clear, show] = useState(false);
   useEffect(() => () => { if (address) URL.revokeObjectURL(address); }, [address]);
-  if (!address) return html`<div class="face">${error ? html`<span role="status">${t("photo-lost")}</span>` : null}</div>`;
+  if (!address) return html`<div class="face">${error ? html`<span role="status">${t(error.status === 410 ? "photo-withdrawn" : "photo-lost")}</span>` : null}</div>`;
   const press = (e) => { e.preventDefault(); show(!clear); };
   return html`<button type="button" class="face ${clear ? "is-clear" : ""}" aria-pressed=${clear ? "true" : "false"} onClick=${press}>
     <img src=${address} alt="" /><span>${t(clear ? "photo-hide" : "photo-show")}</span></button>`;

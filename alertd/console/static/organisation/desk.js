@@ -1,7 +1,7 @@
 // What keeps the service running: carriers, keys, the audit.
 
 import { ask, get, onceOf, onceOnly, post } from "../parts/api.js";
-import { silence, silentOf } from "../parts/at-work.js";
+import { isFailing, silence, silentOf } from "../parts/at-work.js";
 import { TRIAL } from "../alert/draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
@@ -52,10 +52,10 @@ const STATES = { works: "takes", not_known: "not-known-yet", no_worker: "nobody-
 
 function CarrierCard({ one, me }) {
   const [testing, test] = useState(false);
-  return html`<li class="card carrier ${one.cause ? "is-resting" : ""}">
+  return html`<li class="card carrier ${isFailing(one) ? "is-resting" : ""}">
     <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
     <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
-    <div class="carrier-state"><span class="state state-${one.cause ? "rejected" : one.state === "works" ? "sent" : "draft"}">${t(STATES[one.state] || "cannot-send")}</span>
+    <div class="carrier-state"><span class="state state-${isFailing(one) ? "rejected" : one.state === "works" ? "sent" : "draft"}">${t(STATES[one.state] || "cannot-send")}</span>
       ${mayTest(me) && !testing ? html`<${Button} kind="quiet" onClick=${() => test(true)} aria-label=${`${t("test-open")}: ${one.name}`}>${t("test-open")}<//>` : null}</div>
     ${one.cause ? html`<${Cause} cause=${one.cause} />` : null}
     ${testing ? html`<${TestSend} one=${one} onBack=${() => test(false)} />` : null}</li>`;
@@ -66,7 +66,7 @@ export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const silent = silentOf(data.carriers);
-  const failing = data.carriers.filter((one) => one.cause).map((one) => one.name);
+  const failing = data.carriers.filter(isFailing).map((one) => one.name);
   const trouble = (silent.length && silence(silent)) || (failing.length && t("carriers-cannot-send", { list: list(failing) })) || (!data.carriers.length && t("no-carriers"));
   return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<${Stale} error=${error} />` : null}
     <section class="health ${trouble ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${trouble ? "warn" : "check"} />

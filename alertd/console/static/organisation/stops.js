@@ -2,7 +2,7 @@
 
 import { get, onceOnly, post } from "../parts/api.js";
 import { Order } from "../parts/order.js";
-import { Awaited, Button, Field, Icon, Refused, html, useAct, usePolled, useState } from "../parts/parts.js";
+import { Awaited, Button, Field, Icon, Refused, html, may, mayDo, useAct, usePolled, useState } from "../parts/parts.js";
 import { moment, personOf, t } from "../parts/words.js";
 
 /** Poll interval: how long a stop may go unseen on a screen. */
@@ -15,20 +15,33 @@ export function useStops() {
   return { stops: data ? data.stops : [], again: () => look((before) => before + 1) };
 }
 
-/** Whether all sending of this organisation is stopped: a stop of one key stops only that key. */
-export const allStopped = (stops) => stops.some((stop) => !stop.scope.startsWith("key:"));
+/** The stop's scope as `POST /v1/resume` takes it: `service`, `org:NAME` or `key:NAME:KEY`. */
+function scopeOf({ scope }) {
+  const [what, , key] = scope.split(":");
+  return what === "key" ? { what, key } : { what: what === "service" ? what : "organisation" };
+}
+
+/** Returns whose sending is stopped: of the whole `service` or of the `organisation`; else "". A stop of one API key does not count. */
+export const stoppedAt = (stops) => ["service", "organisation"].find((what) => stops.some((stop) => scopeOf(stop).what === what)) || "";
+
+/** How sending starts again, with the names of the two buttons. `stopped`: `service` or `organisation`. */
+export const Start = ({ stopped }) => t(`start-${stopped}`, { ask: t("resume-ask"), lift: t("resume-lift") });
+
+/** An administrator of the organisation that runs the service resumes all of it; a person who may approve resumes the rest. */
+const mayResume = (me, { what }) => (what === "service" ? me.host && may(me, "admin") : mayDo(me, "stop.lift"));
 
 /** One stop and its release: the first person asks, a second one lifts it. */
 function Active({ stop, me, onDone }) {
   const [once] = useState(onceOnly);
-  const what = stop.scope.split(":")[0] === "service" ? "service" : "organisation";
+  const scope = scopeOf(stop);
   const asked = stop.resume_asked_by;
-  const { busy, error, run } = useAct(async () => { await post("/v1/resume", { what }, { once }); onDone(); });
+  const { busy, error, run } = useAct(async () => { await post("/v1/resume", scope, { once }); onDone(); });
+  const resumes = mayResume(me, scope) && !(asked === me.subject && stop.resume_asked_by_org === me.organisation);
   return html`<section class="stopped" role="alert"><${Icon} name="warn" />
-    <div><h2>${t(`stopped-${what}`)}</h2>
-      <p>${stop.reason} · ${t("by", { who: personOf(stop.by, stop.by_org, me.organisation) })} · ${moment(stop.at)}</p>
-      ${asked ? html`<p class="small">${t("resume-asked", { who: personOf(asked, stop.resume_asked_by_org, me.organisation) })}</p>` : null}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
-    ${asked === me.subject && stop.resume_asked_by_org === me.organisation ? null : html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>`}
+    <div><h2>${t(`stopped-${scope.what}`, scope)}</h2>
+      <p>${stop.reason} · ${t("stopped-by", { who: personOf(stop.by, stop.by_org, me.organisation) })} · ${moment(stop.at)}</p>
+      ${asked ? html`<p class="small">${t("resume-asked", { who: personOf(asked, stop.resume_asked_by_org, me.organisation) })}</p>` : html`<p class="small"><${Start} stopped=${scope.what === "service" ? "service" : "organisation"} /></p>`}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
+    ${resumes ? html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>` : null}
   </section>`;
 }
 
@@ -41,7 +54,7 @@ export function StopAll({ stops, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useState("");
   const [once, renew] = useState(onceOnly);
-  if (allStopped(stops)) return null;
+  if (stoppedAt(stops)) return null;
   if (!asked) return html`<${Button} kind="danger stop-all" icon="stop" onClick=${() => askFor(true)}>${t("stop-all")}<//>`;
   const told = () => { askFor(false); renew(onceOnly()); onDone(); };
   return html`<${Order} className="stop" act=${() => post("/v1/stop", { reason }, { once })} ready=${reason.trim()} word=${t("stop-all")}

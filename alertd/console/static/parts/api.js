@@ -78,15 +78,15 @@ export const session = {
   },
   /** Called when the API no longer knows the caller. */
   onLost: () => {},
-  /** Asks the operator to confirm their identity; returns whether they did. */
+  /** Asks the operator to confirm their identity, for a decision that `sends` at once or another one; returns whether they did. */
   onProof: async () => false,
   /** Whether that question is open: requests wait for the operator, not for alertd. */
   proving: false,
 };
 
-async function proven() {
+async function proven(sends) {
   session.proving = true;
-  try { return await session.onProof();
+  try { return await session.onProof(sends);
   } finally { session.proving = false; }
 }
 
@@ -156,13 +156,13 @@ async function request(method, path, { body, key = session.key, headers = {}, si
   return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" })).then(timed);
 }
 
-/** Runs a call; repeats it once after the operator confirmed their identity. `tried`: the call tests a key before sign-in. Throws Problem, or Offline. */
-async function answered(call, tried = false) {
+/** Runs a call; repeats it once after the operator confirmed their identity. `tried`: the call tests a key before sign-in. `sends`: messages go out at once. Throws Problem, or Offline. */
+async function answered(call, { tried = false, sends = false } = {}) {
   let response = await call();
   if (response.ok) return response;
   const error = await refusal(response, tried);
   if (!error.step_up) throw error;
-  if (!(await proven())) throw Object.assign(error, { unproven: true });
+  if (!(await proven(sends))) throw Object.assign(error, { unproven: true });
   response = await call();
   if (!response.ok) throw await refusal(response);
   return response;
@@ -172,7 +172,7 @@ async function answered(call, tried = false) {
 export async function ask(method, path, options = {}) {
   const line = method === "GET" ? patience(READ_MS, options.signal) : null;
   try {
-    const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options), "key" in options);
+    const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options), { tried: "key" in options, sends: options.sends });
     const told = response.status === 204 ? null : await heard(response.json());
     return { body: told, etag: response.headers.get("ETag") };
   } catch (error) { throw whyNot(line, error);

@@ -10,6 +10,9 @@ const AGAIN_MS = 5000;
 /** The channels of these carriers that no worker sends on. */
 export const silentOf = (carriers) => [...new Set(carriers.filter((one) => one.at_work === false).map((one) => one.channel))];
 
+/** Whether a carrier cannot send. A cause may also say why its state is not known. */
+export const isFailing = (one) => Boolean(one.cause) && one.state !== "not_known";
+
 export const silence = (channels) => t("no-worker", { list: list(channels.map((one) => t(one))) });
 
 /** Shown on every screen: an approver must not take the alert for sent. */

@@ -45,9 +45,11 @@ export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(loca
 /** Adds the year to a day of another year: the list of alerts goes back for years. */
 const yearOf = (iso) => (new Date(iso).getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" });
 
-/** A time for people; a dash if there is none. */
-export const moment = (iso) => (Number.isNaN(new Date(iso || NaN).getTime()) ? "–" :
-  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", ...yearOf(iso), hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0"));
+/** A time for people; a dash if there is none. `more`: further options of Intl.DateTimeFormat. */
+export const moment = (iso, more = {}) => (Number.isNaN(new Date(iso || NaN).getTime()) ? "–" :
+  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", ...yearOf(iso), hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...more }).format(new Date(iso)).replaceAll(" ", "\u00a0"));
+/** The same with the time zone, where two times are compared. */
+export const zoned = (iso) => moment(iso, { timeZoneName: "short" });
 
 export const day = (iso) => new Intl.DateTimeFormat(locale, { dateStyle: "long" }).format(new Date(iso));
 export const date = (iso) => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", ...yearOf(iso) }).format(new Date(iso));

@@ -169,8 +169,8 @@ export function Enrol({ code: given, onSignedIn }) {
     <p class="small muted"><a href="#/">${t("once-code-none")}</a></p><//>`;
 }
 
-/** Before a decision: confirms the identity, then continues by itself. */
-export function Prove({ me, onProven }) {
+/** Before a decision: confirms the identity, then continues by itself. `sends`: the decision sends messages at once, and the buttons say so. */
+export function Prove({ me, sends, onProven }) {
   const dialog = useRef(null);
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
@@ -189,9 +189,9 @@ export function Prove({ me, onProven }) {
     } catch (problem) { fail(problem); work(false); }
   };
   return html`<dialog class="sheet prove" ref=${dialog} aria-labelledby="prove" onCancel=${() => onProven(false)}>
-    <h2 id="prove">${t("prove")}</h2><p>${t("prove-says")}</p><${Failed} error=${error} />
+    <h2 id="prove">${t("prove")}</h2><p>${t(sends ? "prove-sends" : "prove-says")}</p><${Failed} error=${error} />
     ${blocked ? html`<p class="fault" role="alert">${t("provider-blocked")}</p>` : null}
     <div class="actions"><${Button} onClick=${() => onProven(false)}>${t("back")}<//>
-      ${provider ? html`<${Button} kind=${known ? "primary" : ""} onClick=${() => block(!proveElsewhere())}>${t("provider-use", { name: provider })}<//>` : null}
-      ${hasPasskeys ? html`<${Button} kind=${known ? "" : "primary"} icon="key" busy=${busy} onClick=${ask} autofocus=${!known}>${t("passkey-use")}<//>` : null}</div></dialog>`;
+      ${provider ? html`<${Button} kind=${known ? "primary" : ""} onClick=${() => block(!proveElsewhere())}>${t(sends ? "provider-send" : "provider-continue", { name: provider })}<//>` : null}
+      ${hasPasskeys ? html`<${Button} kind=${known ? "" : "primary"} icon="key" busy=${busy} onClick=${ask} autofocus=${!known}>${t(sends ? "passkey-send" : "passkey-continue")}<//>` : null}</div></dialog>`;
 }
