@@ -47,7 +47,7 @@ class Reason(enum.Enum):
     BLOCKED = 10  # the recipient or the carrier's policy refuses
     FAULT = 11  # a fault of alertd
 
-    __hash__ = object.__hash__  # as `Answer`
+    __hash__ = object.__hash__  # as in `Answer`
 
 
 class Subject(enum.Enum):
@@ -58,7 +58,7 @@ class Subject(enum.Enum):
     RECIPIENT = "recipient"  # this recipient or this message; the carrier works
     NOBODY = "nobody"  # nothing was written
 
-    __hash__ = object.__hash__  # as `Answer`
+    __hash__ = object.__hash__  # as in `Answer`
 
 
 #: A carrier's refusal in its own form: a text reply, or status and body of an HTTP answer.
@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
     retry_after_s: float | None = None  # the carrier's own delay in seconds, if it gave one
     message_id: str | None = None  # the carrier's id of an accepted message
     partly: bool = False  # not accepted as a whole; a part of it may be on a screen
-    of: Subject | None = None  # the subject, if the protocol gives it; None: see `SUBJECTS`
+    of: Subject | None = None  # the subject, if the protocol gives it; None: `subject` derives it
     said: RawAnswer = ""  # in the carrier's words, which may hold an address: show `words` instead
 
     def __repr__(self) -> str:
@@ -91,7 +91,9 @@ class Outcome(NamedTuple):
 
     @property
     def subject(self) -> Subject:
-        """Returns the subject of this answer."""
+        """Returns `of` if it is set. Otherwise derives the subject from answer and reason: see `OF_THE_CARRIER`, then
+        `SUBJECTS`.
+        """
         if self.of is not None:
             return self.of
         if (self.answer, self.reason) in OF_THE_CARRIER:
@@ -99,8 +101,8 @@ class Outcome(NamedTuple):
         return SUBJECTS[self.answer]
 
     def words(self, *secrets: str) -> str:
-        """Returns the carrier's words on one line, or "" if there are none. Leaves out mailboxes, numbers and the given
-        secrets.
+        """Returns the carrier's words on one line of at most 200 characters, or "" if there are none. Hides mailboxes,
+        telephone numbers, tokens and the given secrets.
         """
         return clean(self.said if isinstance(self.said, str) else words_of_reply(*self.said), *secrets)
 
@@ -160,7 +162,7 @@ class Stamp:
 
     @property
     def test(self) -> bool:
-        """Returns whether the message is a Test or Exercise, which must look different."""
+        """Returns whether the message is a Test or Exercise, which must look different from a real alert."""
         return self.status != "Actual"
 
 
@@ -203,7 +205,7 @@ class Recipient(NamedTuple):
 
     address: str  # token, E.164 number or short number, mailbox
     tag: str  # opaque, signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
-    # This message was never tried for this recipient. There is no default, so that no caller forgets it.
+    # Whether this message was never tried for this recipient. It has no default, so that no caller forgets it.
     is_new: bool
     # A signed tag for the unsubscribe link, if the message has one. It proves the recipient's opt-out.
     leave: str | None = None
@@ -218,6 +220,7 @@ class Prepared:
     cost: int = 1  # per recipient, in the unit that the carrier bills and limits (SMS segments)
 
 
+#: Returns whether a message may still be written. The answer can become False at any time, for instance after a stop.
 MayWrite = Callable[[], bool]
 
 
@@ -237,13 +240,18 @@ class Channel(Protocol):
         """
         ...
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Prepares the channel for sending. Does not wait for a connection."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Ends the channel's connections and tasks."""
+        ...
 
     async def log_in(self) -> Login:
-        """Connects and logs in once, without sending a message. The channel must be open. Does not raise for a fault of
-        the carrier or the network. A channel that stays bound returns the result of its binds.
+        """Connects and logs in once, sends no message, and returns whether that works or why not. The channel must be
+        open. Does not raise for a fault of the carrier or the network. A channel with binds (SMPP) only returns their
+        state.
         """
         ...
 
@@ -288,8 +296,8 @@ class Sharing(Protocol):
         ...
 
     def share(self, connections: int) -> None:
-        """Sets the share of this process. The channel ends idle connections above it, and returns `WITHHELD` if the
-        share is 0.
+        """Sets how many connections this process may have. The channel ends idle connections above that number. With
+        0, the outcome of every message is `WITHHELD`, unless a connection is still open.
         """
         ...
 
@@ -316,8 +324,8 @@ class Texting(Protocol):
     """A channel for SMS."""
 
     def codings(self, message: SmsMessage) -> list[Coding]:
-        """Returns the encodings that the settings allow for the text of a message, the preferred one first. The channel
-        sends the first.
+        """Returns the ways to send the message's text that the settings allow, at least one: each with its encoding,
+        its table and its text, which may be transliterated. The channel sends the first, which has the fewest segments.
         """
         ...
 
@@ -341,5 +349,11 @@ class MultiServer(Protocol):
     def server_of(self, address: str) -> str:
         """Returns the host of the server that an address names, with its port if the address has one. Accepts any text,
         and returns "" if it names no server. The result contains nothing secret.
+        """
+        ...
+
+    def use(self, addresses: Sequence[str]) -> None:
+        """Makes `log_in` connect to the servers of these addresses, of which some may be invalid. Until an address is
+        known, `log_in` returns NOT_KNOWN.
         """
         ...

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 connection that carries one POST at a time. `channels.https` keeps such connections, or HTTP/2 ones.
+"""An HTTP/1.1 connection that carries one POST at a time. `channels.https` holds such connections, or those of `http2`.
 
-Replies are parsed as bytes arrive (RFC 9112). The parser is strict: invalid replies raise `ValueError`. The outcome is
-then unknown, and the connection closes.
+The parser reads replies as bytes arrive (RFC 9112) and is strict: it raises `ValueError` for an invalid reply. The
+outcome of the POST is then unknown, and the connection closes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Head:
 
 
 class ReplyReader:
-    """Parses the replies of one connection. After a reply, `keeps` says whether the connection may be used again."""
+    """Parses the replies of one connection. After a reply, `keeps` is True if the connection is reusable."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -43,8 +43,9 @@ class ReplyReader:
         self.keeps = False
 
     def feed(self, data: bytes) -> Reply | None:
-        """Returns the reply when it is complete, else None. Raises `ValueError` for an invalid reply; the connection is
-        then unusable.
+        """Takes received bytes. Returns the reply when it is complete, else None; `end` returns a reply without a
+        length. Skips interim replies (status 1xx). Raises `ValueError` for an invalid reply; the connection is then
+        unusable.
         """
         self._buffer += data
         while self._head is None:
@@ -57,7 +58,9 @@ class ReplyReader:
         return None if body is None else self._whole(self._head, body)
 
     def end(self) -> Reply | None:
-        """Returns the reply if it lasts until the connection ends, which has happened now. Otherwise returns None."""
+        """Called when the server has closed the connection. Returns the reply if it has no length of its own and so
+        ends here, otherwise None.
+        """
         head = self._head
         if head is None or head.chunked or head.length is not None:
             return None
@@ -88,8 +91,8 @@ class ReplyReader:
         return body
 
     def _take_chunked(self) -> bytes | None:
-        """Reads the available chunks. Returns the whole body after the last chunk and its trailers, else None (RFC 9112
-        7.1).
+        """Reads the chunks that have arrived (RFC 9112 7.1). Returns the whole body once the last chunk and the
+        trailers have arrived, else None.
         """
         while (end := self._buffer.find(b"\r\n")) >= 0:
             size_text = bytes(self._buffer[:end]).partition(b";")[0].strip()
@@ -127,6 +130,7 @@ class ReplyReader:
 
 
 def _parse_head(lines: list[bytes]) -> _Head:
+    """Parses the status line and the headers. Raises `ValueError` if one is malformed, or for status 101."""
     found = STATUS_LINE.fullmatch(lines[0])
     if found is None:
         raise ValueError("not an HTTP/1 reply")
@@ -164,7 +168,7 @@ def _framing(status: int, headers: dict[str, str]) -> tuple[int | None, bool]:
 
 
 class Http1Connection(asyncio.Protocol):
-    """One connection. `post` writes a request; its owner gets the reply. Implements `channels.posting.Connection`."""
+    """One connection. `post` writes a request; the owner gets its reply. Implements `channels.posting.Connection`."""
 
     most = 1
 
@@ -179,6 +183,10 @@ class Http1Connection(asyncio.Protocol):
         self._open = False
         self.listed = False
         self.idle_since_s = self._loop.time()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
 
     @property
     def room(self) -> int:
@@ -203,7 +211,7 @@ class Http1Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Ends the connection, because the server sends nothing more. The data so far is the reply if the reply has no
-        length of its own; otherwise the outcome is LOST. No further request is sent.
+        length of its own; otherwise the outcome is LOST.
         """
         self._open = False
         self._finish(self._reader.end() or LOST)
@@ -221,6 +229,7 @@ class Http1Connection(asyncio.Protocol):
         """Does nothing: `post` has already written."""
 
     def forget(self, together: Posts) -> None:
+        """Aborts the connection if its request is one of `together`: a late reply would count for the next request."""
         if self._posted is not None and self._posted.together is together:
             self._end(LOST)
 
@@ -233,6 +242,7 @@ class Http1Connection(asyncio.Protocol):
         self._finish(answer)
 
     def _finish(self, answer: Reply | Outcome) -> None:
+        """Passes the answer of the open request, if there is one, to the owner."""
         post, self._posted = self._posted, None
         if self._timer is not None:
             self._timer.cancel()

@@ -1,5 +1,5 @@
-"""An HTTP/2 connection that carries a hundred POSTs at a time. `channels.https` keeps such connections, or HTTP/1.1
-ones.
+"""An HTTP/2 connection that carries a hundred POSTs at a time. `channels.https` holds such connections, or those of
+`http1`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 
-# Maximum seconds between checks for late requests. It is well below `https.KEEP_IDLE_S`, because a connection that
-# waits for answers is not idle.
+# Maximum seconds between checks for late requests. Each check marks the connection as used. So this is well below
+# `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
 LOOK_S = 10.0
 
 
@@ -42,6 +42,10 @@ class Http2Connection(asyncio.Protocol):
         self.idle_since_s = self._loop.time()
 
     @property
+    def is_open(self) -> bool:
+        return self._open and not self._session.leaving
+
+    @property
     def most(self) -> int:
         return self._session.most
 
@@ -57,7 +61,7 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         whole = self._session.whole
         for number in list(self._session.held):
-            # A request that waits for the server's window is cancelled if it may no longer be written.
+            # Part of the request waits for the server's window, and may no longer be written.
             if not self._posted[number].post.together.may_write():
                 self._session.cancel(number)
                 self._answer([(number, WITHHELD)])
@@ -117,8 +121,8 @@ class Http2Connection(asyncio.Protocol):
         self._end()
 
     def _tell(self) -> None:
-        """Reports to the owner that the connection has room. Closes the connection if it takes no more requests and
-        none is open.
+        """Calls the owner because the connection may have room, then writes the queued requests. Aborts the connection
+        if it takes no more requests and none is open.
         """
         takes_none = self._session.most == 0
         if (self._session.leaving or takes_none) and not self._posted and self._open:
@@ -131,8 +135,8 @@ class Http2Connection(asyncio.Protocol):
         self.flush()
 
     def _look(self) -> None:
-        """Times out late requests. If nothing arrived meanwhile, the connection is dead. The same holds if it is stuck
-        inside a frame: further bytes would count as the rest of that frame.
+        """Times out late requests. Aborts the connection if no frame arrived since the oldest of them was posted. Also
+        aborts it if it is stuck inside a frame: further bytes would count as the rest of that frame.
         """
         self._timer = None
         oldest_s = self._loop.time() - self._timeout_s
@@ -148,12 +152,14 @@ class Http2Connection(asyncio.Protocol):
         self._tell()
 
     def _answer(self, answered: Iterable[Answered]) -> None:
+        """Passes answers to the owner, and forgets their requests."""
         for number, reply in answered:
             posted = self._posted.pop(number, None)
             if posted is not None:
                 self._owner.answered(posted.post, reply)
 
     def _end(self) -> None:
+        """Marks the connection as closed. Its open requests get the outcomes of `Http2Session.end`."""
         self._open = False
         self._answer(self._session.end())
         self._answer((number, LOST) for number in list(self._posted))

@@ -1,7 +1,7 @@
-"""POSTs to one URL, or one server, over TLS on kept connections. Implements `channels.posting.Transport`.
+"""POSTs to one URL, or one server, over TLS on connections that stay open. Implements `channels.posting.Transport`.
 
 The server chooses the protocol by ALPN (RFC 7301). Over HTTP/2 a hundred messages share a connection; over HTTP/1.1
-each has its own. In both cases `may_write` is called in the same loop step as the write.
+each has its own. In both cases the transport calls `may_write` in the same step of the event loop as the write.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from weakref import WeakSet
 import aiohappyeyeballs
 
 from channels.base import NOT_CONNECTED, WITHHELD, MayWrite, Outcome
+from channels.connection_limit import ConnectionLimit
 from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS, encode_head, path_of
@@ -26,17 +27,17 @@ from channels.posting import UNTAKEN, Connection, Encoded, Hear, Post, Posts, Po
 
 _log = logging.getLogger(__name__)
 
-# Seconds. Carriers' servers close an idle connection after minutes. alertd closes it before, so that requests seldom
-# meet a closed one.
+# Seconds after which alertd closes an idle connection. Carriers' servers close one after minutes. So requests seldom
+# meet a connection that the server is closing.
 KEEP_IDLE_S = 50.0
 
-# Seconds until the other of IPv6 and IPv4 is tried as well (RFC 8305). A broken one then only costs a quarter of a
-# second. uvloop lacks this.
+# Seconds without a connection over IPv6 after which IPv4 is tried as well, or the reverse (RFC 8305). A broken one then
+# only costs a quarter of a second. uvloop lacks this.
 OTHER_FAMILY_AFTER_S = 0.25
 
-# How many connections in a row are tried for one message, if each closes before it processes the message. More are
-# tried if more are kept: a server that restarts closes all of them at once, and one that takes few at a time refuses
-# the rest.
+# A message is tried on this many connections if each server says that it did not process the message. The number of
+# connections that may be open is added: a server that restarts closes all of them at once, and a server that takes few
+# refuses the rest.
 CONNECTIONS_TRIED = 3
 
 
@@ -62,8 +63,9 @@ class _Chosen(asyncio.Protocol):
 
 
 class HttpsTransport:
-    """Posts over kept connections, with at most `settings.connections` concurrent messages. It uses the most recent
-    connection first, so that others can close.
+    """Posts over connections that stay open, with at most `settings.connections` concurrent messages. It uses the most
+    recent connection first, so that the others become idle and close. If a connection cannot be opened, the messages
+    wait for the open ones (`ConnectionLimit`); without an open one they get the outcome NOT_CONNECTED.
     """
 
     def __init__(self, settings: PostSettings, context: ssl.SSLContext | None = None) -> None:
@@ -78,14 +80,16 @@ class HttpsTransport:
         self._under_way = 0
         self._all: WeakSet[Connection] = WeakSet()  # ended connections disappear from it
         self._ready: list[Connection] = []
-        self._opening: dict[asyncio.Task[Connection | None], int] = {}  # with the places of each
+        self._opening: dict[asyncio.Task[Connection | None], int] = {}  # with the messages that each will take
         self._newest: Connection | None = None
+        self._limit = ConnectionLimit()
         self._handing = False
 
     async def open(self) -> None:
         self._context = self._context or trust(self._settings.ca_file)
 
     async def close(self) -> None:
+        """Withholds the waiting requests and aborts all connections. Requests in progress get the outcome LOST."""
         self._answer_first(len(self._waiting), WITHHELD)
         for opening in self._opening:
             opening.cancel()
@@ -103,8 +107,8 @@ class HttpsTransport:
         paths: Sequence[str] | None = None,
         hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
-        """Posts each body once and returns the answers in their order. Only repeats a request if the server says that
-        it did not process the request, as when it closes.
+        """Posts each body and returns the answers in their order. Posts a body again only if the server says that it
+        did not process the request, as when it closes. Raises RuntimeError before `open`.
         """
         if self._context is None:
             raise RuntimeError("the channel is not open")
@@ -131,7 +135,9 @@ class HttpsTransport:
         return Http1Connection(self._settings.timeout_s, self)
 
     def answered(self, post: Post, answer: Reply | Outcome) -> None:
-        """Implements `channels.posting.Owner`."""
+        """Implements `channels.posting.Owner`. Queues the request again, as the first, if the server did not process it
+        and it was tried on few connections. Otherwise records its answer.
+        """
         self._under_way -= 1
         is_open = answer is UNTAKEN and not post.together.done.done()
         if is_open and post.tried < CONNECTIONS_TRIED + self._settings.connections // self._each:
@@ -140,7 +146,7 @@ class HttpsTransport:
             post.together.answer(post, answer)
 
     def on_event(self, connection: Connection) -> None:
-        """Implements `channels.posting.Owner`."""
+        """Implements `channels.posting.Owner`. Gives waiting requests to a connection with room."""
         if connection.room > 0 and not connection.listed:
             connection.listed = True
             self._ready.append(connection)
@@ -153,13 +159,14 @@ class HttpsTransport:
         self._answer_first(STREAMS, NOT_CONNECTED)
 
     def _answer_first(self, count: int, answer: Outcome) -> None:
+        """Gives the first `count` waiting requests this outcome."""
         for _ in range(min(count, len(self._waiting))):
             post = self._waiting.popleft()
             post.together.answer(post, answer)
 
     @property
     def _each(self) -> int:
-        """Returns how many messages at a time a new connection is expected to take: as many as the newest one, or 100."""
+        """Returns how many messages at a time a new connection should take: as many as the newest one, or 100."""
         return (self._newest and self._newest.most) or STREAMS
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
@@ -199,6 +206,7 @@ class HttpsTransport:
             connection.flush()
 
     def _with_room(self) -> Connection | None:
+        """Returns the most recent connection with room, or None. Aborts those that were idle for `KEEP_IDLE_S`."""
         oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
         while self._ready:
             connection = self._ready[-1]
@@ -211,14 +219,20 @@ class HttpsTransport:
         return None
 
     def _open_more(self) -> None:
-        """Opens connections for all waiting requests that may still be written."""
-        most = self._settings.connections - self._under_way
-        if self.opening < min(len(self._waiting), most):
+        """Opens connections for all waiting requests that may still be written, but no more than the server accepts."""
+        most, is_open = self._settings.connections - self._under_way, self._open
+        room = max(not is_open, self._limit.most(self._settings.connections) - is_open)
+        if self.opening < min(len(self._waiting), most) and len(self._opening) < room:
             self._withhold(most)
-        while self.opening < min(len(self._waiting), most):
+        while self.opening < min(len(self._waiting), most) and len(self._opening) < room:
             opening = asyncio.get_running_loop().create_task(self._connect())
             self._opening[opening] = self._each
             opening.add_done_callback(self._was_opened)
+
+    @property
+    def _open(self) -> int:
+        """Returns the number of connections that take requests, or will once theirs are answered."""
+        return sum(connection.is_open for connection in self._all)
 
     @property
     def opening(self) -> int:
@@ -226,8 +240,8 @@ class HttpsTransport:
         return sum(self._opening.values())
 
     def _withhold(self, most: int) -> None:
-        """Withholds those of the first `most` waiting requests that may no longer be written. The others are checked in
-        their turn: a call may have ten thousand, and connections open one by one.
+        """Goes through the waiting requests until `most` may still be written, and withholds those that may not. The
+        rest is checked in its turn: a call may have ten thousand requests, and connections open one by one.
         """
         may: dict[Posts, bool] = {}
         first: list[Post] = []
@@ -242,16 +256,31 @@ class HttpsTransport:
         self._waiting.extendleft(reversed(first))
 
     def _was_opened(self, opening: asyncio.Task[Connection | None]) -> None:
+        """Called when an attempt to connect has ended. After a failure, limits the connections to the open ones.
+        Without an open one, gives NOT_CONNECTED to as many requests as the connection would have taken.
+        """
         places = self._opening.pop(opening)
         fault = None if opening.cancelled() else opening.exception()
         if fault is not None:
             _log.error("connection.open_failed", exc_info=fault)
         connection = None if fault is not None or opening.cancelled() else opening.result()
         if connection is not None:
+            self._limit.opened(self._open)
             self.on_event(connection)
+        elif not opening.cancelled() and self._open:
+            self._learn()
         elif not opening.cancelled():
             self._answer_first(places, NOT_CONNECTED)
         self._hand_over_soon()  # later: the server's settings follow its handshake
+
+    def _learn(self) -> None:
+        """Limits the connections to those open now, and logs it once per wait. The requests wait for the open ones."""
+        wait_s = self._limit.refused(self._open)
+        if wait_s is not None:
+            _log.warning(
+                "server.connection_refused",
+                extra={"server": self._url.hostname, "open": self._open, "again_in_s": wait_s},
+            )
 
     def _forget(self, together: Posts) -> None:
         """Drops the requests `together`, whose call was cancelled, and cancels the opening connections that no other
@@ -267,6 +296,7 @@ class HttpsTransport:
                 opening.cancel()
 
     async def _connect(self) -> Connection | None:
+        """Opens a connection with TLS. Returns None if that fails."""
         host, port = self._url.hostname, self._url.port or 443
         loop = asyncio.get_running_loop()
         try:

@@ -1,4 +1,6 @@
-"""Checks without a message whether a channel's account can connect and log in, and why not."""
+"""The result of a check whether a channel's account can connect and log in, and functions that find out why not. Also
+cleans the words of carriers, so that people may read them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ class LoginState(enum.StrEnum):
     """The result of the last attempt to connect and log in."""
 
     WORKS = "works"
-    NOT_KNOWN = "not_known"  # the carrier has no call that checks an account
+    NOT_KNOWN = "not_known"  # the carrier has no call that checks an account, or none of its servers is known yet
     LOGIN_REFUSED = "login_refused"
     LOGIN_NOT_OFFERED = "login_not_offered"
     TLS_NOT_OFFERED = "tls_not_offered"  # no STARTTLS
@@ -44,6 +46,7 @@ class LoginState(enum.StrEnum):
     UNREACHABLE = "unreachable"
     WRONG_PROTOCOL = "wrong_protocol"
     BUSY = "busy"  # the carrier refuses service for its own reason
+    REFUSES_RECIPIENTS = "refuses_recipients"  # the login works, but the carrier accepts no recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +62,68 @@ class Login:
         """Returns whether messages cannot be sent."""
         return self.state not in {LoginState.WORKS, LoginState.NOT_KNOWN}
 
+    @property
+    def is_shut_out(self) -> bool:
+        """Returns whether the login itself fails."""
+        return self.fails and self.state is not LoginState.REFUSES_RECIPIENTS
+
 
 WORKS = Login(LoginState.WORKS)
 
 
-#: Maximum characters of a carrier's words.
-MOST_WORDS = 200
+#: Maximum characters of a carrier's words, in the result and before they are cleaned.
+MOST_WORDS, MOST_READ = 200, 2_000
 _MAILBOX = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
-_NUMBER = re.compile(r"\+?\d[\d-]{6,}\d")
-_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{40,}")  # a token
-_HIDDEN = "…"
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IP_ADDRESS = rf"(?<![\d.]){_OCTET}(?:\.{_OCTET}){{3}}(?![.-]?\d)"
+_DATE = r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!-?\d)"
+_TIME = r"(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?)?"
+_ENHANCED_CODE = r"(?<![\d.])[245]\.\d\.\d{1,3}(?!\.?\d)"  # RFC 3463
+#: Digits that are no telephone number: the reply code of a mail server, an enhanced code, an IPv4 address, a date. Then
+#: telephone numbers of eight digits or more, as people and programs write them.
+_DIGITS = re.compile(
+    rf"^[2-5]\d\d(?=[ -](?:\D|{_ENHANCED_CODE}|{_IP_ADDRESS}|{_DATE}))|{_ENHANCED_CODE}|{_IP_ADDRESS}|{_DATE}{_TIME}"
+    r"|(?P<number>\+?\(?\d(?:[ .()/-]{0,2}\d){7,})"
+)
+_PART = r"[A-Za-z0-9_~+/=-]"
+_LONG_WORD = re.compile(rf"(?:{_PART}+[:.%])*{_PART}{{40,}}(?:[:.%]{_PART}+)*")  # a token, with all of its parts
+#: Replaces what `clean` leaves out.
+HIDDEN = "…"
 
 
 def clean(words: str, *secrets: str) -> str:
-    """Returns a carrier's words on one line, without mailboxes, numbers, tokens and the given secrets."""
+    """Returns a carrier's words on one line of at most 200 characters. Replaces mailboxes, telephone numbers, tokens
+    and the given secrets with "…".
+    """
     line = " ".join("".join(each if each.isprintable() else " " for each in words).split())
     for secret in filter(None, secrets):
-        line = line.replace(secret, _HIDDEN)
-    for pattern in (_MAILBOX, _NUMBER, _LONG_WORD):
-        line = pattern.sub(_HIDDEN, line)
-    return line[:MOST_WORDS].rstrip(" .")
+        line = line.replace(secret, HIDDEN)
+    if len(line) > MOST_READ:
+        line = line[:MOST_READ].rpartition(" ")[0]  # half a number or token would not be recognised
+    for pattern in (_LONG_WORD, _MAILBOX):
+        line = pattern.sub(HIDDEN, line)
+    return _DIGITS.sub(_without_number, line)[:MOST_WORDS].rstrip(" .")
 
 
-def words_of_reply(status: int, body: bytes) -> str:
-    """Returns an HTTP answer in words: the status, and the message of a JSON error in the form of FCM or Twilio."""
+def _without_number(found: re.Match[str]) -> str:
+    return found[0] if found["number"] is None else HIDDEN
+
+
+def words_of_reply(status: int, body: bytes, *secrets: str) -> str:
+    """Returns an HTTP answer in words, as `clean` does: the status, and the message if the body is a JSON error in the
+    form of FCM or Twilio.
+    """
     document: Any = None
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
     if isinstance(document, dict) and isinstance(document.get("error"), dict):
         document = document["error"]
     message = document.get("message") if isinstance(document, dict) else None
-    return clean(f"HTTP {status}: {message}" if isinstance(message, str) else f"HTTP {status}")
+    return clean(f"HTTP {status}: {message}" if isinstance(message, str) else f"HTTP {status}", *secrets)
 
 
 def server_of(url: str) -> str:
-    """Returns the host and port of a URL."""
+    """Returns a URL's host:port; the port is that of http or https if the URL has none."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
@@ -113,8 +143,8 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = False) -> Login:
-    """Returns the result of a login whose connection failed with this error. `within_s` is the connection's time-out in
-    seconds. `tls`: the connection began with a TLS handshake.
+    """Returns the result of a login that failed with this connection error, with its cause in `said`. `within_s` is the
+    connection's time-out in seconds. `tls`: the connection began with a TLS handshake.
     """
     causes = list(_causes(error))[::-1]  # the deepest first: libraries wrap the system's error
     for one in causes:
@@ -129,7 +159,9 @@ def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = 
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields an exception and its causes. requests and urllib3 put causes into `args` and `reason`."""
+    """Yields an exception, then its causes. Also finds causes in `args` and `reason`, where requests and urllib3 put
+    them.
+    """
     seen = list[BaseException]()
     todo: list[object] = [error]
     while todo:
@@ -141,6 +173,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _by_number(error: BaseException) -> LoginState | None:
+    """Returns the state for a system's error number in the text of an exception, or None."""
     found = _ERRNO.search(str(error)) if isinstance(error, OSError) else None
     return _BY_NUMBER.get(int(found[1])) if found else None
 
@@ -149,6 +182,7 @@ _PLAIN_TEXT = "it answers in plain text"
 
 
 def _words(error: BaseException) -> str:
+    """Returns the cause of an error in cleaned words of the system or of the TLS library."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return clean(getattr(error, "verify_message", "") or str(error))
     if isinstance(error, ssl.SSLError):
@@ -179,8 +213,8 @@ _UNDECIDED = {LoginState.NO_TLS, LoginState.TIMED_OUT, LoginState.UNREACHABLE}
 
 
 async def fault_of_https(error: BaseException, url: str, within_s: float) -> Login:
-    """Returns the meaning of a failed connection to an https URL, as `fault_of` does. Also recognises a port that
-    speaks plain HTTP.
+    """Returns the result of a login that failed to connect to an https URL, as `fault_of` does. If the cause is
+    unclear, connects once more and asks in plain HTTP. If the server answers, the result is PLAIN_HTTP.
     """
     found = fault_of(error, server_of(url), within_s, tls=True)
     if found.state in _UNDECIDED and await _speaks_plain_http(url):

@@ -1,6 +1,6 @@
-"""Sends e-mail through a relay (SMTP, RFC 5321), over kept connections, with one recipient per transaction.
+"""Sends e-mail through a relay (SMTP, RFC 5321), over connections that stay open, with one recipient per transaction.
 
-If the relay offers PIPELINING (RFC 2920), a mail costs two round trips: envelope and content.
+If the relay offers PIPELINING (RFC 2920), a mail takes two round trips: one for the envelope, one for the content.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from channels.smtp_pool import SmtpPool
 from channels.smtp_relay import RelaySettings
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
-# The connection was lost before the content. Some servers disconnect because of one recipient.
+# The connection was lost before the content was written. Some servers disconnect because of one recipient.
 LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)
 SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
-# Reasons of a closed connection: lost, or 421.
+# Reasons of an outcome after which the session may have ended: a lost connection, or the reply 421.
 ENDED = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED})
 
 OK = frozenset({250, 251, 252})
@@ -100,6 +100,9 @@ class MailChannel:
         return await in_lanes(recipients, self._pool.lanes, partial(self._send_one, prepared.payload, may_write))
 
     async def _send_one(self, payload: MailPayload, may_write: MayWrite, recipient: Recipient) -> Outcome:
+        """Sends to one recipient and returns the outcome. If the relay has ended the connection while it was idle,
+        tries once more over a new one.
+        """
         to = mailbox(recipient.address)
         if to is None:
             return NOT_A_MAILBOX
@@ -109,18 +112,20 @@ class MailChannel:
         outcome, ended = await self._try_one(
             await self._pool.take(is_new=recipient.is_new), recipient, to, body, may_write
         )
-        # The relay may end a kept connection at any time, and this message is not the cause. So it is sent at once over
-        # a new connection.
+        # The relay may end an idle connection at any time, and this message is not the cause. So the message goes over
+        # a new connection at once.
         if ended:
             session = await self._pool.replace(is_new=recipient.is_new) if may_write() else self._pool.lose()
-            outcome, _ = await self._try_one(session, recipient, to, body, may_write)
+            outcome, ended = await self._try_one(session, recipient, to, body, may_write)
+        if ended:  # the pool lent another connection that had been idle, and the relay had ended that one too
+            self._pool.lose()
         return outcome
 
     async def _try_one(
         self, session: MailSession | Outcome, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
     ) -> tuple[Outcome, bool]:
-        """Returns the outcome, and whether to try again because a kept connection ended. In that case the connection is
-        still lent.
+        """Sends over one connection. Returns the outcome, and whether to try again because the relay had ended the
+        connection while it was idle. If not to try again, gives the connection back to the pool.
         """
         if isinstance(session, Outcome):
             return session, False
@@ -138,7 +143,9 @@ class MailChannel:
     async def _transact(
         self, session: MailSession, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
     ) -> Outcome:
-        """Sends the envelope, then the content. Before the content is written, nothing can have arrived."""
+        """Sends the envelope, then the content, and returns the outcome. Before the content is written, nothing can
+        have arrived.
+        """
         commands = _envelope(session, return_path(recipient, self._identity), to, len(body))
         if commands is None:
             return NOT_A_MAILBOX
@@ -154,7 +161,7 @@ class MailChannel:
     async def _named(
         self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
     ) -> Outcome | None:
-        """Sends the envelope. Returns None if the server then waits for the content, otherwise the outcome."""
+        """Sends the envelope, as `_converse` does. Turns a time-out and a lost connection into outcomes."""
         if not may_write():
             return WITHHELD
         try:
@@ -168,8 +175,8 @@ class MailChannel:
     async def _converse(
         self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
     ) -> Outcome | None:
-        """Writes the envelope. Returns None if the server waits for the content, otherwise the outcome of the first
-        failed step.
+        """Writes the envelope and reads the replies. Returns None if the server now waits for the content, otherwise
+        the outcome of the first failed step. Raises `SessionLostError` or `TimeoutError`.
         """
         steps = (RESET, *ENVELOPE) if session.unclean else ENVELOPE
         session.unclean = True
@@ -197,14 +204,15 @@ class MailChannel:
         return refused
 
     async def _answer(self, step: Step, session: MailSession, recipient: Recipient) -> Reply:
-        """Returns the reply to the command of one step. `SlowRecipients` limits the wait for the reply to the
-        recipient. Raises `SessionLostError` or `TimeoutError`.
+        """Returns the reply to the command of one step. Only for the recipient's step, `SlowRecipients` limits the
+        wait. Raises `SessionLostError` or `TimeoutError`.
         """
         if step != NAMING:
             return await session.reply(self._relay.timeout_s)
         return await self._pool.slow.reply(session, self._relay.timeout_s, recipient, self._pool.lanes)
 
     async def _content(self, session: MailSession, body: bytes, may_write: MayWrite) -> Outcome:
+        """Writes the content and returns the outcome; UNKNOWN if no reply comes."""
         session.write(body, 1)
         try:
             reply = await self._taken(session, may_write)
@@ -221,8 +229,9 @@ class MailChannel:
         return refusal(reply.code, reply.text, Stage.CONTENT)._replace(said=f"{reply.code} {reply.text}")
 
     async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
-        """Returns the reply to the content. Waits in steps of `last_reply_s`, and no longer than `content_timeout_s`;
-        stops after a step if `may_write` returns False. Raises `SessionLostError` or `TimeoutError`.
+        """Returns the reply to the content. Waits at most `content_timeout_s`, in steps of `last_reply_s`. If
+        `may_write` returns False after a step, as when the worker stops, waits no longer. Raises `SessionLostError` or
+        `TimeoutError`.
         """
         left_s = self._relay.content_timeout_s
         while True:
@@ -241,7 +250,9 @@ def _ends(code: int) -> bool:
 
 
 def _envelope(session: MailSession, sender: str, to: str, size: int) -> list[bytes] | None:
-    """Returns the commands of one mail's envelope, or None if this server does not support the address."""
+    """Returns the commands of one mail's envelope, or None for an address beyond ASCII if the server has no SMTPUTF8.
+    `size`: bytes of the mail.
+    """
     options = b" SIZE=%d" % size if "size" in session.extensions else b""
     if not to.isascii():
         if "smtputf8" not in session.extensions:

@@ -1,5 +1,5 @@
-"""Shared by the channels over HTTPS: posting a body with its reply or outcome, the meaning of HTTP's own statuses, and
-the requests that wait on a connection.
+"""What the HTTPS channels share: the interface of a transport that posts bodies, the meaning of HTTP's own statuses,
+and the requests that wait for a connection or an answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
     body: bytes
 
 
-#: Called with one answer.
+#: A function that a transport calls with each answer.
 Hear = Callable[[Reply | Outcome], None]
 
 
@@ -47,7 +47,7 @@ class PostSettings:
 
 
 class Transport(Protocol):
-    """One URL at one carrier, or one of its servers, over kept connections."""
+    """Posts to one URL at one carrier, or to one of its servers, over connections that stay open."""
 
     async def open(self) -> None: ...
 
@@ -61,9 +61,10 @@ class Transport(Protocol):
         paths: Sequence[str] | None = None,
         hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
-        """Posts each body once, and returns the answers in their order. Calls `may_write` right before each request is
-        written. `paths` are those of the requests (ASCII, with their query), if the URL has none. `hear` gets each
-        answer as soon as it comes, and must not raise.
+        """Posts each body once, and returns the answers in their order: a reply, or the outcome if there is none. Calls
+        `may_write` right before it writes a request; if that returns False, the outcome is WITHHELD. `paths` are those
+        of the requests (ASCII, with their query), if the URL has none. `hear` gets each answer as soon as it comes, and
+        must not raise.
 
         The caller passes the same `headers` object until they change, so that they are encoded once.
         """
@@ -74,8 +75,8 @@ async def post_each(
     transport: Transport, recipients: Sequence[Recipient], body_for: Callable[[Recipient], bytes],
     headers: Mapping[str, str], may_write: MayWrite, hear: Hear | None = None,
 ) -> list[Reply | Outcome]:  # fmt: skip
-    """Posts a body to each recipient and returns the answers in their order. If a body cannot be made, sends nothing to
-    that recipient, whose outcome is UNMADE, and continues with the others.
+    """Posts the body that `body_for` returns for each recipient. Returns the answers in the order of the recipients. If
+    `body_for` raises, sends nothing to that recipient, whose outcome is UNMADE, and continues with the others.
     """
     made: list[bytes | Outcome] = []
     for recipient in recipients:
@@ -91,7 +92,9 @@ async def post_each(
 
 
 def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Outcome:
-    """Returns the outcome of a post. A refusal contains the carrier's own words."""
+    """Returns the outcome of a post; `read` interprets a reply. Unless the message was accepted, adds the carrier's own
+    words as `said`.
+    """
     if isinstance(answer, Outcome):
         return answer
     outcome = read(answer)
@@ -117,7 +120,7 @@ def _moment_s(date: str) -> float | None:
     parsed = email.utils.parsedate_tz(date)
     try:
         return None if parsed is None else email.utils.mktime_tz(parsed)
-    except (ValueError, OverflowError):  # the year 99999
+    except (ValueError, OverflowError):  # for instance the year 99999
         return None
 
 
@@ -130,9 +133,11 @@ def json_object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-# Seconds. FCM asks for a minute if it gives no delay (scale-fcm); no other service asks for more.
+# Seconds to wait after throttling without a Retry-After. FCM asks for a minute then (scale-fcm); no other service asks
+# for more.
 THROTTLED_WAIT_S = 60.0
 
+# Answer and reason by HTTP status, for all services.
 COMMON: dict[int, tuple[Answer, Reason]] = {
     401: (Answer.RETRY, Reason.CREDENTIALS),
     413: (Answer.NEVER, Reason.BAD_MESSAGE),
@@ -145,8 +150,8 @@ COMMON: dict[int, tuple[Answer, Reason]] = {
 
 
 def refusal(reply: Reply, answer: Answer, reason: Reason) -> Outcome:
-    """Returns the outcome of a refusal. If the message may be retried, it has the carrier's delay; throttling without
-    one gets 60 s.
+    """Returns the outcome of a refusal with this answer and reason. A RETRY gets the carrier's delay (Retry-After);
+    throttling without one gets 60 s.
     """
     wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
     if reason is Reason.THROTTLED and wait_s is None:
@@ -156,6 +161,7 @@ def refusal(reply: Reply, answer: Answer, reason: Reason) -> Outcome:
 
 # The server says that it did not process the request: another connection may send it at once.
 UNTAKEN = Outcome(Answer.RETRY, Reason.CONNECTION)
+# The request was written, and no valid reply came, so the carrier may have the message.
 LOST = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 TIMED_OUT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
@@ -171,13 +177,13 @@ class Encoded(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Post:
-    """One request that waits to be written or answered."""
+    """One request that waits for a connection or for its answer."""
 
     together: Posts
     index: int  # in its `Posts`
     body: bytes
     path: str | None = None  # the request's own
-    tried: int = 0
+    tried: int = 0  # connections on which it was tried
 
     @property
     def http1(self) -> bytes:
@@ -207,9 +213,9 @@ class Posts:
         self._left = len(bodies)
 
     def may_write(self) -> bool:
-        """Returns whether the next request may be written. False if the call was cancelled, because its task only
-        notices that in its next step. Also False if the check raises: an exception must not stop writes for other calls
-        in the same step.
+        """Returns whether the next request may be written. Returns False if the call was cancelled: its task only
+        notices that in its next step. Also returns False if the caller's check raises: an exception must not stop the
+        writes of other calls in the same step.
         """
         try:
             return not self.done.done() and self._may_write()
@@ -218,6 +224,7 @@ class Posts:
             return False
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:
+        """Records the answer to one request and passes it to `hear`. Sets `done` after the last one."""
         self.answers[post.index] = answer
         if self._hear:
             self._hear(answer)
@@ -227,25 +234,30 @@ class Posts:
 
 
 class Connection(Protocol):
-    """A kept connection over HTTP/1.1 or HTTP/2. It gives its `Owner` each answer, and reports when it may have room
-    again.
+    """A connection over HTTP/1.1 or HTTP/2 that stays open. It gives its `Owner` each answer, and calls it when
+    it may have room again.
     """
 
     listed: bool  # whether the transport lists it among those with room
-    idle_since_s: float
+    idle_since_s: float  # when it was last used, in seconds of the event loop's clock
+
+    @property
+    def is_open(self) -> bool:
+        """Returns whether the connection takes further requests, now or when others are answered."""
+        ...
 
     @property
     def most(self) -> int:
-        """Returns how many requests it takes at a time."""
+        """Returns how many requests the connection takes at a time."""
         ...
 
     @property
     def room(self) -> int:
-        """Returns how many more requests it takes now."""
+        """Returns how many more requests the connection takes now."""
         ...
 
     def post(self, post: Post) -> None:
-        """Starts a request. The caller must check `room` first."""
+        """Starts a request, which HTTP/1.1 writes at once and HTTP/2 at `flush`. The caller must check `room` first."""
         ...
 
     def flush(self) -> None:
@@ -256,13 +268,17 @@ class Connection(Protocol):
         """Drops the requests `together`, because their call ended. A late answer never counts for another request."""
         ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Closes the connection at once. The owner gets outcomes for its open requests."""
+        ...
 
 
 class Owner(Protocol):
-    """The owner of the connections."""
+    """The owner of the connections, which each connection calls."""
 
-    def answered(self, post: Post, answer: Reply | Outcome) -> None: ...
+    def answered(self, post: Post, answer: Reply | Outcome) -> None:
+        """Called with the answer to one request."""
+        ...
 
     def on_event(self, connection: Connection) -> None:
         """Called if the connection may have room for waiting requests."""

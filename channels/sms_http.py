@@ -26,9 +26,11 @@ ENOUGH = 10
 
 
 class Unknowns:
-    """Counts the unknown answers of one carrier, over all chunks of this process, since it last accepted or refused a recipient.
+    """Counts the unknown answers of one carrier since it last accepted or refused a recipient, over all chunks of this
+    process.
 
-    A message with an unknown answer may never be sent again. So a page that a proxy sends in the carrier's place must not use up every message.
+    A message with an unknown answer may never be sent again. So alertd must not send every message to a proxy that
+    answers with a page in the carrier's place.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,8 @@ _MOST_OF_ACCOUNT = 4_096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpSmsSettings:
+    """The settings of one account. Raises `ValueError` if the endpoint is not https."""
+
     account: str  # the account's SID
     secret: str  # its auth token
     sender: str  # E.164, short code or letters
@@ -88,7 +92,7 @@ class HttpSmsSettings:
 
 @dataclass(frozen=True, slots=True)
 class SmsPayload:
-    """The form without the recipient's part."""
+    """The form, without the number and the callback of a recipient."""
 
     form: bytes
     expires_s: int
@@ -140,7 +144,7 @@ class HttpSmsChannel:
         except (aiohttp.ClientError, OSError) as error:
             return await fault_of_https(error, self._account_url, settings.connect_timeout_s)
         state = _BY_ACCOUNT_STATUS.get(status, LoginState.BUSY if status > 499 else LoginState.WRONG_PROTOCOL)
-        said = "" if state is LoginState.WORKS else words_of_reply(status, body)
+        said = "" if state is LoginState.WORKS else words_of_reply(status, body, settings.account, settings.secret)
         return Login(state, server, said)
 
     def prepare(self, message: SmsMessage) -> Prepared:
@@ -184,6 +188,7 @@ class HttpSmsChannel:
         return *status(form), form.get("To", "")
 
     def _for(self, recipient: Recipient) -> bytes:
+        """Returns the recipient's part of the form: the number, and the URL for status reports."""
         spliced = f"&To={quote_plus(recipient.address)}"
         if self._settings.callback_base is not None:
             url = f"{self._settings.callback_base.rstrip('/')}/{recipient.tag}"

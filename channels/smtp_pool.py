@@ -1,4 +1,4 @@
-"""Keeps connections to one mail relay."""
+"""Opens connections to one mail relay, lends them to messages, and keeps them open between messages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 import aiosmtplib
 
 from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
+from channels.connection_limit import ConnectionLimit
 from channels.login import Login, LoginState
 from channels.mail_session import MailSession, SlowRecipients, session_over
 from channels.smtp_relay import RelaySettings, fault
@@ -28,8 +29,6 @@ _NOT_TRUSTED = (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported,
 _CUTS = (aiosmtplib.SMTPServerDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 QUIT_TIMEOUT_S = 1.0  # a clean QUIT is not worth a longer wait
-# Seconds until the pool asks again for one more connection, after the relay's first refusal.
-FIRST_ASK_S = 1.0
 
 
 class _Idle(NamedTuple):
@@ -46,7 +45,7 @@ class _Waiting(NamedTuple):
 
 
 class _Failed(NamedTuple):
-    """A connection that failed."""
+    """A connection that failed. `outcome` is for the waiting messages, `cause` for the log."""
 
     outcome: Outcome
     is_refusal: bool  # the relay or its machine is up, but refused it
@@ -57,19 +56,17 @@ class SmtpPool:
     """The connections of this process to one relay: at most the number that `allow` sets, and no more than the relay
     accepts.
 
-    A message waits for a connection, new messages before retried ones. If the relay refuses one more connection beside working ones, the
-    message waits for one of those. The pool tries one more after 1 s, 2 s, 4 s and so on, at most `ask_again_s`. If a
-    connection fails for any other reason, the waiting messages fail. If the relay falls silent while its connections
-    stay open, the pool opens one more to check that the relay is up.
+    Messages wait for a connection, new ones before retried ones. If the relay refuses another connection while some
+    work, the messages wait for the working ones (`ConnectionLimit`). If a connection fails for any other reason, the
+    waiting messages fail. If the relay falls silent while its connections stay open, the pool opens one more to check
+    whether the relay is up.
     """
 
     def __init__(self, relay: RelaySettings) -> None:
         self._relay = relay
         self._context: ssl.SSLContext | None = None
         self._allowed = relay.connections
-        self._taken: int | None = None  # the relay's limit, once it has refused a connection
-        self._asks_again_s = 0.0  # until then the pool stays within that limit
-        self._asks_after_s = 0.0  # seconds of wait after the last refusal
+        self._limit = ConnectionLimit(relay.ask_again_s)
         self._heard_s = -math.inf  # when the relay last answered, or got a message
         self._failed: Outcome | None = None  # outcome of the last connection, if it failed and none worked since
         self._failed_until_s = 0.0
@@ -121,9 +118,7 @@ class SmtpPool:
         """Returns how many messages to send at a time: one for each connection that this process may get, and at least
         one.
         """
-        if self._taken is None or self._asks_again():
-            return max(1, self._allowed)
-        return max(1, min(self._allowed, self._taken))
+        return max(1, self._limit.lanes(self._allowed))
 
     def allow(self, connections: int) -> None:
         """Limits the connections from now on. Ends idle ones above the limit; those with a mail end after it."""
@@ -133,7 +128,9 @@ class SmtpPool:
         self._serve()
 
     async def take(self, *, is_new: bool) -> MailSession | Outcome:
-        """Returns a connection after EHLO, or the outcome for a message that cannot get one. New messages go first."""
+        """Waits for a connection and returns it after EHLO, or returns the outcome for a message that cannot get one.
+        New messages go first. The caller must give the connection back, or replace or lose it.
+        """
         if not self._somebody_waits() and (session := self._kept()):
             self._lent_one()
             return session
@@ -154,8 +151,8 @@ class SmtpPool:
             raise
 
     async def replace(self, *, is_new: bool) -> MailSession | Outcome:
-        """Returns a new connection that replaces a lent one, which the relay ended. If that is not possible, does the
-        same as `take`.
+        """Returns a new connection in place of a lent one that the relay ended. If the relay refuses it while others
+        work, waits as `take` does. Otherwise all waiting messages, and this one, get the failure.
         """
         try:
             found = await self._connect()
@@ -172,7 +169,9 @@ class SmtpPool:
         return found.outcome
 
     def lose(self) -> Outcome:
-        """Counts a lent connection that the relay ended as given back. Returns `WITHHELD`: its message may not be written."""
+        """Counts a lent connection that the relay ended as given back. Returns `WITHHELD`, for a message that may no
+        longer be written.
+        """
         self._lent -= 1
         self._serve()
         return WITHHELD
@@ -187,6 +186,7 @@ class SmtpPool:
         self._serve()
 
     def _keep(self, session: MailSession) -> None:
+        """Adds a connection to the idle ones, or ends it if there are more than allowed."""
         session.was_kept = True
         self._idle.append(_Idle(session, time.monotonic()))
         if self._lent + len(self._idle) > self._allowed:
@@ -211,6 +211,7 @@ class SmtpPool:
             self._sweeper = asyncio.get_running_loop().call_later(left_s, self._sweep)
 
     def _end(self, idle: _Idle) -> None:
+        """Ends a connection with QUIT, in the background."""
         self._start(idle.session.quit(QUIT_TIMEOUT_S), self._ending)
 
     def _start(self, what: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -240,6 +241,7 @@ class SmtpPool:
         self._serve()
 
     def _somebody_waits(self) -> bool:
+        """Returns whether a message waits for a connection. Removes cancelled ones from the front."""
         while self._waiting and self._waiting[0].future.done():  # cancelled
             heappop(self._waiting)
         return bool(self._waiting)
@@ -254,23 +256,20 @@ class SmtpPool:
         self._hear()  # restarts the time after which the relay counts as silent
 
     def _hear(self) -> None:
-        """Records that the relay answered. Earlier failures no longer count."""
+        """Records that the relay works now. Earlier failures no longer count."""
         self._heard_s, self._failed = time.monotonic(), None
 
     def _may_open(self) -> int:
         """Returns how many connections may open at the same time: at most as many as are open, so that a relay refuses
         few. If the relay is silent, one may open above the limit.
         """
-        most = self._allowed if self._taken is None else min(self._allowed, self._taken + self._asks_again())
-        room = most - self._open - len(self._ending) - self._logins
+        room = self._limit.most(self._allowed) - self._open - len(self._ending) - self._logins
         if self._allowed and not self.is_working:
             room = max(1, room)
         return min(room, len(self._waiting), max(1, self._open))
 
-    def _asks_again(self) -> bool:
-        return time.monotonic() >= self._asks_again_s
-
     async def _open_one(self) -> None:
+        """Opens a connection for the first waiting message. A failure limits the connections or fails all messages."""
         found: MailSession | _Failed | Exception
         try:
             found = await self._connect()
@@ -282,8 +281,7 @@ class SmtpPool:
                 self._lend(found)
             else:
                 self._keep(found)
-            if self._taken is not None and self._open > self._taken:
-                self._taken, self._asks_after_s = self._open, 0.0
+            self._limit.opened(self._open)
         elif isinstance(found, Exception):
             self._answer(found)
         elif found.is_refusal and self.is_working:
@@ -293,26 +291,23 @@ class SmtpPool:
         self._serve()
 
     def _learn(self, found: _Failed) -> None:
-        """Limits the connections to those open now, and doubles the wait before one more is tried, once per wait."""
-        self._taken = self._open
-        if not self._asks_again():
-            return
-        self._asks_after_s = min(self._relay.ask_again_s, max(FIRST_ASK_S, 2 * self._asks_after_s))
-        self._asks_again_s = time.monotonic() + self._asks_after_s
-        _log.warning(
-            "relay.connection_refused",
-            extra={
-                "server": self._relay.host, "open": self._taken, "cause": found.cause, "again_in_s": self._asks_after_s
-            },
-        )  # fmt: skip
+        """Limits the connections to those open now, and logs it once per wait."""
+        wait_s = self._limit.refused(self._open)
+        if wait_s is not None:
+            _log.warning(
+                "relay.connection_refused",
+                extra={"server": self._relay.host, "open": self._open, "cause": found.cause, "again_in_s": wait_s},
+            )
 
     def _fail(self, found: _Failed) -> None:
-        """Handles a connection that failed for another reason than the relay's limit."""
+        """Gives the waiting messages the outcome of a failed connection, which `take` returns for `fails_for_s`
+        seconds.
+        """
         self._failed, self._failed_until_s = found.outcome, time.monotonic() + self._relay.fails_for_s
         self._answer(found.outcome)
 
     def _answer(self, found: Outcome | Exception) -> None:
-        """Gives all waiting messages this result."""
+        """Gives all waiting messages this outcome, or raises this exception in their `take`."""
         while self._waiting:
             waiter = heappop(self._waiting).future
             if waiter.done():
@@ -323,7 +318,9 @@ class SmtpPool:
                 waiter.set_result(found)
 
     async def log_in(self) -> Login:
-        """Returns the result of a separate login. A working connection counts as a login, so no other is opened then."""
+        """Opens a separate connection to check the login, ends it and returns the result. Opens none if a connection of
+        the pool works.
+        """
         if self.is_working:
             return Login(LoginState.WORKS, self._server)
         self._logins += 1
@@ -369,6 +366,7 @@ class SmtpPool:
         )
 
     async def _connect(self) -> MailSession | _Failed:
+        """Connects, with TLS and login as the settings say, and returns the session or why it failed."""
         smtp = self._client()
         session = None
         try:
@@ -386,7 +384,7 @@ class SmtpPool:
         return session or _Failed(NOT_CONNECTED, is_refusal=True, cause="it ended the connection")
 
     def _failure(self, error: Exception) -> _Failed:
-        """Returns the meaning of a connection error for the waiting messages."""
+        """Returns what a connection error means: whether the relay refused a further connection, and the outcome."""
         login = fault(error, self._server, self._relay)
         cause = " ".join(filter(None, (login.state, login.said)))
         if isinstance(error, _NOT_TRUSTED) or not isinstance(error, (aiosmtplib.SMTPResponseException, OSError)):

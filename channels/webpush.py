@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -21,15 +21,16 @@ from joserfc.jwk import ECKey
 
 from channels.base import ACCEPTED, FAULT, Answer, MayWrite, Outcome, Prepared, PushMessage, Reason, Recipient
 from channels.https import HttpsTransport, trust
-from channels.login import WORKS, Login, reach
+from channels.login import Login, LoginState, reach
 from channels.posting import COMMON, UNMADE, PostSettings, Reply, outcome_of, refusal
 from channels.server_pauses import ServerPauses
 from channels.webpush_message import Subscription, WebPushPayload, base64url, encode
 
-#: Texts with which Apple and Google refuse alertd's token, with 403, for instance if its clock is wrong. They also
-#: answer 403 for a subscription under another key.
+#: Texts in the 403 with which Apple and Google refuse alertd's token, for instance if alertd's clock is wrong. Apple
+#: and Google also answer 403, with other texts, for a subscription under another key.
 OUR_TOKEN = (b"BadJwtToken", b"ExpiredJwtToken", b"invalid JWT", b"exp claim")
 
+#: Answer and reason by HTTP status.
 BY_STATUS = {
     **COMMON,
     400: (Answer.NEVER, Reason.BAD_MESSAGE),
@@ -42,18 +43,19 @@ BY_STATUS = {
 #: Statuses that finally refuse the message. Push services give the reason in JSON, in a line, or not at all.
 _OF_THE_MESSAGE = frozenset({400, 413})
 
-#: Accepted (RFC 8030 section 5), or accepted with a receipt to follow (section 5.1).
+#: Statuses of an accepted message (RFC 8030 section 5); 202 if a receipt will follow (section 5.1).
 TAKEN = frozenset({201, 202})
 
 
 def outcome(reply: Reply) -> Outcome:
-    """Returns the outcome of one answer. Never raises, for any body."""
+    """Returns the outcome of a push service's answer. Never raises, for any body."""
     if reply.status in TAKEN:
         return ACCEPTED
     return refusal(reply, *_refused(reply))
 
 
 def _refused(reply: Reply) -> tuple[Answer, Reason]:
+    """Returns answer and reason for any status that is not in `TAKEN`."""
     if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
         return Answer.RETRY, Reason.CREDENTIALS
     # A page comes from an intermediary, so the message is not at fault.
@@ -64,8 +66,8 @@ def _refused(reply: Reply) -> tuple[Answer, Reason]:
     return BY_STATUS.get(reply.status, (Answer.UNKNOWN if is_doubtful else Answer.RETRY, Reason.GARBAGE))
 
 
-#: In seconds. A token may be valid for a day (RFC 8292 section 2). alertd uses half of it, because clocks differ, and
-#: renews after half of that.
+#: Seconds that a token is valid, and seconds after which alertd renews it. A token may be valid for a day (RFC 8292
+#: section 2). alertd's are valid for half a day, because clocks differ.
 LIFE_S = 12 * 3600
 RENEW_S = LIFE_S / 2
 #: Maximum number of cached tokens. There are four push services of browsers, one of them with about ten host names.
@@ -73,11 +75,13 @@ MOST = 64
 
 
 class Vapid:
-    """Makes the tokens of one key. Pages subscribe with `public_key` (`applicationServerKey`), in base64url."""
+    """Makes and caches the VAPID tokens of one key. Pages subscribe with `public_key` (`applicationServerKey`), in
+    base64url.
+    """
 
     def __init__(self, private_key: str, contact: str, clock: Callable[[], float]) -> None:
         """`private_key`: PEM of a P-256 key. `contact`: a `mailto:` or `https:` address for the push services'
-        operators. `clock` returns UNIX seconds. Raises `ValueError`.
+        operators. `clock` returns UNIX seconds. Raises `ValueError` for another key or contact.
         """
         if urlsplit(contact).scheme not in {"mailto", "https"}:
             raise ValueError("the contact is a mailto: or an https: address")
@@ -112,6 +116,7 @@ _MAKE_KEY = "Make one: openssl ecparam -name prime256v1 -genkey -noout -out vapi
 
 
 def _p256(pem: str) -> ec.EllipticCurvePrivateKey:
+    """Returns the private key in a PEM. Raises `ValueError` if it is encrypted or not of the curve P-256."""
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -136,6 +141,8 @@ NO_SUBSCRIPTION = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebPushSettings:
+    """The settings of web push: the VAPID key and the push services."""
+
     private_key: str = field(repr=False)  # PEM of P-256; browsers subscribe with its public key
     contact: str  # mailto: or https:, for the push services' operators
     hosts: tuple[str, ...] = HOSTS
@@ -158,7 +165,7 @@ class _Request:
 
 
 class WebPushChannel:
-    """All push services, with one key. Implements `channels.base.Channel` and `Apart`."""
+    """All push services, with one key. Implements `Channel`, `MultiServer` and `Subscribed` of `channels.base`."""
 
     name = "webpush"
 
@@ -170,6 +177,7 @@ class WebPushChannel:
         self._pauses = ServerPauses(time.monotonic, settings.connect_timeout_s + settings.timeout_s)
         self._context: ssl.SSLContext | None = None
         self._servers: dict[str, HttpsTransport] = {}  # by origin, the last used at the end
+        self._in_use: tuple[str, ...] = ()  # origins that `log_in` connects to
 
     @property
     def public_key(self) -> str:
@@ -177,8 +185,14 @@ class WebPushChannel:
         return self._vapid.public_key
 
     def server_of(self, address: str) -> str:
-        """Implements `channels.base.Apart`."""
+        """Implements `channels.base.MultiServer`."""
         return address.split("/", 3)[2] if address.startswith("https://") else ""
+
+    def use(self, addresses: Sequence[str]) -> None:
+        """Implements `channels.base.MultiServer`. Counts at most `MOST_SERVERS` servers: those of most addresses."""
+        origins = Counter(f"https://{server}" for one in addresses if (server := self.server_of(one)))
+        served = [one for one, _ in origins.most_common() if is_served(one, self._settings.hosts)]
+        self._in_use = tuple(served[:MOST_SERVERS])
 
     async def open(self) -> None:
         self._context = trust(self._settings.ca_file)
@@ -188,20 +202,21 @@ class WebPushChannel:
         self._servers.clear()
 
     async def log_in(self) -> Login:
-        """Returns WORKS, because push services have no accounts and the key is valid. If the settings have an
-        `endpoint`, connects to it.
+        """Connects to the push services in use, or to the `endpoint` of the settings, with a TLS handshake. Push
+        services have no accounts, and `Vapid` has checked the key. Returns WORKS if one of them can be reached, and
+        NOT_KNOWN if no push service is in use.
         """
-        settings = self._settings
-        if settings.endpoint is None:
-            return WORKS
-        return await reach(settings.endpoint, self._context, settings.connect_timeout_s)
+        own = self._settings
+        origins = self._in_use if own.endpoint is None else (own.endpoint,)
+        found = await asyncio.gather(*(reach(one, self._context, own.connect_timeout_s) for one in origins))
+        return next((one for one in found if not one.fails), found[0] if found else Login(LoginState.NOT_KNOWN))
 
     def prepare(self, message: PushMessage) -> Prepared:
         """Returns the prepared message. Raises `ValueError` if no browser can take it."""
         return Prepared(encode(message))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """Sends the message. The time to live is the time left at this call."""
+        """Sends the message, to all push services at the same time. The time to live is the time left at this call."""
         payload: WebPushPayload = prepared.payload
         outcomes = [FAULT] * len(recipients)
         requests: dict[str, list[_Request]] = defaultdict(list)
@@ -219,8 +234,9 @@ class WebPushChannel:
         return outcomes
 
     def _sealed(self, payload: WebPushPayload, recipient: Recipient) -> _Request | Outcome:
-        """Returns the encrypted request, or the outcome. An exception may hold an address: a log formatter must only
-        show its class and place.
+        """Returns the encrypted request. For an invalid subscription or a host that is not allowed, returns the outcome
+        NO_SUBSCRIPTION instead; after any other error UNMADE. Such an error goes to the log and may hold an address: a
+        log formatter must only show its class and place.
         """
         try:
             to = Subscription.parse(recipient.address)
@@ -237,8 +253,9 @@ class WebPushChannel:
     async def _post(
         self, origin: str, payload: WebPushPayload, requests: list[_Request], may_write: MayWrite
     ) -> list[tuple[int, Outcome]]:
-        """Posts the requests of one push service. Returns the recipient's index and the outcome for each. A fault
-        becomes the outcome of all these requests, so that the other outcomes are never lost.
+        """Posts the requests of one push service, unless it is paused. Returns the recipient's index and the outcome
+        for each. If the post raises, all these requests get FAULT, so that the outcomes of other push services are not
+        lost.
         """
         are_new = [request.is_new for request in requests]
         if refused := self._pauses.refusal(origin, is_new=any(are_new)):
@@ -261,7 +278,9 @@ class WebPushChannel:
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 
     async def _server(self, origin: str) -> HttpsTransport:
-        """Returns the kept connections to one push service, or new ones. Closes unused connections above the maximum."""
+        """Returns the transport to one push service, from the cache or a new one. Then closes idle ones above the
+        maximum.
+        """
         if self._context is None:
             raise RuntimeError("the channel is not open")
         server = self._servers.pop(origin, None)
@@ -273,8 +292,8 @@ class WebPushChannel:
         return server
 
     async def _let_go(self, kept: str) -> None:
-        """Closes connections if there are more than `MOST_SERVERS`: those unused for longest that are idle, but never
-        those of the origin `kept`.
+        """Closes transports above `MOST_SERVERS`: of the idle ones those unused for longest, but never that of the
+        origin `kept`.
         """
         idle = [name for name, server in self._servers.items() if server.is_idle and name != kept]
         for name in idle[: max(0, len(self._servers) - MOST_SERVERS)]:
@@ -289,8 +308,8 @@ class WebPushChannel:
 
 
 def is_served(origin: str, hosts: Sequence[str]) -> bool:
-    """Returns whether an origin is https and one of these hosts. A host may include a port. `*.example` matches every
-    name below `example`.
+    """Returns whether an origin (scheme://host) is https and one of these hosts. A host may include a port. `*.example`
+    matches every name below `example`.
     """
     scheme, _, host = origin.partition("://")
     return scheme == "https" and any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)

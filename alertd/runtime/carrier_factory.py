@@ -50,17 +50,17 @@ def usable(name: str) -> Iterator[None]:
         raise ConfigError(f"carriers.{name} cannot be used: {error}") from None
 
 
-#: Returns UNIX seconds.
+#: A function that returns the time in UNIX seconds.
 _Now = Callable[[], float]
 
 
 def carrier_of(
     name: str, section: AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
 ) -> Carrier:
-    """Returns a carrier from its settings, not open yet.
+    """Makes a carrier from its settings, without opening it.
 
-    `number` stands for the carrier in ledgers (one byte). The `clock` (None: the machine's) gives the time from which
-    messages' times to live are counted. Raises ConfigError for settings or files that cannot be used.
+    `number` stands for the carrier in ledgers (one byte). The `clock` (None: the machine's) gives the time from which messages' times to
+    live are counted. Raises ConfigError for settings or files that cannot be used.
     """
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
@@ -86,7 +86,7 @@ def carrier_of(
 
 
 def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Clock | None = None) -> list[Carrier]:
-    """Returns all carriers of the settings, as `carrier_of` makes them. Raises one ConfigError with the faults of all."""
+    """Makes all carriers of the settings, as `carrier_of` does. `numbers`: by name. Raises one ConfigError with the faults of all."""
     found, faults = list[Carrier](), list[str]()
     for name, section in settings.carriers.items():
         try:
@@ -139,24 +139,28 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: Settings on which a login depends, by kind of carrier, for servers that limit binds or connections. Processes with
-#: the same values there may use the result of a worker's login instead of logging in themselves.
+#: Settings on which a login depends, by kind of carrier. A process with the same values there may use what a worker
+#: found: servers limit binds and connections, and only workers know whether a carrier accepts recipients.
 _OF_A_LOGIN = {
+    "fcm": ("endpoint", "ca_file", "credentials", "project"),
+    "webpush": ("endpoint", "ca_file", "hosts", "private_key"),
+    "twilio": ("endpoint", "ca_file", "account", "password"),
     "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
     "smtp": ("host", "port", "tls", "ca_file", "user", "password"),
 }
 
 
 def _login_of(section: AnyCarrier) -> str:
-    if section.kind not in _OF_A_LOGIN:
-        return ""
-    values = section.model_dump(mode="json", include={*_OF_A_LOGIN[section.kind]})
-    password: SecretStr | None = getattr(section, "password", None)
-    return json.dumps({**values, "password": password.get_secret_value() if password else None}, sort_keys=True)
+    """Returns the settings on which a carrier's login depends, as a text to compare."""
+    values = {name: getattr(section, name) for name in _OF_A_LOGIN[section.kind]}
+    return json.dumps(
+        {name: one.get_secret_value() if isinstance(one, SecretStr) else one for name, one in values.items()},
+        default=str, sort_keys=True,
+    )  # fmt: skip
 
 
 def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
-    """Returns the limits of mail domains, by each name of the domain."""
+    """Returns the limits of a mail carrier's domains, by each name of the domain. {} for other carriers."""
     limits = section.domains if isinstance(section, SmtpCarrier) else None
     found: dict[str, Domain] = {}
     for name, limit in (limits or {}).items():
@@ -166,6 +170,7 @@ def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
 
 
 def _fcm(section: FcmCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    """Makes the channel of a push carrier (FCM)."""
     return FcmChannel(
         FcmSettings(
             credentials=str(section.credentials),
@@ -181,6 +186,7 @@ def _fcm(section: FcmCarrier, _settings: config.Settings, _name: str, now: _Now)
 
 
 def _webpush(section: WebPushCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    """Makes the channel of a web push carrier."""
     return WebPushChannel(
         WebPushSettings(
             private_key=section.private_key.get_secret_value(),
@@ -196,6 +202,7 @@ def _webpush(section: WebPushCarrier, _settings: config.Settings, _name: str, no
 
 
 def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _Now) -> Channel:
+    """Makes the channel of an SMS carrier with Twilio's HTTP interface. Its reports come to a URL of the API with the carrier's name."""
     return HttpSmsChannel(
         HttpSmsSettings(
             account=section.account,
@@ -213,15 +220,13 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
 
 
 def sms_settings(section: SmsCarrier) -> SmsSettings:
-    """Returns how texts may be encoded for one carrier."""
+    """Returns how this carrier may encode an SMS."""
     tables = tuple(section.national_tables) if isinstance(section, SmppCarrier) else ()
     return SmsSettings(tables=tables, transliterate=section.transliterate)
 
 
 def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
-    """Returns the encodings that every SMS carrier supports. Any of them may send a text, so the text must not be too
-    long for one.
-    """
+    """Returns the encodings of SMS that every SMS carrier supports. Any of them may send a text, so the text must not be too long for one."""
     each = [sms_settings(one) for one in sections if isinstance(one, SmsCarrier)]
     if not each:
         return SmsSettings()
@@ -229,7 +234,7 @@ def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
     return SmsSettings(tables=tables, transliterate=all(one.transliterate for one in each))
 
 
-#: Meanings that the settings can assign to a carrier's own status codes.
+#: Words that the settings can assign to a carrier's own status codes, and the outcome that each means.
 _MEANINGS = {
     "opted-out": Outcome(Answer.NEVER, Reason.GONE),  # see `Removal`
     "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
@@ -242,6 +247,7 @@ _PATIENCE_S = 1.0
 
 
 def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    """Makes the channel of an SMS centre (SMPP)."""
     return SmppChannel(
         SmppSettings(
             host=section.host,
@@ -278,6 +284,7 @@ def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _No
 
 
 def _smtp(section: SmtpCarrier, settings: config.Settings, _name: str, now: _Now) -> Channel:
+    """Makes the channel of a mail relay (SMTP). Bounces go to the domain `bounces`, else to that of the sender."""
     relay = RelaySettings(
         host=section.host,
         port=section.port,
@@ -305,6 +312,7 @@ def _smtp(section: SmtpCarrier, settings: config.Settings, _name: str, now: _Now
 
 
 def _hook(section: SmtpCarrier, now: _Now) -> Hook | None:
+    """Returns the reader of the reports that the mail service sends (SES, Postmark or Mailgun), None if no reports are set up."""
     secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
     match section.reports:
         case "ses":

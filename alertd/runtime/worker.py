@@ -29,6 +29,7 @@ from alertd.service.delivery.planner import Planner, PlanScheduler
 from alertd.service.delivery.schedule import Expiry, Schedule
 from alertd.service.delivery.sender import CarrierSelection, Sender
 from alertd.service.oncall.paging import Paging
+from alertd.service.people.recent_addresses import recent_addresses
 from alertd.service.people.sign_up_mails import SignUpMails
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery
@@ -42,19 +43,18 @@ from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.people.sweeper import Sweeper
 
-HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
-EXPIRY_S = 1.0
+HEARTBEAT_S = LEASE_MS / 3000  # three heartbeats in the time of a lease
+EXPIRY_S = 1.0  # how often alerts are looked for that expire, or that start now
 #: Seconds between reads of the stop list. Together with the list's maximum age and the time from a chunk's last check
 #: to its last write, a stop takes effect within a second, even if it reaches this worker in no other way.
 LISTEN_S = 0.1
-#: Maximum concurrent reads of the stop list. When one more would start, the answer to the first would be too old to
-#: use.
+#: Maximum concurrent reads of the stop list. When one more would start, the answer to the first would be too old to use.
 QUESTIONS = int(FRESH_S / LISTEN_S)
-SWEEP_S = 3.0
-CLOSE_S = 60.0
+SWEEP_S = 3.0  # between two rounds of the sweeper, which cleans up subscribers' moved records
+CLOSE_S = 60.0  # between two rounds of archiving ended alerts
 LOG_IN_S = 1.0  # how often the worker looks which carriers are due for a login
 TEST_S = 0.5  # a person waits for a carrier's answer to a test
-SIGN_S = 1.0
+SIGN_S = 1.0  # how often the worker announces that it sends
 TELL_S = 0.2  # how often new events of alerts are reported to webhooks and to people on call
 
 
@@ -64,7 +64,7 @@ class AnsweredTooLateError(Exception):
 
 @dataclass(kw_only=True)
 class Worker:
-    """All work of one worker process, as tasks that repeat their steps."""
+    """All work of one worker process: tasks that repeat their steps until `stop`."""
 
     alerts: Alerts
     work: Work
@@ -127,6 +127,7 @@ class Worker:
             await self.steps.tried("share", self.health.end)
 
     async def _apply_stops(self) -> None:
+        """Reads the stops and halts the alerts under one. Raises AnsweredTooLateError if the answer came too late to send by it."""
         if not await self.stop_control.apply_to_live():
             raise AnsweredTooLateError
 
@@ -148,10 +149,14 @@ class Worker:
         await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 
     async def _read_alerts(self) -> None:
+        """Reads which alerts are active, with all their versions."""
         live = await self.alerts.live()
         self.agenda.replace_alerts(live, await self.alerts.versions(sorted(live)))
 
     async def _finish(self) -> None:
+        """Asks the store which versions have no open rows left, and follows each version up: sweeps the unsent rows of an ended one, or
+        removes an alert from the active ones when all its versions are done.
+        """
         live, versions = self.agenda.live, self.agenda.to_follow()
         words = dict(zip(versions, await self.work.finish_each(versions), strict=True))
         busy = {chain_of(alert_id) for alert_id, word in words.items() if word != "done"}
@@ -162,20 +167,25 @@ class Worker:
         for alert_id, word in said.items():
             if word.startswith("due"):
                 self.agenda.comes_due(chain_of(alert_id), word.split()[1:])
-        # A chain is over when all its versions are.
+        # An alert is over when all its versions are done.
         over = [one for one, word in said.items() if word != "done" or chain_of(one) not in busy]
         await self.steps.each(
             "finish", over, lambda one: self.ending.follow(one, said[one], live.get(chain_of(one), b""))
         )
 
     async def _expire(self) -> None:
+        """Ends the alerts that have reached their end time."""
         await self.steps.each("expire", await self.alerts.times.to_end(self.clock.now_ms()), self.ending.expire)
 
     async def _start(self) -> None:
+        """Starts the approved alerts that have reached their start time."""
         # One by one: each finds its audience anew, and many at once would all be late.
         await self.steps.each("start", await self.starting.due(), self.starting.start, at_once=1)
 
     async def _tell(self) -> None:
+        """If this worker may report events (it serves every channel and holds the lease), moves new events to the organisations' streams
+        and sends them to webhooks and, as pages, to people on call.
+        """
         if self.health.reaches_all() and await self.events.leads():  # pages to people on call, too
             await self.steps.tried("events", self.events.bring)
             await self.steps.tried("webhooks", self.webhooks.round)
@@ -189,10 +199,12 @@ class Worker:
         await self.paging.close()
 
     async def _test(self) -> None:
-        await self.carrier_tests.round(self.health.may_use, self.logins.log_in)
+        """Starts to send the queued test messages that operators asked for, and the queued mails of sign-up."""
+        await self.carrier_tests.round(self.health.may_use, self.logins.log_in, self.health.took)
         await self.sign_up_mails.round(self.health.may_use)
 
     async def _beat(self) -> None:
+        """Renews the leases that this worker holds, then its carriers' health and shares of connections."""
         if self.feeder.held:  # first: a worker that renews too late loses its leases
             await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
         await self.health.beat()
@@ -203,11 +215,12 @@ class Worker:
 
 
 def worker_of(parts: Container) -> Worker:
-    """Returns the worker of this process, made of the container's parts."""
+    """Makes the worker of this process from the container's parts."""
     settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
     agenda = ActiveAlerts(channels, settings, parts.clock)
 
     def lost() -> None:
+        """Called when the store is unavailable: the worker forgets which plans are complete, and applies the stops again as soon as it can."""
         agenda.forget_plans()
         parts.stop_control.reapply_next()
 
@@ -264,6 +277,8 @@ def worker_of(parts: Container) -> Worker:
             limits=parts.limits,
             clock=parts.clock,
             may_log_in=health.has_share,
+            addresses=partial(recent_addresses, parts.people),
+            refusal=health.refusal,
         ),
         health=health,
         at_work=at_work(parts.db),
@@ -274,6 +289,7 @@ def worker_of(parts: Container) -> Worker:
 
 
 def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
+    """Makes the part of the worker that sends the batches it has leased."""
     selection = CarrierSelection(
         messages=MessageCache(parts.alerts, parts.renderer, parts.texts, parts.clock),
         carriers=parts.carriers,

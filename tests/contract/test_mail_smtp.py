@@ -196,6 +196,22 @@ async def test_a_relay_that_takes_no_connection_fails(open_party):
     await until(is_found_again)
 
 
+async def test_a_relay_that_ends_all_kept_connections_holds_no_mail_back(open_party):
+    """It drains: each kept connection ends with 421 and it accepts no other. After its return all connections are free."""
+    mail = await open_party("mail", connections=2)
+    await mail.send(mail.recipients(30))
+    mail.carrier.mails_a_session, mail.carrier.connections = 1, 0
+    (outcome,) = await mail.send(mail.recipients(1))
+    assert outcome.answer is Answer.RETRY
+    assert mail.channel.held() == 0
+    mail.carrier.mails_a_session, mail.carrier.connections = 0, None
+
+    async def is_found_again() -> bool:
+        return {outcome.answer for outcome in await mail.send(mail.recipients(12))} == {Answer.ACCEPTED}
+
+    await until(is_found_again)
+
+
 async def test_an_idle_connection_ends_with_quit(open_party):
     """The relay hears that the client leaves, both after a while and when the channel closes."""
     mail = await open_party("mail", connections=3, keep_idle_s=0.2)

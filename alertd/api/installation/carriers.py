@@ -20,7 +20,7 @@ CarrierName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$", examples=["
 
 
 class CauseReply(BaseModel):
-    """Why a carrier cannot send, or why a test failed."""
+    """Why a carrier cannot send, why its state is not known, or why a test failed."""
 
     code: str = Field(
         description="The cause as a word: a state of a carrier, or the reason of a test.", examples=["login_refused"]
@@ -67,11 +67,14 @@ class CarrierReply(BaseModel):
     state: str = Field(
         json_schema_extra={"enum": list(STATES)},
         description="Whether it can send, in one word. `works`: a worker logged in, or it accepted a message a moment ago. `not_known`: no worker "
-        "has logged in yet, or the carrier has no call that checks an account. `no_worker`: see `at_work`. `rests`: see `breaker_open`. `waits`: the carrier asked alertd to wait. "
+        "has logged in yet, the carrier has no call that checks an account, or no browser has subscribed to web push yet. `no_worker`: see `at_work`. `rests`: see `breaker_open`. `waits`: the carrier asked alertd to wait. "
+        "`refuses_recipients`: workers log in, but the carrier refused more than 20 new recipients in a row and accepted none since. "
         "Any other word says why workers cannot connect or log in.",
     )
     since: datetime | None = Field(None, description="Since when the workers' logins find this state.")
-    cause: CauseReply | None = Field(None, description="Why it cannot send; null while it can, as far as is known.")
+    cause: CauseReply | None = Field(
+        None, description="Why it cannot send, or why its state is `not_known`, where that is known; else null."
+    )
 
 
 class CarrierList(BaseModel):
@@ -79,7 +82,7 @@ class CarrierList(BaseModel):
 
 
 class CarrierTestRequest(BaseModel):
-    """The address that a test goes to."""
+    """The address that gets the test message."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     to: str = Field(
@@ -109,7 +112,9 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/carriers", "List carriers", "alerts:read")
 async def list_carriers(request: web.Request) -> CarrierList:
-    """The carriers, their limits, and the state of each: whether it can send, and if not, why and which settings to check."""
+    """Returns the carriers, their limits, and the state of each: whether it can send, and if not, why and which
+    settings to check.
+    """
     s = services(request)
     states, at_work = await s.carrier_states.all(), await s.channel_coverage.channels()
     return CarrierList(
@@ -130,8 +135,9 @@ async def list_carriers(request: web.Request) -> CarrierList:
     act=Act("carrier.test", once=True),
 )  # fmt: skip
 async def test_carrier(request: web.Request, *, name: CarrierName, body: CarrierTestRequest) -> CarrierTestReply:
-    """Sends one test message with a fixed text, to an address of your own, through this carrier only. Answers after the carrier has, within
-    40 seconds. A failure names its cause and the settings to check. Only for the organisation that runs the service; limited to a few a minute. The audit records the act without the address.
+    """Sends one test message with a fixed text, to an address of your own, through this carrier only. Waits up to 40
+    seconds for the carrier's answer. A failure names its cause and the settings to check. Only for the organisation
+    that runs the service; limited to a few a minute. The audit records the act without the address.
     """
     s, who = services(request), credential(request)
     carrier = s.carrier_tests.carrier(name, who)
@@ -152,5 +158,6 @@ async def test_carrier(request: web.Request, *, name: CarrierName, body: Carrier
 
 
 def _shown(state: CarrierState) -> dict[str, Any]:
+    """Returns the members `state`, `since` (a datetime in UTC, or None) and `cause` of a carrier's reply."""
     since = None if state.since_ms is None else datetime.fromtimestamp(state.since_ms // 1000, UTC)
     return {"state": state.state, "since": since, "cause": CauseReply.of(state.cause)}

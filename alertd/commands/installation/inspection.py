@@ -1,4 +1,4 @@
-"""The checks of `alertd check`: everything that could keep the service from starting, without starting it."""
+"""The checks of `alertd check`: what would keep the service from starting or sending. Does not start the service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from alertd.runtime.carrier_factory import carrier_of
 from alertd.runtime.installation import Store, running_store, shared_store
 from alertd.runtime.processes import StartError
 from alertd.service.carriers.carriers import Carrier
-from alertd.service.carriers.states import cause_of_login
+from alertd.service.carriers.states import cause_of_login, why_not_known
 from alertd.service.organisations.oidc_provider import OidcProvider, ProviderFault, guarded
 from alertd.service.organisations.passkeys import RelyingParty
 from alertd.service.people.place_labels import MOST_TOLD, regions_gone
@@ -53,7 +53,7 @@ from geofences.regions import Library
 
 _MB = 1024 * 1024
 OWN_KEYS = "store.master_key and store.hash_key are not used: without store.url the keys are those in store.directory, beside the data"
-ANSWER_S = 5.0  # a slower store is too slow to send alerts from
+ANSWER_S = 5.0  # seconds; a slower store is too slow to send alerts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +61,17 @@ class Finding:
     """The result of one check."""
 
     part: str
-    ok: bool  # False: the service would not start, or not work
+    ok: bool  # False: a fault, with which the service would not start or not work
     says: str
-    warns: bool = False  # the service would start, but the operator should know this
+    warns: bool = False  # no fault, but the operator should know this
 
 
 def inspected(
     settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
     contact: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Returns all findings, in the order in which a start needs them. `config_file` is the source of the settings; `regions` loads the library, or
-    returns a loaded one; `contact`: also log in at the carriers.
+    """Runs all checks and returns their findings, in the order in which a start needs the parts. `config_file`: where
+    the settings come from; `regions`: returns the region library; `contact`: also logs in at the carriers.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
     library = _loaded(settings, regions)
@@ -90,6 +90,7 @@ def inspected(
 
 
 def _outside(section: StoreSection) -> Iterator[Finding]:
+    """Yields findings on the store at `store.url`: whether it is usable, and a warning for each guarantee it lacks."""
     try:
         weaker = asyncio.run(_asked(shared_store(section), section))
     except StoreUnavailableError as error:
@@ -103,17 +104,17 @@ def _outside(section: StoreSection) -> Iterator[Finding]:
 
 
 async def _asked(store: Store, section: StoreSection) -> list[str]:
+    """Returns the guarantees that an external store lacks. Raises StoreRefusedError, StoreUnavailableError."""
     async with Redis.from_url(store.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, Codec(store.keys), replicas_required=section.replicas_required)
-        await connection.meet()  # checks that the store answers, before its guarantees
+        await connection.meet()  # first: does the store answer?
         if await check_store(connection, sandbox=section.sandbox):
-            await StoreClock(
-                connection
-            ).hear()  # the first step of every process: fails if this user may not run scripts
+            await StoreClock(connection).hear()  # fails if this user of the store may not run scripts
         return await check_engine(connection)
 
 
 def _embedded(section: StoreSection) -> Iterator[Finding]:
+    """Yields findings on the embedded store: its server program, unused settings of keys, and its data directory."""
     try:
         yield Finding(part="store", ok=True, says=f"embedded, with {find_server(section.server)}")
     except ServerNotFoundError as error:
@@ -128,9 +129,9 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
 
 
 def _room(directory: Path, reserve_mb: int) -> Finding:
-    """Returns a finding on the free space of the data directory. Raises OSError if this user cannot write there."""
+    """Returns a finding on the data directory: a fault if it has too little space. Raises OSError if not writable."""
     existing = next(each for each in (directory, *directory.parents) if each.exists())
-    for needed in (existing, directory / "alertd.lock"):  # the file may belong to another user who started alertd
+    for needed in (existing, directory / "alertd.lock"):  # the lock belongs to another user if they started alertd
         if needed.exists() and not os.access(needed, os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "this user cannot write it", str(needed))
     free_mb, state = free_bytes(existing) // _MB, "" if directory.exists() else " (made at the first start)"
@@ -139,23 +140,21 @@ def _room(directory: Path, reserve_mb: int) -> Finding:
 
 
 def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Finding]:
-    """Yields warnings on the data in the store: alerts sent without a second person, empty on-call rotas, unconfirmed take-downs, and
-    subscribers of regions that are gone. For an embedded store, only while it runs.
-    """
+    """Yields warnings from the data in the store (see `_told`). Yields none while an embedded store does not run."""
     try:
         store = running_store(settings.store)
         if store is None:
             return
         told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
     except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
-        return  # the finding for the store reports its faults
+        return  # `_outside` or `_embedded` reports faults of the store
     for part, sentences in told.items():
         for says in sentences:
             yield Finding(part=part, ok=True, warns=True, says=says)
 
 
 def _running(section: StoreSection) -> tuple[str, Codec] | None:
-    """Returns the URL and the codec of the store; None if it cannot be opened: the finding for the store says why."""
+    """Returns the URL and the codec of the running store; None if it does not run or its keys are unusable."""
     try:
         store = running_store(section)
         return (store.url, Codec(store.keys)) if store else None
@@ -164,7 +163,7 @@ def _running(section: StoreSection) -> tuple[str, Codec] | None:
 
 
 def _no_on_call(rota: OnCall | None) -> Iterator[str]:
-    """Yields a warning if alertd can page nobody about an alert that waits for approval (approval by a second person is the default)."""
+    """Yields a warning if alertd can page no person now about an alert that waits for approval."""
     if rota is None or not rota.steps:
         yield "no person is on call: the author of a waiting alert has to call a second person"
     elif not anybody(rota, SystemClock().now_ms()):
@@ -172,14 +171,14 @@ def _no_on_call(rota: OnCall | None) -> Iterator[str]:
 
 
 def _unreachable_links(rota: OnCall | None, settings: Settings) -> Iterator[str]:
-    """Yields a warning if the person on call cannot reach the link in a page."""
+    """Yields a warning if people on call cannot open the link in a page, because it leads to this machine."""
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
         yield f"pages to people on call link to {site}, which only this machine reaches: set api.public_url"
 
 
 def _passkeys(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning for each origin where browsers offer no passkey, because its domain differs from the passkeys' domain."""
+    """Yields a warning for each origin outside the domain to which browsers bind passkeys (`sign_in.rp_id`)."""
     own = RelyingParty.of(settings)
     for origin in own.origins:
         if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
@@ -188,8 +187,8 @@ def _passkeys(settings: Settings) -> Iterator[Finding]:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Yields a finding on the OpenID provider, if one is configured: whether operators could sign in by it. The service also starts without the
-    provider, and passkeys work.
+    """Yields a finding on the OpenID provider, if one is configured: a fault for wrong settings; a warning if it does
+    not work now, because the service also starts without it and passkeys still work.
     """
     if not settings.oidc.issuer:
         return
@@ -207,7 +206,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
 
 
 def _words(own: Organisation) -> Iterator[str]:
-    """Yields a sentence for each kind of alert that an organisation allows without a second person."""
+    """Yields a warning for each way in which an organisation lets alerts go out without a second person."""
     if one := own.unattended:
         yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
     if alone := own.break_glass:
@@ -215,8 +214,8 @@ def _words(own: Organisation) -> Iterator[str]:
 
 
 async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
-    """Returns warnings by part: each organisation, the keys, the regions. Raises StoreUnavailableError, and SealError if the keys do not match the
-    store.
+    """Returns warnings from the store's data by part: for each organisation (alerts without a second person, on-call
+    rota, take-downs), for the keys, and for regions that are gone. Raises StoreUnavailableError, SealError (wrong keys).
     """
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
@@ -242,7 +241,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
 
 
 async def _key_warnings(connection: Connection) -> AsyncIterator[str]:
-    """Yields a warning for each key that has encrypted too many values, and for a rotation that has stopped or is running."""
+    """Yields a warning for each key that sealed 2^31 values or more, and for a rotation that runs or has stopped."""
     master_keys = MasterKeys(connection)
     check = await connection.execute("GET", keys.KEY_CHECK)
     for ring, seals in (await master_keys.seals((check or b"").decode())).items():
@@ -256,16 +255,14 @@ async def _key_warnings(connection: Connection) -> AsyncIterator[str]:
 
 
 def _lost_regions(gone: dict[str, set[int]]) -> Iterator[str]:
-    """Yields a warning about people whose place is not known, because their region is gone. They must be asked again. `gone`: subscriber numbers by
-    region code.
-    """
+    """Yields a warning about subscribers whose region is gone from the library. `gone`: numbers by region code."""
     if gone:
         people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
         yield f"{people:,} people named regions that no longer exist, and get no alert for them: {codes}"
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
-    """Returns warnings by organisation: which distributors have not confirmed take-downs, and so may still show alerts that are over."""
+    """Returns warnings by organisation: distributors that owe confirmations, and may still show ended alerts."""
     hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
     tracks = Tracks(connection)
     held = await tracks.holders(await hooks.orgs())
@@ -284,8 +281,8 @@ async def _takedowns(connection: Connection) -> dict[str, list[str]]:
 
 
 def _tombstones(section: StoreSection) -> Finding:
-    """Returns a finding on the file of tombstones, the list of purged cases. If it cannot be written, no case can be purged, which the operator
-    should know early.
+    """Returns a finding on the file of tombstones, the list of purged cases. Without write access to it, alertd cannot
+    purge a case, so that is a warning.
     """
     file = section.tombstones_file.absolute()
     writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
@@ -298,6 +295,7 @@ def _tombstones(section: StoreSection) -> Finding:
 
 
 def _loaded(settings: Settings, load: Callable[[Settings], Library]) -> Library | ConfigError:
+    """Returns the region library, or the error if it cannot be loaded."""
     try:
         return load(settings)
     except ConfigError as error:
@@ -311,6 +309,7 @@ def _regions(library: Library | ConfigError) -> Finding:
 
 
 def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
+    """Yields a finding for each carrier: on its settings and, with `contact`, on a login."""
     usable = dict[str, Carrier]()
     for name, carrier in settings.carriers.items():
         try:
@@ -326,20 +325,23 @@ def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
 
 
 def _login(carrier: Carrier, login: Login, section: AnyCarrier) -> Finding:
-    """Returns a finding on a login. A refused login is a fault: the service starts, but cannot send through this carrier."""
+    """Returns a finding on a login. A failed login is a fault: the service starts, but cannot use this carrier."""
     cause = cause_of_login(carrier, login)
     works = "works" if login.state is LoginState.WORKS else "its account is not known until the first message"
+    if unused := why_not_known(carrier, login):
+        works = unused.sentence
     says = cause.sentence if cause else f"{_about(section)}; {works}"
     return Finding(part=f"carrier {carrier.name}", ok=cause is None, says=says)
 
 
 def _about(section: AnyCarrier) -> str:
+    """Returns a carrier's channel, protocol and rate (messages per second) in words."""
     rate = f"{section.rate:g} a second" if section.rate else "no limit"
     return f"{section.channel.value} by {section.kind}, {rate}"
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning for each mail carrier that signs (DKIM) for another domain than the sender's (RFC 7489, section 3.1.1, relaxed)."""
+    """Yields a warning for each mail carrier without a DKIM key for the sender's domain (RFC 7489, 3.1.1, relaxed)."""
     for name, carrier in settings.carriers.items():
         if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
             continue
@@ -351,6 +353,7 @@ def _alignment(settings: Settings) -> Iterator[Finding]:
 
 
 def _no_carriers(settings: Settings) -> Finding:
+    """Returns the finding if no carrier is configured: a warning, unless a sandbox runs in the data directory."""
     if _sandbox_runs(settings.store.directory / "sandbox" / "sandbox.json"):
         return Finding(part="carriers", ok=True, says="none configured; the sandbox that runs has its own")
     says = "none: nothing can be sent. See ops/alertd.toml; to try it out, `alertd serve --sandbox` has its own"
@@ -358,7 +361,7 @@ def _no_carriers(settings: Settings) -> Finding:
 
 
 def _sandbox_runs(told: Path) -> bool:
-    """Returns whether the sandbox that wrote this file still answers."""
+    """Returns whether the mail relay of the sandbox that wrote sandbox.json (`told`) accepts connections."""
     try:
         mail = json.loads(told.read_text(encoding="utf-8"))["mail"]
         socket.create_connection((mail["host"], mail["port"]), ANSWER_S).close()
@@ -368,7 +371,7 @@ def _sandbox_runs(told: Path) -> bool:
 
 
 def _return_address(settings: Settings) -> Iterator[Finding]:
-    """Yields a warning if carriers' reports and mails' links would fail, because `api.public_url` points to this machine only."""
+    """Yields a warning if carriers' reports and links in mails would fail, because `api.public_url` is local."""
     url = settings.api.reached_at
     lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
     if lost and _is_here(url):
@@ -377,6 +380,7 @@ def _return_address(settings: Settings) -> Iterator[Finding]:
 
 
 def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
+    """Yields what a carrier would lose if the public URL did not work, such as its reports."""
     if isinstance(carrier, TwilioCarrier) and not _is_here(carrier.endpoint):
         yield "its reports would be lost"
     if isinstance(carrier, SmtpCarrier):
@@ -386,7 +390,7 @@ def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
 
 
 def _is_here(url: str) -> bool:
-    """Returns whether a URL points to the local machine."""
+    """Returns whether a URL leads to the local machine: localhost, a loopback address, 0.0.0.0 or ::."""
     host = urlsplit(url).hostname or ""
     try:
         address = ip_address(host)

@@ -1,5 +1,5 @@
 """The health of the carriers, as one process sees it: whether it may send through one now, and what the answers to a
-chunk say about the carrier.
+chunk say about the carrier (`refusals` decides which of them are believed).
 
 Which process may send. A text message centre limits the binds of an account, and may have accepted another process and
 not this one. Then the other process sends, and this one tries nothing and does not judge the carrier. Each process
@@ -13,19 +13,12 @@ others for a while.
 
 The same holds for any carrier that takes messages of another process and none of this one. Then the fault is on this
 machine: a wrong clock, a certificate that is unknown here, a network that blocks outgoing connections.
-
-What a chunk says. Only answers about the carrier open its breaker; a refused recipient proves that the carrier works.
-But a broken carrier may refuse every address, and a removed address never gets an alert again. A carrier set up for
-another project or sender, or one that relays for no account, refuses everyone too. So only a few refusals in a row are
-believed. A temporary refusal counts at the first attempt only, because alertd retries refused recipients again and
-again. A dead address counts at every attempt: it may come from the next carrier.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +29,8 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers.carriers import UNLIMITED, Carrier, Carriers, Heard
-from alertd.service.carriers.retries import Signs, is_of_an_address, is_refusal, signs_of, was_not_bound
+from alertd.service.carriers.refusals import RefusalBelief, RefusalRun
+from alertd.service.carriers.retries import Signs, signs_of, was_not_bound
 from alertd.store.carriers.limits import FAILURES, Block, ConnectionShares, Limits, Share
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
@@ -60,12 +54,6 @@ REFUSED_S = 2.0
 #: Failures that may be this machine's fault: its clock, certificates, network or configuration.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
 _NO_CONNECTION = (Reason.CONNECTION, Subject.CARRIER)
-#: Number of refused addresses in a row up to which alertd believes the refusals. Of a hundred live tokens a few are
-#: dead, and at least one is accepted.
-IN_A_ROW = 20
-#: alertd believes the refusals of a carrier that accepts other recipients: half of the addresses may be dead after a
-#: year without use. But the log names it if it refuses more than one in this many.
-MANY = 4
 
 
 class ChunkReport(NamedTuple):
@@ -93,6 +81,8 @@ class _Known:
     took_s: float = -math.inf  # when the carrier last took a message of this process
     last_s: float = -math.inf  # when the carrier took nothing of this process: others get its connections first
     failed: int = 0  # messages in a row that the carrier did not take
+    refusals: RefusalRun = field(default_factory=RefusalRun)
+    refused_all_s: float | None = None  # when it last refused a recipient; None while it accepts recipients
 
 
 @dataclass(kw_only=True)
@@ -111,9 +101,7 @@ class CarrierHealth:
     _known: dict[str, _Known] = field(default_factory=dict)  # by carrier
     _rests: dict[str, float] = field(default_factory=dict)  # by channel: until when it is left alone (monotonic s)
     _beaten_s: float = -math.inf
-    # By answering server: refusals since it last accepted a message.
-    _refused: Counter[str] = field(default_factory=Counter)
-    _doubted: set[str] = field(default_factory=set)  # answering servers that the log has named
+    _belief: RefusalBelief = field(default_factory=RefusalBelief)
 
     def __post_init__(self) -> None:
         for one in self.carriers.all():
@@ -135,6 +123,8 @@ class CarrierHealth:
         for name, known in self._known.items():
             if not taking[name]:
                 known.left_s = 0
+            elif known.refused_all_s is not None and self._beaten_s - known.refused_all_s > TAKEN_S:
+                known.refused_all_s = None  # another process's message was accepted after the refusals
             if known.share is None or not known.share.working:
                 known.crowded_s = 0
 
@@ -278,10 +268,22 @@ class CarrierHealth:
         channel = carrier.channel
         if isinstance(channel, MultiServer):
             whose = [f"{carrier.name} {channel.server_of(address)}" for address in addresses]
-            return ChunkReport(said, self.believed(whose, said, attempts, resting=probes)[0])
-        answers, refused = self.believed([carrier.name] * len(said), said, attempts, resting=probes)
+            return ChunkReport(said, self._belief.of_servers(whose, said, attempts, resting=probes)[0])
+        answers, refused = self._belief.of_servers([carrier.name] * len(said), said, attempts, resting=probes)
+        known = self._known[carrier.name]
+        if known.refusals.note(addresses, said, attempts) and known.refusals.is_of_everyone:
+            known.refused_all_s = self.clock.monotonic()
         signs = signs_of(said, attempts, believed=refused > 0)
+        if channel.name == "mail":
+            answers = self._belief.of_domains(addresses, answers, attempts)
         return ChunkReport(said, answers, signs, any(one.answer is Answer.ACCEPTED for one in said), refused)
+
+    def refusal(self, carrier: Carrier) -> str | None:
+        """Returns what the carrier says of recipients if it refuses all of them, "" if it gives no reason. Returns None
+        if it accepts recipients, as far as this process knows. The words name no recipient.
+        """
+        known = self._known[carrier.name]
+        return None if known.refused_all_s is None else known.refusals.common
 
     def _is_refused(self, carrier: Carrier, answers: Sequence[Outcome]) -> bool:
         """Returns whether the carrier refuses only this process's connections. If so, leaves the carrier to the others."""
@@ -299,39 +301,6 @@ class CarrierHealth:
         known.crowded_s = now_s + LEFT_S
         structlog.get_logger().warning("carrier.refused_connections", carrier=carrier.name)
         return True
-
-    def believed(
-        self, whose: Sequence[str], answers: Sequence[Outcome], attempts: Sequence[int], *, resting: bool
-    ) -> tuple[list[Outcome], int]:
-        """Returns the answers, with refusals that are not believed turned into retries. Also returns how many of those
-        were for new recipients. `whose` names the server of each answer.
-        """
-        triples = list(zip(whose, answers, attempts, strict=True))
-        refused = Counter(one for one, answer, attempt in triples if is_refusal(answer, attempt))
-        works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
-        for one in works:
-            self._refused[one] = 0
-            self._doubted.discard(one)
-            if refused[one] > max(IN_A_ROW, whose.count(one) // MANY):
-                structlog.get_logger().warning("carrier.refused_many_recipients", carrier=one, recipients=refused[one])
-        doubted = {one for one in set(whose) - works if self._doubts(one, refused[one], resting=resting)}
-        if not doubted:
-            return list(answers), 0
-        return [
-            # Retried until the alert ends, if need be.
-            answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)
-            if one in doubted and is_of_an_address(answer, attempt)
-            else answer
-            for one, answer, attempt in triples
-        ], sum(attempt == 1 and one in doubted and is_refusal(answer, 1) for one, answer, attempt in triples)
-
-    def _doubts(self, one: str, refused: int, *, resting: bool) -> bool:
-        self._refused[one] += refused
-        doubts = resting or self._refused[one] > IN_A_ROW
-        if doubts and refused and one not in self._doubted:
-            self._doubted.add(one)
-            structlog.get_logger().error("carrier.refused_every_recipient", carrier=one, in_a_row=self._refused[one])
-        return doubts
 
     async def apply_report(self, carrier: Carrier, report: ChunkReport, probed: Block | None) -> None:
         """Acts on a chunk's report: counts failures, pauses a carrier or domain that asks for it, or ends a pause after
@@ -376,6 +345,7 @@ class CarrierHealth:
         """Notes that the carrier took a message of this process, now."""
         known = self._known[carrier.name]
         known.took_s, known.failed, known.refused_s, known.last_s = self.clock.monotonic(), 0, None, -math.inf
+        known.refused_all_s = None
 
     async def leave(self, carrier: Carrier, times: int) -> bool:
         """Counts `times` messages that the carrier did not take. Returns whether this process leaves the carrier to

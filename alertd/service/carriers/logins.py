@@ -1,4 +1,5 @@
-"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes.
+"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes. If
+the login works but the carrier refuses every recipient, stores that.
 
 Workers of one installation do not log in at the same moment. A worker without a share of a carrier's connections does not log in.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ from alertd.service.carriers.states import cause_of_login
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import LIFE_MS, Logins
 from alertd.store.engine.connection import StoreUnavailableError
-from channels.base import Binding
+from channels.base import Binding, MultiServer
 from channels.login import Login, LoginState
 
 #: Seconds between attempts while the login fails or the breaker is open. The wait doubles from the first value to the
@@ -43,11 +44,16 @@ class _Carrier:
     due_s: float = 0.0
     wait_s: float = 0.0
     login: Login | None = None
+    stored: Login | None = None  # the finding that the store has: the login, or that it refuses every recipient
     logged: Login | None = None  # the finding that the log has last
     stored_s: float = 0.0
     # Failed logins of other workers: the worker, and when it began (UNIX ms).
     failures: set[tuple[str, int]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+
+
+async def _no_addresses(_: str) -> Sequence[str]:
+    return ()
 
 
 @dataclass(kw_only=True)
@@ -59,6 +65,8 @@ class LoginWatch:
     limits: Limits
     clock: Clock
     may_log_in: Callable[[Carrier], bool] = lambda _: True
+    addresses: Callable[[str], Awaitable[Sequence[str]]] = _no_addresses  # returns addresses of a channel
+    refusal: Callable[[Carrier], str | None] = lambda _: None  # as `CarrierHealth.refusal`
     chance: Callable[[], float] = _CHANCE.random  # returns a random number from 0 to 1
     longest_s: float = LONGEST_S
     worker: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -73,7 +81,7 @@ class LoginWatch:
         for carrier in self.carriers.all():
             known = self._known.setdefault(carrier.name, _Carrier(due_s=now_s + FIRST_LOGIN_WAIT_S * self.chance()))
             if not self.may_log_in(carrier):  # an old finding may hide a newer one of another worker
-                known.login, known.due_s = None, now_s
+                known.login, known.stored, known.due_s = None, None, now_s
                 continue
             rests = resting[carrier.name]
             if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
@@ -81,7 +89,9 @@ class LoginWatch:
             if now_s >= known.due_s:
                 known.due_s = now_s + self.longest_s
                 self._begin(carrier, known, rests=rests)
-            if known.login is not None and now_s - known.stored_s >= REPEAT_S:
+            if known.login is None:
+                continue
+            if now_s - known.stored_s >= REPEAT_S or self._finding(carrier, known.login) != known.stored:
                 await self._store(carrier, known, known.login)
 
     async def log_in(self, carrier: Carrier) -> Login:
@@ -121,34 +131,42 @@ class LoginWatch:
         in_trouble = login.fails or rests
         known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
         is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and log_in only reports the state
-        known.due_s = now_s + (
-            FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5)
-        )
-        before, known.login = known.login, login
-        if login != before:
+        is_unused = isinstance(carrier.channel, MultiServer) and login.state is LoginState.NOT_KNOWN
+        while_well_s = LAST_LOGIN_WAIT_S if is_unused else WORKS_WAIT_S * (1 - self.chance() / 5)
+        known.due_s = now_s + (FIRST_LOGIN_WAIT_S if is_free else known.wait_s or while_well_s)
+        known.login = login
+        if self._finding(carrier, login) != known.stored:
             await self._store(carrier, known, login)
 
     async def _log_in(self, carrier: Carrier, known: _Carrier) -> Login:
         try:
             async with asyncio.timeout(self.longest_s):
+                if isinstance(carrier.channel, MultiServer):
+                    carrier.channel.use(await self.addresses(carrier.channel.name))
                 return await carrier.channel.log_in()
         except TimeoutError:
             server = "" if known.login is None else known.login.server
             return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
+
+    def _finding(self, carrier: Carrier, login: Login) -> Login:
+        """Returns the login, or that the carrier refuses every recipient if the login works."""
+        said = None if login.fails else self.refusal(carrier)
+        return login if said is None else Login(LoginState.REFUSES_RECIPIENTS, login.server, said)
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> None:
         """Stores the result of a login. Logs a change, but no failure while another worker can log in.
 
         Logs in again soon if another worker's login began to fail: if the password changed, this worker will fail too.
         """
-        records = await self.logins.put(carrier.name, self.worker, login, carrier.login)
-        known.stored_s = self.clock.monotonic()
+        finding = self._finding(carrier, login)
+        records = await self.logins.put(carrier.name, self.worker, finding, carrier.login)
+        known.stored, known.stored_s = finding, self.clock.monotonic()
         others = [one for one in records if one.worker != self.worker]
-        failures = {(one.worker, one.since_ms) for one in others if one.login.fails}
+        failures = {(one.worker, one.since_ms) for one in others if one.login.is_shut_out}
         if not login.fails and failures - known.failures:
             known.due_s = min(known.due_s, known.stored_s + FIRST_LOGIN_WAIT_S)
         known.failures = failures
-        if login != known.logged and (not login.fails or all(one.login.fails for one in others)):
+        if login != known.logged and (not login.fails or all(one.login.is_shut_out for one in others)):
             _log_change(carrier, known.logged, login)
             known.logged = login
 

@@ -18,7 +18,7 @@ from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import LoginRecord, Logins
 from alertd.store.engine.heartbeats import Heartbeats
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, MultiServer, Outcome, Reason
 from channels.login import Login, LoginState
 
 #: The names of the settings that can cause a fault, by kind of carrier. The sentence lists them in this order.
@@ -89,6 +89,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "unreachable": ("{server} cannot be reached: {said}.", "silence"),
     "wrong_protocol": ("{server} does not speak the carrier's protocol: {said}.", "place"),
     "busy": ("{server} is not ready to serve this account: {said}.", ""),
+    "refuses_recipients": ("{server} accepts the login, but refuses every recipient: {said}.", "account"),
+    "no_subscription": ("No browser has subscribed yet, so no push service is known to connect to.", ""),
     "no_worker": ("No worker sends by this carrier. Start a worker that has it in its configuration.", ""),
     "rests": ("It refused message after message and rests. The log of the workers names the reason.", ""),
     "waits": ("The carrier asked alertd to wait; {said} are left.", "rate"),
@@ -96,7 +98,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "gone": ("The carrier says that the address does not exist: {said}. Test with another address.", ""),
     "bad_address": ("The carrier refuses the address: {said}. Test with another address.", "sender"),
     "bad_message": ("The carrier refuses the message: {said}.", "sender"),
-    "blocked": ("The carrier, or the recipient's provider, blocks the message: {said}.", "sender"),
+    "blocked": ("The carrier, or the recipient's provider, blocks the message: {said}.", "account"),
     "credentials": ("The carrier refuses the account or the sender: {said}.", "account"),
     "throttled": ("The carrier limits how much it takes: {said}. Try again in a minute.", "rate"),
     "unavailable": ("The carrier reports a fault of its own: {said}. Look at its status page.", ""),
@@ -140,6 +142,12 @@ def cause_of_login(carrier: Carrier, login: Login) -> Cause | None:
     if not login.fails:
         return None
     return made(carrier, login.state.value, login.server, login.said)
+
+
+def why_not_known(carrier: Carrier, login: Login) -> Cause | None:
+    """Returns why a login neither works nor fails, or None if it does or if the reason is not known."""
+    is_unused = login.state is LoginState.NOT_KNOWN and isinstance(carrier.channel, MultiServer)
+    return made(carrier, "no_subscription") if is_unused else None
 
 
 def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
@@ -218,7 +226,7 @@ class CarrierState:
     @property
     def works(self) -> bool:
         """Returns whether messages can be sent, as far as is known."""
-        return self.cause is None
+        return self.cause is None or self.state == LoginState.NOT_KNOWN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,7 +261,7 @@ class CarrierStates:
     async def cause_without_worker(self, carrier: Carrier) -> Cause:
         """Returns why no worker took a test of this carrier."""
         found = (await self.all())[carrier.name]
-        return found.cause or made(carrier, "no_worker")
+        return made(carrier, "no_worker") if found.works or found.cause is None else found.cause
 
 
 def _state(
@@ -262,7 +270,7 @@ def _state(
     """Returns the state of a carrier: the first that applies of no worker, failed login, paused, asked to wait, works.
     A message that was accepted a moment ago proves that the login works.
     """
-    cause, state, since_ms = None, LoginState.NOT_KNOWN.value, None
+    cause, since_ms = None, None
     if not at_work:
         cause = made(carrier, "no_worker")
     elif found is not None and not takes and found.login.fails:
@@ -271,8 +279,10 @@ def _state(
         cause = made(carrier, "rests")
     elif waits_s > 0:
         cause = made(carrier, "waits", said=f"{waits_s:.0f} s")
-    elif takes:
-        state = LoginState.WORKS.value
-    elif found is not None:
-        state, since_ms = found.login.state.value, found.since_ms
-    return CarrierState(carrier.channel.name, cause.code if cause else state, rests, cause, since_ms)
+    if cause is not None:
+        return CarrierState(carrier.channel.name, cause.code, rests, cause, since_ms)
+    if takes or found is None:
+        state = LoginState.WORKS if takes else LoginState.NOT_KNOWN
+        return CarrierState(carrier.channel.name, state.value, rests)
+    unused = why_not_known(carrier, found.login)
+    return CarrierState(carrier.channel.name, found.login.state.value, rests, unused, found.since_ms)

@@ -85,6 +85,7 @@ NO_BROWSER = (
 )
 #: Logs in at a carrier now. The worker's login watch does it, and stores the result.
 LogIn = Callable[[Carrier], Awaitable[Login]]
+Took = Callable[[Carrier], None]
 #: The answer if no worker took the test in time.
 NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
@@ -161,11 +162,12 @@ class CarrierTests:
         """Returns the result of an earlier test, or `NO_WORKER` if there is none."""
         return await self.queue.answered(test_id) or NO_WORKER
 
-    async def round(self, may_use: Callable[[Carrier], bool], log_in: LogIn) -> None:
-        """Starts to send the queued tests, each in its own task, so that a silent carrier does not delay others.
+    async def round(self, may_use: Callable[[Carrier], bool], log_in: LogIn, took: Took) -> None:
+        """Starts to send queued tests, each in its own task, so that a silent carrier delays no other. At most
+        `AT_ONCE` run at a time. Drops tests that are too old or whose carrier is gone.
 
-        Tests of carriers that this process must not use (`may_use`) go back into the queue. `log_in` finds out why a
-        test failed.
+        Tests of carriers that this process must not use (`may_use`) go back into the queue. If the login may be why a
+        test failed, `log_in` checks it. `took` is called with each carrier that accepted its test.
         """
         others = list[CarrierTest]()
         self._tasks = {task for task in self._tasks if not task.done()}
@@ -174,7 +176,7 @@ class CarrierTests:
             if carrier is not None and not may_use(carrier):
                 others.append(test)
             elif carrier is not None and self.clock.now_ms() <= test.until:
-                self._tasks.add(asyncio.create_task(self._guarded(test, carrier, log_in), name=f"test {test.id}"))
+                self._tasks.add(asyncio.create_task(self._guarded(test, carrier, log_in, took), name=f"test {test.id}"))
         for test in others:
             await self.queue.add(test)
 
@@ -186,18 +188,24 @@ class CarrierTests:
             await ended(task)
         self._tasks.clear()
 
-    async def _guarded(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
+    async def _guarded(self, test: CarrierTest, carrier: Carrier, log_in: LogIn, took: Took) -> None:
+        """Sends a test and stores its result. Logs every error instead of raising it; the caller then gets `NO_WORKER`."""
         log = structlog.get_logger()
         try:
-            await self._answer(test, carrier, log_in)
+            await self._answer(test, carrier, log_in, took)
         except StoreUnavailableError:
             log.warning("store.found_unavailable", step="carrier test", test=test.id)
         except Exception as error:  # noqa: BLE001  the caller hears that no worker answered
             log.error("step.failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
 
-    async def _answer(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
+    async def _answer(self, test: CarrierTest, carrier: Carrier, log_in: LogIn, took: Took) -> None:
+        """Sends a test, finds out why it failed if it did, and stores the result for the caller. `took_ms` counts the
+        sending only.
+        """
         began = self.clock.monotonic()
         outcome = await self._sent(test, carrier)
+        if outcome.answer is Answer.ACCEPTED:
+            took(carrier)
         took_ms = int((self.clock.monotonic() - began) * 1000)
         answered = Answered(answer=outcome.answer.value, reason=outcome.reason.name.lower(), took_ms=took_ms)
         answered = _with(answered, await _cause(carrier, outcome, test.to, log_in))
@@ -208,6 +216,9 @@ class CarrierTests:
         await self.queue.answer(test.id, answered)
 
     async def _sent(self, test: CarrierTest, carrier: Carrier) -> Outcome:
+        """Sends the test message to its address. Returns the carrier's answer, or `IMPOSSIBLE` if no message can be
+        made.
+        """
         try:
             prepared = carrier.channel.prepare(_message(carrier.channel.name, test, self.clock.now_ms() // 1000))
         except ValueError:
@@ -225,17 +236,20 @@ async def _cause(carrier: Carrier, outcome: Outcome, address: str, log_in: LogIn
 
 
 def _with(answered: Answered, cause: Cause | None) -> Answered:
+    """Returns a test's result with the cause of the failure; unchanged if there is none."""
     if cause is None:
         return answered
     return replace(answered, code=cause.code, server=cause.server, said=cause.said, settings=cause.settings)
 
 
 def _browsers(person: Subscriber) -> list[str]:
+    """Returns the active web push addresses of a subscriber."""
     active = (one for one in person.addresses if one.state == AddressState.ACTIVE)
     return [one.value for one in active if CHANNELS[one.channel] == Channel.WEBPUSH]
 
 
 def _no_browser(why: str) -> Problem:
+    """Returns the Problem for a test without a browser, for the reason `why`."""
     return Problem("invalid-request", "There is no browser to test with.", faults=(Fault("/to", why),))
 
 

@@ -30,8 +30,8 @@ class Logins:
         self._db = connection
 
     async def put(self, carrier: str, worker: str, login: Login, settings: str = "") -> Sequence[LoginRecord]:
-        """Stores a worker's login result. Of `settings` (those it logs in with) the store gets only a keyed hash. Returns the results of
-        all workers for this carrier. Raises StoreUnavailableError.
+        """Stores the result of a worker's last login at a carrier. Of `settings` (those it logs in with) the store gets only a keyed hash.
+        Returns the results of all workers for this carrier. Raises StoreUnavailableError.
         """
         rest = msgspec.json.encode((login.server, login.said, self._hashed(carrier, settings)))
         found = await self._db.run(
@@ -44,14 +44,14 @@ class Logins:
         await self._db.execute_many([("HDEL", keys.logins(name), worker) for name in carriers])
 
     async def get(self, carriers: Iterable[str]) -> dict[str, LoginRecord | None]:
-        """Returns one login result for each carrier: a successful one if any worker has one, else the newest failure. None if no worker
-        stored one in the last minute. Raises StoreUnavailableError.
+        """Returns one login result for each carrier, the one that `chosen` returns. None if no worker stored one in the last minute.
+        Raises StoreUnavailableError.
         """
         return {name: chosen(records) for name, records in (await self._all(carriers)).items()}
 
     async def get_same(self, settings: Mapping[str, str]) -> dict[str, LoginRecord | None]:
-        """Like `get`, but counts only results of workers that log in with the given settings. `settings`: by carrier. Raises
-        StoreUnavailableError.
+        """Like `get`, but counts only results of workers that log in with the same settings. `settings`: by carrier, as given to `put`.
+        Raises StoreUnavailableError.
         """
         found = await self._all(settings)
         return {
@@ -60,19 +60,26 @@ class Logins:
         }
 
     async def _all(self, carriers: Iterable[str]) -> dict[str, list[LoginRecord]]:
+        """Returns the stored results of all workers by carrier."""
         names = list(carriers)
         found = await self._db.execute_many([("HGETALL", keys.logins(name)) for name in names])
         return {name: _records(raw) for name, raw in zip(names, found, strict=True)}
 
     def _hashed(self, carrier: str, settings: str) -> str:
+        """Returns a keyed hash of the settings with which a worker logs in at a carrier."""
         return self._db.codec.hashed("login", f"{carrier}\0{settings}")
 
 
 def chosen(records: Sequence[LoginRecord]) -> LoginRecord | None:
-    """Returns the result that stands for all workers: a successful one if there is any, else the one whose state began last; None without
-    results. If one worker can log in, the others fail because of their machines, or because the carrier limits the connections.
+    """Returns the result that stands for all workers; None without results. Prefers one that says that the carrier refuses every recipient,
+    because a worker that sent nothing does not know that. Else prefers a login that worked: if one worker can log in, the others fail
+    because of their machines, or because the carrier limits connections. Else returns the latest.
     """
-    return max(records, key=lambda one: (not one.login.fails, one.since_ms), default=None)
+    return max(records, key=_weight, default=None)
+
+
+def _weight(one: LoginRecord) -> tuple[bool, bool, int]:
+    return one.login.state is LoginState.REFUSES_RECIPIENTS, not one.login.fails, one.since_ms
 
 
 def _records(found: dict[bytes, bytes]) -> list[LoginRecord]:
@@ -80,6 +87,7 @@ def _records(found: dict[bytes, bytes]) -> list[LoginRecord]:
 
 
 def _record(worker: str, value: bytes) -> LoginRecord:
+    """Reads a worker's stored result."""
     since, _, state, rest = value.split(b" ", 3)
     server, said, settings = msgspec.json.decode(rest, type=tuple[str, str, str])
     login = Login(_state(state.decode()), server, said)

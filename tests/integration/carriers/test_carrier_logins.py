@@ -20,6 +20,7 @@ from alertd.commands.installation import carrier_logins
 from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config.settings import Settings
 from alertd.model.registration import Registration
+from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
 from alertd.runtime.worker import worker_of
@@ -70,12 +71,14 @@ def fcm(sandbox: Sandbox, **changes: Any) -> FcmCarrier:
 
 
 @pytest.fixture
-def running(redis: Redis, codec: Codec, library: Library, aiohttp_client: Any) -> Callable[..., Any]:
+def running(
+    redis: Redis, codec: Codec, library: Library, renderer: Renderer, aiohttp_client: Any
+) -> Callable[..., Any]:
     """A service with these carriers and a worker: what its API says."""
 
     @asynccontextmanager
     async def run(**carriers: AnyCarrier) -> AsyncIterator[Service]:
-        async with opened(Settings(carriers=carriers), redis, codec, library=library) as parts:
+        async with opened(Settings(carriers=carriers), redis, codec, library=library, renderer=renderer) as parts:
             worker = worker_of(parts)
             client = await aiohttp_client(api_of(parts))
             _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
@@ -245,7 +248,7 @@ async def test_a_test_by_a_relay_that_says_nothing_names_the_time_out(
     until_ms = parts.clock.now_ms() + 60_000
     await channel.open()
     await queue.add(CarrierTest(id="one", carrier="relay", to=OWN["mail"], language="en", until=until_ms))
-    await tests.round(lambda _: True, watch.log_in)
+    await tests.round(lambda _: True, watch.log_in, lambda _: None)
     await until(lambda: queue.answered("one"))
     answered = await queue.answered("one")
     assert answered is not None

@@ -33,6 +33,10 @@ async def no_login(_: Carrier) -> Login:
     return Login(LoginState.NOT_KNOWN)
 
 
+def nothing_taken(_: Carrier) -> None:
+    """No health of this process learns of a test."""
+
+
 async def headers(parts: Container, org: str = "default", *, test: bool = False, **more: str) -> dict[str, str]:
     _, token = await parts.access.create(org=org, subject="ana", scopes=frozenset({"admin"}), test=test)
     return {"Authorization": f"Bearer {token}", **more}
@@ -43,7 +47,7 @@ async def sent_by(client: Any, parts: Container, name: str, to: str, **more: Any
     named = more.pop("headers", None) or await headers(parts)
     asked = asyncio.create_task(client.post(f"/v1/carriers/{name}/test", json={"to": to, **more}, headers=named))
     while not asked.done():
-        await parts.carrier_tests.round(anybody, no_login)
+        await parts.carrier_tests.round(anybody, no_login, nothing_taken)
         await asyncio.wait([asked], timeout=0.05)
     return (await asked).status, await (await asked).json()
 
@@ -110,7 +114,7 @@ async def test_a_carrier_that_says_nothing_keeps_no_other_test_waiting(client: A
     named = await headers(parts)
     silent = asyncio.create_task(client.post("/v1/carriers/text/test", json={"to": OWN["text"]}, headers=named))
     while not sandbox.sms.recorded:
-        await parts.carrier_tests.round(anybody, no_login)
+        await parts.carrier_tests.round(anybody, no_login, nothing_taken)
         await asyncio.wait([silent], timeout=0.05)
     status, told = await sent_by(client, parts, "relay", OWN["relay"], headers=named)
     assert (status, told["answer"]) == (200, "accepted")
@@ -125,10 +129,10 @@ async def test_who_may_not_use_a_carrier_leaves_its_test_to_another(parts: Conta
     for name, to in OWN.items():
         until = parts.clock.now_ms() + 60_000
         await queue.add(CarrierTest(id=name, carrier=name, to=to, language="en", until=until))
-    await parts.carrier_tests.round(lambda carrier: carrier.name != "text", no_login)
+    await parts.carrier_tests.round(lambda carrier: carrier.name != "text", no_login, nothing_taken)
     await parts.carrier_tests.close()
     assert [bool(await queue.answered(name)) for name in OWN] == [True, False, True]
-    await parts.carrier_tests.round(anybody, no_login)
+    await parts.carrier_tests.round(anybody, no_login, nothing_taken)
     await parts.carrier_tests.close()
     assert (await queue.answered("text")).answer == "accepted"
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from alertd.config.carriers import SmppCarrier, SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import ATTEMPTS_MASK, AlertState
+from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker import worker_of
 from alertd.service.carriers.health import CarrierHealth
@@ -38,7 +39,9 @@ def relay(sandbox: Sandbox) -> SmtpSandbox:
 
 
 @pytest.fixture
-def process(redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sandbox: Sandbox) -> Callable[..., Any]:
+def process(
+    redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, renderer: Renderer, sandbox: Sandbox
+) -> Callable[..., Any]:
     """Opens a process over the store, whose settings say that the relay takes so many connections."""
 
     @asynccontextmanager
@@ -47,7 +50,8 @@ def process(redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sa
             kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example",
             connections=connections,
         )  # fmt: skip
-        async with opened(Settings(carriers={"relay": section}), redis, codec, library=library) as parts:
+        settings = Settings(carriers={"relay": section})
+        async with opened(settings, redis, codec, library=library, renderer=renderer) as parts:
             yield parts
 
     return running

@@ -22,6 +22,7 @@ from alertd.store.engine.scripts import LEASE_MS
 from channels.base import Reason
 from tests.integration.acts import lease_of
 from tests.integration.batches import AREA, CARRIER, PUSH, balanced, record
+from tests.sampling import sampled
 
 PEOPLE, ROUNDS = 40, 8
 LATER_MS = 60_000
@@ -133,7 +134,7 @@ async def pass_ms(store: Connection, work: Work, both: Sequence[Told], ms: int) 
         await work.finish_each([one.id for one in both])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", sampled(((seed,) for seed in range(12)), lambda seed: seed < 3))
 async def test_rows_together_come_to_what_rows_alone_come_to(alerts: Alerts, work: Work, store: Connection, seed: int):
     """Leased, asked for, settled, reported, lost, given back, sent again, put back and swept: the same ledger, leases and counts for an
     alert of one batch as for one of forty."""

@@ -184,6 +184,7 @@ async def test_what_is_changed_is_approved_anew(parts: Container, clock: Clock, 
     """While it is scheduled nobody changes it. Returned, it is approved by nobody any more, and does not start."""
     record = await scheduled(parts, sample)
     assert await slug(parts.intake.amend(record, {"level": "appeal"}, ANA)) == "precondition-failed"
+    assert await slug(parts.approval.submit(record.id, ANA)) == "precondition-failed"
     await parts.approval.give_back(record.id, CARL, "another hour")
     returned = await parts.alerts.get(record.id)
     assert (returned.state, returned.approval.by) == (AlertState.RETURNED, "")

@@ -27,7 +27,7 @@ def test_every_fault_and_every_reason_has_a_sentence():
     """And no sentence is without a code that can occur."""
     states = {one.value for one in LoginState if one not in HEALTHY}
     reasons = {one.name.lower() for one in Reason if one is not Reason.NONE}
-    assert set(SENTENCES) == states | reasons | {"no_worker", "rests", "waits"}
+    assert set(SENTENCES) == states | reasons | {"no_worker", "rests", "waits", "no_subscription"}
     assert set(STATES) == states | {one.value for one in HEALTHY} | {"no_worker", "rests", "waits"}
 
 
@@ -81,6 +81,14 @@ def test_an_answer_for_another_account_names_the_account_too():
     cause = cause_of_answer(carrier("twilio"), answered, "+34600000001")
     assert cause is not None
     assert cause.settings == ("carriers.one.endpoint", "carriers.one.account")
+
+
+def test_a_blocked_message_names_the_account_and_the_sender():
+    """A relay may refuse to relay because alertd logs in nowhere: the setting is `user`."""
+    blocked = Outcome(Answer.RETRY, Reason.BLOCKED, said="554 5.7.1 relay access denied")
+    cause = cause_of_answer(carrier(), blocked, "me@centre.example")
+    assert cause is not None
+    assert cause.settings == ("carriers.one.user", "carriers.one.password", "carriers.one.sender")
 
 
 def test_a_refused_message_is_explained_in_the_carriers_words_without_the_address():
