@@ -1,4 +1,6 @@
-"""The frame of the pages with forms that the public fills in: no scripts, no cookies, nothing personal in a URL."""
+"""Builds and reads the forms that the public fills in. The pages have no scripts and set no cookies, and no URL
+contains personal data in clear text.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue, choose_language
 from alertd.service.people.sign_up_links import OpenedForm, SignUpLinks
 
-#: A form has a few short fields; a larger or slower body is refused.
+#: Maximum bytes of a posted form, and maximum seconds of its arrival. A form has only a few short fields.
 FORM_BYTES, FORM_S = 16 * 1024, 20.0
 
 
 def words_of(request: web.Request, renderer: Renderer) -> Catalogue:
-    """Returns the texts in the language of `?lang=`, else of the browser, else in English."""
+    """Returns the texts in the language of `?lang=`, else in the browser's, else in English."""
     languages = renderer.all_languages
     return renderer.words(choose_language(wanted_languages(request, languages), languages))
 
@@ -34,7 +36,9 @@ def html_page(
     status: HTTPStatus = HTTPStatus.OK,
     path: str = "",
 ) -> web.Response:
-    """Returns a whole page, which no cache may store. `path`: of a page that links to itself in the other languages."""
+    """Returns a whole page, which no cache may store. If `path` is not "", the page links to this path in each other
+    language.
+    """
     made = page(
         renderer, "form.html", words.language, path=path, title=title, languages=renderer.all_languages if path else (),
         status=status, body=body, may_sign_up=True,
@@ -44,23 +48,23 @@ def html_page(
 
 
 def paragraph(text: str, kind: str = "") -> Markup:
-    """Returns a paragraph, of a class of the style if `kind` names one."""
+    """Returns a paragraph with the text, escaped. `kind`: the CSS class; "" for none."""
     return Markup("<p{kind}>{text}</p>\n").format(kind=Markup(' class="{}"').format(kind) if kind else "", text=text)
 
 
 def fault(text: str, name: str) -> Markup:
-    """Returns the sentence about a fault of a field, which the field refers to."""
+    """Returns the error message of the field `name`, which the field refers to by id; empty markup if `text` is ""."""
     return Markup('<p class="fault" id="{name}-fault">{text}</p>\n').format(name=name, text=text) if text else Markup()
 
 
-#: The attributes of inputs by what a person writes there. Browsers fill in what they know (WCAG 1.3.5).
+#: The HTML attributes of inputs for a place, a mailbox and a time. Browsers can fill them in (WCAG 1.3.5).
 PLACE = Markup('maxlength="200" autocomplete="address-level2"')
 MAILBOX = Markup('type="email" maxlength="254" autocomplete="email" dir="ltr" spellcheck="false" autocapitalize="none"')
 TIME = Markup('type="time"')
 
 
 def field(name: str, label: str, value: str, error: str, attributes: Markup, hint: str = "") -> Markup:
-    """Returns an input with its label, its hint and its error message."""
+    """Returns an input with its label, its hint ("" for none) and its error message ("" for none)."""
     about = [*([f"{name}-hint"] if hint else []), *([f"{name}-fault"] if error else [])]
     described = Markup(' aria-describedby="{}"').format(" ".join(about)) if about else Markup()
     invalid = Markup(' aria-invalid="true"') if error else Markup()
@@ -75,7 +79,7 @@ def field(name: str, label: str, value: str, error: str, attributes: Markup, hin
 
 
 def choice(kind: str, name: str, value: str, label: str, *, checked: bool = False, error: str = "") -> Markup:
-    """Returns a checkbox or radio button (`kind`) with its label."""
+    """Returns a checkbox or a radio button (`kind`: `checkbox` or `radio`) with its label and error message."""
     return Markup(
         '{fault}<label class="choice"><input type="{kind}" name="{name}" value="{value}"{checked}{described}><span>{label}</span></label>\n'
     ).format(
@@ -85,7 +89,9 @@ def choice(kind: str, name: str, value: str, label: str, *, checked: bool = Fals
 
 
 def select(name: str, label: str, options: Mapping[str, str], chosen: str, *, languages: bool = False) -> Markup:
-    """Returns a labelled list of options: values and their texts. `languages`: each value is the language of its text."""
+    """Returns a labelled select list. `options`: texts by value. `languages`: each value is also the language of its
+    text.
+    """
     rows = Markup().join(
         Markup('<option value="{}"{}{}>{}</option>').format(
             value,
@@ -107,19 +113,30 @@ def button(label: str, *, plain: bool = False) -> Markup:
 
 
 def form(body: Markup, action: str = "") -> Markup:
-    """Returns a form that posts to `action`, by default to the page's own URL. alertd checks the fields itself."""
+    """Returns a form that posts to `action`, by default to the page's own URL. The browser does not
+    check the fields.
+    """
     to = Markup(' action="{}"').format(action) if action else Markup()
     return Markup('<form method="post" novalidate{}>\n{}</form>\n').format(to, body)
 
 
+def action(name: str, label: str) -> Markup:
+    """Returns a form with one button, which posts this `action`."""
+    return form(hidden("action", name) + button(label, plain=True))
+
+
 async def read_form(request: web.Request) -> Mapping[str, str]:
-    """Returns the fields of a form, each with its last value. Raises HTTPException if the body is no form, too large or slow."""
+    """Returns the text fields of a posted form, stripped; of repeated fields, the last value. Raises HTTPException if
+    the body is no form, too large or too slow.
+    """
     await read_body(request, "application/x-www-form-urlencoded", FORM_BYTES)
     return {name: value.strip() for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 async def read_body(request: web.Request, content_type: str, limit: int) -> bytes:
-    """Returns the body. Raises HTTPException if it has another type, more than `limit` bytes, or comes too slowly."""
+    """Returns the body. Raises HTTPException if the body has another content type (415), declares no length or more
+    than `limit` bytes (413), or takes longer than `FORM_S` seconds (408).
+    """
     if request.content_type != content_type:
         raise web.HTTPUnsupportedMediaType
     if (request.content_length or limit + 1) > limit:
@@ -132,7 +149,9 @@ async def read_body(request: web.Request, content_type: str, limit: int) -> byte
 
 
 def trap(label: str, links: SignUpLinks) -> Markup:
-    """Returns the signed time of the form, and a field that people do not see and programs fill in."""
+    """Returns two protections against programs: a hidden encrypted token with the time at which the form was made, and
+    the field `website`, which people do not see and programs fill in.
+    """
     token = links.make(OpenedForm(made_s=links.now_s()))
     return hidden("form", token) + Markup(
         '<div class="trap" aria-hidden="true"><label>{}<input name="website" tabindex="-1" autocomplete="off"></label></div>\n'
@@ -144,7 +163,11 @@ def link(to: str, label: str) -> Markup:
 
 
 def network_of(request: web.Request, address_header: str) -> str:
-    """Returns the /24 or /48 network of the browser. A proxy adds its value last; earlier values may be forged."""
+    """Returns the network of the browser: its /24 (IPv4) or /48 (IPv6), or "unknown" without a valid address.
+
+    Takes the address from the header `address_header`, or from the connection if that is "". Counts only the last
+    value of the header, which the proxy added: the client can forge the earlier ones.
+    """
     told = request.remote
     if address_header:
         told = ",".join(request.headers.getall(address_header, ())).rpartition(",")[2].strip()

@@ -1,6 +1,7 @@
-"""The page with a subscriber's own settings, behind a link that only they get by mail: see, change, download, delete.
+"""The page on which subscribers see, change, download and delete their own registration.
 
-The link's token is the only proof. It is in the path, so another site cannot post a form without knowing it.
+Its link contains a token, which only the subscriber gets, by mail or in the browser that signed up. The token is the
+only proof of identity. It is in the path, so another site cannot post a form without knowing it.
 """
 
 from __future__ import annotations
@@ -20,86 +21,121 @@ from alertd.common.errors import Problem
 from alertd.model.kinds import Kind
 from alertd.model.subscriber import Subscriber, to_document
 from alertd.public import forms
+from alertd.public.own_address import address_line, address_page, erase_texts, own_data
 from alertd.public.places import Places
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue, matching
-from alertd.service.people.sign_up import PLACE_NAMES, SignUp, mailboxes_of
+from alertd.service.people.own_record import OwnRecord
+from alertd.service.people.sign_up import MAIL, PLACE_NAMES, SignUp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnSettingsPages:
-    """Handles the page. Every action answers the page again."""
+    """Handles the requests of the settings page. An invalid or expired link gets 404."""
 
     sign_up: SignUp
     renderer: Renderer
     places: Places
 
     async def show(self, request: web.Request) -> web.Response:
-        person = await self.sign_up.person(request.match_info["token"])
-        words = self._words(request, person)
-        return self._page(request, words, person) if person else _gone(self.renderer, words)
+        """Returns the page, or 404 if the link is not valid, or the subscriber or the address is gone."""
+        own = await self.sign_up.opened(request.match_info["token"])
+        words = self._words(request, own)
+        return await self._page(request, words, own) if own else _gone(self.renderer, words)
 
     async def act(self, request: web.Request) -> web.Response:
-        """Does what the pressed button says."""
-        person, given = await self.sign_up.person(request.match_info["token"]), await forms.read_form(request)
-        words = self._words(request, person)
-        if person is None:
+        """Carries out the posted `action`, the button that was pressed, and returns the page again. `erase` only
+        returns a page that asks for confirmation; `erase-now` deletes the subscriber, or only the address in a record
+        that an organisation registered. There, `on` and `off` are the only other actions. An unknown action changes
+        nothing.
+        """
+        own, given = await self.sign_up.opened(request.match_info["token"]), await forms.read_form(request)
+        words = self._words(request, own)
+        if own is None:
             return _gone(self.renderer, words)
-        told = words.words["subscribe"]
-        action, patch = given.get("action", ""), None
+        action = given.get("action", "")
         if action == "erase":
-            return _sure(self.renderer, words)
+            return _sure(self.renderer, words, own)
         if action == "erase-now":
-            await self.sign_up.erase(person)
-            return forms.html_page(self.renderer, words, told["erased"], Markup())
+            return await self._erase(request, words, own)
+        if own.is_whole:
+            return await self._act(request, words, own, action, given)
+        if action in {"on", "off"}:
+            await self.sign_up.switch(own, on=action == "on")
+        return await self.show(request)
+
+    async def _act(
+        self, request: web.Request, words: Catalogue, own: OwnRecord, action: str, given: Mapping[str, str]
+    ) -> web.Response:
+        """Changes a record that is the person's own."""
         if action == "add":
-            return await self._add(request, words, person, given.get("region", ""), given.get("place", ""))
+            return await self._add(request, words, own, given.get("region", ""), given.get("place", ""))
         if action == "remove":
-            patch = {"places": {given.get("name", ""): None}}
-        elif action == "save":
-            patch = self._saved(person, given)
-        elif action == "test":
-            await self.sign_up.ask_for_trial(person, words.language)
-        if patch is not None:
-            return await self._change(request, words, person, patch)
-        return self._page(request, words, person, note=told["test_sent"] if action == "test" else "")
+            return await self._change(request, words, own, {"places": {given.get("name", ""): None}})
+        if action == "save":
+            return await self._change(request, words, own, self._saved(own.person, given))
+        if action == "test" and own.address.channel == MAIL:
+            await self.sign_up.ask_for_trial(own, words.language)
+            return await self._page(request, words, own, note=words.words["subscribe"]["test_sent"])
+        return await self._page(request, words, own)
+
+    async def _erase(self, request: web.Request, words: Catalogue, own: OwnRecord) -> web.Response:
+        """Deletes the subscriber or the address, and returns a page that says so; the settings with an error (422) if
+        another call changed the record at the same moment.
+        """
+        try:
+            await self.sign_up.erase(own)
+        except Problem:
+            return await self._page(request, words, own, fault=words.words["subscribe"]["again"])
+        return forms.html_page(self.renderer, words, erase_texts(words, own)[2], Markup())
 
     async def download(self, request: web.Request) -> web.Response:
-        """Returns everything that is stored about the person, as JSON."""
-        person = await self.sign_up.person(request.match_info["token"])
-        if person is None:
+        """Returns the data that the owner of the address may see as a JSON file to save, or 404."""
+        own = await self.sign_up.opened(request.match_info["token"])
+        if own is None:
             return _gone(self.renderer, self._words(request, None))
-        text = json.dumps({"id": person.id, "registration": to_document(person)}, ensure_ascii=False, indent=2)
+        text = json.dumps(own_data(own), ensure_ascii=False, indent=2)
         headers = {hdrs.CONTENT_DISPOSITION: 'attachment; filename="my-alerts.json"'}
         return web.Response(text=text, content_type="application/json", headers=headers)
 
     async def _add(
-        self, request: web.Request, words: Catalogue, person: Subscriber, region: str, text: str
+        self, request: web.Request, words: Catalogue, own: OwnRecord, region: str, text: str
     ) -> web.Response:
+        """Adds the place with the code `region`, else the one that `text` names, and returns the page. If several
+        match, returns a page to choose one; if none does, the page with an error (422). Changes nothing if the
+        subscriber has the place, or has no room for it.
+        """
         told, found = words.words["subscribe"], await self.places.chosen(region, text)
         if not found:
-            return self._page(request, words, person, fault=told["no_place"], place=text)
+            return await self._page(request, words, own, fault=told["no_place"], place=text)
         if len(found) > 1:
             body = forms.hidden("action", "add") + self.places.choices(words, found) + forms.button(told["next"])
             return forms.html_page(self.renderer, words, told["which"], forms.form(body))
-        taken = {place.name for place in person.places}
+        places = own.person.places
+        taken = {place.name for place in places}
         free = next((name for name in PLACE_NAMES if name not in taken), None)
-        if free is None or any(place.region == found[0] for place in person.places):
-            return self._page(request, words, person)
-        return await self._change(request, words, person, {"places": {free: {"region": found[0]}}})
+        if free is None or any(place.region == found[0] for place in places):
+            return await self._page(request, words, own)
+        return await self._change(request, words, own, {"places": {free: {"region": found[0]}}})
 
     async def _change(
-        self, request: web.Request, words: Catalogue, person: Subscriber, patch: dict[str, Any]
+        self, request: web.Request, words: Catalogue, own: OwnRecord, patch: dict[str, Any]
     ) -> web.Response:
+        """Applies a merge patch to the registration and returns the page as the record is now; with an error (422) if
+        the patch is refused.
+        """
         told = words.words["subscribe"]
         try:
-            person = await self.sign_up.change(person, patch)
+            await self.sign_up.change(own, patch)
         except Problem:
-            return self._page(request, words, person, fault=told["again"])
-        return self._page(request, words, person, note=told["saved"])
+            return await self._page(request, words, own, fault=told["again"])
+        now = await self.sign_up.opened(request.match_info["token"])
+        return await self._page(request, words, now, note=told["saved"]) if now else _gone(self.renderer, words)
 
     def _saved(self, person: Subscriber, given: Mapping[str, str]) -> dict[str, Any]:
-        """Returns the patch for the fields of the form. Other languages of the person follow the chosen one."""
+        """Returns the merge patch for the posted form: kinds, languages and quiet hours. The chosen language comes
+        first, the person's others follow. Without both a start and an end, the patch removes the quiet hours.
+        """
         document = to_document(person)
         language = matching(given.get("language", ""), self.renderer.all_languages)
         patch: dict[str, Any] = {
@@ -112,50 +148,52 @@ class OwnSettingsPages:
             return patch | {"quiet": {"from": start[:5], "to": end[:5]}, "time_zone": zone or "UTC"}
         return patch | {"quiet": None}
 
-    def _words(self, request: web.Request, person: Subscriber | None) -> Catalogue:
-        wanted = to_document(person)["languages"] if person and not request.query.get("lang") else ()
+    def _words(self, request: web.Request, own: OwnRecord | None) -> Catalogue:
+        """Returns the texts in the language of `?lang=`, else in the person's first language that alertd has, else in
+        the browser's.
+        """
+        wanted = own.person.languages if own and not request.query.get("lang") else ()
         found = next((one for tag in wanted if (one := matching(tag, self.renderer.all_languages))), None)
         return self.renderer.words(found) if found else forms.words_of(request, self.renderer)
 
-    def _page(
+    async def _page(
         self,
         request: web.Request,
         words: Catalogue,
-        person: Subscriber,
+        own: OwnRecord,
         *,
         note: str = "",
         fault: str = "",
         place: str = "",
     ) -> web.Response:
-        told, leave = words.words["subscribe"], words.words["leave"]
-        mailboxes = words.listed([words.isolate(each) for each in mailboxes_of(person)])
+        """Returns the whole page. `note`: a message of success at its top. `fault`: an error message, at the field for a
+        new place if the record is whole, with status 422; `place`: the text in that field.
+        """
+        told, data = words.words["subscribe"], _data(request, words, own)
+        if not own.is_whole:
+            return await address_page(self.sign_up, self.renderer, words, own, data, fault)
         body = (
             (Markup('<p role="status"><strong>{}</strong></p>\n').format(note) if note else Markup())
-            + forms.paragraph(
-                f"{told['mailbox']}{words.words['punctuation']['colon']}{mailboxes}" if mailboxes else words.words["device"]["here"]
-            )
+            + address_line(words, own)
             + Markup("<h2>{}</h2>\n").format(told["places"])
-            + Markup().join(self._place(words, one.name, one.region) for one in person.places)
+            + Markup().join(self._place(words, one.name, one.region) for one in own.person.places)
             + forms.form(
                 forms.hidden("action", "add")
                 + forms.field("place", told["add"], place, fault, forms.PLACE, told["place_hint"])
                 + forms.button(told["add"], plain=True)
             )
             + Markup("<h2>{}</h2>\n").format(told["what"])
-            + forms.form(self._fields(words, person))
-            + (forms.form(forms.hidden("action", "test") + forms.button(told["test"], plain=True)) if mailboxes else Markup())
-            + Markup("<h2>{}</h2>\n").format(told["data"])
-            + forms.link(f"{request.match_info['token']}/data.json", told["download"])
-            + forms.link("../privacy", told["privacy"])
-            + forms.paragraph(told["erase_text"])
-            + forms.form(forms.hidden("action", "erase") + forms.button(words.joined([leave["link"], told["erase"]], "dash"), plain=True))
+            + forms.form(self._fields(words, own.person))
+            + (forms.action("test", told["test"]) if own.address.channel == MAIL else Markup())
+            + data
         )  # fmt: skip
         status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
         return forms.html_page(self.renderer, words, told["me_title"], body, status=status)
 
     def _place(self, words: Catalogue, name: str, region: str | None) -> Markup:
+        """Returns one of the subscriber's places with a button that removes it."""
         told = words.words["subscribe"]
-        shown = self.places.name(region, words.language) if region else name
+        shown = self.places.label(words, region) if region else name
         button = Markup('<button class="plain" aria-label="{}">{}</button>\n').format(
             f"{told['remove']}: {shown}", told["remove"]
         )
@@ -164,6 +202,7 @@ class OwnSettingsPages:
         )
 
     def _fields(self, words: Catalogue, person: Subscriber) -> Markup:
+        """Returns the fields for language, general alerts and quiet hours, filled in with the stored values."""
         told, document = words.words["subscribe"], to_document(person)
         names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
         chosen = matching(document["languages"][0], self.renderer.all_languages) or words.language
@@ -184,7 +223,9 @@ class OwnSettingsPages:
         )
 
     def _zones(self, person: Subscriber, current: str | None) -> list[str]:
-        """Returns the time zones that the person may live in: the stored one, and those of the countries of their places."""
+        """Returns the time zones to offer, each once: `current` (the stored one, if any), those of the countries of the
+        person's places, then UTC.
+        """
         countries = [self.places.country(place.region) for place in person.places if place.region]
         found = [zone for country in countries for zone in _zones_of().get(country, ())]
         return list(dict.fromkeys([*([current] if current else []), *found, "UTC"]))
@@ -192,7 +233,7 @@ class OwnSettingsPages:
 
 @cache
 def _zones_of() -> dict[str, list[str]]:
-    """Returns the time zones of each country (ISO 3166-1), the one of most people first where that makes sense (`zone.tab`)."""
+    """Returns the time zones of each country by its ISO 3166-1 code, in the order of `zone.tab` of the tz database."""
     table = resources.files("tzdata").joinpath("zoneinfo", "zone.tab").read_text(encoding="utf-8")
     found: dict[str, list[str]] = {}
     for line in table.splitlines():
@@ -202,15 +243,29 @@ def _zones_of() -> dict[str, list[str]]:
     return found
 
 
-def _sure(renderer: Renderer, words: Catalogue) -> web.Response:
-    """Returns the page that asks once more: a deletion cannot be undone."""
-    told, leave = words.words["subscribe"], words.words["leave"]
-    label = words.joined([leave["link"], told["erase"]], "dash")
-    body = forms.paragraph(told["erase_text"]) + forms.form(forms.hidden("action", "erase-now") + forms.button(label))
-    return forms.html_page(renderer, words, leave["ask"], body)
+def _data(request: web.Request, words: Catalogue, own: OwnRecord) -> Markup:
+    """Returns the part of the page about the person's data."""
+    told, (text, label, _) = words.words["subscribe"], erase_texts(words, own)
+    return (
+        Markup("<h2>{}</h2>\n").format(told["data"])
+        + forms.link(f"{request.match_info['token']}/data.json", told["download"])
+        + forms.link("../privacy", told["privacy"])
+        + forms.paragraph(text)
+        + forms.action("erase", label)
+    )  # fmt: skip
+
+
+def _sure(renderer: Renderer, words: Catalogue, own: OwnRecord) -> web.Response:
+    """Returns the page that asks the subscriber to confirm the deletion, which cannot be undone."""
+    text, label, _ = erase_texts(words, own)
+    body = forms.paragraph(text) + forms.form(forms.hidden("action", "erase-now") + forms.button(label))
+    return forms.html_page(renderer, words, words.words["leave"]["ask"], body)
 
 
 def _gone(renderer: Renderer, words: Catalogue) -> web.Response:
+    """Returns the page for a link that is not valid. It links to the form that requests a new link.
+    Its status is 404.
+    """
     told = words.words["subscribe"]
     body = forms.paragraph(told["broken"]) + forms.link("../subscribe/manage", told["manage_title"])
     return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=HTTPStatus.NOT_FOUND)

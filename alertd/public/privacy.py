@@ -1,4 +1,4 @@
-"""The privacy page in plain words. It is in English only; its frame has the reader's language."""
+"""The privacy page, in the reader's language."""
 
 from __future__ import annotations
 
@@ -9,35 +9,22 @@ from alertd.public import forms
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue
 
-_TEXT = Markup("""<div lang="en" dir="ltr">
-<h2>What we store</h2>
-<p>When you sign up, we store your email address or the address of your browser at its push service, the places that you chose as names of towns or regions, your language, the kinds of
-alert, your quiet hours if you set them, and when you agreed to which text. We do not store your name, your exact position, cookies or what you
-look at. Before you confirm, we store nothing about you: your request is encrypted inside the link in the email. The email itself
-waits for at most about a minute, encrypted, until it is sent.</p>
-<h2>How long</h2>
-<p>Until you delete it. You can do that yourself at any time, on the page behind the link that we send you. Backups of the service keep a copy
-until the operator deletes them. If you stop the alerts or delete your data, we keep a fingerprint of your address, from which nobody can read
-it, so that no list brings you back. To prevent abuse we count requests by fingerprints of addresses and networks, for a day at most.</p>
-<h2>Who sees it</h2>
-<p>The people who run this service, and the companies that deliver the messages. The company behind your browser's push service cannot read the alerts. Your data is encrypted in our store. We give it to
-nobody else, and use it for nothing else.</p>
-<h2>What cannot be taken back</h2>
-<p>An email that was delivered stays in your mailbox until you delete it, also after the child was found. The same is true of text messages and
-of what a phone shows on its lock screen. Please delete alerts that are over, and do not share names or photos from them.</p>
-<h2>What these alerts are not</h2>
-<p>They reach people who signed up, as fast as email and push services are. They do not replace the emergency warnings that the authorities send to all
-phones. In danger, call the emergency number.</p>
-</div>
-""")
+#: The names of the sections in the catalogue: a heading, and its paragraphs.
+_SECTIONS = {
+    "stored": ("stored_text", "before_text"),
+    "time": ("time_text",),
+    "who": ("who_text",),
+    "back": ("back_text",),
+    "limits": ("limits_text",),
+}
 
 
 def privacy_page(renderer: Renderer, words: Catalogue) -> web.Response:
-    """Returns the page."""
-    body = _TEXT + forms.link("subscribe", words.words["subscribe"]["title"])
-    return forms.html_page(
-        renderer,
-        words,
-        words.words["subscribe"]["privacy"],
-        body + forms.link("subscribe/manage", words.words["subscribe"]["manage_title"]),
+    """Returns the privacy page, with links to sign-up and to the form that requests a link to one's settings."""
+    told, subscribe = words.words["privacy"], words.words["subscribe"]
+    body = Markup().join(
+        Markup("<h2>{}</h2>\n").format(told[heading]) + Markup().join(forms.paragraph(told[name]) for name in names)
+        for heading, names in _SECTIONS.items()
     )
+    links = forms.link("subscribe", subscribe["title"]) + forms.link("subscribe/manage", subscribe["manage_title"])
+    return forms.html_page(renderer, words, subscribe["privacy"], body + links, path="/privacy")

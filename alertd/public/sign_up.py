@@ -1,7 +1,7 @@
 """Pages on which people sign up by mail: the form, and the page behind the link in the mail.
 
-The answer to the form is the same for every mailbox. The links are not changed by being opened, because mail scanners open
-every link: only the button does something.
+The form gives every mailbox the same answer, so it does not reveal who is a subscriber. Mail scanners open every link.
+So opening a link changes nothing; the person presses a button on the page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.model.fields import Mailbox
+from alertd.model.subscriber import key_of
 from alertd.public import forms
 from alertd.public.own_settings import OwnSettingsPages
 from alertd.public.places import Places
@@ -23,7 +24,7 @@ from alertd.public.privacy import privacy_page
 from alertd.public.sign_up_form import SignUpForm
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import Catalogue
-from alertd.service.people.sign_up import Confirmed, SignUp
+from alertd.service.people.sign_up import MAIL, Confirmed, SignUp
 from alertd.service.people.sign_up_links import Wish, new_once
 from alertd.store.engine.connection import StoreUnavailableError
 
@@ -32,12 +33,12 @@ _mailbox = TypeAdapter(Mailbox)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignUpPages:
-    """Handles the pages."""
+    """Handles the requests of sign-up by mail, of the form that requests a settings link, and of the privacy page."""
 
     sign_up: SignUp
     renderer: Renderer
     form: SignUpForm
-    address_header: str  # of the proxy, with the browser's address
+    address_header: str  # the header in which the proxy gives the browser's address; "" without a proxy
     on_device: bool  # people may also sign up a browser
 
     async def show_form(self, request: web.Request) -> web.Response:
@@ -45,10 +46,13 @@ class SignUpPages:
         return self._form(words, {"language": words.language}, {})
 
     async def take_form(self, request: web.Request) -> web.Response:
-        """Takes a request to sign up. Asks for the place again if several have its name."""
+        """Checks the posted form and queues the mail with the confirmation link. If the text may mean several places,
+        returns a page to choose one. Returns the form again for errors (422) or too many requests (429). Stores no
+        person.
+        """
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
         told = words.words["subscribe"]
-        if given.get("website"):  # people do not see this field
+        if given.get("website"):  # only programs fill in this hidden field; they learn nothing from the usual answer
             return _sent(self.renderer, words, "sent")
         faults, mailbox = dict[str, str](), read_mailbox(given)
         if mailbox is None:
@@ -64,32 +68,37 @@ class SignUpPages:
             made_s=self.sign_up.links.now_s(), mailbox=mailbox, regions=(found[0],), language=self.form.language(words, given),
             general=bool(given.get("general")), once=new_once(),
         )  # fmt: skip
-        await self.sign_up.ask(wish)
+        chosen = self.renderer.words(wish.language)
+        await self.sign_up.ask(wish, [self.form.places.label(chosen, code) for code in wish.regions])
         return _sent(self.renderer, words, "sent")
 
     async def show_confirmation(self, request: web.Request) -> web.Response:
-        """Returns the page with the button that confirms. Changes nothing."""
+        """Returns the page behind the link in the mail, with the button that confirms; 404 for an invalid link. Changes
+        nothing.
+        """
         words, wish = forms.words_of(request, self.renderer), self._wish(request)
         if wish is None:
             return _refused(self.renderer, words, Confirmed.BROKEN)
         words = words if request.query.get("lang") else self.renderer.words(wish.language)
         told = words.words["subscribe"]
-        names = words.listed([words.isolate(self.form.places.name(code, words.language)) for code in wish.regions])
+        names = words.listed([self.form.places.label(words, code) for code in wish.regions])
         body = forms.paragraph(told["confirm_text"].format(places=names)) + forms.form(
             forms.button(told["confirm_button"])
         )
         return forms.html_page(self.renderer, words, told["confirm_title"], body)
 
     async def confirm(self, request: web.Request) -> web.Response:
-        """Confirms at once. May be repeated."""
+        """Registers the person of the link, or adds the place to a known subscriber, and returns a page with the link
+        to their settings. Returns a page with the reason if that is refused. Idempotent.
+        """
         words, wish = forms.words_of(request, self.renderer), self._wish(request)
         result, name = await self.sign_up.confirm(request.match_info["token"])
         if wish is not None and not request.query.get("lang"):
             words = self.renderer.words(wish.language)
-        if result is not Confirmed.DONE:
+        if result is not Confirmed.DONE or wish is None:
             return _refused(self.renderer, words, result)
         told = words.words["subscribe"]
-        to = f"../../me/{self.sign_up.settings_token(name)}"
+        to = f"../../me/{self.sign_up.links.make_settings(name, key_of(MAIL, wish.mailbox))}"
         return forms.html_page(
             self.renderer, words, told["done_title"], forms.paragraph(told["done"]) + forms.link(to, told["settings"])
         )
@@ -98,7 +107,9 @@ class SignUpPages:
         return self._manage(forms.words_of(request, self.renderer), {}, {})
 
     async def take_manage(self, request: web.Request) -> web.Response:
-        """Queues the mail with the link to one's settings. The answer is the same for every mailbox."""
+        """Queues the mail with the link to the settings of a mailbox's subscriber. Answers the same
+        for every mailbox.
+        """
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
         told = words.words["subscribe"]
         if given.get("website"):
@@ -115,6 +126,7 @@ class SignUpPages:
         return privacy_page(self.renderer, forms.words_of(request, self.renderer))
 
     def _wish(self, request: web.Request) -> Wish | None:
+        """Returns the sign-up that the link's token contains; None if the token is forged, damaged or expired."""
         return self.sign_up.links.open(request.match_info["token"], Wish)
 
     def _form(
@@ -125,6 +137,7 @@ class SignUpPages:
         *,
         status: HTTPStatus = HTTPStatus.OK,
     ) -> web.Response:
+        """Returns the sign-up page with the values that were typed and the error messages by field."""
         told = words.words["subscribe"]
         address = forms.field(
             "mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX
@@ -145,6 +158,7 @@ class SignUpPages:
         *,
         status: HTTPStatus = HTTPStatus.OK,
     ) -> web.Response:
+        """Returns the page on which a subscriber requests the link to their settings."""
         told = words.words["subscribe"]
         body = (
             forms.fault(faults.get("form", ""), "form")
@@ -156,7 +170,7 @@ class SignUpPages:
 
 
 def read_mailbox(given: Mapping[str, str]) -> str | None:
-    """Returns the mailbox of a form, or None if it is not one."""
+    """Returns the field `mailbox` of a posted form, or None if it is no valid mail address."""
     try:
         return _mailbox.validate_python(given.get("mailbox", ""))
     except ValidationError:
@@ -164,24 +178,34 @@ def read_mailbox(given: Mapping[str, str]) -> str | None:
 
 
 def _sent(renderer: Renderer, words: Catalogue, text: str) -> web.Response:
+    """Returns the page that asks the person to look into their mailbox. `text`: the key of its text."""
     told = words.words["subscribe"]
     return forms.html_page(renderer, words, told["sent_title"], forms.paragraph(told[text]))
 
 
 def _refused(renderer: Renderer, words: Catalogue, result: Confirmed) -> web.Response:
-    told = words.words["subscribe"]
+    """Returns the page that explains why a confirmation changed nothing: 404 for an invalid link, 409 for any other
+    reason.
+    """
+    told, title = words.words["subscribe"], words.words["leave"]["broken"]
     body = forms.paragraph(told[result.value])
-    if result is not Confirmed.BLOCKED:
+    if result in {Confirmed.FULL, Confirmed.MANAGED}:  # the link works, but adds nothing
+        title = told["me_title"]
+        body += forms.link("../../subscribe/manage", told["manage_title"])
+    elif result is not Confirmed.BLOCKED:
         body += forms.link("../../subscribe", told["title"])
     status = HTTPStatus.NOT_FOUND if result is Confirmed.BROKEN else HTTPStatus.CONFLICT
-    return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=status)
+    return forms.html_page(renderer, words, title, body, status=status)
 
 
 def sign_up_routes(
     sign_up: SignUp, renderer: Renderer, address_header: str, *, on_device: bool = False
 ) -> list[web.RouteDef]:
-    """Returns the routes of sign-up, of one's own settings and of the privacy page. Sign-up that is off answers 404.
-    `on_device`: people may also sign up a browser.
+    """Returns the routes of sign-up by mail, of the settings page and of the privacy page. `on_device`: people may also
+    sign up a browser. `address_header`: the header in which a proxy gives the browser's address.
+
+    If sign-up by mail is off, its routes redirect to browser sign-up if that is possible, and else answer 404. The
+    settings page stays if either is on. A route answers 503 if the store does not answer.
     """
     places = Places(sign_up.regions)
     form = SignUpForm(renderer=renderer, places=places, links=sign_up.links)
@@ -192,6 +216,8 @@ def sign_up_routes(
     own = OwnSettingsPages(sign_up=sign_up, renderer=renderer, places=places)
 
     def guarded(handler: Handler, *, is_open: bool = sign_up.is_open) -> Handler:
+        """Wraps a handler so that it redirects or answers 404 if it is not open, and answers 503 without the store."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             words = forms.words_of(request, renderer)
             told = words.words["subscribe"]

@@ -57,7 +57,7 @@ def clip(text: str, limit: int) -> str:
         return text
     bare = _ISOLATES.sub("", text)  # a cut may separate a pair of isolates
     cut = bare[: _before_whole(bare, whole_until(bare, limit - 1))]
-    space = cut.rfind(" ")
+    space = _before_whole(bare, cut.rfind(" "))
     words = (cut[:space] if space > limit // 2 else cut).rstrip(_BEFORE_ELLIPSIS)
     whole = _STUMP.sub("", words).rstrip(_BEFORE_ELLIPSIS)
     return (whole if len(whole) > limit // 2 else words) + "…"
@@ -79,7 +79,7 @@ def tidy(text: str) -> str:
 
 
 def packed(text: str) -> str:
-    """Returns the text like `tidy`, but without any empty line: on a phone each line counts."""
+    """Returns the text as `tidy` does, but without any empty line: on a phone each line counts."""
     return "\n".join(filter(None, tidy(text).split("\n")))
 
 

@@ -31,13 +31,13 @@ PARTS = {
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
-#: `CLOSED_ROWS`: a locked phone shows about four rows of a push below its title, and ten when the push is opened. The
-#: safety line must be in the first four. `ROW`: letters of a row, about.
+#: `CLOSED_ROWS`: a locked phone shows about four rows of a push below its title, and ten when the push is opened. The safety line must be
+#: in the first four. `ROW`: letters of a row, about.
 CLOSED_ROWS, ROW = 4, 42
 #: Letters of a row of a push beside the small picture of a child.
 ROW_BESIDE_PHOTO = 36
 
-#: The space of each channel; a mail shows everything.
+#: How much each channel shows of an alert; a mail shows everything.
 ROOM = {
     "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short", contacts=1, photo="push"),
     "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short", contacts=1),
@@ -51,15 +51,15 @@ ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"], "page": replace(ROOM["mai
 #: and JSON may write a letter of two bytes as six: 1,000 bytes of title and body are at most 3,000 there.
 MAX_PUSH_BYTES = 1_000
 
-#: Maximum segments of an SMS in GSM-7 and in UCS-2. Every segment is paid and counts against the carrier's rate, so a
-#: longer text reaches people later. Three of GSM-7 hold 459 characters, all facts of a usual case. UCS-2 holds 67 a
-#: segment: what must never be dropped (mark, name, age, place, safety line, link) needs up to five (335).
+#: Maximum segments of an SMS in GSM-7 and in UCS-2. Every segment is paid and counts against the carrier's rate, so a longer text reaches
+#: people later. Three of GSM-7 hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark,
+#: name, age, place, safety line, link) needs up to five (335).
 MAX_SEGMENTS_GSM = 3
 MAX_SEGMENTS_UCS2 = 5
 
-#: By message: the facts that a short message drops when it is too long, least important first. Never listed, so never
-#: dropped: the heading with its mark, name, age, place, the safety line with the contact, and the link. Of several
-#: children the first stays, and in the end the message gives only the number of the others.
+#: By message: the facts that a push or an SMS drops when it is too long, least important first. Never listed, so never dropped: the heading
+#: with its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays, and in the end the
+#: message gives only the number of the others.
 LEFT_OUT = {
     Kind.MISSING_CHILD: (
         "valid_until",
@@ -79,13 +79,13 @@ LEFT_OUT = {
     ENDED: ("wish",),
 }
 
-#: Facts that may be shortened and are otherwise always shown.
+#: By message: facts that are always shown, perhaps shortened.
 NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headline",), ENDED: ("headline",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """A message, with the names of the facts for which its channel had no room (`clothing`, `valid_until`).
+    """A message, with the names of the facts that its channel had no room for (`clothing`, `valid_until`).
 
     Lists each omitted contact separately (`contact https://centre.example/tell`).
     """
@@ -100,9 +100,8 @@ class UnsafeMessageError(ValueError):
 
 
 class Renderer:
-    """Makes messages from templates and catalogues. Built once, by the composition root.
-
-    The constructor raises if a catalogue or template is missing or broken.
+    """Makes messages from templates and catalogues. Built once, by the composition root. The constructor raises if a catalogue or template
+    is missing or broken.
     """
 
     def __init__(self, templates_dir: Path, site: str = "", sms: SmsSettings | None = None) -> None:
@@ -110,7 +109,8 @@ class Renderer:
 
         `sms`: settings that suit every SMS carrier, to measure the SMS length.
         """
-        self._site = site.rstrip("/")
+        #: The public address: scheme and host; "" if none is set.
+        self.site = site.rstrip("/")
         self.sms = sms or SmsSettings()
         self._catalogues = read_catalogues(templates_dir / "catalogue")
         #: The languages with a catalogue, English first.
@@ -143,21 +143,19 @@ class Renderer:
         }
 
     def words(self, language: str) -> Catalogue:
-        """Returns the catalogue for a language tag, or that of its base language. Raises `KeyError` if there is
-        neither.
-        """
+        """Returns the catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""
         found = matching(language, self._catalogues)
         if found is None:
             raise KeyError(f"There is no catalogue for the language {language}.")
         return self._catalogues[found]
 
     def languages(self, document: Alert) -> tuple[str, ...]:
-        """Returns the languages in which this alert can be sent: those of the author's texts first, in the author's
-        order, then all others with English first.
+        """Returns the languages in which this alert can be sent: those of the author's texts first, in the author's order, then all others
+        with English first.
 
-        A missing-child alert is available in every language of the catalogue, because its facts are coded; free text in
-        other languages is left out. A general alert consists of its text: only languages with headline and description
-        count, and only if their safety line is known.
+        A missing-child alert is available in every language of the catalogue, because its facts are coded; free text in other languages is
+        left out. A general alert consists of its text: only languages with headline and description count, and only if there is a catalogue
+        with their safety line.
         """
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
@@ -170,11 +168,11 @@ class Renderer:
     ) -> Message:  # fmt: skip
         """Returns the message for one channel in one of `languages(document)`, on the occasion of `telling`.
 
-        Uses the organisation's `own` texts if it has some. The message of `cap` has a mail's content, without a
-        recipient. The stamp names the actual language of the message, and the alert's kind, occasion and status. `url`
-        is the public page; the message of an end has no link. `countries` are those of the area, as ISO 3166-1 codes,
-        and decide which contact is shown. Raises `UnsafeMessageError` for a message without safety line or mark,
-        `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
+        Uses the organisation's `own` texts if it has some. The message of `cap` has a mail's content, without a recipient. The stamp names
+        the actual language of the message, and the alert's kind, occasion and status. `url` is the public page; the message of an end has
+        no link. `countries` are those of the area, as ISO 3166-1 codes, and decide which contact is shown. Raises `UnsafeMessageError` for
+        a message without safety line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or
+        language.
         """
         facts = self._facts(document, ROOM[channel], language, stamp.loudness, url, telling, countries)
         return self._made(document, facts, channel, stamp, telling, own)[0]
@@ -183,7 +181,7 @@ class Renderer:
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Preview:  # fmt: skip
-        """Makes a message like `render`. Returns it with the facts that were left out or cut."""
+        """Makes a message like `render`. Returns it with the names of the facts that were left out or cut for lack of room."""
         room = ROOM[channel]
         known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
@@ -201,13 +199,13 @@ class Renderer:
 
     def link(self, document: Alert, public_id: str) -> str | None:
         """Returns the link to the alert's public page; None if it has none."""
-        return f"{self._site}/a/{public_id}" if self._site and public_id and document.has_page else None
+        return f"{self.site}/a/{public_id}" if self.site and public_id and document.has_page else None
 
     def page_facts(
         self, document: Alert, language: str, *, loudness: Loudness, telling: Telling = THE_ALERT,
         countries: Sequence[str] = (),
     ) -> Facts:  # fmt: skip
-        """Returns the facts of the alert's public page: those of a mail, with photos at paths of the same site."""
+        """Returns the facts that the alert's public page shows: those of a mail, with photos at paths of the same site."""
         words = replace(self.words(language), language=language)
         return facts_of(
             document, words, ROOM["page"], loudness=loudness, url=None, telling=telling, countries=countries, site=""
@@ -217,15 +215,16 @@ class Renderer:
         self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling,
         countries: Sequence[str],
     ) -> Facts:  # fmt: skip
+        """Returns the facts that a channel with this `room` shows, in this language."""
         words = replace(self.words(language), language=language)
         return facts_of(
-            document, words, room, loudness=loudness, url=url, telling=telling, countries=countries, site=self._site
+            document, words, room, loudness=loudness, url=url, telling=telling, countries=countries, site=self.site
         )
 
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
     ) -> tuple[Message, Facts]:
-        """Returns the message, and the facts that it shows."""
+        """Returns the message of a channel, and the facts that it shows. Fills in the stamp's language, kind, occasion and status."""
         stamp = replace(
             stamp,
             language=facts.language,
@@ -237,22 +236,24 @@ class Renderer:
         return self._channels[channel](rendering, stamp)
 
     def marked(self, text: str | None, document: Alert, language: str) -> str | None:
-        """Returns the author's text in a language, with the mark of a test in front, as in every message."""
+        """Returns the text with the alert's mark in front (of a test or an exercise), in this language. None for None."""
         words = self.words(language)
         return text and _marked(text, mark_of(document, words), words)
 
 
 def _marked(text: str, mark: str, words: Catalogue) -> str:
+    """Returns the text with `mark` and a dash in front, unless it begins with the mark or is empty."""
     return words.joined([mark, text], "dash") if text and not text.startswith(mark) else text
 
 
 def _name(message: str, channel: str, part: str, language: str = "") -> str:
+    """Returns the name of the template of one part of a message. `language`: of a template for that language only."""
     return f"messages/{message}/{channel}/{language}{'.' * bool(language)}{part}"
 
 
 @dataclass(slots=True)
 class _Rendering:
-    """The rendering of one alert in one channel and language."""
+    """Makes the texts of one alert's message in one channel and language."""
 
     renderer: Renderer
     message: str
@@ -261,7 +262,9 @@ class _Rendering:
     own: OwnTexts
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
-        """Returns a part of the message: its template, or the organisation's own text, filled in with `facts`."""
+        """Returns a part of the message, filled in with `facts`: the organisation's own text, else the language's template, else the common
+        one.
+        """
         if own := self._own_text(channel, part, facts):
             return (
                 self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
@@ -272,16 +275,17 @@ class _Rendering:
         return self._filled(name, facts)
 
     def _filled(self, name: str, facts: Facts, *, own: str = "") -> str:
+        """Returns the template `name` filled in with `facts` and, for `own`, the lines of an organisation's own text."""
         return self.renderer.templates[name].render(facts=facts, words=self.words.words, own=own.split("\n"))
 
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
-        """Returns the organisation's text for this place, with the mark of a test in front, or "" if it has none."""
+        """Returns the organisation's text for a part, with the mark of a test or exercise; "" if it has none."""
         text = self.own.get(TextPlace(self.message, channel, self.words.language, part.removesuffix(".txt")))
         told = text.filled(self._named(facts)) if text else ""
         return _marked(told, facts.mark, self.words)
 
     def _named(self, facts: Facts) -> dict[str, str]:
-        """Returns every fact by its name in own texts."""
+        """Returns the facts as texts, by the names that organisations' own texts use."""
         shared: Any = self.renderer.templates["messages/_shared.txt"].module
         words = self.words.words
         return {
@@ -294,9 +298,7 @@ class _Rendering:
         }
 
     def title(self, channel: str, part: str) -> str:
-        """Returns one line, which begins with the mark of a test if the alert is one. Raises `UnsafeMessageError` if it
-        does not.
-        """
+        """Returns a title on one line. Raises `UnsafeMessageError` if the alert is a test and the title does not begin with its mark."""
         title = packed(self.part(channel, part, self.facts)).replace("\n", " ")
         if not title.startswith(self.facts.mark):
             raise UnsafeMessageError("A test came out without its mark in front.")
@@ -329,9 +331,8 @@ class _Rendering:
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
-        """Yields the facts, then fewer and fewer of them.
-
-        If no message fits, the caller sends the last, since some facts must not be dropped.
+        """Yields all facts, then with one fact of `LEFT_OUT` less each time, then with fewer children named. If no message fits, the caller
+        sends the last, since some facts must not be dropped.
         """
         facts = self.facts
         yield facts
@@ -343,6 +344,9 @@ class _Rendering:
 
 
 def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
+    """Returns the push with as many facts as fit into MAX_PUSH_BYTES (the fewest, if even these are longer), and these facts. Raises
+    UnsafeMessageError.
+    """
     title = rendering.title("push", "title.txt")
     for told in rendering.shorter():
         body = packed(rendering.text("push", "body.txt", told))
@@ -355,6 +359,9 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
+    """Returns the SMS with as many facts as fit into the maximum of segments (the fewest, if even these are longer), and these facts.
+    Raises UnsafeMessageError.
+    """
     for told in rendering.shorter():
         text = packed(rendering.text("sms", "text.txt", told))
         message = SmsMessage(stamp=stamp, text=text, names=told.names)
@@ -367,6 +374,7 @@ def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
 
 
 def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
+    """Returns the mail as text and HTML, and the facts in it: all. Raises UnsafeMessageError."""
     text, html = rendering.text("mail", "body.txt", rendering.facts), rendering.html()
     _demand(rendering.facts.safety, text)
     _demand(str(escape(rendering.facts.safety)), html)
@@ -375,21 +383,18 @@ def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
 
 
 def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
-    """Returns a mail for the public, and the facts in it, without the reason for receiving it and the way to
-    unsubscribe.
-    """
+    """Returns a mail's content for the public, and its facts: without why the reader gets it and how to unsubscribe."""
     rendering.facts = rendering.facts.without("why").without("leave")
     return _mail(rendering, stamp)
 
 
 def segments_over(message: SmsMessage, sms: SmsSettings) -> int:
-    """Returns by how many segments an SMS exceeds the maximum, with a coding that suits every carrier; 0 or less if it
-    does not.
-    """
+    """Returns by how many segments an SMS exceeds the maximum of its coding, one that every carrier can send; 0 or less if it does not."""
     coding = best_coding(message.text, sms, message.names)
     return len(coding.parts) - (MAX_SEGMENTS_GSM if coding.encoding == "gsm7" else MAX_SEGMENTS_UCS2)
 
 
 def _demand(safety: str, text: str) -> None:
+    """Raises UnsafeMessageError if the text lacks the safety line. "" is in every text."""
     if safety not in text:
         raise UnsafeMessageError("A message came out without its safety line.")

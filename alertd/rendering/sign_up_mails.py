@@ -15,21 +15,21 @@ from channels.base import MailMessage, Stamp
 
 
 def confirmation(words: Catalogue, stamp: Stamp, places: Sequence[str], link: str) -> MailMessage:
-    """The mail with the link that confirms a sign-up for these places."""
+    """Returns the mail with the link that confirms a sign-up for these places. Their names may have direction isolates."""
     told = words.words["subscribe"]
-    text = told["confirm_mail"].format(places=words.listed([words.isolate(place) for place in places]))
+    text = told["confirm_mail"].format(places=words.listed(places))
     return _mail(words, stamp, told["confirm_subject"], [text, told["confirm_how"]], link, [told["confirm_nothing"]])
 
 
 def settings_link(words: Catalogue, stamp: Stamp, link: str, *, is_known: bool) -> MailMessage:
-    """The mail with the link to one's own settings. `is_known`: the person tried to sign up a second time."""
+    """Returns the mail with the link to the person's own settings. `is_known`: the person tried to sign up a second time."""
     told = words.words["subscribe"]
     subject, text = (told["known_subject"], told["known_mail"]) if is_known else (told["me_title"], told["manage_mail"])
     return _mail(words, stamp, subject, [text], link, [told["manage_nothing"]])
 
 
 def trial(words: Catalogue, stamp: Stamp, link: str) -> MailMessage:
-    """The test message that a person sends to themselves."""
+    """Returns the test message that a person asks for, to be sent to themselves."""
     told = words.words["subscribe"]
     mark = words.words["mark"]["missing-child"]["Test"]
     return _mail(words, stamp, words.joined([mark, told["me_title"]], "dash"), [mark, told["test_mail"]], link, [])
@@ -38,6 +38,7 @@ def trial(words: Catalogue, stamp: Stamp, link: str) -> MailMessage:
 def _mail(
     words: Catalogue, stamp: Stamp, subject: str, before: Sequence[str], link: str, after: Sequence[str]
 ) -> MailMessage:
+    """Returns a mail, as text and as HTML: paragraphs, the link on a line of its own, further paragraphs."""
     text = "\n\n".join([*before, link, *after]) + "\n"
     where = escape(link)
     paragraphs = [f"<p>{escape(each)}</p>" for each in before]

@@ -134,6 +134,20 @@ def test_a_token_signs_up_one_browser(served: Served):
     assert found(served, "forged") is None
 
 
+def test_a_token_does_not_replace_a_record_that_others_joined(served: Served):
+    """An organisation added a phone to the record that the form made."""
+    to = re.search(r'data-to="([^"]+)"', fill_in(served)[1])[1]
+    assert post(served, to, browser("joined"))[0] == 200
+    name = found(served, "joined")["id"]
+    phone = {"channel": "sms", "number": "+34600000018"}
+    addresses = [{"channel": "webpush", "subscription": browser("joined")}, phone]
+    assert served.call("PATCH", f"/v1/subscribers/{name}", {"addresses": addresses})[0] == 200
+    before = found(served, "joined")
+    assert post(served, to, browser("another"))[0] == 410
+    assert found(served, "joined") == before
+    assert found(served, "another") is None
+
+
 def test_only_the_browser_itself_opens_its_settings(served: Served):
     """Its endpoint alone does not, also with a form filled in: the keys of the subscription must be the stored ones."""
     signed_up(served, "own")
@@ -144,6 +158,24 @@ def test_only_the_browser_itself_opens_its_settings(served: Served):
     assert post(served, to, other)[0] == 410
     assert [place["region"] for place in found(served, "own")["registration"]["places"].values()] == [TOWN]
     assert post(served, "/subscribe/device/settings", browser("unknown"))[0] == 404
+
+
+def test_a_browser_that_an_organisation_registered_sees_and_changes_only_itself(served: Served):
+    """The form adds no place to the organisation's record: it opens the settings, which say who keeps the places."""
+    registration = {
+        "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"region": TOWN}},
+        "addresses": [{"channel": "webpush", "subscription": browser("theirs")}],
+        "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
+    }  # fmt: skip
+    assert served.call("PUT", "/v1/subscribers/household-1", registration)[0] == 201
+    before = found(served, "theirs")
+    for own in (
+        signed_up(served, "theirs", region=OTHER),
+        post(served, "/subscribe/device/settings", browser("theirs"))[1]["next"],
+    ):
+        status, page = ask(served, f"{own}?lang=en")
+        assert (status, "An organisation" in page, "Sevilla" in page) == (200, True, False)
+    assert found(served, "theirs") == before
 
 
 def test_a_renewed_subscription_replaces_the_old_one(served: Served):

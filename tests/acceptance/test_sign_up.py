@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -75,7 +76,8 @@ def test_a_person_signs_up_gets_an_alert_leaves_and_gets_no_more(served: Served,
     assert status == 200
     assert served.call("POST", "/v1/subscribers/lookup", lookup)[0] == 200
 
-    told = {**alert, "target": {"regions": [TOWN]}, "channels": ["mail"]}
+    # However small the area is: they chose the town, and the area is in it.
+    told = {**alert, "target": {"circles": [{"center": [-5.99, 37.39], "radius_km": 0.5}]}, "channels": ["mail"]}
     served.approved(told)
     served.wait_for(lambda: mails(served) == 2)
 
@@ -87,3 +89,35 @@ def test_a_person_signs_up_gets_an_alert_leaves_and_gets_no_more(served: Served,
     assert mails(served) == 2
     for file in filter(lambda file: file.is_file() and "sandbox" not in file.parts, served.directory.rglob("*")):
         assert BOX.encode() not in file.read_bytes(), file
+
+
+def test_a_postcode_is_not_read_as_the_code_of_a_region(served: Served):
+    """41091 is the code of Sevilla, and the postcode of another town. A name counts without its accents, and alone."""
+    _, form = page(served, "/subscribe")
+    fields = {"mailbox": "p@people.example", "form": re.search(r'name="form" value="([^"]+)"', form)[1]}
+    for typed in (TOWN, f" {TOWN[:2]} {TOWN[2:]}", "41-091"):
+        assert "no place with this name" in page(served, "/subscribe", {**fields, "place": typed})[1], typed
+    for typed in ("Sevilla", "MALAGA", "Málaga"):
+        assert "no place with this name" not in page(served, "/subscribe", {**fields, "place": typed})[1], typed
+
+
+def test_a_person_who_withdrew_consent_signs_up_again_and_keeps_their_places(served: Served):
+    """The button never says that they are signed up while they get no alerts."""
+    links = SignUpLinks(Codec(Keys.load_or_make(served.directory)).derived("sign-up"), SystemClock())
+    box, lookup = "again@people.example", {"channel": "mail", "value": "again@people.example"}
+
+    def link(region: str, made_s: int) -> str:
+        wish = Wish(made_s=made_s, mailbox=box, regions=(region,), language="en", general=False, once=new_once())
+        return f"/subscribe/confirm/{links.make(wish)}"
+
+    assert page(served, link(TOWN, int(time.time()) - 120), {})[0] == 200
+    person = served.call("POST", "/v1/subscribers/lookup", lookup)[1]
+    left_s = int(time.time())
+    at = {"consent": {"withdrawn_at": datetime.fromtimestamp(left_s, UTC).isoformat()}}
+    assert served.call("PATCH", f"/v1/subscribers/{person['id']}", at)[0] == 200
+    assert page(served, link("28079", left_s - 90), {})[0] == 409
+    served.wait_for(lambda: int(time.time()) > left_s)
+    assert page(served, link("28079", int(time.time())), {})[0] == 200
+    stored = served.call("POST", "/v1/subscribers/lookup", lookup)[1]
+    assert {place["region"] for place in stored["registration"]["places"].values()} == {TOWN, "28079"}
+    assert not stored["registration"]["consent"].get("withdrawn_at")

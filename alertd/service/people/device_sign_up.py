@@ -13,9 +13,10 @@ from alertd.model.kinds import Channel
 from alertd.model.registration import PushSubscription
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Subscriber, to_document
+from alertd.service.people.own_record import SIGNED_UP, is_alone
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
-from alertd.service.people.sign_up import PLACE_NAMES, Confirmed, consent_of, kinds_of, refusal, registration_of
+from alertd.service.people.sign_up import Confirmed, add_to, refusal, registration_of, stored
 from alertd.service.people.sign_up_links import DeviceWish, SignUpLinks
 from alertd.service.people.suppression import Suppression
 from alertd.store.engine.codec import Codec
@@ -37,11 +38,11 @@ class DeviceSignUp:
     is_open: bool
 
     async def register(self, token: str, subscription: PushSubscription) -> tuple[Confirmed, str]:
-        """Registers a browser for the places of a form, or adds them to what it has already. Returns the result, and the
-        subscriber's id ("" without one). Refuses a known endpoint with other keys: another program sent it.
+        """Registers a browser for the places of a form, or adds them to what it has already. Returns the result, and
+        the subscriber's id ("" without one). Refuses a known endpoint with other keys: another program sent it.
 
-        Idempotent. One form registers one browser: a second one with the same token replaces the first. Raises Problem,
-        StoreUnavailableError.
+        Idempotent. One form registers one browser: a second one with the same token replaces the first, unless others
+        joined the record. Raises Problem, StoreUnavailableError.
         """
         wish = self.links.open(token, DeviceWish)
         if wish is None:
@@ -52,16 +53,19 @@ class DeviceSignUp:
             return refused, ""
         known, now_ms = await self.registry.lookup(*address), self.clock.now_ms()
         if known is None:
-            name = f"web-{self.codec.hashed('device', wish.once.hex())}"
+            name = f"{SIGNED_UP}{self.codec.hashed('device', wish.once.hex())}"
+            before = await stored(self.registry, name)
+            if before is not None and not is_alone(before):
+                return Confirmed.BROKEN, ""
             browser = {"channel": "webpush", "subscription": _document(subscription)}
             person = await self.registry.put_entry(Entry(name, registration_of(wish, browser, SOURCE, now_ms)))
         else:
             if not _has(known, subscription):
                 return Confirmed.BROKEN, ""
-            patch = _more(known, wish, now_ms)
-            if patch is None:
-                return Confirmed.FULL, known.id
-            person = await self.registry.patch(known.id, patch)
+            result = await add_to(self.registry, known, wish, SOURCE, now_ms, is_back=is_suppressed)
+            if result is not Confirmed.DONE:
+                return result, known.id
+            person = known
         if is_suppressed:
             await self.suppression.start([address])
         return Confirmed.DONE, person.id
@@ -72,15 +76,15 @@ class DeviceSignUp:
         return found if found is not None and _has(found, subscription) else None
 
     async def replace(self, before: PushSubscription, subscription: PushSubscription) -> bool:
-        """Replaces the subscription `before` of a browser that renewed it. Returns False if no subscriber has it. Raises
-        Problem, StoreUnavailableError.
+        """Replaces the subscription `before` of a browser that renewed it. Returns False if no subscriber has it.
+        Raises Problem, StoreUnavailableError.
         """
         person = await self.person(before)
         if person is None:
             return False
         addresses = to_document(person)["addresses"]
-        for address, stored in zip(addresses, person.addresses, strict=True):
-            if stored.value == before.value:
+        for address, known in zip(addresses, person.addresses, strict=True):
+            if known.value == before.value:
                 address["subscription"] = _document(subscription)
         await self.registry.patch(person.id, {"addresses": addresses})
         return True
@@ -92,19 +96,6 @@ def _has(person: Subscriber, subscription: PushSubscription) -> bool:
 
 
 def _document(subscription: PushSubscription) -> dict[str, Any]:
+    """Returns a browser's subscription as a registration has it, without the expiry."""
     keys = subscription.keys
     return {"endpoint": subscription.endpoint, "keys": {"p256dh": keys.p256dh, "auth": keys.auth}}
-
-
-def _more(person: Subscriber, wish: DeviceWish, now_ms: int) -> dict[str, Any] | None:
-    """Returns the patch that adds the places of a form to a subscriber and renews the consent, also a withdrawn one.
-    Returns None if there is no room for the places.
-    """
-    known = {place.region for place in person.places}
-    free = [name for name in PLACE_NAMES if name not in {place.name for place in person.places}]
-    fresh = [code for code in wish.regions if code not in known]
-    if len(fresh) > len(free):
-        return None
-    places = {name: {"region": code} for name, code in zip(free, fresh, strict=False)}
-    consent = consent_of(wish, SOURCE, now_ms)
-    return {"languages": [wish.language], "kinds": kinds_of(wish), "places": places, "consent": consent}

@@ -7,6 +7,7 @@ keeps older links valid.
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import msgspec
 
 from alertd.common.clock import Clock
 from alertd.common.ids import SigningKeys
+from alertd.model.subscriber import Key
 from alertd.store.engine.codec import Box, SealError
 
 #: Seconds for which each link works.
@@ -44,9 +46,10 @@ class Wish(DeviceWish, frozen=True, array_like=True, kw_only=True):
 
 
 class OwnSettings(_Made, frozen=True, array_like=True, kw_only=True):
-    """Access to the settings of one subscriber."""
+    """Access to the settings of one subscriber, for the owner of one address."""
 
     subscriber: str  # id
+    address: bytes  # digest of the address (`digest_of`): the link works while the subscriber has it
 
 
 class OpenedForm(_Made, frozen=True, array_like=True, kw_only=True):
@@ -66,6 +69,12 @@ def new_once() -> bytes:
     return secrets.token_bytes(12)
 
 
+def digest_of(address: Key) -> bytes:
+    """Returns 16 bytes that name an address inside a link. A browser's address is too long for a link."""
+    channel, value = address
+    return hashlib.sha256(f"{channel} {value}".encode()).digest()[:16]
+
+
 class SignUpLinks:
     """Makes and opens the links."""
 
@@ -81,6 +90,10 @@ class SignUpLinks:
         purpose, _ = PURPOSES[type(content)]
         sealed = Box(self._keys.current).seal(msgspec.msgpack.encode(content), purpose)
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def make_settings(self, subscriber: str, address: Key) -> str:
+        """Returns the token of a link to a subscriber's settings, for the owner of this address."""
+        return self.make(OwnSettings(made_s=self.now_s(), subscriber=subscriber, address=digest_of(address)))
 
     def open(self, token: str, kind: type[Content]) -> Content | None:
         """Returns the content of a token. Returns None if alertd did not make it for this purpose, or it is too old."""

@@ -19,8 +19,10 @@ from alertd.model.subscriber import AddressState, Subscriber, key_of
 from alertd.rendering import Renderer
 from alertd.rendering.sign_up_mails import confirmation, settings_link, trial
 from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.people.own_record import is_alone
 from alertd.service.people.registry import Registry
-from alertd.service.people.sign_up_links import CONFIRM_S, OwnSettings, SignUpLinks
+from alertd.service.people.sign_up import has_all
+from alertd.service.people.sign_up_links import CONFIRM_S, SignUpLinks, Wish
 from alertd.service.people.suppression import Suppression
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
@@ -97,16 +99,23 @@ class SignUpMails:
         words, stamp = self.renderer.words(mail.language), self._stamp(mail)
         if mail.kind == "test":
             return trial(words, stamp, f"{self.site}/subscribe/manage")
-        is_known = person is not None and _is_active(person, mail.mailbox)
-        if person is not None and (is_known or mail.kind == "settings"):
-            content = OwnSettings(made_s=self.links.now_s(), subscriber=person.id)
-            link = f"{self.site}/me/{self.links.make(content)}"
-            return settings_link(words, stamp, link, is_known=mail.kind == "sign-up")
+        if person is not None and (mail.kind == "settings" or not self._may_add(person, mail)):
+            link = f"{self.site}/me/{self.links.make_settings(person.id, key_of(MAIL, mail.mailbox))}"
+            is_known = mail.kind == "sign-up" and person.kinds != 0 and _is_active(person, mail.mailbox)
+            return settings_link(words, stamp, link, is_known=is_known)
         return confirmation(words, stamp, mail.places, f"{self.site}/subscribe/confirm/{mail.token}")
+
+    def _may_add(self, person: Subscriber, mail: SignUpMail) -> bool:
+        """Returns whether confirming a sign-up changes something for a known mailbox. Nothing is added to a record
+        that an organisation registered.
+        """
+        wish = self.links.open(mail.token, Wish)
+        is_there = wish is not None and has_all(person, wish) and _is_active(person, mail.mailbox)
+        return is_alone(person) and not is_there
 
     async def _may_mail(self, mailbox: str) -> bool:
         """Counts a mail to a mailbox. The store sees a keyed hash of the mailbox only."""
-        name = f"sign-up/{self.hashed('sign-up limit', f'mailbox {key_of(MAIL, mailbox)[1]}')}"
+        name = f"sign-up/{self.hashed('sign-up limit', f'mailbox {_untagged(mailbox)}')}"
         return bool((await self.limits.take(name, 1 / EACH_S, PER_MAILBOX, 1)).granted)
 
     def _stamp(self, mail: SignUpMail) -> Stamp:
@@ -116,6 +125,14 @@ class SignUpMails:
             chain=name, version=name, sent_s=now_ms // 1000, expires_s=now_ms // 1000 + CONFIRM_S, loudness=Loudness.NORMAL,
             language=mail.language, status="Test" if mail.kind == "test" else "Actual",
         )  # fmt: skip
+
+
+def _untagged(mailbox: str) -> str:
+    """Returns the mailbox, in lower case, without a tag: many providers deliver `ana+tag@` to `ana@`, so that one person
+    could be sent any number of mails.
+    """
+    local, _, domain = key_of(MAIL, mailbox)[1].rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
 
 
 def _is_active(person: Subscriber, mailbox: str) -> bool:

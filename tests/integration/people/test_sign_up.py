@@ -3,100 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import email
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from email import policy
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
 from alertd.common.clock import HOUR_MS
-from alertd.config.sections import PublicSection
-from alertd.model.states import CHANNELS
-from alertd.model.subscriber import AddressState
+from alertd.model.subscriber import AddressState, wants_kind
 from alertd.public.sign_up import sign_up_routes
-from alertd.rendering import Renderer
-from alertd.runtime.assembly import opened
-from alertd.service.container import Container
-from alertd.store.engine import keys
-from alertd.store.engine.codec import Codec
-from channels.sandbox import Sandbox
-from geofences.regions import Library
-from tests.clocks import Later
+from alertd.service.people.sign_up import PLACE_NAMES, Confirmed
+from alertd.service.people.sign_up_links import Wish, new_once
 from tests.integration.acts import api_of, counts, planned, send
-from tests.integration.conftest import settings_for
-
-MAIL = CHANNELS.index("mail")
-BOX = "Ana.Reyes@people.example"
-LINK = re.compile(r"http://127\.0\.0\.1:8080(/(?:subscribe/confirm|me)/[A-Za-z0-9_-]+)")
-FORM = re.compile(r'name="form" value="([^"]+)"')
-
-
-@dataclass
-class Public:
-    """The public side of an installation, and what its relay took."""
-
-    parts: Container
-    client: TestClient
-    sandbox: Sandbox
-    clock: Later
-
-    async def get(self, path: str, language: str = "en") -> tuple[int, str]:
-        async with self.client.get(path, headers={"Accept-Language": language}) as answer:
-            return answer.status, await answer.text()
-
-    async def post(self, path: str, **fields: str) -> tuple[int, str]:
-        async with self.client.post(path, data=fields, headers={"Accept-Language": "en"}) as answer:
-            return answer.status, await answer.text()
-
-    async def ask(self, mailbox: str = BOX, **fields: str) -> tuple[int, str]:
-        """Fill in the form as a person does, and press its button."""
-        _, form = await self.get("/subscribe")
-        self.clock.pass_by(5)
-        said = {"place": "Sevilla", "region": "41091", "mailbox": mailbox, "consent": "1", "form": FORM.search(form)[1]}
-        return await self.post("/subscribe", **(said | fields))
-
-    async def mails(self) -> dict[str, Any]:
-        """Let a worker send what waits. Answers the last mail of each mailbox."""
-        while await self.parts.db.execute("LLEN", keys.SIGN_UPS):
-            await self.parts.sign_up_mails.round(lambda _: True)
-            await self.parts.sign_up_mails.settled()
-        kept = self.sandbox.mail.mails or {}
-        return {to: email.message_from_bytes(raw, policy=policy.default) for to, raw in kept.items()}
-
-    async def link(self, mailbox: str = BOX) -> str:
-        """The path that the last mail of a mailbox leads to."""
-        text = (await self.mails())[mailbox].get_body(("plain",)).get_content()
-        return LINK.search(text)[1]
-
-    async def signed_up(self, mailbox: str = BOX) -> str:
-        """Sign up and confirm. Answers the path of the person's own settings."""
-        await self.ask(mailbox)
-        _, page = await self.post(await self.link(mailbox))
-        return "/me/" + re.search(r'href="../../me/([^"]+)"', page)[1]
-
-
-@pytest.fixture
-async def public(
-    redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer, aiohttp_client: Any
-) -> AsyncIterator[Public]:
-    settings = settings_for(sandbox).model_copy(update={"public": PublicSection(sign_up=True)})
-    sandbox.mail.mails = {}
-    clock = Later()
-    async with opened(settings, redis, codec, library=library, renderer=renderer) as made:
-        parts = replace(made, library=library, clock=clock)
-        app = api_of(parts)
-        app.add_routes(sign_up_routes(parts.sign_up, parts.renderer, ""))
-        yield Public(parts, await aiohttp_client(app), sandbox, clock)
-        await parts.sign_up_mails.close()
-
-
-async def found(public: Public, mailbox: str = BOX) -> Any:
-    return await public.parts.registry.lookup(MAIL, mailbox)
+from tests.integration.people.sign_ups import BOX, FORM, MAIL, Public, found
 
 
 async def test_a_person_signs_up_gets_an_alert_and_leaves(public: Public, sample: dict[str, Any]):
@@ -186,6 +107,91 @@ async def test_a_person_who_left_is_not_signed_up_by_an_older_link_and_is_by_a_n
     assert [address.state for address in (await found(public)).addresses] == [AddressState.STOPPED]
 
 
+async def test_who_withdrew_consent_is_signed_up_by_a_newer_link_and_not_by_an_older_one(public: Public):
+    """The mail asks to confirm. The button renews the consent and adds the new place to the stored ones."""
+    await public.ask()
+    old = await public.link()
+    await public.post(old)
+    name = (await found(public)).id
+    public.clock.pass_by(60)
+    at = datetime.fromtimestamp(public.clock.now_ms() / 1000, UTC).isoformat()
+    await public.parts.registry.patch(name, {"consent": {"withdrawn_at": at}})
+    assert (await found(public)).kinds == 0
+    assert (await public.post(old))[0] == 409
+    assert (await found(public)).kinds == 0
+    public.clock.pass_by(60)
+    await public.ask(region="28079", general="1")
+    new = await public.link()
+    assert "/subscribe/confirm/" in new
+    status, page = await public.post(new)
+    assert (status, "You are signed up" in page) == (200, True)
+    person = await found(public)
+    assert (person.id, person.consent.withdrawn_at_s, person.consent.purposes) == (
+        name,
+        None,
+        ("missing-child", "general"),
+    )
+    assert person.kinds != 0
+    assert {(place.name, place.region) for place in person.places} == {("home", "41091"), ("school", "28079")}
+
+
+async def test_a_person_without_room_for_a_place_learns_what_to_do(public: Public):
+    """Nothing is said to be stored that is not."""
+    await public.ask(region="28079")
+    link = await public.link()
+    await public.signed_up()
+    places = {name: {"region": "41091"} for name in PLACE_NAMES}
+    await public.parts.registry.patch((await found(public)).id, {"places": places})
+    status, page = await public.post(link)
+    assert (status, "remove one, then sign up again" in page) == (409, True)
+    assert {place.region for place in (await found(public)).places} == {"41091"}
+
+
+async def test_a_second_sign_up_adds_its_place_once_it_is_confirmed(public: Public):
+    """The form answers as it does to a new mailbox. Language and quiet hours stay, and `home` is not replaced."""
+    me = await public.signed_up()
+    await public.post(
+        me, action="save", language="es", **{"from": "22:00", "to": "07:00"}, zone="Europe/Madrid", general=""
+    )
+    before = await found(public)
+    public.clock.pass_by(60)
+    answers = [await public.ask(box, region="28079", general="1") for box in (BOX, "new@people.example")]
+    assert answers[0] == answers[1]
+    mails = await public.mails()
+    assert mails[BOX]["Subject"] == mails["new@people.example"]["Subject"]
+    link = await public.link()
+    assert (await public.get(link))[0] == 200
+    assert await found(public) == before
+    for _ in range(2):
+        status, page = await public.post(link)
+        assert (status, "You are signed up" in page) == (200, True)
+    person = await found(public)
+    assert person.id == before.id
+    assert {place.name: place.region for place in person.places} == {"home": "41091", "school": "28079"}
+    assert (person.languages, person.quiet, person.version) == (before.languages, before.quiet, before.version + 1)
+    assert wants_kind(person, "general")
+    assert wants_kind(person, "missing-child")
+    assert person.consent.purposes == ("missing-child", "general")
+    await public.ask(region="28079")
+    assert "/me/" in await public.link(), "there is nothing to add"
+    assert (await found(public)).version == person.version
+
+
+async def test_places_that_are_confirmed_at_the_same_moment_are_all_kept(public: Public):
+    """Two links of one mailbox do not give their places the same name."""
+    await public.signed_up()
+    sign_up = public.parts.sign_up
+    wishes = [
+        Wish(
+            made_s=sign_up.links.now_s(), regions=(code,), language="en", general=False, once=new_once(), mailbox=BOX
+        )
+        for code in ("28079", "14021", "29067")
+    ]  # fmt: skip
+    results = await asyncio.gather(*(sign_up.confirm(sign_up.links.make(wish)) for wish in wishes))
+    assert {result for result, _ in results} == {Confirmed.DONE}
+    assert {place.region for place in (await found(public)).places} == {"41091", "28079", "14021", "29067"}
+
+
 async def test_a_mailbox_that_an_operator_suppressed_gets_no_mail(public: Public):
     """Not even one that asks to confirm."""
     await public.parts.suppression.hold([(MAIL, BOX)])
@@ -202,6 +208,16 @@ async def test_a_mailbox_gets_three_mails_at_once_and_a_network_sixty_requests_a
     more = [await public.ask(f"p{n}@people.example") for n in range(56)]
     assert [status for status, _ in more] == [200] * 55 + [429]
     public.clock.pass_by(HOUR_MS / 1000)
+
+
+async def test_tagged_addresses_share_the_limit_of_their_mailbox(public: Public):
+    """`ana+1@` is delivered to `ana@`. Dots stay, because few providers ignore them; a name may begin with the plus."""
+    one = {*(f"Ana+{number}@people.example" for number in range(4)), "ana@people.example"}
+    others = {"a.na@people.example", "+ana@people.example", "ana@else.example"}
+    answers = [await public.ask(box) for box in [*one, *others]]
+    assert len(set(answers)) == 1
+    mailed = set(await public.mails())
+    assert (len(mailed & one), mailed - one) == (3, others)
 
 
 async def test_a_program_that_fills_in_everything_or_at_once_sends_nothing(public: Public):
@@ -237,6 +253,34 @@ async def test_a_name_that_several_places_have_is_asked_for_once_more(public: Pu
     assert (status, "Check your email" in page) == (200, True)
     await public.post(await public.link())
     assert [place.region for place in (await found(public)).places] == [region]
+
+
+@pytest.mark.parametrize(("language", "of_spain"), [("en", "Sevilla, Seville, Spain"), ("ar", "إسبانيا")])
+async def test_a_place_is_named_with_what_it_is_part_of(public: Public, language: str, of_spain: str):
+    """On the form, in the mail, behind its link and in the settings: two towns of the same name never look alike."""
+    _, choice = await public.ask(region="", place="Buenos Aires", language=language)
+    for offered in ("Buenos Aires (AR-B), Argentina", "Buenos Aires (AR-C), Argentina"):
+        assert offered in choice
+    await public.ask(language=language)
+    text = (await public.mails())[BOX].get_body(("plain",)).get_content()
+    link = await public.link()
+    _, confirmation = await public.get(link)
+    _, done = await public.post(link)
+    me = "/me/" + re.search(r'href="../../me/([^"]+)"', done)[1]
+    _, settings = await public.get(me)
+    for shown in (text, confirmation, settings):
+        assert of_spain in shown
+    _, choice = await public.post(me, action="add", place="Buenos Aires")
+    assert "(AR-C)" in choice
+
+
+async def test_only_smallest_places_are_offered(public: Public):
+    """The city of Sevilla and not its province of the same name: small alerts would not count for the province."""
+    assert "Check your email" in (await public.ask(region="", place="Sevilla"))[1]
+    await public.post(await public.link())
+    assert [place.region for place in (await found(public)).places] == ["41091"]
+    for wide in ("ES-SE", "ES"):
+        assert (await public.ask("other@people.example", region=wide, place=""))[0] == 422
 
 
 async def test_a_person_changes_places_language_kinds_and_quiet_hours(public: Public):
@@ -303,3 +347,29 @@ async def test_closed_sign_up_has_no_pages(public: Public, aiohttp_client: Any):
     for path in ("/subscribe", "/subscribe/manage", "/me/x"):
         async with client.get(path) as answer:
             assert answer.status == 404
+
+
+async def test_an_address_that_is_erased_twice_keeps_the_time_of_the_first_deletion(public: Public):
+    """So a link from between the two does not turn into an older one, and a report says when the person left."""
+    me = await public.signed_up()
+    await public.post(me, action="erase-now")
+    first_s = await public.parts.suppression.since((MAIL, BOX))
+    assert first_s is not None
+    public.clock.pass_by(60)
+    await public.parts.suppression.stop([(MAIL, BOX)])
+    assert (await public.post(me, action="erase-now"))[0] == 404
+    assert await public.parts.suppression.since((MAIL, BOX)) == first_s
+
+
+async def test_a_sign_up_never_replaces_a_stored_home(public: Public):
+    """The mailbox's person left and comes back for another town; an organisation had registered their home as a point."""
+    await public.ask(region="28079")
+    early = await public.link()
+    await public.signed_up()
+    home = {"point": [-5.99, 37.39]}
+    await public.parts.registry.patch((await found(public)).id, {"places": {"home": {**home, "region": None}}})
+    before = next(place for place in (await found(public)).places if place.name == "home")
+    assert (await public.post(early))[0] == 200
+    after = {place.name: place for place in (await found(public)).places}
+    assert after["home"] == before
+    assert after["school"].region == "28079"

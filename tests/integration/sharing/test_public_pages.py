@@ -97,14 +97,18 @@ async def test_after_its_end_the_page_contains_nothing_of_a_person(
     child = record.alert.case.children[0]
     assert child.name is not None
     personal = [child.name.public, child.name.public.split()[0], *child.clothing.values()]
-    for shown in (await read(reader, path), await read(reader, "/alerts")):
+    for shown in (await read(reader, path), await read(reader, "/alerts"), await read(reader, f"{path}/poster")):
         assert child.name.public in shown
     ended = await getattr(parts.follow_ups, "cancel" if step == "purge" else step)(record.id, BEA, "withdrawn")
     if step == "purge":
         await over_and_told(parts, ended.told_by)
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     over = await read(reader, path)
-    for shown in (over, await read(reader, "/alerts"), await read(reader, f"{path}?lang=es")):
+    for shown in (
+        over,
+        await read(reader, "/alerts"),
+        *[await read(reader, path + end) for end in ("?lang=es", "/poster")],
+    ):
         assert [one for one in personal if one in shown] == []
     said = {
         "stand_down": "no longer active",
@@ -113,7 +117,7 @@ async def test_after_its_end_the_page_contains_nothing_of_a_person(
         "purge": "This alert is over.",
     }
     assert said[step] in over
-    assert "Real, but it is over" in await read(reader, f"/verify?q={record.chain.public_id}")
+    assert "Real, but it is over" in await verify(reader, record.chain.public_id)
 
 
 async def test_a_restricted_alert_keeps_its_page_and_names_nobody(
@@ -125,18 +129,72 @@ async def test_a_restricted_alert_keeps_its_page_and_names_nobody(
     assert child.name.public in await read(reader, path)
     await parts.amendment.restrict(record.id, BEA, "protected")
     page = await read(reader, path)
-    assert child.name.public not in page
+    assert child.name.public not in page + await read(reader, f"{path}/poster")
     assert "Do not approach" in page
 
 
-async def test_a_link_is_checked(parts: Container, reader: Any, sample: dict[str, Any]):
-    """By its code or its whole address, and never with more than one of three answers."""
+async def test_a_poster_has_two_languages_and_the_link_as_a_qr_code(
+    parts: Container, reader: Any, sample: dict[str, Any]
+):
+    """The page of the alert links to it. The reader chooses both languages."""
     record = await planned(parts, sample, publish=PAGE)
-    code = record.chain.public_id
-    for asked in (code, code.lower(), f"https://alerts.example/a/{code}?lang=es"):
-        assert "Real and active" in await read(reader, f"/verify?q={asked.replace('?', '%3F')}")
-    for asked in ("0" * 10, "nonsense", "%3Cb%3E"):
-        assert "Not one of our alerts" in await read(reader, f"/verify?q={asked}")
+    path = f"/a/{record.chain.public_id}"
+    link = f"{parts.renderer.site}{path}"
+    assert f'href="{path}/poster?lang=en"' in await read(reader, path)
+    poster = html.fromstring(await read(reader, f"{path}/poster?lang=en&also=es"))
+    sides = poster.xpath("//div[@class='sides']/div")
+    assert [one.get("lang") for one in sides] == ["en", "es"]
+    name = record.alert.case.children[0].name
+    assert name is not None
+    assert name.public in poster.findtext(".//h1")
+    assert "tel:116000" in poster.xpath("//a/@href")
+    assert poster.xpath("//svg/title/text()") == [link]
+    assert link in poster.xpath("//a/@href")
+    assert f"{path}/poster?lang=en&also=ar" in poster.xpath("//nav//a/@href")
+
+
+async def verify(reader: Any, text: str) -> str:
+    """The page that answers a pasted text."""
+    reader.app[CLOCK].pass_by(FRESH_S + 1)
+    answer = await reader.post("/verify", data={"text": text}, headers={"Accept-Language": "en"})
+    assert answer.status == 200
+    return str(await answer.text())
+
+
+async def test_a_pasted_text_is_checked(parts: Container, reader: Any, sample: dict[str, Any]):
+    """By a code, a link or a whole message. The answer links to the alert's own page."""
+    record = await planned(parts, sample, publish=PAGE)
+    code, site = record.chain.public_id, parts.renderer.site
+    link = f"{site}/a/{code}"
+    host = site.partition("://")[2]
+    for text in (
+        code, code.lower(), link, f"{link}?lang=es", f"{link}.", f"({host}/a/{code})", f"链接{link}。",
+        f"MISSING in Sevilla!! See {link}, or https://evil.example/x and share", " ".join(["0" * 10] * 50 + [code]),
+    ):  # fmt: skip
+        answer = await verify(reader, text)
+        assert "Real and active" in answer, text
+        assert f'href="{link}?lang=en"' in answer
+
+
+async def test_a_forged_link_is_not_called_real(parts: Container, reader: Any, sample: dict[str, Any]):
+    """A page elsewhere may copy the code of a real alert."""
+    record = await planned(parts, sample, publish=PAGE)
+    code, site = record.chain.public_id, parts.renderer.site
+    host = site.partition("://")[2]
+    for text in (
+        f"https://evil.example/a/{code}", f"evil.example/a/{code}", f"https://{host}@evil.example/a/{code}",
+        f"https://evil.example/{site}/a/{code}", f"https://{host}.evil.example/a/{code}", f"https://evil-{host}/a/{code}",
+        f"{site}/a/{code}0", f"{site}/photos/{code}",
+    ):  # fmt: skip
+        answer = await verify(reader, text)
+        assert "Not one of our alerts" in answer, text
+        assert code not in answer
+
+
+async def test_a_text_of_no_alert_is_not_ours(reader: Any):
+    for text in ("0" * 10, "nonsense", "<b>", "", "a" * 5000, "\x00"):
+        answer = await verify(reader, text)
+        assert "Not one of our alerts" in answer
     assert "Not one of" not in await read(reader, "/verify")
 
 
