@@ -1,4 +1,5 @@
 """Describes an area by regions, as a person would name it: whole regions that it covers, and parts of others, grouped by parent.
+Names a single region so that it differs from others of the same name.
 
 Returns which regions to name. The words and their order depend on the language, and are added elsewhere.
 """
@@ -27,9 +28,10 @@ WORTH_OF_REGION, WORTH_OF_AREA, WORTH_NOTHING = 0.25, 0.05, 0.002
 MOST_NAMED, FIRST_NAMED = 3, 2
 # With more groups than these, wider regions are named instead.
 MOST_GROUPS = 3
-# If the parts of a region that lie in the area are together larger than this multiple of the region's share of the area, the parts overlap
-# each other, as a quarter lies in its town.
+# What the area covers of a region's parts, added up, can be more than what it covers of the region. Above this
+# multiple, the parts overlap each other, for instance a town and its quarters.
 OVERLAID = 1.05
+# Levels of detail. The first one that gives at most MOST_GROUPS groups is used.
 LEVELS = (Kind.CITY, Kind.PROVINCE, Kind.COUNTRY)
 
 Found = Sequence[tuple[Region, float]]
@@ -67,10 +69,11 @@ class _Group:
 
 
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
-    """Returns the description of an area of `km2` square kilometres. Returns () if it contains no region (the high sea).
+    """Returns the description of an area of `km2` square kilometres. Returns () if no region is worth naming (the high
+    sea).
 
-    `found` is the result of `library.overlapping` for the area. In a part, the region with the parent's name comes first, then those
-    nearest to the middle of the area.
+    `found` is the result of `library.overlapping` for the area. In a part, the region with the parent's name comes
+    first, then those nearest to the middle of the area.
     """
     if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
         return (WORLD,)
@@ -87,7 +90,9 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
 def _grouped(
     library: Library, area: shapely.Geometry, found: Found, km2: float, level: Kind
 ) -> dict[str | None, _Group]:
-    """Returns the regions worth naming, by parent. Divides regions into their parts down to the level `level`."""
+    """Returns the regions worth naming (see WORTH_OF_REGION), by parent. Instead of a region that the area covers only
+    partly, names its parts if they describe enough of it, down to `level`. `km2` is the size of the area.
+    """
     below = defaultdict(list)
     for region, share in found:
         below[region.parent].append((region, share))
@@ -122,8 +127,9 @@ def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Fo
 
 
 def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
-    """Returns a region's parts without those that lie in another part. A quarter of a town is returned instead of the town if it makes up
-    nearly all of the area. `km2`: what the area has of the region; `of_area`: the whole area, in km2.
+    """Returns a region's parts without those that lie in another part, for instance a town without its quarters.
+    Returns a quarter alone if it makes up nearly all of the area. `km2`: what the area has of the region; `of_area`:
+    the whole area, in km2.
     """
     if sum(share * part.km2 for part, share in parts) <= OVERLAID * km2:
         return parts
@@ -158,3 +164,18 @@ def _phrases(library: Library, parent: str | None, group: _Group, middle: shapel
 def _named(library: Library, region: Region) -> Named:
     like = fold(region.name)
     return Named(region=region, ambiguous=any(fold(child.name) == like for child in library.children(region.code)))
+
+
+def full_name(library: Library, code: str, language: str) -> tuple[str, ...]:
+    """Returns the name of a region in a language, then the names of the regions that it is part of, the country last. A name
+    includes the code if another part of the same region, or another country, has that name. Raises UnknownRegion.
+    """
+    return tuple(_own_name(library, region, language) for region in (library.get(code), *library.ancestors(code)))
+
+
+def _own_name(library: Library, region: Region, language: str) -> str:
+    """Returns a region's name, with its code if a region beside it has the same name."""
+    name = region.name_in(language)
+    beside = library.children(region.parent) if region.parent else library.find(kind=region.kind)
+    is_shared = any(one.name_in(language) == name and one.code != region.code for one in beside)
+    return f"{name} ({region.code})" if is_shared else name

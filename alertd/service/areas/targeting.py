@@ -34,9 +34,10 @@ from alertd.store.people.audience import Audience, Matches, MatchFilter
 from channels.base import Loudness
 from geofences import targets
 from geofences.area_names import Part, parts_of
+from geofences.borders import reaches_into
 from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors
-from geofences.polygons import copy_of
+from geofences.polygons import area_km2, copy_of, polygons_of
 from geofences.polygons import ground as ground_of
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
@@ -44,6 +45,9 @@ from geofences.regions import Library
 #: Minimum share of a drawn area that must lie in a country for the country to count, because outlines of two sources
 #: differ by some hundred metres. A small country counts if this share of it lies inside.
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
+#: A smallest region counts if this share of the area lies in it, or if the area reaches this far (km) across its
+#: border, because outlines of two sources differ by some hundred metres.
+SHARE_OF_AREA, ACROSS_KM = 0.1, 0.3
 #: Maximum number of areas in memory with their regions and names, and of searches that several callers may share.
 KEPT = 64
 
@@ -57,6 +61,7 @@ class Share:
     kind: str
     number: int
     share: float
+    is_met: bool = False  # a smallest region in which a part of the area lies, however little of the region that is
 
 
 class Targeting:
@@ -106,8 +111,8 @@ class Targeting:
         return found
 
     async def _search(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
-        """Returns the people that `people` describes. Callers with the same question share the next search, which
-        begins after they asked. So it finds everyone who was registered before.
+        """Does the search of `people`. Callers that ask for the same people share the next search, which begins after
+        they asked. So it finds everyone who was registered before.
         """
         wanted = MatchFilter(
             area=geometry,
@@ -124,11 +129,14 @@ class Targeting:
         return await self._searches(name).one(wanted)
 
     async def _find_once(self, alike: Sequence[MatchFilter]) -> list[Matches]:
+        """Searches once and returns the result once for each caller. All filters are alike but for their time; the last
+        one counts.
+        """
         return [await self._audience.find(alike[-1])] * len(alike)
 
     async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
         """Returns the ring number of each person found in an alert's area: the innermost ring in which any of their
-        places lies.
+        places lies, or that notifies the region that they chose. People in no ring get the `base_ring`.
         """
         target = alert.target
         base = base_ring(target)
@@ -177,10 +185,10 @@ class Targeting:
         )
 
     def notified_regions(self, shares: Sequence[Share]) -> list[int]:
-        """Returns the numbers of the regions that have enough of their area inside. People who chose such a region
-        instead of a point are notified.
+        """Returns the numbers of the regions in which people are notified who chose the region instead of a point: the
+        smallest regions in which any part of the area lies, and wider ones with enough of their own area inside.
         """
-        return [share.number for share in shares if share.share >= self.settings.region_share]
+        return [each.number for each in shares if each.is_met or each.share >= self.settings.region_share]
 
     async def notified_regions_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
         """Returns the numbers of the regions in which people are notified who chose the region instead of a point, if
@@ -193,14 +201,26 @@ class Targeting:
 
 
 def _shares_of(library: Library, wkb: bytes) -> tuple[Share, ...]:
+    """Returns the regions that an area touches (given as WKB, degrees) with their shares. Computed for
+    `Targeting.shares`.
+    """
+    area = polygons_of(shapely.from_wkb(wkb))
+    km2 = sum(map(area_km2, area.geoms))
     return tuple(
-        Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
+        Share(
+            code=region.code, name=region.name, kind=region.kind, number=region.number, share=share,
+            is_met=share < 1
+            and not library.children(region.code)
+            and (share * region.km2 >= SHARE_OF_AREA * km2 or reaches_into(area, library.geometry(region.code), ACROSS_KM)),
+        )
         for region, share in library.overlapping(shapely.from_wkb(wkb))  # a copy, which may be prepared
-    )
+    )  # fmt: skip
 
 
 def _resolved(target: targets.Target, library: Library) -> targets.Area:
-    """Returns the area of a target, if its regions can be computed within seconds. Raises TargetErrors."""
+    """Returns the area of a target. Raises TargetErrors, also if a drawn area crosses the regions' outlines too often
+    for its regions to be computed within seconds.
+    """
     area = targets.resolve(target, library)
     if (target.polygons or target.exclude.polygons) and library.is_tangled(copy_of(area.geometry)):
         raise TargetErrors((InvalidGeometry("", TANGLED),))
@@ -224,6 +244,7 @@ def asked_for(target: Target) -> targets.Target:
 
 
 def _circles(circles: Sequence[documents.Circle]) -> tuple[Circle, ...]:
+    """Returns the circles of a document in the form of `geofences`."""
     return tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in circles)
 
 
@@ -267,8 +288,9 @@ def ring_delays_ms(target: Target) -> dict[int, int]:
 
 
 def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
-    """Returns the delays (ms) and paces of the rings for a plan. `since_ms` is the time since the approval; the rings
-    have already waited `waited_ms`.
+    """Returns when each ring's messages are sent: its delay (ms, less `waited_ms`, which has passed already) and its
+    pace (messages a minute). `since_ms` is how long before this version the one that it continues began to be sent;
+    `When.of` subtracts it from the delays.
     """
     paced = ring_paces(alert.target, alert.policy)
     delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in ring_delays_ms(alert.target).items()}
@@ -276,8 +298,8 @@ def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
 
 
 def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
-    """Returns the pace of each ring that has one. Rings without their own pace, and the rest, share the policy's pace.
-    Empty if there is none.
+    """Returns the pace (messages a minute) of each ring that has one, by ring number. Rings without their own pace, and
+    the rest of the area, share the policy's pace. Empty if there is none.
     """
     own = {REST: None} | {number: ring.pace_per_min for number, ring in enumerate(target.rings, 1)}
     shared = Pace("all", policy.pace_per_min) if policy.pace_per_min else None
@@ -286,8 +308,8 @@ def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
 
 
 def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[int, float]:
-    """Returns the seconds that each ring's pace takes for this number of messages in each ring. Leaves out rings
-    without a pace.
+    """Returns the seconds that each ring's pace takes, given the number of messages in each ring. Rings with a common
+    pace all get the time for their messages together. Leaves out rings without a pace.
     """
     totals = Counter[Pace]()
     for ring, count in messages.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from alertd.model.alert import Alert
 from alertd.model.cap.messages import CapError, Message, MsgType, Reference
 from alertd.model.cap.reader import parse_message
 from alertd.model.cap.signatures import Issuer, Signer, check_signature
+from alertd.model.cap.values import reference_text
 from alertd.model.faults import faults_of
 from alertd.model.kinds import Notify
 from alertd.model.rules import MAX_LIFE
@@ -113,7 +114,8 @@ class CapIntake:
         notifies every recipient, on the alert's channels, because CAP has no silent update.
         """
         draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
-        chains = {chain_of(record.id) for record in await self._named(message, who)}
+        records, unknown = await self._named(message, who)
+        chains = {chain_of(record.id) for record in records}
         if len(chains) != 1:
             fault = Fault("/references", "These references name several alerts. An Update names one.")
             raise _not_plain(message, [fault])
@@ -133,7 +135,7 @@ class CapIntake:
             )
         except Problem as problem:
             raise retold(problem, draft, message) from None
-        return taken, alert
+        return replace(taken, unknown_references=unknown), alert
 
     def _alert(self, message: Message, *, again: bool) -> tuple[Draft, Alert]:
         """Returns the draft of a message (with the origin of each part), and the alert that it makes. Raises Problem."""
@@ -146,10 +148,10 @@ class CapIntake:
 
     async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
         """Ends every alert that the message names and that has not ended. Returns the first of them and its content.
-        Raises Problem and ends none if one of them is unknown. `again`: the first request ended them; this one ends
-        none, because newer alerts may have come under the same names.
+        Raises Problem and ends none if it names no alert here, or one of another status or sender. `again`: the first
+        request ended them; this one ends none, because newer alerts may have come under the same names.
         """
-        records = await self._named(message, who, ended=again)
+        records, unknown = await self._named(message, who, ended=again)
         if not (dry_run or again):
             reason = (
                 message.note or next((info.headline for info in message.infos if info.headline), None) or "CAP Cancel"
@@ -159,19 +161,22 @@ class CapIntake:
                     await self.ends.cancel(record.id, who, clip(reason, MOST_REASON))
         record = await self.approval.get(records[0].id, who)
         alert = record.alert
-        return await submitted(self.intake, self.approval, record.id, alert, who), alert
+        taken = await submitted(self.intake, self.approval, record.id, alert, who)
+        return replace(taken, unknown_references=unknown), alert
 
-    async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
+    async def _named(
+        self, message: Message, who: Credential, *, ended: bool = False
+    ) -> tuple[Sequence[AlertRecord], Sequence[str]]:
         """Returns the alerts that a Cancel or an Update names and that can be ended; if there are none, those that were
-        cancelled or rejected. With `ended` the order is the opposite. Raises Problem if one is unknown, or all are
-        over.
+        cancelled or rejected. With `ended` the order is the opposite. Also returns the references that name no alert
+        here. Raises Problem if all are unknown, or all alerts are over.
         """
-        meant = _meant(message, await self._listed(who, message.references))
+        meant, unknown = _meant(message, await self._listed(who, message.references))
         if message.msg_type is MsgType.UPDATE:  # an Update is of the alert, even if it names a later message of it
             meant = list(dict.fromkeys(map(chain_of, meant)))
         found = [await self.approval.get(alert_id, who) for alert_id in meant]
         if chosen := _chosen(found, ended=ended):
-            return chosen
+            return chosen, unknown
         raise _not_plain(message, [Fault("/references", "The named alerts have ended, so none could be cancelled.")])
 
     async def _listed(self, who: Credential, references: Sequence[Reference]) -> Sequence[AlertRecord]:
@@ -218,32 +223,35 @@ def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
             raise refused("superseded", "This Update is older than the current version.", [fault], message)
 
 
-def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
-    """Returns the ids of the alerts that a message's references mean.
+def _meant(message: Message, records: Sequence[AlertRecord]) -> tuple[list[str], list[str]]:
+    """Returns the ids of the alerts that a message's references mean, and the references that name no alert here.
 
     Senders name every earlier message of an alert (CAP 1.2, section 3.2.1, `references`), so each reference means the
-    alert in its current state. An update that was never approved is the exception: a reference to it means the update,
-    even after its end. If its alert is named too, only the alert is returned, because the update ends with it. Raises
-    Problem for an unknown reference, another status, or another sender.
+    alert in its current state. alertd may have refused one of those messages, or never seen it: the others still say
+    which alert is meant. An update that was never approved is the exception: a reference to it means the update, even
+    after its end. If its alert is named too, only the alert is returned, because the update ends with it. Raises
+    Problem if every reference is unknown, and for another status or sender.
     """
     known: dict[str, list[AlertRecord]] = {}
     for record in records:
         known.setdefault(record.external_id, []).append(record)
-    faults: list[Fault] = []
+    faults, unknown = list[Fault](), list[tuple[int, Reference]]()
     meant: dict[str, None] = {}
     for count, reference in enumerate(message.references, 1):
         named = known.get(external_id(reference), [])
         same = [record for record in named if record.status == message.status]
         if not named:
-            faults.append(Fault("/references", f"Reference {count} names no alert here."))
+            unknown.append((count, reference))
         elif not same:
             faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
         elif reference.sender != message.sender:
             faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
         meant |= {chain_of(record.id) if record.times.start else record.id: None for record in same}
-    if faults:
-        raise _not_plain(message, faults)
-    return [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]
+    if faults or not meant:
+        nowhere = [Fault("/references", f"Reference {count} names no alert here.") for count, _ in unknown]
+        raise _not_plain(message, [*nowhere, *faults])
+    chosen = [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]
+    return chosen, [reference_text(reference) for _, reference in unknown]
 
 
 def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
@@ -265,8 +273,8 @@ def _not_plain(message: Message, faults: Sequence[Fault]) -> Problem:
 
 
 def issuers_of(settings: CapSection) -> tuple[Issuer, ...]:
-    """Returns the issuers in the settings; empty if alertd does not check signatures. Raises ConfigError for an
-    unreadable certificate.
+    """Returns the issuers in the settings; empty if alertd does not check signatures. Raises ConfigError if a
+    certificate is not in PEM.
     """
     try:
         return tuple(

@@ -12,7 +12,6 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unicodedata import category, normalize
 
 from alertd.common.errors import Fault, Problem
 from alertd.model.cap.messages import Info, Message, MsgType, Reference, Scope, Status
@@ -22,23 +21,15 @@ from alertd.model.kinds import KINDS, Kind, Level, Severity
 from alertd.rendering.markup import as_text
 from alertd.rendering.plaintext import clip
 from alertd.service.sharing.cap_areas import Draft, Places, line, put_target, refused, tag, unfit_areas
+from alertd.service.sharing.child_events import announces_child
 
 #: The alert's limits in characters (alertd.model.alert), and the life of an alert without an end.
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
 LIFE = timedelta(hours=24)
 
-#: An alert is about a child if it includes a case, if its event has such a code, or if its event has one of these
-#: phrases. The comparison ignores case, accents and signs. The phrases are event names that CAP authors use, and names
-#: of programmes that search for children.
+#: An alert is about a child if it includes a case, if its event has such a code, or if its event announces a missing
+#: child (`child_events`).
 CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
-CHILD_WORDS = (
-    "amber alert", "alerta amber", "alerte amber", "child alert", "child abduction", "abducted child", "child abducted",
-    "child kidnapping", "kidnapped child", "missing child", "missing children", "child missing", "child is missing", "missing minor",
-    "missing boy", "missing girl", "nino desaparecido", "nina desaparecida", "ninos desaparecidos", "menor desaparecido",
-    "menor desaparecida", "desaparicion de menor", "desaparicion de un menor", "desaparicion de una menor", "alerta sofia", "alerte enlevement",
-    "enfant disparu", "enfant disparue", "enlevement d enfant", "disparition d enfant", "vermisstes kind", "kind vermisst", "kindesentfuhrung", "vermist kind",
-    "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
-)  # fmt: skip
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
 #: The name of the CAP parameter (CAP 1.2, section 3.2.2) whose value is the case of a child, as in an alert's JSON. If
 #: several infos have it, they must have the same case.
@@ -187,21 +178,12 @@ def _unfit_infos(message: Message) -> list[Fault]:
 
 
 def _is_of_child(info: Info) -> bool:
-    words = f" {_plain(info.event)} "
     return (
         any(parameter.name == CASE for parameter in info.parameters)
         or any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
-        or any(f" {phrase} " in words for phrase in CHILD_WORDS)
+        or announces_child(info.event)
         or info.event.casefold() in OWN_WORDS
     )
-
-
-def _plain(text: str) -> str:
-    """Returns the words of a text, without the differences that readers do not notice: case, accents, invisible signs,
-    punctuation, width of spaces.
-    """
-    letters = (one for one in normalize("NFKD", text.casefold()) if category(one) not in {"Mn", "Cf"})
-    return " ".join("".join(one if one.isalnum() else " " for one in letters).split())
 
 
 def _level(info: Info, *, child: bool) -> Level:

@@ -193,11 +193,16 @@ class Distributors(Subscriptions[DistributorHook]):
         return [*shares, *gone]
 
     async def _share(self, hook: DistributorHook, track: Track | None, record: AlertRecord) -> Share:
+        """Returns the state of an alert at a distributor. `track` has the messages sent there; None if there are none."""
         wants = hook.distributor
         why = "" if track else await self._why_not(hook, wants, record)
         return Share(id=hook.id, name=wants.name, track=track, why_not=why)
 
     async def _why_not(self, hook: DistributorHook, wants: Distributor, record: AlertRecord) -> str:
+        """Returns the code of the reason why a distributor does not get the alert: over, off, status, level, scope,
+        elsewhere (outside its jurisdiction), unresolved (the jurisdiction cannot be computed) or later (registered
+        after the alert's start). Returns '' if it gets the alert.
+        """
         if record.state in _OVER or not record.document:
             return "over"
         late = "later" if record.times.start and hook.made > record.times.start else ""
@@ -220,6 +225,9 @@ class Distributors(Subscriptions[DistributorHook]):
 
 
 def _changed(hook: DistributorHook, new: Distributor, authorization: str | None) -> DistributorHook:
+    """Returns the distributor with its new registration. `authorization` None keeps the old header. A new URL or way to
+    acknowledge raises `way` by one.
+    """
     kept = hook.authorization if authorization is None else authorization
     is_moved = (hook.url, hook.distributor.acknowledges) != (new.url, new.acknowledges)
     return msgspec.structs.replace(
@@ -228,8 +236,8 @@ def _changed(hook: DistributorHook, new: Distributor, authorization: str | None)
 
 
 async def lies_in(grounds: Jurisdictions, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
-    """Returns whether a part of an alert's area lies in a jurisdiction. Raises Problem if a region of the jurisdiction
-    was deleted.
+    """Returns whether any part of an alert's area lies in a jurisdiction. Raises Problem if the jurisdiction names a
+    region that the library no longer has.
     """
     ground = await grounds.of(jurisdiction)
     area = await alerts.area(record.id)
@@ -266,11 +274,13 @@ def goes_down(record: AlertRecord, track: Track) -> bool:
 
 
 def references(track: Track, entry: Entry) -> tuple[Reference, ...]:
-    """Returns the references of a message to the messages that it replaces: all that may have arrived and are not taken
-    down.
+    """Returns the references of an Update or Cancel: all other messages of the track that may have arrived and are not
+    taken down. Returns none for an Alert, because it replaces no message.
     """
     if entry.type is MsgType.ALERT:
         return ()
     return tuple(
-        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent)) for one in track.arrived
+        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent))
+        for one in track.arrived
+        if one.identifier != entry.identifier
     )

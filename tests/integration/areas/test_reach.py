@@ -114,13 +114,19 @@ async def test_a_person_without_a_home_is_counted_once_elsewhere(parts: Containe
 
 
 async def test_who_named_a_region_is_counted_where_that_region_is_notified(parts: Container):
-    """In an alert to the city or to its province, and in none to a part of the city or to the next town."""
-    await register(parts, 400, places={"home": {"region": "41091"}})
+    """A city in an alert to it, to its province or to any part of it, and in none to the next town. A province in an alert to it, and
+    in none to a small part of it.
+    """
     targets = ({"regions": ["41091"]}, {"regions": ["ES-SE"]}, near(SEVILLA, 1), {"regions": ["11012"]})
+    await register(parts, 400, places={"home": {"region": "41091"}})
     found = [await reach_of(parts, target) for target in targets]
-    assert are_about([reach.whole.people for reach in found], 400, 400, 0, 0)
-    number = parts.regions.library.get("41091").number
-    assert [number in reach.unnotified for reach in found] == [False, False, True, False]
+    assert are_about([reach.whole.people for reach in found], 400, 400, 400, 0)
+    assert not any(reach.unnotified for reach in found)
+    await register(parts, 400, places={"home": {"region": "ES-SE"}})
+    found = [await reach_of(parts, target) for target in targets]
+    assert are_about([reach.whole.people for reach in found], 0, 400, 0, 0)
+    number = parts.regions.library.get("ES-SE").number
+    assert [number in reach.unnotified for reach in found] == [True, False, True, False]
 
 
 async def test_a_test_and_an_exercise_count_testers_alone(parts: Container, sample: dict[str, Any]):

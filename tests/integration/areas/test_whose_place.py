@@ -190,22 +190,54 @@ async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts
     assert longest < (loop.time() - started) / 3
 
 
-@pytest.mark.parametrize("code", ["41091", "ES-SE"])
-async def test_an_estimate_says_who_named_a_region_and_is_not_notified(
-    parts: Container, sample: dict[str, Any], code: str
-):
-    """A small target in Sevilla reaches nobody who gave only the city or the province as their place. Who has a school in it is reached
-    there, and counted at home.
+async def test_an_estimate_says_who_named_a_wide_region_and_is_not_notified(parts: Container, sample: dict[str, Any]):
+    """A small target in Sevilla reaches nobody who gave only the province as their place. Who has a school in it is reached there, and
+    counted at home.
     """
-    named = {"home": {"region": code}}
+    named = {"home": {"region": "ES-SE"}}
     await register(parts, 200)
     await register(parts, 300, first=200, places=named)
     await register(parts, 5, first=500, places={**named, "school": {"point": SEVILLA}})
     target = {"circles": [{"center": SEVILLA, "radius_km": 1}]}
     taken = await submitted(parts, sample, target=target)
     assert taken.reach is not None
-    number = parts.regions.library.get(code).number
+    number = parts.regions.library.get("ES-SE").number
     assert taken.reach.unnotified.keys() == {number}
     assert is_about(taken.reach.unnotified[number], 305)
     assert is_about(taken.reach.whole.people, 200)
     assert len(await reached(parts, taken.record)) == 205
+
+
+@pytest.mark.parametrize("target", [{"radius_km": 0.1}, {"radius_km": 1}, {"radius_km": 30}])
+async def test_who_named_a_smallest_region_is_reached_by_any_area_in_it(
+    parts: Container, sample: dict[str, Any], target: dict[str, Any]
+):
+    """However small the area. Who gave the town as a second place is reached too, and people at points are those in the area."""
+    await register(parts, EACH, places={"home": {"region": "41091"}})
+    await register(parts, EACH, first=EACH, places={"home": {"point": CADIZ}, "school": {"region": "41091"}})
+    await register(parts, EACH, first=2 * EACH, places={"home": {"region": "11012"}})
+    await register(parts, EACH, first=3 * EACH)
+    await register(parts, EACH, first=4 * EACH, places={"home": {"point": CADIZ}})
+    alert = alert_of(sample, target={"circles": [{"center": SEVILLA, **target}]})
+    area = await parts.targeting.area(alert.target)
+    told = parts.targeting.notified_regions(await parts.targeting.shares(area.geometry))
+    found = await parts.targeting.people(area.geometry, alert, told)
+    assert {number - 1 for number in found.numbers.tolist()} == {*range(2 * EACH), *range(3 * EACH, 4 * EACH)}
+    points = await parts.targeting.people(area.geometry, alert, [])
+    assert {number - 1 for number in points.numbers.tolist()} == {*range(3 * EACH, 4 * EACH)}
+
+
+async def test_a_sliver_along_a_border_alerts_no_neighbouring_town(parts: Container):
+    """The outline of another source may cross a border by two hundred metres. An area that goes a kilometre across is meant for both."""
+    library = parts.regions.library
+    town = library.geometry("41053")
+    neighbours = {
+        region.code
+        for region, _ in library.overlapping(shapely.buffer(town, 0.002))
+        if not library.children(region.code)
+    }
+    for km, reached_codes in ((0.2, {"41053"}), (1.0, neighbours)):
+        area = shapely.MultiPolygon([shapely.buffer(town, km / 111.2)])
+        shares = await parts.targeting.shares(area)
+        told = set(parts.targeting.notified_regions(shares))
+        assert {share.code for share in shares if share.number in told} == reached_codes

@@ -13,6 +13,7 @@ import pytest
 from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
+from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.updates import UpdateProposals
 from alertd.service.container import Container
 from alertd.service.delivery.schedule import Expiry
@@ -33,6 +34,12 @@ async def ended_unapproved(parts: Container, document: str) -> AlertRecord:
 
 async def states(parts: Container, *records: AlertRecord) -> list[AlertState]:
     return [(await parts.approval.get(one.id, BEA)).state for one in records]
+
+
+async def whole(parts: Container, document: str) -> Taken:
+    """The answer to it, with what stands beside the alert."""
+    answer, _ = await parts.cap_intake.take(document.encode(), ANA)
+    return answer
 
 
 async def refused(parts: Container, document: str) -> Problem:
@@ -97,18 +104,38 @@ async def test_a_cancel_of_an_update_that_nobody_approved_in_time_ends_nothing(p
 
 
 async def test_a_cancel_passes_over_what_is_over(parts: Container):
-    """Of two alerts one was closed: the other is ended, and after that nothing is left to cancel. What is unknown ends nothing."""
+    """Of two alerts one was closed: the other is ended, and after that nothing is left to cancel."""
     one, other = named("d-1"), named("d-2")
     closed, going = await told(parts, one, other)
     await parts.follow_ups.close(closed.id, BEA, "Mended.", notify=False)
-    unknown = await refused(parts, after(named("d-2", CANCEL), one, other, named("d-3")))
-    assert [fault.detail for fault in unknown.faults] == ["Reference 3 names no alert here."]
-    assert await states(parts, going) == ["approved"]
     ended = await taken(parts, after(named("d-2", CANCEL), one, other))
     assert ended.id == going.id
     assert await states(parts, closed, going) == ["closed", "cancelled"]
     over = await refused(parts, after(named("d-1", CANCEL), one))
     assert (over.slug, [fault.pointer for fault in over.faults]) == ("not-found", ["/references"])
+
+
+async def test_a_cancel_that_also_names_a_message_unknown_here_ends_the_alert(parts: Container):
+    """alertd refused an update of it, or never saw it. The answer names that reference, for another alert may be meant."""
+    first, lost = named("u-1"), named("u-2")
+    (alert,) = await told(parts, first)
+    nothing = await refused(parts, after(named("u-3", CANCEL), lost))
+    assert [fault.detail for fault in nothing.faults] == ["Reference 1 names no alert here."]
+    assert await states(parts, alert) == ["approved"]
+    ended = await whole(parts, after(named("u-3", CANCEL), lost, first))
+    assert ended.record.id == alert.id
+    [reference] = ended.unknown_references
+    assert "u-2" in reference
+    assert await states(parts, alert) == ["cancelled"]
+
+
+async def test_an_update_that_also_names_a_message_unknown_here_updates_the_alert(parts: Container):
+    """It names the whole history of the alert, and alertd has seen a part of that."""
+    first, lost = named("v-1"), named("v-2")
+    (alert,) = await told(parts, first)
+    updated = await whole(parts, update("v-3", first, lost))
+    assert updated.record.id == f"{alert.id}-2"
+    assert len(updated.unknown_references) == 1
 
 
 async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Container):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
+import pytest
 import shapely
 
 from geofences import files
-from geofences.area_names import WORLD, parts_of
+from geofences.area_names import WORLD, full_name, parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
 from geofences.polygons import area_km2
@@ -133,3 +136,29 @@ def test_what_is_drawn_names_nothing(library):
 def test_the_high_sea_has_no_name(library):
     """Ground in no region is called nothing."""
     assert said(library, round_((-40, 30), 100)) == []
+
+
+def test_a_town_is_named_with_its_province_and_country(library):
+    assert full_name(library, "41091", "en") == ("Sevilla", "Seville", "Spain")
+    assert full_name(library, "14021", "es") == ("Córdoba", "Córdoba", "España")
+    assert full_name(library, "AR-X", "es") == ("Córdoba", "Argentina")
+    assert full_name(library, "ES", "ar") == ("إسبانيا",)
+
+
+def test_regions_of_the_same_name_in_one_place_have_their_codes(library):
+    """The province of Buenos Aires and the city beside it; the two parts of the island Saint Martin, which are countries."""
+    assert full_name(library, "AR-B", "en") == ("Buenos Aires (AR-B)", "Argentina")
+    assert full_name(library, "AR-C", "en") == ("Buenos Aires (AR-C)", "Argentina")
+    assert full_name(library, "SXM-5146", "es") == ("San Martín", "San Martín (SX)")
+
+
+@pytest.mark.parametrize("language", ["en", "ar", "es", "zh"])
+def test_no_two_smallest_regions_have_the_same_full_name(library, language):
+    """People choose one of these."""
+    wide, alike = {one.parent for one in library.regions}, defaultdict(list)
+    for one in library.regions:
+        if one.code not in wide:
+            alike[one.name_in(language)].append(one.code)
+    several = [code for codes in alike.values() if len(codes) > 1 for code in codes]
+    assert len(several) > 500
+    assert len({full_name(library, code, language) for code in several}) == len(several)

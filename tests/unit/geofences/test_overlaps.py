@@ -151,21 +151,30 @@ def test_who_is_looked_up_does_not_wait_for_an_area_that_is_cut(library):
 
 
 def test_an_area_that_crosses_too_many_borders_is_known_before_it_is_cut(library):
-    """9,000 teeth across a hundred towns are too much; the longest coasts and Sevilla are not."""
+    """9,000 teeth across a hundred towns are too much."""
     assert library.is_tangled(comb(9_000))
-    for code in ("RU", "CA", "41091"):
-        assert not library.is_tangled(resolve(Target(regions=(code,)), library).geometry)
 
 
-def test_no_two_countries_share_ground(library):
+@pytest.mark.parametrize("code", ["41091", *(pytest.param(code, marks=pytest.mark.long) for code in ("CA", "RU"))])
+def test_a_town_and_the_longest_coasts_are_not_tangled(library, code):
+    assert not library.is_tangled(resolve(Target(regions=(code,)), library).geometry)
+
+
+#: Seven countries, among them the small ones, Andorra and Gibraltar.
+NEAR_SPAIN = (-10, 35, 5, 45)
+
+
+@pytest.mark.parametrize("bounds", [NEAR_SPAIN, pytest.param((-180, -90, 180, 90), marks=pytest.mark.long)])
+def test_no_two_countries_share_ground(library, bounds):
     """Whoever is in two may be alerted by the authorities of both, of which only one is asked. This holds for countries and their provinces
     (which hold whatever is part of them), but for what rounding leaves along a border.
     """
-    regions = [one for one in library.regions if one.kind in {Kind.COUNTRY, Kind.PROVINCE}]
+    regions = [one for one in library.find(bbox=bounds) if one.kind in {Kind.COUNTRY, Kind.PROVINCE}]
     homes = np.array([one.parent or one.code for one in regions])
     outlines = np.array([library.geometry(one.code) for one in regions], dtype=object)
     here, there = shapely.STRtree(outlines).query(outlines, predicate="intersects")
     abroad = (here < there) & (homes[here] != homes[there])
+    assert abroad.any()
     shared = shapely.intersection(outlines[here[abroad]], outlines[there[abroad]])
     wide = ~shapely.is_empty(shapely.buffer(shared, -ROUNDING))
     pairs = zip(here[abroad][wide], there[abroad][wide], strict=True)
