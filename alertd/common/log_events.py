@@ -60,6 +60,7 @@ EVENTS_BY_SUBJECT: Final[Mapping[str, Mapping[str, str]]] = {
         "channel.worker_returned": "A worker sends on the channel again.",
         "connection.open_failed": "Opening a connection to a carrier failed with an unexpected error: report `error` and `places`.",
         "relay.connection_refused": "The relay refused one more connection: lower the carrier's `connections`, or raise the limit at the relay.",
+        "server.connection_refused": "A carrier's server refused one more connection: lower the carrier's `connections`, or raise its limit.",
         "server.paused": "A carrier's server failed or throttled, and gets no message for `seconds`: act on `reason`.",
         "server.token_refused": "A push service refused the token: check the store's clock and the carrier's `contact`.",
     },

@@ -240,10 +240,8 @@ class Container:
     def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
         """Returns the service that rotates the master key. An embedded store has its keys in its directory."""
         section = self.settings.store
-        return KeyRotation(
-            connection=self.db, watch=watch, directory=None if section.url else section.directory,
-            next_file=next_key_file(section), clock=self.clock,
-        )  # fmt: skip
+        directory, next_file = None if section.url else section.directory, next_key_file(section)
+        return KeyRotation(connection=self.db, watch=watch, directory=directory, next_file=next_file, clock=self.clock)
 
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
         """Makes the services for signing in."""
@@ -335,7 +333,7 @@ class Container:
         )  # fmt: skip
 
     def _compose_sign_up(self, pager: Pager) -> None:
-        """Makes the services that let the public sign up. Sign-up is closed without a mail carrier."""
+        """Makes the services that let the public sign up: by mail, and of browsers. Each is closed without its carrier."""
         section, api = self.settings.public, self.settings.api
         queue, links = SignUpQueue(self.db), SignUpLinks(self.db.codec.derived("sign-up"), self.clock)
         self.sign_up = SignUp(
@@ -355,6 +353,7 @@ class Container:
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> DistributorDelivery:
+        """Makes the services for distributors. Returns the one that sends them alerts."""
         hooks, self.tracks = DistributorHooks(self.db), Tracks(self.db)
         key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
         self.acknowledgements = DistributorAcknowledgements(hooks, self.tracks, self.alerts, self.clock, key, site)
@@ -376,6 +375,7 @@ class Container:
 
     @property
     def _tombstones(self) -> Tombstones:
+        """Returns the file that records removals, for a backup that is put back."""
         return Tombstones(self.settings.store.tombstones_file)
 
     def inbound(self, carrier: str) -> Inbound:
@@ -391,9 +391,7 @@ class Container:
 
 
 def next_key_file(section: StoreSection) -> Path | None:
-    """Returns the path of the new master key during a rotation. An embedded store has it beside the old key. None if
-    an external store has no such setting.
-    """
+    """Returns the path of the new master key: beside an embedded store's old key, else as set (None if unset)."""
     return section.next_master_key_file if section.url else section.directory / NEXT_KEY
 
 

@@ -16,7 +16,7 @@ from tests.acceptance.api_samples import the_alert
 from tests.acceptance.conftest import Served
 from tests.pages import DOCS, ROOT, text_of
 
-pytestmark = pytest.mark.peer  # ops/test installs the generators apart
+pytestmark = [pytest.mark.peer, pytest.mark.shares]  # ops/test installs the generators apart
 
 PEERS = ROOT / ".cache" / "peers"
 PAGE = text_of(DOCS / "integrate" / "clients.md")

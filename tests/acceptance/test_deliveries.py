@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
+
+pytestmark = pytest.mark.shares
 
 
 def test_the_refused_are_told_and_everybody_is_explained(served: Served, alert: dict[str, Any], bea: str):

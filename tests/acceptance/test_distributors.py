@@ -6,10 +6,14 @@ import json
 import urllib.request
 from typing import Any
 
+import pytest
+
 from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
 from tests.acceptance.radio import Radio
 from tests.integration.gateways import answering
+
+pytestmark = pytest.mark.shares
 
 
 def test_a_take_down_is_followed_from_the_command_line(served: Served, radio: Radio, alert: dict[str, Any]):

@@ -16,7 +16,7 @@ CODE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## Th
 STEPS = ["submit", "approve", "plan", "send", "settle"]
 #: As `ops/path` printed, and 1 % for what a busy machine adds. Lower both when the path becomes shorter. If a change needs more, raise them
 #: in its commit and say why.
-MOST = {"files": 100, "functions": 743}
+MOST = {"files": 102, "functions": 749}
 
 
 @pytest.fixture(scope="module")

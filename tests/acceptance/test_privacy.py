@@ -195,14 +195,16 @@ def says_lived_in(served: Served, key: str, pair: tuple[dict[str, Any], dict[str
 
 
 @pytest.mark.timeout(900)
-def test_a_thousand_previews_do_not_tell_who_lives_where(installation: Callable[..., Served]):
+def test_a_thousand_previews_do_not_tell_who_lives_where(installation: Callable[..., Served], is_long: bool):
     """Half of 500 homes are lived in, by one person or by four. The attacker asks two questions about each, by holes, notches, rings,
-    regions, kinds of alert and kinds of place, and is right about at most three in five.
+    regions, kinds of alert and kinds of place, and is right about at most three in five. The quick run has 150 homes; of so few an attacker who
+    guesses may be right about a little more.
     """
+    many, most = (500, 0.6) if is_long else (150, 0.65)
     served = installation(2_000, ALERTD_API__REACH_PER_MIN="0")
     draw = random.Random(7)
     homes = [
-        (round(-5.98 + draw.uniform(-0.2, 0.2), 6), round(37.39 + draw.uniform(-0.15, 0.15), 6)) for _ in range(500)
+        (round(-5.98 + draw.uniform(-0.2, 0.2), 6), round(37.39 + draw.uniform(-0.15, 0.15), 6)) for _ in range(many)
     ]
     residents = [draw.choice([0, 0, 1, 4]) for _ in homes]
     seen = datetime.now(UTC).isoformat()
@@ -220,4 +222,4 @@ def test_a_thousand_previews_do_not_tell_who_lives_where(installation: Callable[
         says_lived_in(served, key, attacks_on(home, 25 if i % 2 else 5)[i % 7]) == bool(count)
         for i, (home, count) in enumerate(zip(homes, residents, strict=True))
     )
-    assert right <= 0.6 * len(homes)
+    assert right <= most * len(homes)

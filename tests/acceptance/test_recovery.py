@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from alertd.store.engine.codec import Keys
 from tests.acceptance.commands import done, refused
 from tests.acceptance.conftest import STORE_KEYS, Served, start
+
+pytestmark = pytest.mark.shares
 
 RECOVER = ("keys", "recover")
 

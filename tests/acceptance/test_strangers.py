@@ -14,6 +14,8 @@ import pytest
 from alertd.common.ids import TokenPurpose
 from tests.acceptance.conftest import Served
 
+pytestmark = pytest.mark.shares
+
 #: What only the code's own readers know.
 INTERNALS = re.compile(r"wire number|not_honoured|\brules\.|\bself\.|redis|lua\b", re.IGNORECASE)
 SECRET = "live_cccccccccccc_SECRETSECRET"

@@ -15,6 +15,8 @@ from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
 from tests.recorders import Local, a_local
 
+pytestmark = pytest.mark.shares
+
 
 def types(receiver: Local, alert_id: str) -> list[str]:
     """Of the events of an alert that it got."""

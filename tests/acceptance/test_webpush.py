@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.service.carriers.health import IN_A_ROW
+from alertd.service.carriers.refusals import IN_A_ROW
 from tests.acceptance.conftest import CHANNELS, Served
 from tests.unit.alertd.samples import SUBSCRIBER
 

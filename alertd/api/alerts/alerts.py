@@ -48,17 +48,17 @@ class SubmitQuery(Query):
     dry_run: bool = Field(False, description="Dry run: gives the same answer, but stores and sends nothing.")
 
 
-#: An estimate, as the API showed it.
+#: An estimate of people, as the API showed it.
 Seen = Annotated[int, Field(ge=0)] | Few
 
 
 def seen(people: Seen | None) -> int | None:
-    """Returns the estimate that the approver saw, in the form that a record stores."""
+    """Returns the estimate that the approver saw, as a record stores it: 0 for "<100", None without an estimate."""
     return None if people is None else stored_estimate(people)
 
 
 class Saw(BaseModel):
-    """What the approver saw when approving."""
+    """What the approver saw before the approval."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     people: Seen | None = Field(None, description="The estimate that was shown. Default: the estimate at submission.")
@@ -105,7 +105,6 @@ class AlertPatch(RootModel[dict[str, Any]]):
 
 #: Takes a decision on an alert on behalf of a caller, and returns the changed alert.
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
-
 #: Takes a follow-up (update, end, restriction) on behalf of a caller, and returns its result.
 Follow = Callable[[Container, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "The public does not learn of this."
@@ -130,10 +129,15 @@ class Submitted(Outlook):
         description="Other living alerts of the same case, kind and status, if this alert has no `external_id` to tell them apart. Check that"
         " you want this alert in addition to them.",
     )
+    unknown_references: list[str] = Field(
+        [],
+        description="References of a CAP Update or Cancel that name no alert of this organisation. alertd acted on the others only: check"
+        " that no alert is still active under these.",
+    )
 
 
 async def _read_stance(request: web.Request) -> None:
-    """Reads the organisation's rules for a submission together with its stops. Raises Problem if the caller's key is stopped."""
+    """Stores the organisation's rules for alerts in the request. Raises Problem if the caller's key is stopped."""
     request[ORG_POLICY] = org_policy = await services(request).organisations.get_policy(credential(request).org)
     check_key_in(org_policy.standing, credential(request))
 
@@ -164,13 +168,13 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     An Actual alert is then `pending` until another person approves it. A Test or Exercise reaches testers only and is
     approved at once. With `"state": "draft"` alertd stores the alert and does nothing more.
 
-    An organisation has at most one living alert for each `external_id`, kind and status, counting all of its keys. Submitting
-    the same alert again stores nothing: the answer is 200 with the header `Idempotent-Replayed` and the first alert's id and
-    state. A different alert under that `external_id` is refused (`duplicate-case`). Without an `external_id`, `similar` lists the
-    other living alerts of the case.
+    An organisation has at most one living alert for each `external_id`, kind and status, counting all of its keys.
+    Submitting the same alert again stores nothing: the answer is 200 with the header `Idempotent-Replayed` and the
+    first alert's id and state. A different alert under that `external_id` is refused (`duplicate-case`). Without an
+    `external_id`, `similar` lists the other living alerts of the case.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    # These counts need the reach budget and audit: no second person reviews the target.
+    # `turn` limits these counts like previews, because no second person reviews their target.
     asks = query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
     async with s.reach_audit.turn(who) if asks else nullcontext():
         if is_replay(request) and not query.dry_run:
@@ -185,8 +189,8 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
 
 def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """Adds the submitted alert to the audit entry of the call. For a repeated submission, also stores the first alert's
-    id under the caller's Idempotency-Key.
+    """Notes the submitted alert for the audit entry of the call. For an alert that its organisation had submitted
+    before, also sets the first alert's id as the one that the middleware stores under an Idempotency-Key.
     """
     note(request, record=taken.record, box=taken.box, dry_run=dry_run)
     note_reach(request, taken, dry_run=dry_run)
@@ -196,7 +200,7 @@ def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
 
 
 def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
-    """For a dry run, adds the area in which people were counted to the audit entry of the call."""
+    """For a dry run, adds the counted area (digest and bounds) and the alert's kind to the call's audit entry."""
     if dry_run:
         facts = facts_of(taken.area.geometry, taken.record.kind)
         note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])
@@ -204,8 +208,8 @@ def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
 
 @OPERATIONS.add("GET", ALERT_PATH, "Show an alert", "alerts:read", tells=("ETag",))
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
-    """Returns one alert, as submitted and as it stands now. Send its ETag as If-Match with a decision, to bind the decision to
-    the version that you saw.
+    """Returns one alert, as submitted and as it stands now. Send its ETag as If-Match with a decision, to bind the
+    decision to the version that you saw.
     """
     s = services(request)
     record = await s.approval.get(id, credential(request))
@@ -220,7 +224,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
 
 @OPERATIONS.add("PATCH", ALERT_PATH, "Change a draft", "alerts:write", problems=REFUSED, act=Act("alert.change"))
 async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:
-    """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
+    """Changes some members of a draft or a returned alert (JSON merge patch, RFC 7396). Only its author may do so."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
     async with s.reach_audit.turn(who):
@@ -238,7 +242,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     act=Act("alert.submit", once=True),
 )  # fmt: skip
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
-    """Submits a draft or a returned alert for approval by a second person. A Test or Exercise needs no approval and is sent."""
+    """Submits a draft or returned alert for approval by a second person. alertd sends a Test or Exercise at once."""
     return await _decided(request, id, lambda decide, who: decide.submit(id, who, rev=headers.version))
 
 
@@ -253,9 +257,9 @@ async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions
 async def approve_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
 ) -> Reply[AlertReply]:
-    """Approves an alert as the second person: freezes the audience and starts sending. If the alert has a start time, both happen
-    then. The author of an Actual alert cannot approve it. Idempotent: the same person may approve again, the same version or the
-    current one, and gets the same answer. Name the version that you looked at, by If-Match or `rev`; without it, the answer is 428.
+    """Approves an alert as the second person: freezes the audience and starts sending, at the alert's start time if it
+    has one. The author of an Actual alert cannot approve it. Idempotent: the same person may approve the same or the
+    current version again. Name the version that you looked at, by If-Match or `rev`; else the answer is 428.
     """
     rev = await looked_at(request, id, headers, body)
     return await _decided(
@@ -268,8 +272,8 @@ async def approve_alert(
 
 
 async def looked_at(request: web.Request, alert_id: str, headers: Conditions, saw: Saw) -> int | None:
-    """Returns the version of the alert that the approver looked at. Raises Problem if the request names none (RFC 6585, section 3)
-    or if there is no such alert.
+    """Returns the version of the alert that the approver looked at (If-Match or `rev`). Raises Problem if the request
+    names none (428; RFC 6585, section 3) or if there is no such alert. In a repeated call it may return None instead.
     """
     rev = saw.rev if headers.version is None else headers.version
     if rev is None and not is_replay(request):
@@ -285,7 +289,7 @@ async def looked_at(request: web.Request, alert_id: str, headers: Conditions, sa
     "POST", "/v1/alerts/{id}/return", "Return to the author", "alerts:approve", act=Act("alert.return", once=True)
 )
 async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Returns a pending alert to its author."""
+    """Returns a pending alert to its author, who can change it and submit it again."""
     return await _decided(request, id, lambda decide, who: decide.give_back(id, who, body.reason, rev=headers.version))
 
 
@@ -293,7 +297,7 @@ async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions
     "POST", "/v1/alerts/{id}/reject", "Reject", "alerts:approve", act=Act("alert.reject", stops_harm=True, once=True)
 )
 async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Rejects an alert: it is never sent."""
+    """Rejects an alert that is not approved: alertd never sends it."""
     return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
 
 
@@ -301,9 +305,10 @@ async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions
     "POST", "/v1/alerts/{id}/cancel", "Cancel", "alerts:write", act=Act("alert.cancel", stops_harm=True, once=True)
 )
 async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Cancel) -> Reply[AlertReply]:
-    """Cancels an alert that should not have been sent. Closes the gate within a second, so queued messages are not sent. Every
-    possible recipient is notified, on the channel of the original message, with the prepared text for `code`, which names no
-    person. `reason` stays internal.
+    """Cancels an alert that should not have been sent. The gate closes within a second; queued messages are not sent.
+    Every possible recipient is notified on the channel of the original message, with the prepared text for `code`,
+    which names no person, unless `notify` is `none`. `reason` stays internal. alertd cancels a scheduled alert without
+    a message, and rejects an undecided one.
     """
     return await followed(
         request, id, lambda s, who: s.follow_ups.cancel(
@@ -313,8 +318,8 @@ async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions
 
 
 async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply[AlertReply]:
-    """Takes a follow-up and returns the alert after it, with the version that notifies recipients. A repeated call only
-    returns the alert.
+    """Carries out a follow-up, adds it to the audit entry, and returns the alert after it. `told_by` is the version
+    that notifies recipients; without one, `notice` says so. A repeated call only returns the alert.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -327,6 +332,7 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
 
 
 async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:
+    """Carries out a decision, adds it to the audit entry, and returns the alert. A repeat only returns the alert."""
     approval, who = services(request).approval, credential(request)
     if is_replay(request):
         return reply_with_alert(await approval.get(alert_id, who))
@@ -340,7 +346,7 @@ def reply_with_alert(record: AlertRecord, *, whole: bool = False) -> Reply[Alert
 
 
 async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Submitted]:
-    """Returns the reply to a submission: the alert, and its reach. Submissions that share a reach count share its JSON."""
+    """Returns the alert and its estimated reach. Submissions that share a reach count share the JSON of the reach."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.rings}
     louds = tuple(how_loud.values()) or (loudness(alert, REST),)
@@ -361,6 +367,7 @@ async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Sub
         "rev": record.rev,
         "permissions": permission_replies(record),
         "similar": similar_replies(taken.similar),
+        "unknown_references": list(taken.unknown_references),
     }
     made = await taken.answers.once(None, (alert.channels, louds, language), outlook)
     headers = {"Location": f"/v1/alerts/{record.id}", **etag(record.rev)}
@@ -376,7 +383,7 @@ async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Sub
 
 @OPERATIONS.add("GET", "/v1/kinds/{kind}", "Show a kind of alert", "alerts:read")
 async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
-    """Returns the facts that an alert of this kind may have: JSON Schema, levels, and coded values with their translations."""
+    """Returns the facts that alerts of this kind may have: JSON Schema, levels, and coded values with translations."""
     renderer = services(request).renderer
     languages = renderer.all_languages
     facts = ("hair", "eyes", "sex", "person", "criterion")

@@ -1,4 +1,4 @@
-"""HTTP operations that read alerts: the list, and one alert's progress, history, curve and ledger."""
+"""HTTP operations that read alerts: list alerts, and show one alert's progress, ledger, history and curve."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from alertd.store.alerts.alerts import ListPlace
 from alertd.store.alerts.records import AlertRecord
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
-#: Seconds between two reads of the progress for an event stream, and the longest silence in seconds. After that a
-#: comment shows proxies and clients that the stream is alive.
+#: For event streams: seconds between two reads of the store, and seconds without an event until alertd sends a comment,
+#: which shows proxies and clients that the stream is alive.
 STREAM_EVERY_S = 0.25
 STREAM_SILENCE_S = 15.0
 UNSETTLED = frozenset(State) - SETTLED
@@ -73,6 +73,9 @@ class ProgressReply(BaseModel):
     permissions: list[PermissionStanding] = Field(
         [], description="Neighbours that permitted this alert, have not answered yet, or refused it."
     )
+    planned: bool = Field(
+        description="All messages of this version are in `channels`. False: alertd may still add some."
+    )
     paused: bool = Field(description="As in the alert: sending is paused until the alert is resumed.")
     stalled: bool = Field(
         False, description="Stalled: no message was finished for a minute although some are due (`alert.stalled`)."
@@ -88,7 +91,9 @@ OPERATIONS = Operations()
 
 @OPERATIONS.add("GET", "/v1/alerts", "List alerts", "alerts:read")
 async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
-    """Returns the organisation's alerts, newest first. A page may be short if few alerts match; `next` shows if there are more."""
+    """Returns a page of the organisation's alerts that match the filters, newest first. A page may be short if few
+    alerts match; `next` shows if there are more.
+    """
     s, org = services(request), credential(request).org
     if query.telling:
         return AlertList(alerts=[alert_reply(one) for one in await s.reports.telling(org)], next=None)
@@ -107,6 +112,9 @@ async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
 
 
 def _place(cursor: str) -> ListPlace:
+    """Returns the place in the list after which a page begins: the creation time and the id of an alert, from the
+    cursor.
+    """
     made, _, name = cursor.partition("_")
     return int(made), name
 
@@ -116,8 +124,8 @@ def _place(cursor: str) -> ListPlace:
     writes_out={EVENTS: ProgressReply},
 )  # fmt: skip
 async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
-    """Returns the progress of an alert. With `Accept: text/event-stream`, streams it at every change, until sending has ended and
-    every reference has a final state.
+    """Returns the progress of an alert. With `Accept: text/event-stream`, streams it at every change, until sending has
+    ended and every reference has a final state.
     """
     if EVENTS not in request.headers.get("Accept", ""):
         return (await _progress(request, id))[0]
@@ -130,22 +138,24 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     writes_out={NDJSON: Delivery}, problems=("gone",), act=Act("ledger.read"),
 )  # fmt: skip
 async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
-    """Streams the ledger of an alert (NDJSON): one line for each message to one address of one person. Each subscriber has a pseudonym that is valid for this alert only."""
+    """Streams the ledger of an alert (NDJSON): one line for each message to one address of one person. Each subscriber
+    has a pseudonym that is valid for this alert only. A deleted ledger answers 410.
+    """
     s = services(request)
     record = await s.approval.get(id, credential(request))
     ledger = s.reports.lines(record)
-    first = await anext(ledger)  # raises its errors before the response starts
+    first = await anext(ledger)  # raises Problem before the response starts
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     await response.write(first)
     async for lines in ledger:
-        await check_caller(request)  # raises and so aborts the response: half a ledger must not look complete
+        await check_caller(request)  # an error aborts the response, so that half a ledger does not look complete
         await response.write(lines)
     return response
 
 
 async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
-    """Returns the progress of an alert, and whether it can no longer change."""
+    """Returns the progress of an alert with the counts that the caller may see, and whether it can no longer change."""
     s = services(request)
     who = credential(request)
     record, reads_ledger = await s.approval.get(alert_id, who), who.may(LEDGER)
@@ -159,6 +169,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         nobody=had_nobody_to_notify(record),
         channels=channels,
         few=few,
+        planned=record.plan.is_complete,
         paused=record.chain.paused,
         stalled=stalled,
         permissions=[
@@ -172,6 +183,9 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
 
 
 def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
+    """Returns the number of people of an alert: for a caller who reads the ledger exact, for others as `people_shown`
+    does.
+    """
     if not reads_ledger:
         return people_shown(record)
     return exactly_shown(record.people) if record.update else record.people
@@ -179,7 +193,8 @@ def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
     """Yields server-sent events (HTML Living Standard, section 9.2): each change of the progress, and a comment after
-    15 s without one. Ends when sending is over or the caller loses access.
+    15 s without one. Ends when the progress can no longer change, the reader has left or lost access, or the service
+    shuts down.
     """
     last, silent_s = None, 0.0
     while True:
@@ -237,14 +252,14 @@ class CurveReply(BaseModel):
 
 @OPERATIONS.add("GET", "/v1/alerts/{id}/history", "Show who did what", "alerts:read")
 async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
-    """Returns who did what with an alert and its later versions, from the audit."""
+    """Returns the acts on an alert and its later versions, with the people who did them, from the audit."""
     s = services(request)
     found = await s.timeline.history(await s.approval.get(id, credential(request)))
     return history_reply(id, found)
 
 
 def history_reply(alert_id: str, found: History) -> HistoryReply:
-    """Returns the acts on an alert as the API shows them."""
+    """Returns the acts on an alert as the API shows them, oldest first."""
     acts = [
         ActReply(
             entry=one.number,
@@ -263,7 +278,9 @@ def history_reply(alert_id: str, found: History) -> HistoryReply:
 
 @OPERATIONS.add("GET", "/v1/alerts/{id}/curve", "Show the send over time", "alerts:read")
 async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
-    """Returns how many messages were handed over and delivered over time, from the ledger: at most 128 points for any duration."""
+    """Returns how many messages were handed over and delivered over time, from the ledger: at most 128 points for any
+    duration. Leaves out channels with few messages.
+    """
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
     curve = await s.timeline.curve(record, reads_ledger=who.may(LEDGER))

@@ -76,9 +76,8 @@ class Approval:
         return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
 
     async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
-        """Continues with an alert that was just submitted: approves it at once if it needs no second person. Returns
-        the alert in its new state. Repeating the call changes nothing. `known` is its organisation, if it was read with
-        the alert.
+        """Continues with an alert that was just submitted: approves it at once if it needs no second person, and
+        returns it. A repeat changes nothing. `known`: its organisation, if the caller has read it.
         """
         if record.state is not AlertState.PENDING:
             return record
@@ -91,7 +90,8 @@ class Approval:
         counts as the second person. Otherwise, or if a check fails, the alert waits for a person. Returns the alert.
         """
         unattended = await self.organisations.unattended(record, known)
-        # A scheduled alert's reach is not known yet. An alert to very few people would reveal whether a person lives there.
+        # A scheduled alert's reach is unknown yet. An alert to very few people would reveal whether a person lives
+        # there.
         if unattended is None or record.times.starts or record.target.seen < LEAST_SHOWN:
             return record
         try:
@@ -105,9 +105,7 @@ class Approval:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """Submits a draft or a returned alert to a second person, not the caller, and returns it. Raises Problem like
-        the intake.
-        """
+        """Submits a draft or a returned alert to a second person; approves it if it needs none. Raises Problem."""
         record = await self.get(alert_id, who)
         hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         if record.state in AMENDABLE:
@@ -117,6 +115,8 @@ class Approval:
             record = await self.jurisdiction_split.submitted(record, who)
             await claim_external_id(self.alerts, record)
             rev = record.rev  # the claim of the external id is for this revision
+        elif record.state is AlertState.SCHEDULED:  # `unschedule` alone takes back an approval
+            raise refused(record.state, AlertState.PENDING)
         texts = await self.texts.revision(record.org)
         pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
         return await self.begin(pending, who)
@@ -186,7 +186,7 @@ class Approval:
 
     async def start(self, record: AlertRecord) -> AlertRecord:
         """Opens the gate of a scheduled alert at its start, with the present audience, and returns it. Repeats all
-        checks of an approval. Raises Problem; then no person is notified.
+        checks but those of the second person and the plates. Raises Problem; then no person is notified.
         """
         scopes = await self.stop_control.scopes(record.org, record.approval.key)
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
@@ -207,8 +207,8 @@ class Approval:
         return await self.alerts.get(record.id) if done else None
 
     async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
-        """Stores the approval for later. When the alert starts, its audience is compared with `people`. Returns the
-        alert.
+        """Stores the approval for the alert's start; then its reach is compared with `people`. Returns the alert.
+        Raises Problem.
         """
         await self.alerts.times.note_start(record)
         done, old = await self.alerts.step(
@@ -291,24 +291,23 @@ class Approval:
         return people
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem unless the caller could approve the alert now: same-person, protection-review-required,
-        outside-jurisdiction. For a reopening or a later end, which show more than the second person approved.
+        """Raises Problem unless the caller could approve the alert now, by person, child protection and jurisdiction.
+        For a reopening or a later end, which show more than the second person approved.
         """
         await self.check_person(record, who)
         await self.jurisdiction_split.check(record, who, await self.alerts.area(record.id))
 
     async def check_person(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the caller may not be the second person. Also checks a neighbour, who permits that an alert
-        reaches more people than its second person approved.
+        """Raises Problem if the caller may not be the second person of an Actual alert: is not independent of the
+        author, or is no protection officer although the case needs one. Does nothing for other alerts.
         """
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
             await self._check_protection(record, who)
 
     async def _check_protection(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if only a protection officer may approve this. Protection belongs to the child, not to one
-        alert: it applies if this alert, or any other alert of the case that is shown, stood down or waiting, has the
-        flag.
+        """Raises Problem if only a protection officer may approve this: if this alert, or any other alert of its case
+        that is shown, stood down or waiting, says that the child is under protection.
         """
         live = [
             one.id
@@ -323,9 +322,7 @@ class Approval:
             )
 
     async def _said(self, alert_id: str) -> Alert | None:
-        """Returns the content of an alert, or None if it is damaged, so that a damaged record does not stop another
-        alert.
-        """
+        """Returns the content of an alert, or None if it has none or is damaged: it must not stop another alert."""
         with suppress(SealError, ValidationError):
             record = await self.alerts.get(alert_id)
             return record.alert if record and record.document else None
@@ -336,23 +333,22 @@ class Approval:
         return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
 
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """Returns a pending or scheduled alert to its author. Raises Problem."""
-        # A scheduled alert loses its approval.
+        """Returns a pending or scheduled alert to its author; a scheduled one loses its approval. Raises Problem."""
         return await self._step(
             alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="", stand_down_asked=""
         )
 
     async def call_off(self, record: AlertRecord, who: Credential, reason: str, *, rev: int | None) -> AlertRecord:
-        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read, and returns it. Raises Problem."""
+        """Rejects an undecided alert, or cancels a scheduled one. Raises Problem, also if a scheduled alert changed
+        since it was read.
+        """
         if record.state is AlertState.SCHEDULED:
             rev = record.rev if rev is None else rev  # it may start at this moment
             return await self._step(record.id, AlertState.CANCELLED, who, rev, reason=reason)
         return await self.reject(record.id, who, reason, rev=rev)
 
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem if the caller's key may not decide about every alert of the case, which may have Tests and
-        Actuals.
-        """
+        """Raises Problem if the caller's key may not decide about every alert of the case (Tests or Actuals)."""
         for one in (record, *await self.alerts.in_case(record.case)):
             check_key(one, who)
 
@@ -360,6 +356,9 @@ class Approval:
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, *, texts: int | None = None,
         **fields: str,
     ) -> AlertRecord:  # fmt: skip
+        """Brings an alert to the state `new` and returns it. Repeating a step of one's own changes nothing. Raises
+        Problem.
+        """
         check_key(await self.get(alert_id, who), who)
         done, old = await self.alerts.step(alert_id, new, rev=rev, texts=texts, by=who.signature, **fields)
         now = await self.get(alert_id, who)
@@ -381,9 +380,8 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     draft: bool = False,
     known: str = "",
 ) -> Taken:
-    """Submits an alert, and approves it at once if it needs no second person. Returns it with its reach. A dry run
-    stores nothing. `org_policy` is the policy of the caller's organisation, if the caller read it for this very request.
-    `known` is the id of an earlier alert that this one repeats, if the caller found it already. Raises Problem.
+    """Submits an alert, and approves it at once if it needs no second person. A dry run stores nothing. `org_policy` is
+    the caller's policy, if it was read for this request; `known` an earlier alert that this one repeats. Raises Problem.
     """
     org_policy = org_policy or await intake.organisations.get_policy(who.org)
     # Check stops first: a stopped caller gets that answer before any other error.

@@ -71,6 +71,7 @@ class Taken(AreaReach):
     box: Box | None = field(default=None, compare=False, repr=False)
     is_repeat: bool = False  # the organisation had submitted this alert before; nothing was stored
     similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if no external id distinguishes them
+    unknown_references: Sequence[str] = ()  # of a CAP Update or Cancel: those that name no alert here
 
     @classmethod
     def of(cls, record: AlertRecord, preview: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
@@ -122,7 +123,8 @@ class Intake:
     ) -> Taken:  # fmt: skip
         """Checks the alert, estimates its reach, and stores it unless this is a dry run. Raises Problem.
 
-        Returns the earlier alert, and stores nothing, if the organisation submitted the same alert before.
+        Returns the earlier alert, and stores nothing, if `known` or an alert with the same external id has the same
+        content and is still under way. Raises Problem if its content differs. Does not compare a draft.
 
         `org_policy` is the policy of the caller's organisation, if the caller read it for this very request. `known` is
         the id of the alert that this one repeats, if the caller found it already.
@@ -201,8 +203,8 @@ class Intake:
         return Taken.of(replace(new, rev=record.rev + 1), checked.preview)
 
     def _check_size(self, checked: _Checked, who: Credential) -> None:
-        """Counts the bytes of an alert for its author. Raises Problem if the author's alerts take more than
-        `author_mb`. Alerts stay in the store's memory, and a full store refuses every alert.
+        """Counts the bytes of each version that an author writes. Raises Problem, and counts nothing, above `author_mb`
+        a day (0: no limit) in this process: alerts stay in the store's memory, and a full store refuses every alert.
         """
         if not (most := self.author_mb << 20):
             return
@@ -218,8 +220,8 @@ class Intake:
         self, alert: Alert, who: Credential, org_policy: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
-        """Makes all checks of a submission. Returns the alert with its document, its reach and the revision of its
-        organisation's texts. Raises Problem for the first check that fails.
+        """Makes all checks of a submission but those for a repeat and for the author's limit. Returns the alert as it
+        will be stored, its document, its reach and the revision of its organisation's texts. Raises Problem.
         """
         org_policy = org_policy or await self.organisations.get_policy(who.org)
         alert = self._completed(alert, org_policy.known.organisation)
@@ -241,6 +243,7 @@ class Intake:
         own = await self.texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
+            """Returns a fault for each message that cannot be made."""
             return asyncio.to_thread(  # 12 languages on 3 channels take 40 ms; in a thread, the store answers meanwhile
                 impossible, alert, self.carriers, self.renderer, own, now_ms=self.clock.now_ms(),
                 countries=preview.countries, telling=telling,
@@ -267,9 +270,7 @@ class Intake:
         return await self.jurisdiction_split.counted(alert, preview, who)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
-        """Checks an alert for a preview, as `check` does, but allows any author. Returns the alert as it would be
-        stored. Raises Problem.
-        """
+        """Checks an alert for a preview like `check`, for any author. Returns it as it would be stored. Raises Problem."""
         known = await self.organisations.get(who.org)
         alert = self._completed(alert, known.organisation)
         self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
@@ -337,6 +338,7 @@ class Intake:
             raise Problem("language-missing", "No message can be made in any of the alert's languages.", faults=faults)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
+        """Returns a fault for each channel of the alert that has no carrier."""
         return [
             Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
             for i, channel in enumerate(alert.channels)
@@ -344,6 +346,7 @@ class Intake:
         ]
 
     def _record(self, checked: _Checked, who: Credential, alert_id: str, *, draft: bool) -> AlertRecord:
+        """Returns the record of a new alert that passed its checks, as a draft or pending."""
         alert, preview = checked.alert, checked.preview
         return AlertRecord(
             id=alert_id,
@@ -386,6 +389,7 @@ def _unnamed(document: bytes, external_id: str | None) -> bytes:
 
 
 def _read(document: dict[str, Any]) -> Alert:
+    """Returns the alert of a JSON document. Raises Problem with all faults."""
     try:
         return Alert.model_validate_json(json.dumps(document))
     except ValidationError as error:

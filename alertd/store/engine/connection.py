@@ -1,4 +1,4 @@
-"""The connection to the store: runs scripts and commands, and waits until their writes are on disk.
+"""The connection to the store: runs scripts and commands, and waits until their writes are on disk where asked.
 
 During a rotation, while a name key is joining (`NameKeys`), a value under a hashed name is stored under its old or its new name. Every
 command looks at both names in one step and works on the value that it finds, so processes may prefer different names (`names_of`, `named`,
@@ -33,7 +33,9 @@ Keyed = tuple[str, Sequence[Arg]]
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot process this request at the moment. Nothing was half-written."""
+    """The store cannot process this request now, or did not confirm in time that its writes are on disk. No script was applied in half, but
+    a write may have succeeded.
+    """
 
     @property
     def in_full(self) -> str:
@@ -84,8 +86,8 @@ class Connection:
     def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0) -> None:
         self.nodes = Nodes(redis)
         self.codec = codec
-        self.skew_ms = 0  # shifts the scripts' clock: the fake clock of tests
-        self.replicas = min(1, replicas_required)
+        self.skew_ms = 0  # ms added to the scripts' clock; 0 in production (tests set it)
+        self.replicas = min(1, replicas_required)  # replicas that must confirm a durable write: 0 or 1
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Runs a script on its keys `names` and returns its answer. Its writes are applied, but perhaps not on disk. Raises
@@ -100,8 +102,9 @@ class Connection:
         return self._confirmed(len(calls), await self._each(self.commands(calls), durable=durable))
 
     async def run_each(self, calls: Sequence[Call]) -> list[Any]:
-        """Like `run_many`, but returns the error of a failed call in place of its answer, so that other calls keep their answers (one
-        server of a cluster may lack its replica while others work). Raises StoreUnavailableError only if every call failed with it.
+        """Runs scripts like `run_many`, but does not wait for the disk. Returns each script's answer, or its error if
+        it failed: one server of a cluster may lack its replica while others work. Raises the first error if every call
+        failed with StoreUnavailableError.
         """
         answers = await self._each(self.commands(calls))
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
@@ -135,6 +138,10 @@ class Connection:
         """Runs commands in one round trip and returns their answers; raises the first error. `durable`: waits as `run_durably` does."""
         return self._confirmed(len(commands), await self._each(commands, durable=durable))
 
+    async def execute_durably(self, *command: Arg) -> Any:
+        """Runs one command like `execute`, and waits as `run_durably` does."""
+        return (await self.execute_many([command], durable=True))[0]
+
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Like `execute_many`, but returns the error of a failed command in place of its answer. Raises StoreUnavailableError if any
         command failed with it, because a partial read is useless.
@@ -145,15 +152,15 @@ class Connection:
         return answers
 
     async def meet(self) -> None:
-        """Asks the servers which keys each of them holds, and remembers the answer. Raises StoreUnavailableError if none answers."""
+        """Asks the servers which of them holds which keys, and remembers the answer. Raises StoreUnavailableError if none answers."""
         try:
             await self.nodes.learn()
         except UNAVAILABLE as error:
             raise translated(error) from error
 
     async def takes_writes(self) -> bool:
-        """Returns whether the store keeps new writes. Writes a test key to every server: a server that is out of memory, a replica, or a server
-        that lost its data would answer a PING too.
+        """Returns whether every server keeps new writes and the store is the one that was opened. Writes a test key to each server: a
+        server that is out of memory, a replica, or a server that lost its data would answer a PING too.
         """
         writes = (self.run_durably("ready", [name], READY_MS) for name in self.nodes.everywhere(keys.ready))
         try:
@@ -261,7 +268,7 @@ class Connection:
             answers[i] = _least(answers[i], answer) if commands[i][1][0] == WAIT else answer
 
     async def _asked(self, commands: Sequence[Keyed]) -> list[Any]:
-        """Sends each server its share of the commands, all at once. Returns the answers in the order of the commands."""
+        """Sends each command to the server that holds its key, all servers at once. Returns the answers in the order of the commands."""
         if node := self.nodes.only:
             return await self.nodes.lines(node).ask([command for _, command in commands]) if commands else []
         shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
@@ -294,7 +301,9 @@ def _least(first: Any, second: Any) -> Any:
 
 
 def checked(answers: list[Any]) -> list[Any]:
-    """Returns the answers of a pipeline. Raises the first error; the client's own pipeline would put the arguments into its message."""
+    """Returns the answers unchanged. Raises the first error among them, translated; the client's own pipeline would put the arguments into
+    its message.
+    """
     for answer in answers:
         if isinstance(answer, Exception):
             raise translated(answer) from answer
@@ -302,24 +311,28 @@ def checked(answers: list[Any]) -> list[Any]:
 
 
 def translated(error: BaseException) -> BaseException:
-    """Returns StoreUnavailableError for a client's error that means "not now", else the error itself."""
+    """Returns StoreUnavailableError for an error that a later try may not meet (server unreachable, full, loading, read-only …), else the
+    error itself.
+    """
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
     return error
 
 
 def names_of(connection: Connection, key_of: KeyOf, hashed: str) -> list[str]:
-    """Returns the store's keys for a hashed name, as `KEYS` of a script: one, or two during a rotation. `key_of` makes a key from a name."""
+    """Returns the store keys that may hold the value of a hashed name, as `KEYS` of a script: one, or two during a rotation. `key_of` makes
+    a key from a name.
+    """
     return [key_of(name) for name in connection.codec.names.stored(hashed)]
 
 
 def named(connection: Connection, key_of: KeyOf, hashed: str, command: str, *args: Arg) -> Call:
-    """Returns the call of `named.lua` that runs a plain command on the value under a hashed name."""
+    """Returns the script call that runs `command` on the value of a hashed name, whether it is stored under the old name or the new one."""
     return "named", names_of(connection, key_of, hashed), [command, *args]
 
 
 async def values_of(connection: Connection, key_of: KeyOf, hashed: Sequence[str]) -> list[bytes | None]:
-    """Returns the value under each hashed name, None for each that has none. One round trip."""
+    """Returns the value of each hashed name, None for each without one. One round trip."""
     names = [names_of(connection, key_of, one) for one in hashed]
     found = iter(await connection.mget([name for both in names for name in both]))
     return [next(filter(None, blobs), None) for blobs in ([next(found) for _ in both] for both in names)]

@@ -24,8 +24,8 @@ OTHER_KEYS = "the store was made with other keys: give its current master key, a
 
 
 async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
-    """Checks that this program may use the store with its keys. `sandbox`: whether it must belong to a sandbox. Initialises an empty store.
-    Raises StoreRefusedError and StoreUnavailableError.
+    """Checks that this program may use the store with its keys, and initialises an empty one, durably. `sandbox`: whether it must belong to
+    a sandbox. Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
     if await check_store(connection, sandbox=sandbox):
@@ -35,7 +35,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
         raise StoreRefusedError("a new store needs store.hash_key (or store.hash_key_file) too")
     cell_key = keys.CELL_KEY, codec.new_key(keys.CELL_KEY)
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
-    await connection.execute_many([("MSETNX", *own)], durable=True)  # does nothing if another process was here first
+    await connection.execute_durably("MSETNX", *own)  # does nothing if another process was here first
     if not await check_store(connection, sandbox=sandbox):
         raise StoreRefusedError("the store has data but no schema number: restore it from a backup")
 
@@ -82,6 +82,7 @@ async def check_store(connection: Connection, *, sandbox: bool) -> bool:
 
 
 async def _is_sentinel(connection: Connection) -> bool:
+    """Returns whether the server is a Sentinel, which holds no data."""
     try:
         role = await connection.execute("ROLE")
     except ResponseError:

@@ -37,12 +37,12 @@ class Phase(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Counts from one or several pages of the walk over the store's keys."""
+    """Counts of a rotation's walk over all keys of the store, from one or several pages of it."""
 
     done: int = 0  # number of store keys that were read
     resealed: int = 0  # number of values sealed again, or keys renamed
     left: int = 0  # number of values still under the old key: changed concurrently, or expiring soon
-    unreadable: int = 0  # number of values with the old key's mark that do not open under it
+    unreadable: int = 0  # number of values marked as sealed under the old key that it does not open
     named: tuple[str, ...] = ()  # store keys and fields of the first unreadable values
 
     def __add__(self, other: Found) -> Found:
@@ -64,7 +64,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     flipped: int = 0  # when the new key became the current one, of the master key or of the name keys
     finished: int = 0
-    total: int = 0  # number of keys in the store
+    total: int = 0  # number of keys in the store, of which `found.done` are read
     resealed: int = 0  # number of values sealed again, in all passes
     renamed: int = 0  # number of keys renamed, in all passes
     named: int = 0  # number of name keys with which all names are made
@@ -87,7 +87,9 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase in {Phase.JOINING, Phase.NAMING}
 
     def is_ready(self, said: Sequence[str]) -> bool:
-        """Returns whether a process is ready for the next phase. `said`: the words of its heartbeat (see `processes`)."""
+        """Returns whether a process has done what the current phase waits for. `said`: the words of its heartbeat (see
+        `MasterKeys.processes`).
+        """
         match self.phase:
             case Phase.SPREADING:
                 return self.new in said
@@ -106,7 +108,7 @@ class StoredSecrets(NamedTuple):
     secrets: list[bytes]  # hashing secrets, from number 0 on; none before the first rotation
 
 
-Value = str | int | Found  # of a field of a rotation
+Value = str | int | Found  # value of a field of a rotation
 
 
 def reads(number: int) -> str:
@@ -128,8 +130,9 @@ class MasterKeys:
         self._db = connection
 
     async def beat(self, process: str, held: str, seals: Mapping[str, int]) -> tuple[str, Rotation]:
-        """Stores the heartbeat of a process: the words for the keys that it `held` (separated by spaces, '' if it ends), and the number of
-        seals since the last heartbeat by counter. Returns the name of the current key, and the rotation.
+        """Stores the heartbeat of a process: `held`, the words for the keys that it holds (separated by spaces, '' if the process ends),
+        and `seals`, how many values it sealed since the last heartbeat, by `seal_counter`. Returns the name of the current key, and the
+        rotation.
         """
         names = [keys.PROCESSES, keys.SEALS, keys.ROTATION, keys.KEY_CHECK]
         counts = [part for pair in seals.items() for part in pair]
@@ -141,22 +144,22 @@ class MasterKeys:
         return _rotation(await self._db.hash_of(keys.ROTATION))
 
     async def processes(self) -> list[tuple[str, ...]]:
-        """Returns the words of each living process's heartbeat: the names of the master keys that it holds, the one it seals with first,
-        then `reads` and `makes`.
+        """Returns the words of each process's last heartbeat: the names of the master keys that it holds, the one it seals with first, then
+        `reads` and `makes`.
         """
         found = (await self._db.hash_of(keys.PROCESSES)).values()
         return [tuple(said.decode().split()[1:]) for said in found]
 
     async def step(self, seen: Phase, *, check: str = "", **changes: Value) -> bool:
-        """Moves the rotation on from the phase `seen`, durably, by setting the fields `changes`. `check`: name of the key that becomes the
-        current one ('' to keep it). Returns False if the rotation is in another phase.
+        """Sets the fields `changes` of the rotation, durably, if it is still in the phase `seen`; returns False otherwise. A new `phase` is
+        one of them. `check`: name of the key that becomes the current one ('' to keep it).
         """
         pairs = [part for pair in _fields(changes).items() for part in pair]
         names = [keys.ROTATION, keys.KEY_CHECK]
         return bool(await self._db.run_durably("keys_rotate", names, str(seen), check, *pairs))
 
     async def note(self, **changes: Value) -> None:
-        """Stores the progress of the rotation: sets these fields."""
+        """Stores these fields of the rotation, as its progress."""
         await self._db.execute("HSET", keys.ROTATION, *(part for pair in _fields(changes).items() for part in pair))
 
     async def seals(self, name: str) -> dict[str, int]:
@@ -166,12 +169,12 @@ class MasterKeys:
         return {ring: int(count or 0) for ring, count in zip(rings, found, strict=True)}
 
     async def keep_secrets(self, name: str) -> None:
-        """Stores, durably, the audit key of the master key `name` before that is destroyed. It is sealed under the current key, which must
-        already be the new one.
+        """Stores the audit key of the master key `name`, durably, before that master key is destroyed. It is sealed under the current
+        master key, which must already be the new one.
         """
         field = f"audit {name}"
         sealed = self._db.codec.master.seal(self._db.codec.audit_keys[name], _bound(field))
-        await self._db.execute_many([("HSET", keys.SECRETS, field, sealed)], durable=True)
+        await self._db.execute_durably("HSET", keys.SECRETS, field, sealed)
 
     async def add_name_key(self, number: int) -> None:
         """Makes the name key with this number, durably, unless it exists."""
@@ -182,13 +185,14 @@ class MasterKeys:
         await self._add({"hash 0": self._db.codec.first_secret, f"hash {number}": secrets.token_bytes(KEY_BYTES)})
 
     async def _add(self, made: Mapping[str, bytes]) -> None:
+        """Stores keys by field, sealed under the current master key, durably. Keeps those that exist."""
         seal = self._db.codec.master.seal
         commands = [("HSETNX", keys.SECRETS, field, seal(key, _bound(field))) for field, key in made.items()]
         await self._db.execute_many(commands, durable=True)
 
     async def load_secrets(self) -> StoredSecrets:
-        """Loads the audit keys of earlier master keys into the codec. Returns the name keys and hashing secrets, each kind up to the first
-        that is missing or does not open.
+        """Reads the keys that the store keeps, sealed under the master key. Audit keys go into the codec. Returns the name keys and hashing
+        secrets, each kind up to the first that is missing. Logs and skips a key that does not open.
         """
         codec, found = self._db.codec, dict[tuple[str, int], bytes]()
         for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
@@ -210,7 +214,9 @@ class MasterKeys:
         return StoredSecrets(names, hashing)
 
     async def forget(self, name: str) -> None:
-        """Deletes the counters of a destroyed master key, and asks for a rewrite of the append-only file."""
+        """Deletes the counters of seals of a destroyed master key, and asks for a rewrite of the append-only file, which may still hold
+        values under it.
+        """
         counters = [seal_counter(ring, name) for ring in ("master", "audit")]
         await self._db.execute_many(
             [("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)], durable=True
@@ -218,6 +224,7 @@ class MasterKeys:
 
 
 def _fields(values: Mapping[str, Value]) -> dict[str, str | int | bytes]:
+    """Returns a rotation's fields as stored: `Found` as JSON, booleans as 0 or 1."""
     return {
         name: msgspec.json.encode(value)
         if isinstance(value, Found)
@@ -229,6 +236,7 @@ def _fields(values: Mapping[str, Value]) -> dict[str, str | int | bytes]:
 
 
 def _rotation(fields: Mapping[bytes, bytes]) -> Rotation:
+    """Reads a rotation from its stored fields. A missing field has its default."""
     values: dict[str, object] = {name.decode(): value.decode() for name, value in fields.items()}
     if "found" in values:
         values["found"] = msgspec.json.decode(fields[b"found"])
@@ -241,4 +249,5 @@ def seal_counter(ring: str, name: str) -> str:
 
 
 def _bound(field: str) -> str:
+    """Returns the name to which a key that the store keeps is bound when it is sealed."""
     return f"{keys.SECRETS} {field}"

@@ -16,13 +16,13 @@ USED_S = 400 * 86_400
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is stored, without its secret."""
+    """An API key as it is stored: without its secret, which only its hash (`digest`) stands for."""
 
     org: str
-    subject: str
+    subject: str  # the person for whom the key acts
     scopes: tuple[str, ...]
-    test: bool
-    digest: str
+    test: bool  # a test key: it cannot submit Actual alerts, and makes only test keys
+    digest: str  # SHA-256 of the secret
     makers: tuple[str, ...] = ()  # the person who made it, the person who made the key used for that, and so on
     maker_org: str = ""  # organisation of the key that was used to make it
     expires: int = 0  # UNIX milliseconds; 0: never
@@ -47,19 +47,22 @@ class ApiKeys:
         self._reads = Batcher(self._read_many)
 
     async def add(self, key_id: str, stored: StoredKey) -> None:
+        """Stores a new key, durably, and adds it to its organisation's list."""
         await self._db.execute(
             "SADD", keys.org(stored.org, "keys"), key_id
         )  # first, so that no key is missing in the list
-        await self._db.execute("SET", keys.api_key(key_id), self._sealed(key_id, stored))
+        await self._db.execute_durably("SET", keys.api_key(key_id), self._sealed(key_id, stored))
 
     async def get(self, key_id: str) -> StoredKey | None:
+        """Returns the key with this id, None if it does not exist."""
         return (await self._reads.one(key_id))[0]
 
     async def read_key(self, key_id: str) -> tuple[StoredKey | None, bytes]:
-        """Returns a key, and its stored bytes, which `replace` compares."""
+        """Returns the key with this id (None if it does not exist), and its stored bytes, which `replace` compares."""
         return await self._reads.one(key_id)
 
     async def _read_many(self, key_ids: Sequence[str]) -> list[tuple[StoredKey | None, bytes]]:
+        """Reads several keys in one round trip, each with its stored bytes."""
         names = [keys.api_key(key_id) for key_id in key_ids]
         blobs = await self._db.mget(names)
         return [
@@ -71,14 +74,16 @@ class ApiKeys:
         return bool(await self._db.run_durably("replace", [keys.api_key(key_id)], seen, self._sealed(key_id, stored)))
 
     async def remove(self, key_id: str, org: str) -> bool:
+        """Deletes a key of the organisation `org`, durably. Returns False if that organisation has no such key."""
         stored = await self.get(key_id)
         if stored is None or stored.org != org:
             return False
-        await self._db.execute_many([("DEL", keys.api_key(key_id), keys.api_key_used(key_id))], durable=True)
+        await self._db.execute_durably("DEL", keys.api_key(key_id), keys.api_key_used(key_id))
         await self._db.execute("SREM", keys.org(org, "keys"), key_id)
         return True
 
     async def of_org(self, org: str) -> list[tuple[str, StoredKey]]:
+        """Returns the organisation's keys with their ids, sorted by id."""
         ids = sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.org(org, "keys")))
         names = [keys.api_key(key_id) for key_id in ids]
         blobs = await self._db.mget(names)
@@ -87,7 +92,7 @@ class ApiKeys:
         ]
 
     async def use(self, key_id: str, now_ms: int) -> None:
-        """Stores the time of the key's last use."""
+        """Stores `now_ms` (UNIX ms) as the time of the key's last use."""
         await self._db.execute("SET", keys.api_key_used(key_id), now_ms, "EX", USED_S)
 
     async def used(self, key_ids: Sequence[str]) -> list[int]:
@@ -100,6 +105,7 @@ class ApiKeys:
         return self._db.codec.master.seal(_encode(stored), name)
 
     def _opened(self, sealed: bytes, name: str) -> StoredKey:
+        """Decrypts a key's record. Raises SealError if it was tampered with."""
         return _decode(self._db.codec.master.open(sealed, name))
 
 

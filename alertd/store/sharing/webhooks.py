@@ -36,8 +36,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DistributorHook(Hook, frozen=True, kw_only=True):
-    """A distributor (an organisation that passes on CAP documents), with its delivery like a webhook's. Its secrets sign the documents.
-    Events trigger the delivery; the distributor cannot choose their types.
+    """A distributor: an organisation that passes on CAP documents. alertd sends to it as to a webhook, and its secrets sign the documents.
+    Events trigger a delivery; unlike a webhook, the distributor cannot choose the types of events.
     """
 
     document: str  # JSON of `alertd.model.distributor.Distributor`
@@ -62,11 +62,11 @@ Of = TypeVar("Of", bound=Hook)
 class HookStanding:
     """State of a webhook. Times are UNIX ms, 0 for never."""
 
-    queued: int  # number of the last queued event
-    failing: int = 0  # since when it accepts nothing
+    queued: int  # number of the last event that was put in its queue
+    failing: int = 0  # time of the first of the failed tries since it last accepted an event
     off: int = 0  # when it was turned off
     why: str = ""  # reason why it is off
-    tried: int = 0
+    tried: int = 0  # time of the last try that sent something
     answered: int = 0  # status of the last answer, 0 for none
 
 
@@ -77,7 +77,7 @@ class Due:
     name: str  # number of an event; for a distributor, the alert to check
     tries: int
     first: int  # time of the first try (ms, steady clock), 0 before it
-    turn: int = 0  # changes each time the entry is queued again
+    turn: int = 0  # a number that changes each time the entry is queued again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class Tried:
     word: str  # "told" (accepted), "again" (retry) or "never" (given up)
     status: int | None  # status of the answer, 0 for no answer, None if nothing was sent
     due: int = 0  # time of the next try, by the steady clock
-    off: str = ""  # reason to turn the webhook off
-    event: bytes = b""  # event about that
+    off: str = ""  # reason to turn the webhook off; empty: leave it on
+    event: bytes = b""  # event that reports the turning off; empty if it stays on
 
 
 _encode = msgspec.json.Encoder().encode
@@ -99,7 +99,7 @@ PARTS = ("hook", "queue", "tries", "given-up")
 
 
 class HeldError(Exception):
-    """The distributor must still receive the end of an alert, so its address cannot change and it cannot be deleted."""
+    """The distributor has an active alert, or must still take an ended one down, so its address cannot change and it cannot be deleted."""
 
 
 class Hooks(Generic[Of]):
@@ -112,14 +112,16 @@ class Hooks(Generic[Of]):
         self._unreadable: set[str] = set()
 
     async def put(self, hook: Of, *, queued: int) -> None:
-        """Adds a webhook, which gets the events after the number `queued`."""
+        """Adds a webhook, durably. It gets the organisation's events with a number above `queued`."""
         name = keys.org_events(hook.org, self._listed)
         await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is missed
         await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
-        await self._db.execute("HSET", name, hook.id, self._sealed(name, hook))
+        await self._db.execute_durably("HSET", name, hook.id, self._sealed(name, hook))
 
     async def change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of | None:
-        """Changes a webhook, durably. Calls `change` again if another process changed it. Returns None if it is gone or cannot be read."""
+        """Replaces a webhook's record by `change(record)`, durably. Calls `change` again on the new record if another process replaced it
+        meanwhile. Returns the new record, None if the webhook does not exist or cannot be read.
+        """
         name = keys.org_events(org, self._listed)
         while seen := await self._db.execute("HGET", name, hook_id):
             if (old := self._read(name, hook_id, seen)) is None:
@@ -130,18 +132,20 @@ class Hooks(Generic[Of]):
         return None
 
     async def _exchanged(self, name: str, old: Of, fresh: Of, seen: bytes) -> bool:
+        """Replaces the record durably if it is still `seen`. Returns whether it did."""
         return bool(await self._db.run_durably("exchange", [name], old.id, seen, self._sealed(name, fresh)))
 
     async def remove(self, org: str, hook_id: str) -> bool:
-        """Deletes a webhook with its queue. Returns whether it existed."""
+        """Deletes a webhook with its queue, durably. Returns whether it existed."""
         names = parts_of(org, hook_id)
         gone, *_ = await self._db.execute_many(
-            [("HDEL", keys.org_events(org, self._listed), hook_id), *(("DEL", name) for name in names)]
+            [("HDEL", keys.org_events(org, self._listed), hook_id), *(("DEL", name) for name in names)],
+            durable=True,
         )
         return bool(gone)
 
     async def orgs(self) -> list[str]:
-        """Returns the organisations that have or had webhooks or distributors."""
+        """Returns the ids of the organisations that have or had webhooks or distributors."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.HOOKED))
 
     async def of_org(self, org: str) -> list[Of]:
@@ -149,7 +153,9 @@ class Hooks(Generic[Of]):
         return await self.of_orgs([org])
 
     async def of_orgs(self, orgs: Sequence[str]) -> list[Of]:
-        """Returns the webhooks of several organisations, in one round trip, like `of_org`."""
+        """Returns all webhooks of several organisations in one list, the oldest first, in one round trip. Logs and
+        skips one that cannot be read.
+        """
         names = [keys.org_events(org, self._listed) for org in orgs]
         found = zip(names, await self._db.hashes(names), strict=True)
         read = [self._read(name, hook_id.decode(), raw) for name, hooks in found for hook_id, raw in hooks.items()]
@@ -169,29 +175,35 @@ class Hooks(Generic[Of]):
         return [_standing(fields) for fields in found]
 
     async def counts(self, hook: Hook) -> tuple[int, int]:
-        """Returns the number of queued events, and of given-up ones."""
+        """Returns the number of a webhook's queued events, and of its given-up ones."""
         waiting, given_up = await self._db.execute_many(
             [("ZCARD", _of(hook, "queue")), ("ZCARD", _of(hook, "given-up"))]
         )
         return waiting, given_up
 
     async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], steady_ms: int) -> bool:
-        """Queues the entries `names` up to event `upto`. Returns False if another process queued further than `seen`, or the webhook is gone."""
+        """Adds the entries `names` to a webhook's queue, due at `steady_ms`, and stores `upto` as its last queued event. Returns False, and
+        adds nothing, if that number is no longer `seen` or the webhook was deleted.
+        """
         parts = parts_of(hook.org, hook.id)
         return bool(await self._db.run("hook_queue", parts, seen, upto, steady_ms, *names))
 
     async def due(self, hook: Hook, steady_ms: int, limit: int) -> list[Due]:
-        """Returns the entries that are due, the longest due first."""
+        """Returns at most `limit` queue entries that are due at `steady_ms` (steady clock), the longest due first."""
         found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", steady_ms, "LIMIT", 0, limit)
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
         return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
     async def waiting(self, hook: Hook) -> list[str]:
-        """Returns all queued entries, due or not."""
+        """Returns the names of all entries in the queue, the first due first: those not tried yet, and those that wait
+        for a retry. A name is an event's number or, in a distributor's queue, the id of an alert's first version.
+        """
         return [raw.decode() for raw in await self._db.execute("ZRANGE", _of(hook, "queue"), 0, -1)]
 
     async def settle(self, hook: Hook, due: Due, outcome: Tried, now_ms: int) -> bool:
-        """Stores the result of a try, durably. Returns whether this turned the webhook off."""
+        """Stores the result of one try to send the entry `due`, durably: removes it from the queue, sets its next try, or moves it to the
+        given-up entries. Returns whether this turned the webhook off.
+        """
         org = hook.org
         names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]
         return bool(
@@ -202,24 +214,26 @@ class Hooks(Generic[Of]):
         )  # fmt: skip
 
     async def given_up(self, hook: Hook, limit: int) -> list[tuple[int, int]]:
-        """Returns the latest given-up events: number, and time (UNIX ms)."""
+        """Returns at most `limit` given-up events, the latest first: number of the event, and when it was given up (UNIX ms)."""
         flat = await self._db.execute("ZREVRANGE", _of(hook, "given-up"), 0, limit - 1, "WITHSCORES")
         nested = flat and isinstance(flat[0], (list, tuple))
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(number), int(float(at))) for number, at in pairs]
 
     async def again(self, hook: Hook, names: Iterable[str], steady_ms: int) -> None:
-        """Queues entries again, due now and with their number of tries reset. `steady_ms`: the steady time (ms)."""
+        """Queues entries again, due at `steady_ms` (steady clock), with their number of tries set back to 0."""
         await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", steady_ms, *names)
 
     async def rewind(self, hook: Hook, number: int) -> None:
-        """Makes the webhook get all events after a number again."""
-        await self._db.execute("HSET", _of(hook, "hook"), "queued", number)
+        """Sets the last queued event back to `number`, durably, so that the webhook gets all later events again."""
+        await self._db.execute_durably("HSET", _of(hook, "hook"), "queued", number)
 
     async def turn_on(self, hook: Hook) -> None:
-        await self._db.execute("HDEL", _of(hook, "hook"), "off", "why", "failing")
+        """Turns a webhook on again, durably. Deletes the reason why it was off and since when it failed."""
+        await self._db.execute_durably("HDEL", _of(hook, "hook"), "off", "why", "failing")
 
     def _read(self, name: str, hook_id: str, sealed: bytes) -> Of | None:
+        """Decrypts and decodes a webhook's record. Returns None if it cannot be read, and logs that once for each webhook."""
         try:
             return self._opened(name, hook_id, sealed)
         except (SealError, msgspec.DecodeError):
@@ -229,33 +243,42 @@ class Hooks(Generic[Of]):
             return None
 
     def _sealed(self, name: str, hook: Of) -> bytes:
+        """Returns a webhook's record as JSON, encrypted under the master key and bound to its organisation and id."""
         return self._db.codec.master.seal(_encode(hook), f"{name} {hook.id}")
 
     def _opened(self, name: str, hook_id: str, sealed: bytes) -> Of:
+        """Decrypts and decodes a webhook's record. Raises SealError or msgspec.DecodeError."""
         return self._decode(self._db.codec.master.open(sealed, f"{name} {hook_id}"))
 
 
 def _of(hook: Hook, part: str) -> str:
+    """Returns the store key of one of a webhook's `PARTS`."""
     return keys.org_events(hook.org, f":{part}:{hook.id}")
 
 
 class DistributorHooks(Hooks[DistributorHook]):
-    """The repository of distributors. Keeps the address of a distributor that must still receive the end of an alert."""
+    """The repository of distributors. Does not delete one, or change its address, while it has an alert or must take one down."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, DistributorHook)
 
     async def remove(self, org: str, hook_id: str) -> bool:
-        """Deletes a distributor with its queue. Returns whether it existed. Raises HeldError."""
+        """Deletes a distributor with its queue, durably. Returns whether it existed. Raises HeldError."""
         return await self._free(org, hook_id, "", "", 0)
 
     async def _exchanged(self, name: str, old: DistributorHook, fresh: DistributorHook, seen: bytes) -> bool:
-        """Replaces the record. Raises HeldError if `way` changes while the distributor has an alert."""
+        """Replaces the record if it is still `seen`. Returns whether it did. Raises HeldError if `way` changes while the distributor has an
+        alert or must take one down.
+        """
         if fresh.way == old.way:
             return await super()._exchanged(name, old, fresh, seen)
         return await self._free(fresh.org, fresh.id, seen, self._sealed(name, fresh), fresh.way)
 
     async def _free(self, org: str, hook_id: str, *said: bytes | str | int) -> bool:
+        """Deletes a distributor, or replaces its record: `said` is the record it must still have ('' for any), the new one ('' deletes) and
+        its new `way`. Returns False if the distributor was deleted or changed meanwhile. Raises HeldError if it has an alert or must take
+        one down.
+        """
         names = [*parts_of(org, hook_id), keys.org_events(org, ":holders"), keys.org_events(org, self._listed)]
         answer = await self._db.run_durably("free_distributor", names, hook_id, *said)
         if answer < 0:
@@ -269,11 +292,13 @@ def parts_of(org: str, hook_id: str) -> list[str]:
 
 
 def _standing(fields: dict[bytes, bytes]) -> HookStanding:
+    """Reads a webhook's state from its stored fields. A missing number is 0."""
     numbers = {name: int(fields.get(name.encode(), 0)) for name in ("queued", "failing", "off", "tried", "answered")}
     return HookStanding(**numbers, why=fields.get(b"why", b"").decode())
 
 
 def _tries(said: bytes | None) -> tuple[int, int, int]:
+    """Reads an entry's stored tries: number of tries, time of the first (ms, steady clock), and `Due.turn`. All 0 before the first try."""
     tries, first, turn = (*(said or b"0 0").split(), b"0")[:3]
     return int(tries), int(first), int(turn)
 
@@ -283,26 +308,30 @@ _decode_track = msgspec.msgpack.Decoder(Track).decode
 
 
 class Holder(NamedTuple):
-    """An alert that a distributor has."""
+    """An alert that a distributor shows, or must still take down."""
 
-    distributor: str
-    chain: str
+    distributor: str  # id of the distributor
+    chain: str  # id of the alert's first version
     owed: int  # since when it must take the alert down (UNIX ms), 0 if it need not
 
 
 class Tracks:
-    """Stores the alerts that were passed on to each distributor: their states, and those it must still take down."""
+    """Stores for each alert and distributor the `Track`: what the distributor has of the alert. Also lists the alerts that a distributor
+    shows or must take down (`Holder`).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def get(self, org: str, chain: str, distributor: str) -> tuple[Track, bytes]:
-        """Returns the track of an alert at a distributor, and its stored bytes, which `put` compares."""
+        """Returns the track of an alert at a distributor (an empty one if it never got the alert), and its stored bytes, which `put`
+        compares.
+        """
         raw = await self._db.execute("HGET", keys.org_events(org, f":distribution:{chain}"), distributor) or b""
         return (_decode_track(raw) if raw else Track()), raw
 
     async def of_alert(self, org: str, chain: str) -> dict[str, Track]:
-        """Returns the tracks of an alert by distributor, also those of deleted distributors."""
+        """Returns the tracks of an alert by distributor id, also those of deleted distributors."""
         found = await self._db.hash_of(keys.org_events(org, f":distribution:{chain}"))
         return {distributor.decode(): _decode_track(raw) for distributor, raw in found.items()}
 
@@ -310,10 +339,9 @@ class Tracks:
         self, org: str, chain: str, distributor: str, track: Track, *, seen: bytes, now_ms: int,
         events: Iterable[bytes] = (), look: bool = False, way: int | None = None,
     ) -> bool:  # fmt: skip
-        """Replaces the track that was read as `seen`, durably, and writes `events`. `look` queues the alert for another check now.
-
-        Returns False if the track, or the distributor's `way` (number of address changes), was changed since. A caller passes `way` before
-        it sends a document, so that none goes to an old address.
+        """Replaces the track that was read as `seen`, durably, and writes `events`. `look` queues the alert for another check now. Returns
+        False, and stores nothing, if the track or the distributor's `way` (number of address changes) is no longer the given one. A caller
+        passes `way` before it sends a document, so that none goes to an old address.
         """
         parts = (f":distribution:{chain}", ":holders", "", ":marks")
         holds = track.owed or (0 if track.has and not track.over else "")
@@ -326,12 +354,16 @@ class Tracks:
         )
 
     async def holders(self, orgs: Sequence[str]) -> dict[str, list[Holder]]:
-        """Returns by organisation the distributors that have an active alert or must take one down, the longest owed first."""
+        """Returns by organisation the distributors that have an active alert or must take one down. Those with a take-down come first, the
+        one that has waited longest before the others.
+        """
         found = await self._db.hashes([keys.org_events(org, ":holders") for org in orgs]) if orgs else []
         return {org: sorted(map(_holder, one.items()), key=_by_age) for org, one in zip(orgs, found, strict=True)}
 
     async def refused(self, holders: Mapping[str, Sequence[Holder]]) -> dict[str, list[Holder]]:
-        """Returns those of the holders, by organisation, that refused a take-down or never accepted the request for it."""
+        """Returns from `holders`, by organisation, those with a take-down that has ended without success: the distributor refused it or
+        never accepted it.
+        """
         owing = [(org, one) for org, found in holders.items() for one in found if one.owed]
         raw = await self._db.execute_many(
             [("HGET", keys.org_events(org, f":distribution:{one.chain}"), one.distributor) for org, one in owing]
@@ -344,9 +376,11 @@ class Tracks:
 
 
 def _holder(pair: tuple[bytes, bytes]) -> Holder:
+    """Reads a stored pair: 'distributor alert', and since when the take-down is owed (UNIX ms)."""
     distributor, chain = pair[0].decode().split(" ")
     return Holder(distributor, chain, int(pair[1]))
 
 
 def _by_age(one: Holder) -> tuple[bool, int, str]:
+    """Sort key: holders that must take an alert down first, the longest waiting first; then the others by alert."""
     return not one.owed, one.owed, one.chain

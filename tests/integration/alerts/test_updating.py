@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -57,6 +58,7 @@ from tests.integration.alerts.updates import (
 from tests.integration.batches import unsent
 from tests.integration.delivery.workers import working
 from tests.integration.media.conftest import showing
+from tests.sampling import sampled
 from tests.unit.alertd.samples import changed
 from tests.waiting import until
 
@@ -209,8 +211,13 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     assert await counts(parts, update) == {"accepted": 20}
 
 
-@pytest.mark.parametrize("lost", [False, True])
-@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
+@pytest.mark.parametrize(
+    ("notify", "lost"),
+    sampled(
+        itertools.product([Notify.SILENT, Notify.NEWLY, Notify.NONE], [False, True]),
+        lambda notify, lost: lost == (notify is Notify.NEWLY),
+    ),
+)
 async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
     parts: Container, sandbox: Sandbox, sample: dict[str, Any], notify: Notify, lost: bool
 ):
@@ -252,8 +259,13 @@ async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Co
     assert await planner.plan(update)
 
 
-@pytest.mark.parametrize("channel", ["push", "sms"])
-@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
+@pytest.mark.parametrize(
+    ("notify", "channel"),
+    sampled(
+        itertools.product([Notify.SILENT, Notify.NEWLY, Notify.NONE], ["push", "sms"]),
+        lambda notify, channel: notify is Notify.NEWLY or channel == "push",
+    ),
+)
 async def test_whom_a_killed_worker_had_in_hand_is_told_by_the_update(
     parts: Container, sample: dict[str, Any], notify: Notify, channel: str
 ):

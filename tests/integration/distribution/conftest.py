@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.config.sections import CapSection
+from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
 from alertd.service.container import Container
 from channels.sandbox import Sandbox
@@ -35,14 +36,14 @@ async def gateway(party: Party) -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 async def parts(
-    redis, codec, sandbox: Sandbox, library: Library, gateway: Gateway, party: Party
+    redis, codec, sandbox: Sandbox, library: Library, renderer: Renderer, gateway: Gateway, party: Party
 ) -> AsyncIterator[Container]:
     """Everything a process has; it signs, and its clock can be put forward."""
     cap = CapSection(
         sender="centre.example", key=SecretStr(party.key.decode()), certificate=SecretStr(party.pem.decode())
     )
     settings = settings_for(sandbox).model_copy(update={"cap": cap})
-    async with opened(settings, redis, codec, library=library) as made:
+    async with opened(settings, redis, codec, library=library, renderer=renderer) as made:
         own = replace(made, library=library, poster=gateway.fetcher(), clock=Later())
         await register(own, 20)
         yield own

@@ -17,6 +17,7 @@ from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
 from alertd.model.states import AlertState
+from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
 from alertd.service.container import Container
 from alertd.service.records.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
@@ -71,9 +72,11 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def parts(redis, codec, sandbox: Sandbox, library: Library, receiver: Receiver) -> AsyncIterator[Container]:
+async def parts(
+    redis, codec, sandbox: Sandbox, library: Library, renderer: Renderer, receiver: Receiver
+) -> AsyncIterator[Container]:
     """Everything a process has; 127.0.0.1 is its public internet, and its clock can be put forward."""
-    async with opened(settings_for(sandbox), redis, codec, library=library) as made:
+    async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
         own = replace(made, library=library, poster=receiver.fetcher(), clock=Later())
         yield own
         await own.webhook_delivery.close()

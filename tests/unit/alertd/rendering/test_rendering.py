@@ -339,6 +339,7 @@ def test_text_is_cut_between_words_and_kept_in_its_direction(renderer: Renderer)
     assert clip("She went along the river by the old mill", 34) == "She went along the river…"
     assert clip("She has been gone since then… and no one knows", 33) == "She has been gone since then…"
     assert clip("Call whoever is at the station, +34 915 000 000, at any hour", 42) == "Call whoever is at the station…"
+    assert clip("Call whoever is at the station, +34 915 000 000, at any hour", 48) == "Call whoever is at the station…"
     assert clip(f"Seen her? Write to https://centre.example/tell/{'x' * 80}", 70) == "Seen her? Write to…"
     assert clip("Llame sin falta al telefono 915 000\u2011123 hoy mismo", 36) == "Llame sin falta al telefono…"
     for one, limit in itertools.product(("ल्ली", "👨\u200d👩\u200d👧", "🇪🇸"), range(20, 32)):
