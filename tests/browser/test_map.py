@@ -177,7 +177,9 @@ async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Brow
         await window.press("Move and edit")
         await expect(page.locator(".foot")).not_to_contain_text("still open")
         await window.press("Draw a shape")
-        for dx, dy in ((-60, -60), (60, -60), (0, 70), (-60, -60)):
+        await tap(page, x - 60, y - 60)
+        await expect(page.locator(".foot")).to_contain_text("still open")
+        for dx, dy in ((60, -60), (0, 70), (-60, -60)):
             await tap(page, x + dx, y + dy)
         await expect(page.locator(".pieces li")).to_have_count(2)
         await expect(page.locator(".pieces")).to_contain_text("Shape of 3 corners")

@@ -1,7 +1,7 @@
 // The area: search, click, draw, cut out; beside it, the reach. Everything works without the map.
 
 import { get } from "../parts/api.js";
-import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "../parts/parts.js";
+import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useLayoutEffect, useRef, useSettled, useState } from "../parts/parts.js";
 import { useAreaMap } from "../parts/mount.js";
 import { Pieces, kindOf, regionPiece } from "./pieces.js";
 import { ReachPanel } from "./reach.js";
@@ -88,7 +88,7 @@ function DrawnMap({ draft, change, reach, reading, onPieces, onOpen, fit, onNoMa
   const edited = (piece) => onPieces((before) => before.map((one) => (one.id === piece.id ? { ...one, ...piece, type: one.type } : one)));
   const { box, map } = useMap(draft, change, reach, { picked, drawn: add, edited, opened: onOpen }, onNoMap);
   useEffect(() => () => onOpen(false), []);
-  useEffect(() => { if (map) map.setTool(tool, minus); }, [map, tool, minus]);
+  useLayoutEffect(() => { if (map) map.setTool(tool, minus); }, [map, tool, minus]);  // at once, so that a tap right after the press counts
   useEffect(() => { if (map && fit) map.fit(fit); }, [map, fit]);
   const drop = (e) => { e.preventDefault(); const [file] = e.dataTransfer.files; if (file) reading.takeFile(file); };
   return html`<div class="map-box" onDragOver=${(e) => e.preventDefault()} onDrop=${drop}><div class="map" ref=${box} role="application" aria-label=${t("step-area")}></div>

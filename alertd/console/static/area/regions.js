@@ -4,7 +4,7 @@ import { ask, get } from "../parts/api.js";
 import { boundsOf } from "./ground.js";
 import { useAreaMap } from "../parts/mount.js";
 import { Mended } from "./mended.js";
-import { Button, Fact, Field, Refused, Sketch, hasWebGl, html, may, mayDo, useAct, useEffect, useState } from "../parts/parts.js";
+import { Button, Fact, Field, Refused, Sketch, hasWebGl, html, may, mayDo, useAct, useEffect, useLayoutEffect, useState } from "../parts/parts.js";
 import { Search } from "./area.js";
 import { Later } from "../parts/later.js";
 import { bareName } from "../parts/names.js";
@@ -19,7 +19,7 @@ const bareCode = (name) => bareName(name).toUpperCase().slice(0, 32);
 export function RegionMap({ geometry, drawing, told, onNoMap, label = t("regions") }) {
   const { box, map } = useAreaMap({ told: { ...told, edited: told.drawn }, onNoMap });
   useEffect(() => { if (map) map.setArea(geometry); if (map && geometry) map.fit(boundsOf(geometry)); }, [map, geometry]);
-  useEffect(() => { if (map) map.setTool(drawing ? "polygon" : "pick", false); }, [map, drawing]);
+  useLayoutEffect(() => { if (map) map.setTool(drawing ? "polygon" : "pick", false); }, [map, drawing]);
   useEffect(() => { if (map) map.setPieces([]); }, [map, drawing, geometry]);  // the drawn shape is shown as the area
   return html`<div class="map" ref=${box} role="application" aria-label=${label}></div>`;
 }

@@ -1,14 +1,14 @@
 // Components that every screen uses.
 
 import { html } from "../vendor/html.mjs";
-import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
+import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { Offline, Problem, session } from "./api.js";
 import { nameOf, stepOf } from "./names.js";
 import { boxOf, ringsOf, thinned, together } from "../area/shapes.js";
 import { TABLES } from "../tables.js";
 import { digits, known, list, moment, number, t } from "./words.js";
 
-export { html, useEffect, useRef, useState };
+export { html, useEffect, useLayoutEffect, useRef, useState };
 export { render } from "../vendor/html.mjs";
 export { useErrorBoundary } from "../vendor/hooks.mjs";
 
