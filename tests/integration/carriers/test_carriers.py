@@ -89,16 +89,20 @@ async def breaks(parts: Container, carrier: str) -> None:
 
 @pytest.mark.parametrize("weights", [(3, 1)])
 async def test_each_has_its_share(parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]):
-    """Chunks go to both, and each person is told once, by one of them."""
+    """Both carriers get chunks, and each person is notified once, by one of them. The carrier of a chunk is drawn at random, so alerts follow
+    one another until each has had one (less than one in 100,000 runs draws the same carrier every time).
+    """
     await register(parts, PEOPLE)
     shares = Counter[str]()
-    for _ in range(5):
+    rounds = 0
+    while len(shares) < 2 and rounds < 40:
+        rounds += 1
         record = await planned(parts, sample)
         await send(parts, record)
         assert await counts(parts, record) == {"accepted": PEOPLE}
         shares += await told(parts, record)
-    assert sandbox.push.recorded.total + second.push.recorded.total == 5 * PEOPLE
     assert shares == {"one": sandbox.push.recorded.total, "two": second.push.recorded.total}
+    assert sandbox.push.recorded.total + second.push.recorded.total == rounds * PEOPLE
 
 
 @pytest.mark.parametrize(
