@@ -140,7 +140,7 @@ class Desk:
     async def people(self) -> int | str:
         """The estimate of people on the panel, once it is of what is chosen now, as the API has it."""
         await self.page.locator(".reach:not(.is-counting) #people").wait_for()
-        text = await self.page.locator("#people").inner_text()
+        text = (await self.page.locator("#people").inner_text()).strip("\u2066\u2069")
         return text if text.startswith("<") else number(text)
 
     async def choose_region(self, name: str, code: str) -> None:

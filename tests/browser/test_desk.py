@@ -168,7 +168,7 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, plain
         await window.press("Delete this person…")
         forget = page.get_by_role("button", name="Delete for good")
         await expect(forget).to_be_disabled()
-        await window.fill("Type maria to confirm", "maria")
+        await window.fill("Type “maria” to confirm", "maria")
         await window.check_readable()
         await forget.click()
         await expect(page.get_by_text("maria is deleted.")).to_be_visible()

@@ -136,7 +136,7 @@ async def test_an_alert_is_updated_and_restricted(
         await expect(approver.page.locator(".times")).to_contain_text("Extended")
         await approver.press("Remove identity and photos")
         await approver.fill("Reason (internal)", "Found, well")
-        await approver.fill("Type REMOVE to confirm", "REMOVE")
+        await approver.fill("Type “REMOVE” to confirm", "REMOVE")
         await approver.check_readable("rtl")
         await approver.page.locator(".order").get_by_role("button", name="Remove identity and photos").click()
         times = approver.page.locator(".times")

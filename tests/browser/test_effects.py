@@ -118,7 +118,9 @@ async def test_each_button_has_its_effect_beside_it(
 async def test_a_stand_down_shows_only_what_it_sends(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
-    """Phones get its text; the texts of SMS and mail are those of the close, and none of them goes out before it."""
+    """Phones get its text; the texts of SMS and mail are those of the close, and none of them goes out before it. Each is shown in the
+    alert's first language and in the operator's. Before the press it says how phones ring.
+    """
     alert_id = going(served, alert, ana, "texts", channels=CHANNELS)
     sent = {channel: served.total(channel) for channel in CHANNELS}
     async with at(plain, served, bea, alert_id) as window:
@@ -128,13 +130,16 @@ async def test_a_stand_down_shows_only_what_it_sends(
             "Now: Phones (app push) and Browsers (web push)",
             "Only when you close the alert: Text messages (SMS) and E-mail",
         ])  # fmt: skip
-        await expect(page.locator(".order-texts .phone-title")).to_have_count(1)
-        await expect(page.locator(".order-texts .bubble")).to_have_count(1)
-        await expect(page.locator(".order-texts .letter")).to_have_count(1)
-        bubble = (await page.locator(".order-texts .bubble").inner_text()).splitlines()[0]
+        await expect(page.locator(".order-words")).to_contain_text("Phones ring as for any message")
+        for language in ("es", "en"):
+            shown = page.locator(f".order-texts [lang={language}]")
+            await expect(shown.locator(".phone-title")).to_have_count(1)
+            await expect(shown.locator(".bubble")).to_have_count(1)
+            await expect(shown.locator(".letter")).to_have_count(1)
+        bubble = (await page.locator(".order-texts [lang=es] .bubble").inner_text()).splitlines()[0]
         await window.press("Back")
         await window.press("Close")
-        await expect(page.locator(".order-texts .bubble")).to_contain_text(bubble)
+        await expect(page.locator(".order-texts [lang=es] .bubble")).to_contain_text(bubble)
         await check_in_both_lights(window)
         await window.press("Back")
         await window.press("Stand down")
@@ -167,7 +172,7 @@ async def test_identity_is_removed_only_by_typing_the_word(
         remove = order.get_by_role("button", name="Remove identity and photos")
         await window.fill("Reason (internal)", "Found, well")
         await expect(remove).to_be_disabled()
-        await window.fill("Type REMOVE to confirm", "yes")
+        await window.fill("Type “REMOVE” to confirm", "yes")
         await expect(remove).to_be_disabled()
         await window.press("Back")
         status, down = served.call("POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "Found, well"}, ana)
@@ -175,7 +180,7 @@ async def test_identity_is_removed_only_by_typing_the_word(
         await expect(window.page.locator(".alert-head .state")).to_have_text("Stood down")
         await window.press("Remove identity and photos")
         await expect(order).to_contain_text("No one is notified: if you reopen the alert")
-        await window.fill("Type REMOVE to confirm", "remove ")
+        await window.fill("Type “REMOVE” to confirm", "remove ")
         await remove.click()
         await expect(window.page.locator(".times")).to_contain_text("Identity and photos removed")
     after = served.call("GET", f"/v1/alerts/{alert_id}")[1]
@@ -231,11 +236,14 @@ async def test_a_stop_shows_at_each_alert_and_says_how_to_start_again(
         await expect(page.locator(".decide .note").first).to_contain_text(
             "alertd refuses this until two people resume."
         )
+        await expect(page.get_by_role("button", name="Approve and send")).to_be_disabled()
+        await window.press("Ask to resume")
+        asked = "bea@centre.example asked to resume. A second person must now press “Resume sending”."
+        await expect(page.locator(".decide .note").first).to_contain_text(asked)
     async with at(plain, served, viewer["token"], alert_id) as window:
         await expect(window.page.locator(".stopped")).to_contain_text("All sending is stopped")
         await expect(window.page.locator(".stopped button")).to_have_count(0)
-    for key in (ana, bea):
-        assert served.call("POST", "/v1/resume", {}, key)[0] == 200
+    assert served.call("POST", "/v1/resume", {}, ana)[0] == 200
     served.control("push", {"rules": []})
     assert served.call("POST", f"/v1/alerts/{waiting}/reject", {"reason": "It was a test"}, bea)[0] == 200
 

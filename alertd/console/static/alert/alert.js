@@ -80,7 +80,7 @@ function Decide({ alert, reach, me, unseen, stopped, onDecided, onMoved }) {
   const lack = unseen ? "lacks-seen" : lackOf(people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
   const decides = Boolean(asked) === alone;  // and may neither return nor reject it
   return html`<div class="decide of-${alert.status}">
-    ${stopped ? html`<p class="note" role="status">${t("stop-refuses")} <${Start} stopped=${stopped} /></p>` : null}
+    ${stopped ? html`<p class="note" role="status">${t("stop-refuses")} <${Start} stop=${stopped} me=${me} /></p>` : null}
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
@@ -95,7 +95,7 @@ function Decide({ alert, reach, me, unseen, stopped, onDecided, onMoved }) {
         : alone ? html`<${Button} kind="danger" onClick=${() => askFor("break-glass")}>${t("break-glass")}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${Boolean(lack)}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${Boolean(lack || stopped)}
               busy=${busy === "approve"} onClick=${() => act("approve", seen)}>${starts ? t("approve-starts", { time: moment(alert.starts) }) : t("approve")}<//>`}
     </div>
     ${decides && me.signed_in ? html`<p class="hint">${t("prove-comes")}</p>` : null}
@@ -220,7 +220,7 @@ function Told({ alert, progress, me, stopped }) {
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped, next)}</p>
-        ${stopped && TABLES.open.includes(progress.state) ? html`<p><${Start} stopped=${stopped} /></p>` : null}
+        ${stopped && TABLES.open.includes(progress.state) ? html`<p><${Start} stop=${stopped} me=${me} /></p>` : null}
         <p class="muted">${targeted || !progress.few.length ? `${number(told)} ${ofAll(targeted, isDone(progress))} ${t("addresses", { n: targeted })} · ` : ""}${alert.exact ? counted(progress.people, "people") : about(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
@@ -303,7 +303,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
       <${Face} alert=${alert} />
       <div><${Marks} alert=${alert} />
         <h1>${titleOf(alert)}</h1>
-        <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
+        <p class="about">${titleOf(alert) === t(alert.level) ? null : `${t(alert.level)} · `}${t("by", { who: alert.author })}
           ${alert.approver ? ` · ${t("approved-by", { who: personOf(alert.approver, alert.approver_org, alert.author_org) })}` : ""} · ${t("until", { time: moment(alert.expires) })}
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p>
         ${clock ? html`<p class="hint">${clock}</p>` : null}</div>

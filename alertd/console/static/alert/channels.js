@@ -71,13 +71,13 @@ function Left({ left, rate, until, held }) {
 function Row({ name, counts, rate, done, until, held }) {
   const left = sum(counts, LEFT);
   const told_ = told(counts);
-  const share = shareOf(told_, counts.targeted, done);
+  const share = done || told_ < counts.targeted ? `${number(shareOf(told_, counts.targeted, done))} %` : "";  // none while all so far are sent and more may come
   const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));
   return html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span>
     <span class="channel-count"><b>${number(told_)}</b> ${ofAll(counts.targeted, done)}</span>
     <${Bar} name=${name} counts=${counts} done=${done} />
-    <span class="channel-share">${number(share)} %</span>
+    <span class="channel-share">${share}</span>
     <span class="channel-notes">
       ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}
       <${Left} left=${left} rate=${rate} until=${until} held=${held} />

@@ -9,30 +9,30 @@ import { PublicPage } from "./page.js";
 import { Start } from "../organisation/stops.js";
 import { Awaited, Button, Fact, Field, Refused, Since, html, mayDo, useAct, useState, useTyped } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
-import { known, list, t, zoned } from "../parts/words.js";
+import { known, language, list, t, zoned } from "../parts/words.js";
 
 const isOnScreen = (channel) => TABLES.onScreen.includes(channel);
 
 /**
  * `says`: API name of the author's reason. `sends`: the messages that recipients get, by occasion; a stand-down goes to screens only, so
- * recipients of text messages and e-mails read nothing before the close. `stops`: what a stop of all sending does to it. `final`: the word
+ * recipients of text messages and e-mails read nothing before the close. `rings`: phones may ring. `stops`: what a stop of all sending does to it. `final`: the word
  * must be typed.
  */
 const ACTS = {
-  "stand-down": { says: "reason", sends: [{ occasion: "stand-down", on: isOnScreen, title: "down-now" }, { occasion: "close", on: (one) => !isOnScreen(one), title: "down-later" }], stops: "stop-delays" },
-  reopen: { says: "reason", stops: "stop-refuses" },
+  "stand-down": { says: "reason", sends: [{ occasion: "stand-down", on: isOnScreen, title: "down-now" }, { occasion: "close", on: (one) => !isOnScreen(one), title: "down-later" }], rings: true, stops: "stop-delays" },
+  reopen: { says: "reason", rings: true, stops: "stop-refuses" },
   extend: { says: "reason", ends: true, anothers: true },
   restrict: { says: "reason", stops: "stop-delays", final: true },
-  close: { says: "outcome", sends: [{ occasion: "close" }], stops: "stop-delays" },
-  cancel: { says: "reason", sends: [{ occasion: "cancel" }], stops: "stop-delays" },
+  close: { says: "outcome", sends: [{ occasion: "close" }], rings: true, stops: "stop-delays" },
+  cancel: { says: "reason", sends: [{ occasion: "cancel" }], rings: true, stops: "stop-delays" },
 };
 
 /** Decisions that do not end the alert: they apply to the version that was read. An end applies to the current version. */
 const MILD = ["reopen", "extend"];
 
 /** `seen`: ETag of the version that was read. Calls `onSeen` when a newer one has been read. */
-function Decision({ alert, act, languages, stopped, seen, onSeen, onDone, onBack }) {
-  const { says, sends = [], ends, stops, final } = ACTS[act];
+function Decision({ alert, act, languages, stopped, me, seen, onSeen, onDone, onBack }) {
+  const { says, sends = [], rings, ends, stops, final } = ACTS[act];
   const mild = MILD.includes(act);
   const later = new Date(new Date(alert.expires).getTime() + LATER_MS);
   const [typed, setEnd] = useState(null);  // later than the present end, until the user types a time, even if another person extends the alert
@@ -55,9 +55,10 @@ function Decision({ alert, act, languages, stopped, seen, onSeen, onDone, onBack
   const texts = alert.alert ? sends.map((one) => ({ ...one, channels: alert.alert.channels.filter(one.on || Boolean) })).filter(({ channels }) => channels.length) : [];
   return html`<div class="order"><${Order} className="order-words" act=${give} ready=${ready} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
       <h2>${t(act)}</h2><p>${t(`${act}-says${isDown ? "-down" : ""}`)}</p>
+      ${rings ? html`<p>${t("rings-ordinary")}</p>` : null}
       ${final ? html`<p><strong>${t("restrict-final")}</strong></p>` : null}
       <${PublicPage} alert=${alert} act=${act} />
-      ${stopped && stops ? html`<p class="note">${t(stops)} <${Start} stopped=${stopped} /></p>` : null}
+      ${stopped && stops ? html`<p class="note">${t(stops)} <${Start} stop=${stopped} me=${me} /></p>` : null}
       ${mild && seen !== alert.etag ? html`<${Since} onSeen=${onSeen} />` : null}
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
@@ -66,7 +67,7 @@ function Decision({ alert, act, languages, stopped, seen, onSeen, onDone, onBack
       <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
       ${final ? html`<${Field} label=${t("forget-type", { id: word })} value=${sure} onChange=${type} required />` : null}<//>
     ${texts.length ? html`<div class="order-texts">${texts.map(({ occasion, title, channels }) => html`${title ? html`<h3>${t(title, { channels: list(channels.map((one) => t(one))) })}</h3>` : null}
-      <${Messages} key=${occasion} document=${alert.alert} only=${languages.slice(0, 1)} query=${queryOf(occasion, channels)} />`)}</div>` : null}
+      <${Messages} key=${occasion} document=${alert.alert} only=${languages.filter((one, i) => !i || one.slice(0, 2) === language)} query=${queryOf(occasion, channels)} />`)}</div>` : null}
   </div>`;
 }
 
@@ -111,7 +112,7 @@ export function Follow({ alert, state, languages, stopped, me, onDone }) {
   const look = () => see(alert.etag);
   const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state) && mayOrder(one, alert, me));
   if (act && possible.includes(act)) {
-    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} stopped=${stopped} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
+    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} stopped=${stopped} me=${me} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
   return html`<div class="follow">${possible.map((one) => html`<div class="offer" key=${one}>

@@ -21,11 +21,15 @@ function scopeOf({ scope }) {
   return what === "key" ? { what, key } : { what: what === "service" ? what : "organisation" };
 }
 
-/** Returns whose sending is stopped: of the whole `service` or of the `organisation`; else "". A stop of one API key does not count. */
-export const stoppedAt = (stops) => ["service", "organisation"].find((what) => stops.some((stop) => scopeOf(stop).what === what)) || "";
+/** The stop of the whole service, or else of the organisation; undefined if neither is stopped. A stop of one API key does not count. */
+export const stoppedAt = (stops) => ["service", "organisation"].map((what) => stops.find((stop) => scopeOf(stop).what === what)).find(Boolean);
 
-/** How sending starts again, with the names of the two buttons. `stopped`: `service` or `organisation`. */
-export const Start = ({ stopped }) => t(`start-${stopped}`, { ask: t("resume-ask"), lift: t("resume-lift") });
+/** How sending starts again, with the names of the two buttons; after the first press, who pressed and what is left to do. */
+export function Start({ stop, me }) {
+  const asked = stop.resume_asked_by;
+  if (asked) return t("resume-asked", { who: personOf(asked, stop.resume_asked_by_org, me.organisation) });
+  return t(`start-${scopeOf(stop).what === "service" ? "service" : "organisation"}`, { ask: t("resume-ask"), lift: t("resume-lift") });
+}
 
 /** An administrator of the organisation that runs the service resumes all of it; a person who may approve resumes the rest. */
 const mayResume = (me, { what }) => (what === "service" ? me.host && may(me, "admin") : mayDo(me, "stop.lift"));
@@ -40,7 +44,7 @@ function Active({ stop, me, onDone }) {
   return html`<section class="stopped" role="alert"><${Icon} name="warn" />
     <div><h2>${t(`stopped-${scope.what}`, scope)}</h2>
       <p>${stop.reason} · ${t("stopped-by", { who: personOf(stop.by, stop.by_org, me.organisation) })} · ${moment(stop.at)}</p>
-      ${asked ? html`<p class="small">${t("resume-asked", { who: personOf(asked, stop.resume_asked_by_org, me.organisation) })}</p>` : html`<p class="small"><${Start} stopped=${scope.what === "service" ? "service" : "organisation"} /></p>`}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
+      <p class="small"><${Start} stop=${stop} me=${me} /></p><${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
     ${resumes ? html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>` : null}
   </section>`;
 }

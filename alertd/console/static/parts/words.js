@@ -40,7 +40,8 @@ export function amountOf(text) {
 /** The same for counts, where a comma or point would separate thousands. */
 export const countOf = (text) => (/[,٫.]/.test(text) ? NaN : amountOf(text));
 
-export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n);
+/** A number, or a hidden count ("<100"), which Arabic text would otherwise mirror. */
+export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : direction === "rtl" ? `\u2066${n}\u2069` : n);
 
 /** Adds the year to a day of another year: the list of alerts goes back for years. */
 const yearOf = (iso) => (new Date(iso).getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" });
