@@ -1,5 +1,6 @@
 """The demo: starts alertd with the sandbox, submits a missing-child alert as one person and approves it as another, shows its
-progress, and checks by brute force that everyone inside the area was notified and no one outside. See `./ops/demo --help`.
+progress, and checks by brute force that everyone inside the area was notified and no one outside. Then a stranger opens the
+public page of the alert, signs up by mail, and gets the next alert. See `./ops/demo --help`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import ssl
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,6 +34,9 @@ from geofences.tiles import locate, position
 CITY, CENTRE, SURROUNDINGS_KM = "41091", (-5.9756, 37.3919), 15
 CHANNELS = ("push", "webpush", "sms", "mail")
 START_S = 900  # loading a million sample people takes most of it
+STRANGER = "stranger@people.example"
+FORM_S = 2.5  # alertd refuses a form that was filled in within two seconds
+WAIT_S = 60  # for one mail
 console = Console(stderr=True)
 
 
@@ -39,8 +44,8 @@ class DemoError(Exception):
     """Ends the demo with a message for the user."""
 
 
-def alert() -> dict[str, Any]:
-    """A missing-child alert for a city and its surroundings. The child does not exist."""
+def alert(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """A missing-child alert for a city and its surroundings, with these members replaced. The child does not exist."""
     now = datetime.now(UTC).replace(microsecond=0)
     earlier, later = (now - timedelta(hours=3)).isoformat(), (now + timedelta(hours=14)).isoformat()
     return {
@@ -48,11 +53,11 @@ def alert() -> dict[str, Any]:
         "level": "child-alert",
         "status": "Actual",
         "expires": later,
-        "external_id": "demo-1",
+        "external_id": f"demo-{number}",
         "publish": {"page": True},
         "author": {"subject": "ana@centre.example", "on_behalf_of": "Policía Nacional"},
         "case": {
-            "number": "DEMO-2026-1",
+            "number": f"DEMO-2026-{number}",
             "verification": {
                 "authority": "Policía Nacional",
                 "reference": "DEMO",
@@ -85,7 +90,7 @@ def alert() -> dict[str, Any]:
         },
         "target": {"regions": [CITY], "circles": [{"center": list(CENTRE), "radius_km": SURROUNDINGS_KM}]},
         "channels": list(CHANNELS),
-    }
+    } | changes
 
 
 class Client:
@@ -119,7 +124,7 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     """Runs alertd. Yields its URL, the administrator's key and one-time sign-in link, its process id, and its metrics URL."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
     environment.setdefault("ALERTD_METRICS__LISTEN", "127.0.0.1:0")  # another installation may run on this machine
-    environment |= {"ALERTD_LOG_LEVEL": "warning"}
+    environment |= {"ALERTD_LOG_LEVEL": "warning", "ALERTD_PUBLIC__SIGN_UP": "true"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True
@@ -185,16 +190,40 @@ async def watch(client: Client, alert_id: str) -> dict[str, Any]:
     return last
 
 
-async def recorded(session: aiohttp.ClientSession, data: Path) -> dict[str, dict[str, int]]:
-    """Returns the number of messages that the sandbox's carriers received, by channel and address."""
-    ends = json.loads((data / "sandbox" / "sandbox.json").read_text(encoding="utf-8"))
-    trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
-    got: dict[str, dict[str, int]] = {}
-    for channel in CHANNELS:
-        async with session.get(f"{ends['control'][channel]}/recorded", ssl=trust) as response:
-            lines = (await response.read()).splitlines()
-        got[channel] = {entry["address"]: entry["count"] for entry in map(json.loads, lines)}
-    return got
+class Sandbox:
+    """What the sandbox's carriers received."""
+
+    def __init__(self, session: aiohttp.ClientSession, data: Path) -> None:
+        ends = json.loads((data / "sandbox" / "sandbox.json").read_text(encoding="utf-8"))
+        self._session = session
+        self._control: dict[str, str] = ends["control"]
+        self._trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
+
+    async def _lines(self, channel: str, what: str) -> list[dict[str, Any]]:
+        async with self._session.get(f"{self._control[channel]}/{what}", ssl=self._trust) as response:
+            if response.status == 404:
+                return []
+            return [json.loads(line) for line in (await response.read()).splitlines()]
+
+    async def recorded(self) -> dict[str, dict[str, int]]:
+        """Returns the number of messages by channel and address."""
+        return {
+            channel: {entry["address"]: entry["count"] for entry in await self._lines(channel, "recorded")}
+            for channel in CHANNELS
+        }
+
+    async def latest_mail(self) -> dict[str, Any]:
+        """Returns mailbox, subject and text of the latest mail, {} before the first."""
+        return next(iter(await self._lines("mail", "mail")), {})
+
+    async def mail(self, to: str, contains: str) -> str:
+        """Waits for a mail to this mailbox with `contains` in its text. Returns the text. Raises DemoError after `WAIT_S`."""
+        for _ in range(WAIT_S * 10):
+            for mail in await self._lines("mail", f"mail?to={to}"):
+                if contains in mail["text"]:
+                    return str(mail["text"])
+            await asyncio.sleep(0.1)
+        raise DemoError(f"No mail with {contains} came to {to} within {WAIT_S} s.")
 
 
 def check(sample: list[Person], area: dict[str, Any], got: dict[str, dict[str, int]]) -> dict[str, int]:
@@ -230,6 +259,71 @@ def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> di
     }
 
 
+async def fetched(session: aiohttp.ClientSession, url: str, fields: dict[str, str] | None = None) -> str:
+    """Opens a public page as a browser without JavaScript does, or posts a form to it. Returns the page. Raises DemoError."""
+    method = "GET" if fields is None else "POST"
+    async with session.request(method, url, data=fields, headers={"Accept-Language": "en"}) as response:
+        if response.status != 200:
+            raise DemoError(f"{method} {url}: {response.status}")
+        return await response.text()
+
+
+def found_in(text: str, pattern: str) -> str:
+    """Returns the first group of `pattern` in a page or a mail. Raises DemoError if the text has none."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise DemoError(f"Nothing like {pattern} in:\n{text}")
+    return found[1]
+
+
+async def sign_up(session: aiohttp.ClientSession, base: str, page: str, sandbox: Sandbox) -> None:
+    """A stranger opens the page of an alert, signs up by mail for the city, and confirms. Raises DemoError."""
+    link = found_in(await fetched(session, page), r'href="(/subscribe\?[^"]*)"')
+    form = await fetched(session, base + link)
+    await asyncio.sleep(FORM_S)
+    proof = found_in(form, r'name="form" value="([^"]+)"')
+    await fetched(session, f"{base}/subscribe", {"region": CITY, "mailbox": STRANGER, "consent": "1", "form": proof})
+    confirm = base + found_in(await sandbox.mail(STRANGER, "/subscribe/confirm/"), r"(/subscribe/confirm/[\w-]+)")
+    await fetched(session, confirm)
+    await fetched(session, confirm, {})
+
+
+async def stranger(
+    session: aiohttp.ClientSession, base: str, people: tuple[Client, Client], page: str, sandbox: Sandbox
+) -> float:
+    """A stranger signs up on the public page, and gets the next alert: of half a kilometre in the city, by mail. Returns the seconds
+    from its approval to the mail. Raises DemoError.
+    """
+    author, approver = people
+    await sign_up(session, base, page, sandbox)
+    console.print(
+        f"A stranger opened the alert's page, signed up with {STRANGER} and confirmed by the link in the mail."
+    )
+    area = {"circles": [{"center": list(CENTRE), "radius_km": 0.5}]}
+    submitted = await author.call("POST", "/v1/alerts", alert(2, target=area, channels=["mail"]))
+    seen = {"people": submitted["audience"]["people"], "rev": submitted["rev"]}
+    await approver.call("POST", f"/v1/alerts/{submitted['id']}/approve", seen)
+    began = time.monotonic()
+    shown = (await author.call("GET", f"/v1/alerts/{submitted['id']}"))["page"]
+    await sandbox.mail(STRANGER, shown)
+    took_s = time.monotonic() - began
+    await fetched(session, shown)
+    console.print(f"The next alert was in the stranger's mailbox after {took_s:.2f} s, and its link opens the page.")
+    return took_s
+
+
+async def show_links(sandbox: Sandbox, base: str) -> None:
+    """Prints the links of the mails that sign-up sends, as they come. Never ends."""
+    shown = ""
+    while True:
+        mail = await sandbox.latest_mail()
+        found = re.search(r"/(?:subscribe/confirm|me)/[\w-]+", mail.get("text", ""))
+        if found and found[0] != shown:
+            shown = found[0]
+            console.print(f"A mail came to {mail['to']}. Its link: {base}{shown}", soft_wrap=True)
+        await asyncio.sleep(0.5)
+
+
 async def show(arguments: argparse.Namespace, data: Path) -> int:
     me = asyncio.current_task()
     assert me is not None
@@ -251,22 +345,25 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
         console.print("Bea approved it.")
         last = await watch(bea, submitted["id"])
         preview = await ana.call("POST", "/v1/targets/preview", {"target": alert()["target"]})
-        found = check(list(people(arguments.subscribers)), preview["geometry"], await recorded(session, data))
+        sandbox = Sandbox(session, data)
+        found = check(list(people(arguments.subscribers)), preview["geometry"], await sandbox.recorded())
         console.print(
             f"Carriers accepted the first message after {last['first_send_s']:.2f} s, the last after {last['last_send_s']:.2f} s. "
             f"Brute-force check: {found['outside']} notified outside, {found['missed']} missed inside, {found['twice']} notified twice."
         )
+        page = (await ana.call("GET", f"/v1/alerts/{submitted['id']}"))["page"]
+        mailed_s = await stranger(session, base, (ana, bea), page, sandbox)
         if arguments.once:
-            print(json.dumps(summary(arguments.subscribers, found, last)))
+            print(json.dumps(summary(arguments.subscribers, found, last) | {"stranger_mailed_s": round(mailed_s, 2)}))
             wrong = found["outside"] or found["missed"] or found["twice"]
             return 0 if not wrong and last["state"] == "sent" else 1
-        page = (await ana.call("GET", f"/v1/alerts/{submitted['id']}"))["page"]
         console.print(f"The page that every message links to: {page}", soft_wrap=True)
+        console.print(f"Sign-up for the public: {base}/subscribe and {base}/subscribe/device")
         console.print(f"Console, one-time link to register your passkey: {sign_in}", soft_wrap=True)
         console.print(f"Console, sign in with the key below: {base}/console")
         console.print(f"API documentation: {base}/docs\nMetrics: {metrics}/metrics and {metrics}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
-        await asyncio.Event().wait()
+        await show_links(sandbox, base)
     return 0
 
 

@@ -42,11 +42,9 @@ class SandboxPorts:
 class Sandbox:
     """All sandbox carriers. Writes its files (authority, service account) to `directory`, which must exist."""
 
-    def __init__(
-        self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0, *, keep_mails: bool = False
-    ) -> None:
-        """`latency_s`: seconds that FCM and the browsers' push service take for every answer. `keep_mails`: the mail
-        relay stores whole mails. Raises `OSError` if the directory cannot be written.
+    def __init__(self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
+        """`latency_s`: seconds that FCM and the browsers' push service take for every answer. Raises `OSError` if the
+        directory cannot be written.
         """
         self._directory = directory
         self._ports = ports or SandboxPorts()
@@ -55,10 +53,10 @@ class Sandbox:
         self.webpush = WebPushSandbox(self.authority, latency_s)
         self.sms = HttpSmsSandbox(self.authority)
         self.smpp = SmscSandbox(self.authority)
-        self.mail = SmtpSandbox(self.authority, keep=keep_mails)
+        self.mail = SmtpSandbox(self.authority)
         # The HTTP carriers serve the control calls on their own port.
         self._smpp_control = self._control(Control(self.smpp.script, self.smpp.recorded, say=self.smpp.say))
-        self._mail_control = self._control(Control(self.mail.script, self.mail.recorded))
+        self._mail_control = self._control(Control(self.mail.script, self.mail.recorded, last_mail=self.mail.last_mail))
 
     async def start(self) -> None:
         await self.push.start(self._ports.push)
@@ -88,7 +86,7 @@ class Sandbox:
         """Returns by carrier the settings that alertd's channel needs, under their option names. Also has `control` and
         `browser`.
 
-        `control` holds the base URL of `/control`, `/counts` and `/recorded` for each carrier. `browser` holds the host
+        `control` holds the base URL of `/control`, `/counts` and `/recorded` (mail: `/mail` too) for each carrier. `browser` holds the host
         of the push service and the keys of its subscriptions.
         """
         ca_file = str(self.authority.ca_file)

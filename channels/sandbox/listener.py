@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import cast
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -78,7 +79,8 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 
 class Control:
     """Serves `POST /control`, `GET /counts` and `GET /recorded`. Calls `revoke` for `{"revoke": true}`. Calls `say`,
-    which simulates a person's answer, for `{"say": {"number": ..., "text": ...}}`.
+    which simulates a person's answer, for `{"say": {"number": ..., "text": ...}}`. Serves `GET /mail?to=…` with the
+    answer of `last_mail`.
     """
 
     def __init__(
@@ -87,26 +89,35 @@ class Control:
         recorded: Recorded,
         revoke: Callable[[], None] = lambda: None,
         say: Callable[[str, str], None] = lambda _number, _text: None,
+        last_mail: Callable[[str], bytes | None] = lambda _to: None,
     ) -> None:
         self._script = script
         self._recorded = recorded
         self._revoke = revoke
         self._say = say
+        self._last_mail = last_mail
         self._calls: dict[bytes, Callable[[Request], Answer]] = {
             b"POST /control": self._order,
             b"GET /counts": lambda _: Reply(200, json.dumps(recorded.counts()).encode()),
             b"GET /recorded": lambda _: Streamed(recorded.ndjson()),
+            b"GET /mail": self._mail,
         }
 
     def serve(self, request: Request) -> Answer:
         """Answers a control call: 404 for any other call, 400 for an invalid body."""
-        call = self._calls.get(request.line.rpartition(b" ")[0])
+        call = self._calls.get(request.line.rpartition(b" ")[0].partition(b"?")[0])
         if call is None:
             return Reply(404, b"no such call", kind=b"text/plain")
         try:
             return call(request)
         except (ValueError, msgspec.DecodeError) as fault:
             return Reply(400, str(fault).encode(), kind=b"text/plain")
+
+    def _mail(self, request: Request) -> Reply:
+        """Answers with the last mail to the mailbox in the query, or of all without one; 404 if there is none."""
+        query = parse_qs(request.line.rpartition(b" ")[0].partition(b"?")[2].decode())
+        found = self._last_mail(query.get("to", [""])[0])
+        return Reply(404, b"no mail", kind=b"text/plain") if found is None else Reply(200, found)
 
     def _order(self, request: Request) -> Reply:
         order = msgspec.json.decode(request.body, type=_Order)

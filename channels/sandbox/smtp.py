@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import email
+import email.policy
+import json
 import re
 from collections import Counter
 from functools import partial
@@ -19,6 +22,7 @@ from channels.sandbox.script import Recorded, Rule, Script
 
 SIZE_LIMIT_BYTES = 10_000_000
 LINE_LIMIT_BYTES = 4_096
+KEPT_MAILS = 1_000  # whole mails in memory, of about 10 kB each
 
 # The values of a rule's `do` that apply at RCPT, with the reply.
 AT_RECIPIENT = {
@@ -52,16 +56,16 @@ HEADER = re.compile(rb"^(message-id|x-alert-chain|x-alert-version):\s*(.*?)\r$",
 
 
 class SmtpSandbox:
-    """A simulated mail relay. `mails` holds whole mails by recipient if `keep` is set. `message_ids` counts each
-    accepted Message-ID; `return_paths` has the sender by recipient.
+    """A simulated mail relay. `mails` has the last mail of each of the last `KEPT_MAILS` recipients. `message_ids` counts
+    each accepted Message-ID; `return_paths` has the sender by recipient.
     """
 
-    def __init__(self, authority: Authority, *, keep: bool = False) -> None:
+    def __init__(self, authority: Authority) -> None:
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
         self.message_ids: Counter[str] = Counter()
         self.return_paths: dict[str, str] = {}
-        self.mails: dict[str, bytes] | None = {} if keep else None
+        self.mails: dict[str, bytes] = {}
         self.context = authority.server_context()
         # Whether the relay allows pipelining. If not, it disconnects clients that pipeline.
         self.pipelining = True
@@ -106,8 +110,22 @@ class SmtpSandbox:
         self.recorded.add(found.get(b"x-alert-chain", ""), found.get(b"x-alert-version", ""), to)
         self.message_ids[found.get(b"message-id", "")] += 1
         self.return_paths[to] = sender
-        if self.mails is not None:
-            self.mails[to] = content
+        self.mails.pop(to, None)
+        self.mails[to] = content
+        if len(self.mails) > KEPT_MAILS:
+            del self.mails[next(iter(self.mails))]
+
+    def last_mail(self, to: str) -> bytes | None:
+        """Returns mailbox, subject and plain text of the stored mail to this mailbox, or of the latest mail if `to` is empty,
+        as JSON; None if there is none.
+        """
+        to = to or next(reversed(self.mails), "")
+        if to not in self.mails:
+            return None
+        mail = email.message_from_bytes(self.mails[to], policy=email.policy.default)
+        body = mail.get_body(("plain",))
+        text = "" if body is None else body.get_content()
+        return json.dumps({"to": to, "subject": mail["Subject"] or "", "text": text}).encode()
 
 
 class Session(asyncio.Protocol):

@@ -132,7 +132,7 @@ PARTIES = {"push": push, "webpush": webpush, "sms": sms, "smpp": smpp, "mail": m
 
 @pytest.fixture
 async def sandbox(tmp_path):
-    running = Sandbox(tmp_path, keep_mails=True)
+    running = Sandbox(tmp_path)
     await running.start()
     yield running
     await running.stop()

@@ -51,7 +51,7 @@ class Public:
         while await self.parts.db.execute("LLEN", keys.SIGN_UPS):
             await self.parts.sign_up_mails.round(lambda _: True)
             await self.parts.sign_up_mails.settled()
-        kept = self.sandbox.mail.mails or {}
+        kept = self.sandbox.mail.mails
         return {to: email.message_from_bytes(raw, policy=policy.default) for to, raw in kept.items()}
 
     async def link(self, mailbox: str = BOX) -> str:
