@@ -15,8 +15,9 @@ from markupsafe import Markup
 from alertd.common.clock import Clock, time_of
 from alertd.common.ids import public_id_in
 from alertd.model.alert import Alert, loudness
-from alertd.public.answers import FRESH_S, Answer, Answers, respond
+from alertd.public.answers import FOR_OTHER_SITES, FRESH_S, Answer, Answers, answer, respond
 from alertd.public.forms import read_form
+from alertd.public.geojson import GEOJSON_TYPE, collection, feature
 from alertd.public.layout import page, wanted_languages
 from alertd.public.pasted_text import PASTED, alert_codes
 from alertd.rendering import Renderer
@@ -41,6 +42,7 @@ def page_routes(
         web.get("/a/{public_id}", routes.alert),
         web.get("/a/{public_id}/poster", routes.poster),
         web.get("/alerts", routes.active),
+        web.get("/alerts.geojson", routes.map),
         web.get("/verify", routes.ask),
         web.post("/verify", routes.verify),
     ]
@@ -59,7 +61,7 @@ class _PageRoutes:
         # names in `_regions` contain a guess; elsewhere the number of different names is limited.
         self._heads = Answers[PublicAlert | None](clock, HEAD_S)
         self._pages, self._posters = (Answers[Answer](clock, HEAD_S) for _ in range(2))
-        self._lists, self._regions, self._others = (Answers[Answer](clock) for _ in range(3))
+        self._lists, self._maps, self._regions, self._others = (Answers[Answer](clock) for _ in range(4))
 
     async def _find(self, code: str) -> PublicAlert | None:
         """Returns the alert of a public id, as a person typed it; None if alertd never gave that id, or if the alert
@@ -102,11 +104,15 @@ class _PageRoutes:
 
     async def active(self, request: web.Request) -> web.Response:
         """Answers /alerts with the active alerts: those of `?region=`, or all if that is missing or malformed."""
-        asked = request.query.get("region", "")
-        region = asked if _REGION.fullmatch(asked) else ""
-        language = self._language(request)
+        region, language = _asked_region(request), self._language(request)
         queue = self._regions if region else self._lists
-        return respond(request, await queue.of(f"{region}/{language}", lambda: self._make.list(region, language)))
+        return respond(request, await queue.of(f"{region}/{language}", lambda: self._make.active(region, language)))
+
+    async def map(self, request: web.Request) -> web.Response:
+        """Answers /alerts.geojson with the alerts of the list as GeoJSON."""
+        region, language = _asked_region(request), self._language(request)
+        queue = self._regions if region else self._maps
+        return respond(request, await queue.of(f"map/{region}/{language}", lambda: self._make.map(region, language)))
 
     async def ask(self, request: web.Request) -> web.Response:
         """Answers GET /verify with the form into which a reader pastes a text."""
@@ -127,6 +133,12 @@ class _PageRoutes:
         shown = min(found, key=lambda one: one.is_over)
         name = f"verify/{shown.public_id}/{shown.is_over}/{language}"
         return respond(request, await self._pages.of(name, lambda: self._make.verdict(shown, language)))
+
+
+def _asked_region(request: web.Request) -> str:
+    """Returns the code of `?region=`; "" if that is missing or malformed."""
+    asked = request.query.get("region", "")
+    return asked if _REGION.fullmatch(asked) else ""
 
 
 def qr_code(link: str) -> Markup:
@@ -206,26 +218,42 @@ class _Pages:
             "ended.html", language, path=path, title=facts.heading, languages=languages, texts=texts
         )  # fmt: skip
 
-    async def list(self, region: str, language: str) -> Answer:
+    async def active(self, region: str, language: str) -> Answer:
         """Returns the list of active alerts: all if `region` is "", else those whose published area lies in or touches
         the region with this code. Each alert is in `language` if it has that, else in a language of its own.
         """
-        shown = []
-        for one in await self._alerts.active():
-            if one.alert is not None and (not region or region in one.codes):
-                told = choose_language((language,), self._renderer.languages(one.alert))
-                shown.append(
-                    {
-                        "href": f"/a/{one.public_id}?lang={language}",
-                        "facts": self._facts(one, one.alert, told),
-                        "area": self._alerts.area(one, told),
-                    }
-                )
+        shown = [
+            {
+                "href": f"/a/{one.public_id}?lang={language}",
+                "facts": self._facts(one, alert, its),
+                "area": self._alerts.area(one, its),
+            }
+            for one, alert, its in await self._active(region, language)
+        ]
         title = self._renderer.words(language).words["public"]["active"]
         return self._page(
             "alerts.html", language, path="/alerts", title=title,
             languages=self._renderer.all_languages, query={"region": region} if region else None, alerts=shown,
         )  # fmt: skip
+
+    async def map(self, region: str, language: str) -> Answer:
+        """Returns the alerts of `active` as GeoJSON, which scripts of other sites may read."""
+        features = [
+            feature(
+                one, alert, headline=self._facts(one, alert, its).heading, language=its,
+                area=self._alerts.area(one, its), link=f"{self._renderer.site}/a/{one.public_id}",
+            )
+            for one, alert, its in await self._active(region, language)
+        ]  # fmt: skip
+        return answer(collection(features), GEOJSON_TYPE, headers=FOR_OTHER_SITES)
+
+    async def _active(self, region: str, language: str) -> list[tuple[PublicAlert, Alert, str]]:
+        """Returns the active alerts of a region ("" for all), each with its content and the best of its languages."""
+        return [
+            (one, one.alert, choose_language((language,), self._renderer.languages(one.alert)))
+            for one in await self._alerts.active()
+            if one.alert is not None and (not region or region in one.codes)
+        ]
 
     async def check(self, language: str, result: str = "", link: str = "") -> Answer:
         """Returns the form into which a reader pastes a text, with the answer to the last text. `result`: the key of

@@ -24,6 +24,7 @@ KEEP_S = 2
 #: Maximum numbers for each `Answers`: of stored answers, of answers made at the same time, and of answers not yet
 #: made. A request for one more gets 429.
 MOST, AT_ONCE, WAITING = 256, 2, 200
+FOR_OTHER_SITES: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # their scripts may read the answer
 _HEADERS: dict[str, str] = {hdrs.CACHE_CONTROL: f"public, max-age={KEEP_S}, must-revalidate"}
 
 

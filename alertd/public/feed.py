@@ -4,15 +4,13 @@ data that the author chose to publish.
 
 from __future__ import annotations
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from alertd.common.clock import Clock
 from alertd.model.cap.writer import MEDIA_TYPE
-from alertd.public.answers import Answer, Answers, answer, respond
+from alertd.public.answers import FOR_OTHER_SITES, Answer, Answers, answer, respond
 from alertd.public.atom import FEED_TYPE, atom
 from alertd.service.sharing.feeds import Feeds
-
-_SHARED: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # for scripts of other sites
 
 
 def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
@@ -23,7 +21,7 @@ def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
     feed_answers, documents = Answers[Answer](clock), Answers[Answer](clock)
 
     async def make_feed() -> Answer:
-        return answer(atom(await feeds.feed(), site), FEED_TYPE, headers=_SHARED)
+        return answer(atom(await feeds.feed(), site), FEED_TYPE, headers=FOR_OTHER_SITES)
 
     async def feed(request: web.Request) -> web.Response:
         return respond(request, await feed_answers.of("", make_feed))
@@ -33,7 +31,7 @@ def feed_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
 
         async def make_cap() -> Answer:
             current, document = await feeds.cap(identifier)
-            return answer(document, MEDIA_TYPE, location=f"/cap/{current}.xml", headers=_SHARED)
+            return answer(document, MEDIA_TYPE, location=f"/cap/{current}.xml", headers=FOR_OTHER_SITES)
 
         return respond(request, await documents.of(identifier, make_cap))
 

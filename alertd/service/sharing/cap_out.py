@@ -38,23 +38,17 @@ from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.sharing.cap import signer_of
+from alertd.service.sharing.published_area import LEAST_SHARE, Outline, published_outline
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
 from channels.text import spelled_for_sms
-from geofences.errors import UnknownRegion
 from geofences.polygons import area_km2
 from geofences.regions import Kind as RegionKind
-from geofences.regions import Library, Region
+from geofences.regions import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
-#: Which outline of the alert's area to publish: the exact one, that of the regions that it lies in, or none.
-Outline = Literal["exact", "regions", "none"]
-
-#: Minimum share of a region that must lie in the area for the document to name the region's code. Otherwise a sliver
-#: would alert a whole county.
-LEAST_SHARE = 0.1
 #: By profile: the base languages that its system has, and the tag that the system uses for each.
 LANGUAGES = {"ipaws": {"en": "en-US", "es": "es-US"}, "cap-cp": {"en": "en-CA", "fr": "fr-CA"}}
 #: Characters that a text may have but XML may not.
@@ -184,7 +178,7 @@ class CapOut:
         them: more languages leave fewer polygons to each.
         """
         most = max(1, MOST_POLYGONS // max(len(languages), 1))
-        shown = await asyncio.to_thread(self._outline, alert, ground, shares, outline)
+        shown = await asyncio.to_thread(published_outline, self._regions.library, alert, ground, shares, outline)
         rings = await asyncio.to_thread(outlines, shown, most) if shown else ()
         parts = await self._targeting.parts(Ground(geometry=ground, km2=area_km2(ground)), shares)
         own = await self._texts.of(record.org, record.texts)
@@ -196,33 +190,6 @@ class CapOut:
             told = await asyncio.to_thread(self._told, record, alert, language, own)
             infos.append(replace(told, language=tag, areas=areas))
         return tuple(infos)
-
-    def _outline(
-        self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
-    ) -> shapely.MultiPolygon | None:
-        """Returns the outline to publish, or None. A drawn area reveals where a child is searched for. So `regions`
-        publishes whole regions if a part of the target is drawn: the smallest of `published_codes`.
-        """
-        library, target = self._regions.library, alert.target
-        drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
-        if outline == "exact" or (outline == "regions" and not drawn and not any(map(self._is_drawn, target.regions))):
-            return ground
-        codes = published_codes(library, shares)
-        above = {region.code for code in codes for region in library.ancestors(code)}
-        if outline == "none" or not codes:
-            return None
-        shape = library.ground([code for code in codes if code not in above]).outline
-        return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
-
-    def _is_drawn(self, code: str) -> bool:
-        """Returns whether a code in a target names no region of the library itself: an organisation drew the region, or
-        the region was deleted after the alert was written.
-        """
-        try:
-            self._regions.library.without_drawn.codes(code)
-        except UnknownRegion:
-            return True
-        return False
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
         """Returns the CAP info of one language. Headline and description are the sender's or, of a missing child, subject
@@ -314,15 +281,6 @@ class CapOut:
         if library.get(code).kind is RegionKind.COUNTRY:
             for part in parts:
                 yield from library.children(part.code)
-
-
-def published_codes(library: Library, shares: Sequence[Share]) -> list[str]:
-    """Returns the codes of the regions that stand for a drawn area: those with at least `LEAST_SHARE` of them in the
-    area, else the smallest that the area touches. Ignores regions that `library` does not contain.
-    """
-    known = [share for share in shares if share.code in library]
-    smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
-    return [share.code for share in known if share.share >= LEAST_SHARE] or smallest
 
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:

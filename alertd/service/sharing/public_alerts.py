@@ -5,17 +5,22 @@ After its end an alert still has a page, which says that it is over and contains
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import shapely
+
 from alertd.common.clock import Clock, time_of
 from alertd.model.alert import Alert, Status
+from alertd.model.cap.messages import Position
+from alertd.model.cap.outlines import outlines
 from alertd.model.kinds import CancelReason, Occasion
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.catalogue import area_name
 from alertd.service.areas.targeting import Share, Targeting
-from alertd.service.sharing.cap_out import published_codes
+from alertd.service.sharing.published_area import published_codes, published_outline
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.public_ids import PublicIds
@@ -41,6 +46,8 @@ class PublicAlert:
     countries: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()  # of its area; empty if the area is not published
     codes: frozenset[str] = frozenset()  # of the regions that the published area touches
+    #: Its published area, for the map of active alerts: rings of positions (lon, lat) that cover it; else empty.
+    rings: tuple[tuple[Position, ...], ...] = ()
 
 
 class PublicAlerts:
@@ -103,10 +110,10 @@ class PublicAlerts:
     async def _read(self, alert_id: str) -> PublicAlert | None:
         """Returns an alert for its page by the alert's own id; None if it has no page."""
         record = await self._alerts.get(alert_id)
-        return await self._public(record) if record else None
+        return await self._public(record, on_map=True) if record else None
 
-    async def _public(self, record: AlertRecord) -> PublicAlert | None:
-        """Returns an alert for its page; None if it has none."""
+    async def _public(self, record: AlertRecord, *, on_map: bool = False) -> PublicAlert | None:
+        """Returns an alert for its page, with its rings if it is for the map; None if it has no page."""
         start, public_id = record.times.start, record.chain.public_id
         if not start or not public_id or record.status != Status.ACTUAL or record.state not in SHOWN | NO_LONGER_SHOWN:
             return None
@@ -119,14 +126,16 @@ class PublicAlerts:
         telling = await self._end(record) if is_over else THE_ALERT
         parts: tuple[Part, ...] = ()
         codes: frozenset[str] = frozenset()
+        rings: tuple[tuple[Position, ...], ...] = ()
         if alert is not None and not is_over and alert.publish.area != "none":
             geometry = await self._alerts.area(record.id)
             shares = await self._targeting.shares(geometry)
             parts = await self._targeting.parts(Area(geometry=geometry, km2=area_km2(geometry)), shares)
             codes = self._codes(alert, shares)
+            rings = await asyncio.to_thread(self._rings, alert, geometry, shares) if on_map else ()
         return PublicAlert(
             public_id=public_id, alert=alert, telling=telling, is_over=is_over, updated=updated,
-            countries=tuple(record.target.countries.split()), parts=parts, codes=codes,
+            countries=tuple(record.target.countries.split()), parts=parts, codes=codes, rings=rings,
         )  # fmt: skip
 
     def _codes(self, alert: Alert, shares: Sequence[Share]) -> frozenset[str]:
@@ -138,6 +147,13 @@ class PublicAlerts:
         library = self._targeting.regions.library
         codes = published_codes(library, shares)
         return frozenset(codes) | {region.code for code in codes for region in library.ancestors(code)}
+
+    def _rings(
+        self, alert: Alert, geometry: shapely.MultiPolygon, shares: Sequence[Share]
+    ) -> tuple[tuple[Position, ...], ...]:
+        """Returns the rings of the area that CAP publishes."""
+        shown = published_outline(self._targeting.regions.library, alert, geometry, shares, alert.publish.area)
+        return outlines(shown) if shown else ()
 
     async def _end(self, record: AlertRecord) -> Telling:
         """Returns the occasion of the end, as the messages have it: a close if the alert's time is over. The version

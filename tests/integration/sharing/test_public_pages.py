@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import geopandas
 import pytest
+import shapely
 from aiohttp import web
 from lxml import html
 
@@ -203,3 +206,45 @@ async def test_the_list_is_filtered_by_region(parts: Container, reader: Any, sam
     assert record.chain.public_id in await read(reader, "/alerts")
     assert record.chain.public_id in await read(reader, "/alerts?region=41091")
     assert record.chain.public_id not in await read(reader, "/alerts?region=11012")
+
+
+async def on_map(reader: Any, query: str = "") -> geopandas.GeoDataFrame:
+    """The map of active alerts, as a program of somebody else reads it."""
+    reader.app[CLOCK].pass_by(FRESH_S + 1)
+    answer = await reader.get(f"/alerts.geojson{query}")
+    assert (answer.status, answer.content_type) == (200, "application/geo+json")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "max-age=2" in answer.headers["Cache-Control"]
+    assert "Lucía" not in await answer.text()
+    return geopandas.read_file(io.BytesIO(await answer.read()), engine="pyogrio")
+
+
+@pytest.mark.parametrize("published", ["exact", "regions"])
+async def test_the_map_shows_active_alerts_and_no_more_than_cap_does(
+    parts: Container, reader: Any, sample: dict[str, Any], published: str
+):
+    """Other sites read kind, level, link and the published area as GeoJSON, and no name, because they may store it. A drawn area shows only if
+    its author publishes it.
+    """
+    drawn = {"circles": [{"center": [-5.98, 37.39], "radius_km": 2}]}
+    record = await planned(parts, sample, publish={**PAGE, "area": published}, target=drawn)
+    found = (await on_map(reader)).iloc[0]
+    assert found["headline"] == "Missing child in danger"
+    assert (found["kind"], found["level"], found["language"]) == ("missing-child", "endangered", "en")
+    assert found["url"].endswith(f"/a/{record.chain.public_id}")
+    assert found.geometry.is_valid
+    assert found.geometry.contains(shapely.Point(-5.98, 37.39))
+    assert (found.geometry.area > 0.01) == (published == "regions")  # square degrees: a circle of 2 km has 0.0013
+    assert all(one.exterior.is_ccw for one in shapely.get_parts(found.geometry))
+    assert (await on_map(reader, "?lang=ar")).iloc[0]["language"] == "ar"
+    assert len(await on_map(reader, "?region=11012")) == 0
+
+
+async def test_the_map_names_no_area_that_is_not_published_and_no_alert_that_ended(
+    parts: Container, reader: Any, sample: dict[str, Any]
+):
+    record = await planned(parts, sample, publish={**PAGE, "area": "none"})
+    found = (await on_map(reader)).iloc[0]
+    assert (found.geometry, found["area"]) == (None, "")
+    await parts.follow_ups.stand_down(record.id, BEA, "Found")
+    assert len(await on_map(reader)) == 0
