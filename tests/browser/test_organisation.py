@@ -95,6 +95,7 @@ async def test_an_administrator_says_what_it_is_and_where_it_may_alert(served: S
         await draw(window, (40, 40), (80, 40), (80, 80))
         await expect(page.locator(".pieces li")).to_have_count(3)
         await page.get_by_role("button", name="Remove: One drawn area 2").click()
+        await expect(page.locator(".pieces li")).to_have_count(2)  # the last click of the shape picked no region
         await check_in_both_lights(window)
         await page.set_viewport_size({"width": 360, "height": 740})
         assert await page.evaluate(TOO_WIDE) == 0

@@ -166,9 +166,11 @@ async def test_a_carrier_that_is_down_rests_and_is_found_within_15_s_of_its_retu
             await parts.limits.failed(kind.carrier, FAILURES)
         await carrier.start(port)
         await until(lambda: kind.carrier != "centre" or any(link.sends for link in sandbox.smpp.links))
-        assert not (
-            await parts.carriers.named(kind.carrier).channel.log_in()
-        ).fails  # as a worker does while a carrier rests
+
+        async def found() -> bool:  # as a worker does while a carrier rests
+            return not (await parts.carriers.named(kind.carrier).channel.log_in()).fails
+
+        await until(found)
         parts.db.skew_ms += 15_000
         await send(parts, record, kind.channel)
         assert await parts.limits.open_breakers([kind.carrier]) == {kind.carrier: False}

@@ -196,7 +196,9 @@ export class AreaMap {
 
   listen(told) {
     this.map.addControl(new NavigationControl({ showCompass: false }), "bottom-right");
-    this.map.on("click", ({ lngLat }) => { if (this.tool === "pick") told.picked(...wrapped(lngLat.lng, lngLat.lat), this.map.getZoom()); });
+    // A click belongs to the tool at its press: the one that ends a shape picks no region.
+    this.map.getCanvasContainer().addEventListener("pointerdown", () => { this.pressed = this.tool; }, true);
+    this.map.on("click", ({ lngLat }) => { if (this.pressed === "pick") told.picked(...wrapped(lngLat.lng, lngLat.lat), this.map.getZoom()); });
     this.map.on("moveend", () => told.moved({ center: this.map.getCenter().toArray(), zoom: this.map.getZoom() }));
   }
 
