@@ -42,18 +42,18 @@ class Metrics:
         self.duplicates = self._counter(
             "duplicates", "Messages sent although an earlier try may have arrived", "channel"
         )
-        self.optouts = self._counter("optouts", "People who left by a channel", "channel")
+        self.optouts = self._counter("optouts", "Opt-outs by channel", "channel")
         self.unplaced = self._counter("unplaced", "Answers STOP and START from numbers with no known owner", "carrier")
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
-        self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
+        self.webhooks = self._counter("webhooks", "Webhook delivery attempts, and webhooks turned off", "outcome")
         self.pages = self._counter("pages", "Tries to page a person on call", "channel outcome")
         self.unanswered = self._counter(
             "unanswered", "Alerts that wait with no person on duty, or after every page was in vain", "reason"
         )
-        self.distributions = self._counter(
-            "distributions", "Messages to distributors, by what became of each", "outcome"
+        self.distributions = self._counter("distributions", "Messages to distributors by outcome", "outcome")
+        self.limit_rate = self._gauge(
+            "limit_rate", "Messages or SMS segments a second that a carrier may get (0: no limit)", carrier
         )
-        self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
         self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
         self.domain_waits = self._counter(
             "domain_waits", "Mails that waited for their domain's limit", "carrier domain"
@@ -251,7 +251,9 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
     lanes = ["channel", "lane"]
     queued = Gauge("alertd_queue_references", "References queued, by their alert's loudness", lanes, registry=r)
-    oldest = Gauge("alertd_queue_oldest_seconds", "Since the oldest alert with some started", lanes, registry=r)
+    oldest = Gauge(
+        "alertd_queue_oldest_seconds", "Age in seconds of the oldest alert with queued references", lanes, registry=r
+    )
     by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=counting)
     for channel in CHANNELS:
         found = counts.get(channel, {})
@@ -264,7 +266,12 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
             oldest.labels(channel, lane).set(oldest_s)
     for alert_state in AlertState:
         by_state.labels(alert_state).set(alerts.get(alert_state, 0))
-    is_open = Gauge("alertd_breaker_open", "1: fails, and rests", ["channel", "carrier"], registry=r)
+    is_open = Gauge(
+        "alertd_breaker_open",
+        "1: alertd sends it nothing for a while after failures",
+        ["channel", "carrier"],
+        registry=r,
+    )
     can_send = Gauge(
         "alertd_carrier_works", "1: it can send, as far as is known; 0: the state says why not",
         ["channel", "carrier", "state"], registry=r,

@@ -44,7 +44,7 @@ ALERT_STATES = {
     AlertState.SENDING: "messages are on their way",
     AlertState.SENT: "no message is left to send",
     AlertState.STOOD_DOWN: "hidden; it can be reopened",
-    AlertState.CLOSED: "over: the child was found",
+    AlertState.CLOSED: "over: a person ended it",
     AlertState.CANCELLED: "over: the alert was wrong",
     AlertState.SUPERSEDED: "a later version replaced it",
     AlertState.EXPIRED: "over: its expiry passed",
@@ -63,7 +63,7 @@ LEDGER_STATES = {
 }
 LEDGER_REASONS = {
     LedgerReason.ADDRESS_REMOVED: "the address was removed between planning and sending",
-    LedgerReason.OPTED_OUT: "the address is on the suppression list",
+    LedgerReason.OPTED_OUT: "the person left all alerts or those of this kind, or withdrew the consent",
     LedgerReason.ATTEMPTS: "it may have arrived, and alertd does not retry any more",
     LedgerReason.GATE_CLOSED: "the alert was cancelled, closed or expired while the message waited",
     LedgerReason.WORKER_LOST: "the worker stopped answering during the attempt",

@@ -35,7 +35,7 @@ class ProblemType:
 
 
 CATALOGUE: dict[str, ProblemType] = {
-    "invalid-request": ProblemType(400, "The request is not valid", "Mend the faults listed; each has its place."),
+    "invalid-request": ProblemType(400, "The request is not valid", "Fix the errors listed; each names its field."),
     "case-not-verified": ProblemType(
         422, "The case is not verified", "Complete case.verification and case.best_interests."
     ),
@@ -52,7 +52,7 @@ CATALOGUE: dict[str, ProblemType] = {
     "approval-stale": ProblemType(
         409,
         "The approval is no longer valid",
-        "Look at the alert again and approve it anew; where that is refused, too, return it and have it submitted again.",
+        "Approve the alert again. If that is refused, return it and have it submitted again.",
     ),
     "audience-changed": ProblemType(409, "The audience has changed", "Look at the new count and approve with it."),
     "audience-too-small": ProblemType(
@@ -73,7 +73,7 @@ CATALOGUE: dict[str, ProblemType] = {
     ),
     "permission-pending": ProblemType(409, "A neighbour's permission is pending", "Wait for it, or send to the rest."),
     "language-missing": ProblemType(
-        422, "There is no language to tell it in", "Give the texts in a supported language."
+        422, "The alert has no supported language", "Give the texts in a supported language."
     ),
     "translation-unreviewed": ProblemType(422, "A machine translation is unreviewed", "Have a person review the text."),
     "message-impossible": ProblemType(
@@ -81,14 +81,14 @@ CATALOGUE: dict[str, ProblemType] = {
     ),
     "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
     "photo-unreadable": ProblemType(
-        422, "The photo cannot be read", "Hand the photo in again: a JPEG, PNG or WebP within the limits."
+        422, "The photo cannot be read", "Upload the photo again, as a JPEG, PNG or WebP within the limits."
     ),
     "contact-unreachable-from-area": ProblemType(
         422, "The contact is not reachable there", "Add a number that can be called from there."
     ),
     "contact-voice-only": ProblemType(
         422,
-        "Who cannot call cannot answer",
+        "A contact without a voice call is missing",
         "Add a contact with text or url, or one for the deaf; your organisation may have a standing one.",
     ),
     "expired": ProblemType(409, "The end has passed", "Give an end in the future, within the limit."),
@@ -102,9 +102,11 @@ CATALOGUE: dict[str, ProblemType] = {
         "The case has an alert already",
         "Look at that alert. A new alert needs another external_id, in CAP another identifier.",
     ),
-    "duplicate-address": ProblemType(409, "The address belongs to someone else", "Remove it there first."),
+    "duplicate-address": ProblemType(
+        409, "The address belongs to another subscriber", "Remove it from the other subscriber first."
+    ),
     "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),
-    "invalid-geometry": ProblemType(422, "A shape cannot be used", "Mend the shape; each fault has its place."),
+    "invalid-geometry": ProblemType(422, "A shape cannot be used", "Fix the shape; each error names its place."),
     "not-found": ProblemType(404, "Not found", "Look at the id."),
     "gone": ProblemType(410, "Gone", "Stop asking for it: it was deleted for good."),
     "unauthenticated": ProblemType(401, "Not authenticated", "Send a valid key as a bearer token, or sign in again."),

@@ -78,7 +78,7 @@ class ProgressReply(BaseModel):
     )
     paused: bool = Field(description="As in the alert: sending is paused until the alert is resumed.")
     stalled: bool = Field(
-        False, description="Stalled: no message was finished for a minute although some are due (`alert.stalled`)."
+        False, description="Stalled: for a minute no message got its result, although some are due (`alert.stalled`)."
     )
     first_send_s: float | None = Field(
         description="Seconds from its start to the first hand-over to a carrier. The start is its approval or its scheduled time.",

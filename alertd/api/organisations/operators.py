@@ -37,7 +37,7 @@ class OperatorReply(BaseModel):
     invited_until: datetime | None = Field(description="Expiry of an unused one-time code; null without one.")
     made_at: datetime
     keys: list[str] = Field(
-        description="API keys that are theirs, or went through their hands, by id: they go on when an operator is disabled or removed, until they are revoked."
+        description="API keys that are theirs or that they made, by id: they stay valid until they are revoked, even if the operator is disabled or removed."
     )
 
 

@@ -52,7 +52,10 @@ def send(
         bool, typer.Option("--dry-run", help="Dry run: same answer, but stores and sends nothing.")
     ] = False,
     idempotency_key: Annotated[
-        str | None, typer.Option(help="A word of your own for this alert: sent again within 24 h, it is the same one.")
+        str | None,
+        typer.Option(
+            help="Any text of your choice. Repeating the command with it within 24 h submits no second alert."
+        ),
     ] = None,
 ) -> None:
     """Submit an alert."""

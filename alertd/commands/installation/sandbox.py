@@ -21,7 +21,7 @@ def sandbox(
     mail_password: Annotated[
         str | None,
         typer.Option(
-            help="The relay takes the user sandbox with this password alone. Without it any user and password will do."
+            help="The relay accepts only the user sandbox with this password. Default: it accepts any user and password."
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print where it listens.")] = False,

@@ -53,8 +53,8 @@ def invite(
 
 @app.command()
 def remove(operator: Operator) -> None:
-    """Remove an operator, which signs them out everywhere. Lists the API keys that are theirs or went through their
-    hands: these stay valid until you revoke them.
+    """Remove an operator, which signs them out everywhere. Lists the API keys that are theirs or that they
+    made: these stay valid until you revoke them.
     """
     client = connect()
     keys = [key for one in client.get("/v1/operators")["operators"] if one["id"] == operator for key in one["keys"]]
@@ -63,4 +63,6 @@ def remove(operator: Operator) -> None:
         return
     tell(f"Operator {operator} is removed.")
     if keys:
-        tell(f"Keys that went through their hands go on until you revoke them: {', '.join(keys)} (alertd keys revoke)")
+        tell(
+            f"API keys that they have or made stay valid until you revoke them: {', '.join(keys)} (alertd keys revoke)"
+        )

@@ -20,7 +20,7 @@ class Commands(OnDemand):
     places: ClassVar[dict[str, Place]] = {
         "search": Place(
             "alertd.commands.organisations.regions:search",
-            "Find regions by name in any language or by code; a slip is forgiven.",
+            "Find regions by name in any language or by code. Small spelling mistakes are allowed.",
         ),
         "show": Place("alertd.commands.organisations.regions:show", "One region; with --json and its outline."),
         "list": Place(
@@ -53,7 +53,7 @@ def search(
     near: Annotated[str | None, typer.Option(help="lon,lat: those nearer to this point first.")] = None,
     limit: LimitOption = None,
 ) -> None:
-    """Find regions by name in any language or by code; a slip is forgiven."""
+    """Find regions by name in any language or by code. Small spelling mistakes are allowed."""
     _tell({"q": text, "kind": kind, "parent": parent, "at": near, "limit": limit})
 
 

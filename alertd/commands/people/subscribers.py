@@ -64,7 +64,7 @@ def import_people(
     tell_answer(counts, f"{counts['written']:,} written, {counts['refused']:,} refused.")
     if counts["refused"]:
         lines = "1 line was" if counts["refused"] == 1 else f"{counts['refused']:,} lines were"
-        raise RefusedError(f"{lines} refused; mend and send the file again")
+        raise RefusedError(f"{lines} refused; fix them and send the file again")
 
 
 @app.command()

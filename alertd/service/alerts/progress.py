@@ -154,8 +154,8 @@ class ProgressReports:
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
 
     async def stalls(self, record: AlertRecord) -> bool:
-        """Returns whether this version is still being sent and has stalled: messages are due, but for a minute none was
-        finished.
+        """Returns whether this version is still being sent and has stalled: messages are due, but for a minute none got its
+        result.
         """
         ((since,),) = await self.alerts.fields([record.id], "stalled")
         return since is not None and record.state in OPEN_STATES

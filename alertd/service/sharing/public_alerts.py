@@ -1,4 +1,4 @@
-"""The alerts that have a public page: Actual alerts to the public, from their start on, unless `publish.page` is false.
+"""The alerts that have a public page: Actual alerts to the public with `publish.page`, from their start on.
 
 After its end an alert still has a page, which says that it is over and contains nothing of a person.
 """
