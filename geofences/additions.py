@@ -134,10 +134,10 @@ def problems(
     outside of their parent or be larger than it.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
-    told = {problem.row for problem in found}
+    rows_found = {problem.row for problem in found}
     outside = ((i, what) for i, what in astray(rows, geometries, library) if rows[i].code not in exclaves)
     lying = chain(outside, () if replace else elsewhere(rows, geometries, library))
-    amiss = chain(doubly_covered(rows, geometries), ((i, what) for i, what in lying if i + 1 not in told))
+    amiss = chain(doubly_covered(rows, geometries), ((i, what) for i, what in lying if i + 1 not in rows_found))
     found += [Problem(row=i + 1, code=rows[i].code, what=what) for i, what in amiss]
     return tuple(sorted(found, key=lambda problem: problem.row))
 

@@ -122,8 +122,8 @@ def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Fo
         return True
     inside = shapely.intersection(area, library.geometry(region.code))
     parts = shapely.union_all([library.geometry(part.code) for part, _ in narrower])
-    told, whole = areas_km2(np.array([shapely.intersection(inside, parts), inside], dtype=object)).tolist()
-    return bool(told >= FILLED * whole)
+    inside_km2, whole = areas_km2(np.array([shapely.intersection(inside, parts), inside], dtype=object)).tolist()
+    return bool(inside_km2 >= FILLED * whole)
 
 
 def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:

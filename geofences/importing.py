@@ -167,8 +167,8 @@ def main() -> None:
             Path(file), Path(folder), name, order, lambda step, regions: _tell(step=step, regions=regions)
         )
     except FaultyFileError as error:
-        told = [dataclasses.asdict(one) for one in error.problems[:PROBLEMS_TOLD]]
-        _tell(refused=str(error), faults=len(error.problems), problems=told)
+        problems = [dataclasses.asdict(one) for one in error.problems[:PROBLEMS_TOLD]]
+        _tell(refused=str(error), faults=len(error.problems), problems=problems)
     except GeofenceError as error:  # GDAL's words name the file by where it lies
         _tell(refused=str(error).replace(f"{Path(file).resolve().parent}/", ""), faults=0, problems=[])
     except MemoryError:

@@ -217,8 +217,8 @@ class Library:
         as points may then lie in other regions. Ignores drawn regions.
         """
         own = self.without_drawn
-        told = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
-        return f"{zlib.crc32(json.dumps(told).encode()):08x}"
+        content = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
+        return f"{zlib.crc32(json.dumps(content).encode()):08x}"
 
     def is_filled(self, code: str) -> bool:
         """Returns whether the parts of a region cover it except for gaps. Raises UnknownRegion."""
@@ -367,8 +367,8 @@ class Library:
 
 def revision_of(region: Region, shape: shapely.Geometry) -> int:
     """Returns a number that changes with a region's names, kind, parent, country or outline."""
-    told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
-    return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(told.encode()))
+    facts = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
+    return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(facts.encode()))
 
 
 def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Region, shapely.Geometry]]:

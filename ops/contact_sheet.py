@@ -384,11 +384,11 @@ def draw(page: Path, picture: Path) -> None:
     with tempfile.TemporaryDirectory() as profile:
         command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
                    "--virtual-time-budget=4000"]  # fmt: skip
-        told = subprocess.run(
+        output = subprocess.run(
             [*command, f"--window-size={WIDTH},1000", "--dump-dom", page.as_uri()],
             capture_output=True, text=True, timeout=120, check=True,
         ).stdout  # fmt: skip
-        height = int(re.search(r'data-height="(\d+)"', told)[1])  # type: ignore[index]
+        height = int(re.search(r'data-height="(\d+)"', output)[1])  # type: ignore[index]
         subprocess.run(
             [*command, f"--window-size={WIDTH},{height}", f"--screenshot={picture}", page.as_uri()],
             capture_output=True, timeout=120, check=True,

@@ -183,10 +183,10 @@ async def watch(client: Client, alert_id: str) -> dict[str, Any]:
         tasks: dict[str, TaskID] = {}
         async for last in client.progress(alert_id):
             for channel, counts in last["channels"].items():
-                told = counts["targeted"] - counts["queued"] - counts["in_flight"]
+                settled = counts["targeted"] - counts["queued"] - counts["in_flight"]
                 if channel not in tasks:
                     tasks[channel] = bars.add_task(channel)
-                bars.update(tasks[channel], total=counts["targeted"], completed=told)
+                bars.update(tasks[channel], total=counts["targeted"], completed=settled)
     return last
 
 

@@ -120,8 +120,8 @@ def main() -> int:
     for old in OUT.iterdir():
         old.unlink()
     with tempfile.TemporaryDirectory() as folder:
-        told = [kept(package, fetched(package, Path(folder))) for package in PACKAGES]
-    (OUT / "vendor.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        packages = [kept(package, fetched(package, Path(folder))) for package in PACKAGES]
+    (OUT / "vendor.json").write_text(json.dumps(packages, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

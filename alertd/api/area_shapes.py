@@ -150,19 +150,19 @@ def eta(
     The estimate ignores the limits of mail domains: alertd would have to open every record to find the domain of each
     mailbox. That takes seconds for a million people, and reveals more about them than a count of addresses does.
     """
-    loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
+    loud, usable = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {REST: audience.addresses}
     slow = paced_s(
-        ring_paces(*asked), {ring: sum(_most(by[one]) for one in told & by.keys()) for ring, by in of_ring.items()}
+        ring_paces(*asked), {ring: sum(_most(by[one]) for one in usable & by.keys()) for ring, by in of_ring.items()}
     )
     paced = {
         channel: max((slow.get(ring, 0) for ring, by in of_ring.items() if _most(by.get(channel, 0))), default=0)
-        for channel in told
+        for channel in usable
     }
     return {
         channel: round(max(s.carriers.seconds_for(channel, _most(count), loud=loud), paced[channel]), 3)
         for channel, count in audience.addresses.items()
-        if channel in told
+        if channel in usable
     }
 
 

@@ -124,9 +124,9 @@ def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Returns the file's values `own` without those that the environment (`above`) replaces. Drops an option `<name>_file` if a variable
     sets `<name>`: otherwise the file's secret would override the variable.
     """
-    told = {f"{name}_file" for name in above}
+    replaced = {f"{name}_file" for name in above}
     inner = {name: _below(above[name], value) for name, value in own.items() if _are_tables(above.get(name), value)}
-    return {name: inner.get(name, value) for name, value in own.items() if name not in told}
+    return {name: inner.get(name, value) for name, value in own.items() if name not in replaced}
 
 
 def _are_tables(*values: Any) -> bool:
@@ -203,9 +203,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 yield f"{where}: {fault['msg']}"
 
 
-def _not_json(told: str) -> str:
+def _not_json(message: str) -> str:
     """Returns the error text for a variable whose list or table is not JSON. The library's own error names only the table."""
-    table = re.sub(r'.*field "(\w+)".*', r"\1", told)
+    table = re.sub(r'.*field "(\w+)".*', r"\1", message)
     return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
 
 

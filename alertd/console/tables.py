@@ -90,8 +90,8 @@ def _criteria_in_words() -> dict[str, dict[str, str]]:
 
 def module(needs: Needs, carried: Collection[str]) -> str:
     """Returns the text of tables.js, a JavaScript module that exports all tables as `TABLES`."""
-    told = json.dumps(tables(needs, carried), indent=1)
-    return f"// Made by alertd from the tables that rule.\nexport const TABLES = {told};\n"
+    text = json.dumps(tables(needs, carried), indent=1)
+    return f"// Made by alertd from the tables that rule.\nexport const TABLES = {text};\n"
 
 
 def _value(model: type[BaseModel]) -> str:

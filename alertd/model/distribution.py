@@ -163,10 +163,10 @@ def still_names(track: Track, now: Now) -> bool:
     """Returns whether the distributor may still show facts that were removed from the alert, and the Update without
     them failed. A Cancel must follow.
     """
-    told = [one for one in track.live if one.type is not MsgType.CANCEL]
-    if not now.restricted or not any(one.maybe and _changed(one) < now.restricted for one in told):
+    live = [one for one in track.live if one.type is not MsgType.CANCEL]
+    if not now.restricted or not any(one.maybe and _changed(one) < now.restricted for one in live):
         return False
-    return any(one.of == now.identifier and one.state in FAILED for one in told)
+    return any(one.of == now.identifier and one.state in FAILED for one in live)
 
 
 def says_less(track: Track, entry: Entry, restricted: int) -> bool:
@@ -177,9 +177,9 @@ def says_less(track: Track, entry: Entry, restricted: int) -> bool:
     """
     if entry.type is not MsgType.UPDATE:
         return entry.type is MsgType.CANCEL
-    told = track.arrived
-    shows_less = any(_changed(one) >= restricted and one.state in _EFFECTIVE and not one.repeated for one in told)
-    return not shows_less and any(_changed(one) < restricted for one in told)
+    arrived = track.arrived
+    shows_less = any(_changed(one) >= restricted and one.state in _EFFECTIVE and not one.repeated for one in arrived)
+    return not shows_less and any(_changed(one) < restricted for one in arrived)
 
 
 def _shown(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
@@ -190,9 +190,9 @@ def _shown(track: Track, now: Now, *, fits: bool) -> tuple[Track, Entry | None]:
         fresh = msgspec.structs.replace(fresh, owed=0, told=False)
     fresh = msgspec.structs.replace(fresh, over=False)
     since = fresh.live[_after(fresh.live, lambda one: one.type is MsgType.CANCEL and one.maybe) :]
-    told = [one for one in since if one.type is not MsgType.CANCEL and one.state is not MessageState.SUPERSEDED]
-    if told and told[-1].of == now.identifier:
-        return fresh, told[-1] if told[-1].state is MessageState.QUEUED else None
+    messages = [one for one in since if one.type is not MsgType.CANCEL and one.state is not MessageState.SUPERSEDED]
+    if messages and messages[-1].of == now.identifier:
+        return fresh, messages[-1] if messages[-1].state is MessageState.QUEUED else None
     if not wanted:
         return fresh, None
     names_more = any(_changed(one) < now.restricted for one in fresh.arrived)

@@ -113,8 +113,8 @@ def faults_of(error: ValidationError) -> list[Fault]:
         return [Fault("", "Nearly nothing here is as it should be: is this the right document?")]
     details = error.errors(include_url=False, include_input=False)
     broken = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
-    told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
-    return [Fault(pointer_of(_location(detail)), _sentence(detail)) for detail in told[:MAX_FAULTS]]
+    shown = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
+    return [Fault(pointer_of(_location(detail)), _sentence(detail)) for detail in shown[:MAX_FAULTS]]
 
 
 def pointer_of(location: Iterable[int | str]) -> str:

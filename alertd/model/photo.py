@@ -163,10 +163,10 @@ def parse_copies(answer: bytes) -> dict[str, Copy]:
     """
     head, _, rest = answer.partition(b"\n")
     copies, start = {}, 0
-    for name, told in json.loads(head).items():
+    for name, value in json.loads(head).items():
         if name == "refused":
-            raise UnreadablePhotoError(told)
-        width, height, length = told
+            raise UnreadablePhotoError(value)
+        width, height, length = value
         copies[name] = Copy(width, height, rest[start : start + length])
         start += length
     return copies

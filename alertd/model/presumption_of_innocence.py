@@ -87,10 +87,10 @@ def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
     `sought_in`) in its texts. Keeps the child's name, even if a person sought has the same name.
     """
     case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
-    told = {
+    changes = {
         "case": without(case, theirs),
         "info": without(alert.info, theirs),
         "event": alert.event and dashed(alert.event, theirs),
         "sender_name": alert.sender_name and dashed(alert.sender_name, theirs),
     }
-    return alert.model_copy(update=told)
+    return alert.model_copy(update=changes)

@@ -137,8 +137,8 @@ def _telling_words(name: str) -> list[str]:
     all of its words are.
     """
     words = _WORDS.findall(unicodedata.normalize("NFC", name))
-    told = [word for word in words if not word.islower()] or words
-    return [word for word in told if len(word) >= LEAST_LETTERS]
+    capitalised = [word for word in words if not word.islower()] or words
+    return [word for word in capitalised if len(word) >= LEAST_LETTERS]
 
 
 def _spoken(name: str) -> _Found:

@@ -309,8 +309,8 @@ def within(said: Registration, only: Collection[str], before: Registration) -> R
     if members["quiet"]:  # the browser may have set them, and they need a time zone
         members["time_zone"] = members["time_zone"] or before.time_zone
     if "consent" in only and said.consent.at.replace(microsecond=0) == before.consent.at:
-        told = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
-        members["consent"] = before.consent.model_copy(update=told)
+        changes = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
+        members["consent"] = before.consent.model_copy(update=changes)
     places = {name: place for name, place in before.places.items() if f"places/{name}" not in only}
     places |= {name: place for name, place in said.places.items() if f"places/{name}" in only}
     languages = {_key(address): address.language for address in before.addresses}

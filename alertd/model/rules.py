@@ -105,8 +105,8 @@ def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
     (ops/docs/decisions/0042). Leaves out what `_unmet` reports.
     """
     said = alert.case.verification or Verification()
-    told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # `_unmet` reports these
-    unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]
+    reported = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # `_unmet` reports these
+    unmet = [one for one in rule.all_of if one not in {*said.criteria, *reported}]
     faults = [Fault(_CRITERIA, f"Your organisation asks for {one} at this level.") for one in unmet]
     met = [one for one in set(rule.any_of) if one in said.criteria]
     if rule.any_of and len(met) < rule.at_least:
@@ -127,12 +127,12 @@ def protection_faults(alert: Alert) -> list[Fault]:
     """Returns a fault for each fact in an alert about a protected child that a restricted alert would not contain."""
     if not alert.case.protection:
         return []
-    told = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
+    pointers = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
     names, seen = called(alert.case), alert.case.last_seen
-    told += [
+    pointers += [
         f"/case/last_seen/place/{tag}" for tag, text in (seen.place if seen else {}).items() if names_any(text, names)
     ]
-    return [Fault(pointer, "An alert about a child under protection gives only age and sex.") for pointer in told]
+    return [Fault(pointer, "An alert about a child under protection gives only age and sex.") for pointer in pointers]
 
 
 def naming_contacts(alert: Alert) -> list[Fault]:
@@ -233,8 +233,8 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
     `rings_from`: for an update, the time in UNIX ms from which the ring delays count, or 0 for its approval. An update
     is not refused because its SMS would come too late, since that must not block a correction.
     """
-    told = max(now, alert.starts or now)
-    since = time_of(rings_from) if rings_from else told
+    begins = max(now, alert.starts or now)
+    since = time_of(rings_from) if rings_from else begins
     rings = [
         (place, since + timedelta(minutes=delay_min))
         for place, delay_min in _values(alert, "target/rings/*/delay_min")
@@ -245,7 +245,7 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
         for place, at in rings
         if at >= alert.expires
     ]
-    last = max([told, *(at for _, at in rings)])
+    last = max([begins, *(at for _, at in rings)])
     on_screen = any(channel in ON_SCREEN for channel in alert.channels)
     waits = alert.policy.escalates and on_screen and Channel.SMS in alert.channels  # for an acknowledgement on a screen
     if rings_from is None and waits and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:

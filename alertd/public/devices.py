@@ -65,16 +65,16 @@ class DevicePages:
         a page to choose one. Returns the form again for errors (422) or too many requests (429). Stores no person.
         """
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
-        told, faults = words.words["subscribe"], dict[str, str]()
+        texts, faults = words.words["subscribe"], dict[str, str]()
         found = await self.form.check(words, given, faults)
         if given.get("website"):  # only programs fill in this hidden field
-            faults["form"] = told["again"]
+            faults["form"] = texts["again"]
         if faults:
             return self._form(words, given, faults, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if len(found) > 1:
             return self.form.render_choice(words, given, found)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
-            return self._form(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
+            return self._form(words, given, {"form": texts["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
         wish = DeviceWish(
             made_s=self.sign_up.links.now_s(), regions=(found[0],), general=bool(given.get("general")), once=new_once(),
             language=self.form.language(words, given),
@@ -99,9 +99,13 @@ class DevicePages:
     async def show_own(self, request: web.Request) -> web.Response:
         """Returns the page with a button that opens the settings of this browser's subscriber."""
         words = forms.words_of(request, self.renderer)
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         return self._scripted(
-            words, told["manage_title"], words.words["device"]["known"], "/subscribe/device/settings", told["settings"]
+            words,
+            texts["manage_title"],
+            words.words["device"]["known"],
+            "/subscribe/device/settings",
+            texts["settings"],
         )
 
     async def settings(self, request: web.Request) -> web.Response:
@@ -129,9 +133,9 @@ class DevicePages:
     async def manifest(self, request: web.Request) -> web.Response:
         """Returns the web app manifest, with which a browser installs the site, in the language of `?lang=`."""
         words = forms.words_of(request, self.renderer)
-        told = words.words["device"]
+        texts = words.words["device"]
         document = {
-            "name": told["app"], "short_name": told["app"], "lang": words.language, "dir": words.direction,
+            "name": texts["app"], "short_name": texts["app"], "lang": words.language, "dir": words.direction,
             "start_url": f"/alerts?lang={words.language}", "scope": "/", "display": "standalone",
             "background_color": "#ffffff", "theme_color": "#0b57b0",
             "icons": [{"src": "/app-icon.png", "sizes": "512x512", "type": _ICON, "purpose": "any"}],
@@ -153,13 +157,13 @@ class DevicePages:
     def _form(
         self, words: Catalogue, given: Mapping[str, str], faults: Mapping[str, str], *, status: HTTPStatus = HTTPStatus.OK
     ) -> web.Response:  # fmt: skip
-        told, device = words.words["subscribe"], words.words["device"]
-        form = self.form.render(words, given, faults, consent=device["consent"], submit=told["next"], address=Markup())
+        texts, device = words.words["subscribe"], words.words["device"]
+        form = self.form.render(words, given, faults, consent=device["consent"], submit=texts["next"], address=Markup())
         body = (
             forms.paragraph(device["lead"]) + forms.paragraph(device["no_broadcast"], "quiet") + form
             + forms.link("/subscribe/device/settings", device["known"])
-            + (forms.link("/subscribe", told["title"]) if self.sign_up.is_open else Markup())
-            + forms.link("/privacy", told["privacy"])
+            + (forms.link("/subscribe", texts["title"]) if self.sign_up.is_open else Markup())
+            + forms.link("/privacy", texts["privacy"])
         )  # fmt: skip
         return forms.html_page(self.renderer, words, device["title"], body, status=status, path="/subscribe/device")
 

@@ -37,27 +37,27 @@ def own_data(own: OwnRecord) -> dict[str, Any]:
 
 def erase_texts(words: Catalogue, own: OwnRecord) -> tuple[str, str, str]:
     """Returns what a deletion does, the label of its button, and what the page says afterwards."""
-    told, leave = words.words["subscribe"], words.words["leave"]
+    texts, leave = words.words["subscribe"], words.words["leave"]
     if own.is_whole:
-        return told["erase_text"], words.joined([leave["link"], told["erase"]], "dash"), told["erased"]
-    return told["erase_address_text"], told["erase_address"], told["erased_address"]
+        return texts["erase_text"], words.joined([leave["link"], texts["erase"]], "dash"), texts["erased"]
+    return texts["erase_address_text"], texts["erase_address"], texts["erased_address"]
 
 
 async def address_page(
     sign_up: SignUp, renderer: Renderer, words: Catalogue, own: OwnRecord, data: Markup, fault: str
 ) -> web.Response:
     """Returns the page. `data` is its part about the person's data, `fault` says what did not work, if anything."""
-    told, leave, button = words.words["subscribe"], words.words["leave"], Markup()
-    state = told["on"] if own.is_on else leave["left"]
+    texts, leave, button = words.words["subscribe"], words.words["leave"], Markup()
+    state = texts["on"] if own.is_on else leave["left"]
     if own.address.state == AddressState.ACTIVE:
         button = forms.action("off", leave["link"])
     elif await sign_up.is_blocked(own):
-        state = told["blocked"]
+        state = texts["blocked"]
     elif own.person.kinds:  # without them, the consent of the whole record was withdrawn
-        button = forms.action("on", told["start"])
+        button = forms.action("on", texts["start"])
     body = (
-        forms.fault(fault, "address") + address_line(words, own) + forms.paragraph(told["managed"])
+        forms.fault(fault, "address") + address_line(words, own) + forms.paragraph(texts["managed"])
         + Markup('<p role="status"><strong>{}</strong></p>\n').format(state) + button + data
     )  # fmt: skip
     status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
-    return forms.html_page(renderer, words, told["me_title"], body, status=status)
+    return forms.html_page(renderer, words, texts["me_title"], body, status=status)

@@ -105,12 +105,12 @@ class OwnSettingsPages:
         match, returns a page to choose one; if none does, the page with an error (422). Changes nothing if the
         subscriber has the place, or has no room for it.
         """
-        told, found = words.words["subscribe"], await self.places.chosen(region, text)
+        texts, found = words.words["subscribe"], await self.places.chosen(region, text)
         if not found:
-            return await self._page(request, words, own, fault=told["no_place"], place=text)
+            return await self._page(request, words, own, fault=texts["no_place"], place=text)
         if len(found) > 1:
-            body = forms.hidden("action", "add") + self.places.choices(words, found) + forms.button(told["next"])
-            return forms.html_page(self.renderer, words, told["which"], forms.form(body))
+            body = forms.hidden("action", "add") + self.places.choices(words, found) + forms.button(texts["next"])
+            return forms.html_page(self.renderer, words, texts["which"], forms.form(body))
         places = own.person.places
         taken = {place.name for place in places}
         free = next((name for name in PLACE_NAMES if name not in taken), None)
@@ -124,13 +124,13 @@ class OwnSettingsPages:
         """Applies a merge patch to the registration and returns the page as the record is now; with an error (422) if
         the patch is refused.
         """
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         try:
             await self.sign_up.change(own, patch)
         except Problem:
-            return await self._page(request, words, own, fault=told["again"])
+            return await self._page(request, words, own, fault=texts["again"])
         now = await self.sign_up.opened(request.match_info["token"])
-        return await self._page(request, words, now, note=told["saved"]) if now else _gone(self.renderer, words)
+        return await self._page(request, words, now, note=texts["saved"]) if now else _gone(self.renderer, words)
 
     def _saved(self, person: Subscriber, given: Mapping[str, str]) -> dict[str, Any]:
         """Returns the merge patch for the posted form: kinds, languages and quiet hours. The chosen language comes
@@ -169,33 +169,33 @@ class OwnSettingsPages:
         """Returns the whole page. `note`: a message of success at its top. `fault`: an error message, at the field for a
         new place if the record is whole, with status 422; `place`: the text in that field.
         """
-        told, data = words.words["subscribe"], _data(request, words, own)
+        texts, data = words.words["subscribe"], _data(request, words, own)
         if not own.is_whole:
             return await address_page(self.sign_up, self.renderer, words, own, data, fault)
         body = (
             (Markup('<p role="status"><strong>{}</strong></p>\n').format(note) if note else Markup())
             + address_line(words, own)
-            + Markup("<h2>{}</h2>\n").format(told["places"])
+            + Markup("<h2>{}</h2>\n").format(texts["places"])
             + Markup().join(self._place(words, one.name, one.region) for one in own.person.places)
             + forms.form(
                 forms.hidden("action", "add")
-                + forms.field("place", told["add"], place, fault, forms.PLACE, told["place_hint"])
-                + forms.button(told["add"], plain=True)
+                + forms.field("place", texts["add"], place, fault, forms.PLACE, texts["place_hint"])
+                + forms.button(texts["add"], plain=True)
             )
-            + Markup("<h2>{}</h2>\n").format(told["what"])
+            + Markup("<h2>{}</h2>\n").format(texts["what"])
             + forms.form(self._fields(words, own.person))
-            + (forms.action("test", told["test"]) if own.address.channel == MAIL else Markup())
+            + (forms.action("test", texts["test"]) if own.address.channel == MAIL else Markup())
             + data
         )  # fmt: skip
         status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
-        return forms.html_page(self.renderer, words, told["me_title"], body, status=status)
+        return forms.html_page(self.renderer, words, texts["me_title"], body, status=status)
 
     def _place(self, words: Catalogue, name: str, region: str | None) -> Markup:
         """Returns one of the subscriber's places with a button that removes it."""
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         shown = self.places.label(words, region) if region else name
         button = Markup('<button class="plain" aria-label="{}">{}</button>\n').format(
-            f"{told['remove']}: {shown}", told["remove"]
+            f"{texts['remove']}: {shown}", texts["remove"]
         )
         return forms.paragraph(shown) + forms.form(
             forms.hidden("action", "remove") + forms.hidden("name", name) + button
@@ -203,23 +203,25 @@ class OwnSettingsPages:
 
     def _fields(self, words: Catalogue, person: Subscriber) -> Markup:
         """Returns the fields for language, general alerts and quiet hours, filled in with the stored values."""
-        told, document = words.words["subscribe"], to_document(person)
+        texts, document = words.words["subscribe"], to_document(person)
         names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
         chosen = matching(document["languages"][0], self.renderer.all_languages) or words.language
         quiet = document.get("quiet") or {"from": "", "to": ""}
         zones = self._zones(person, document.get("time_zone"))
         return (
             forms.hidden("action", "save")
-            + forms.select("language", told["language"], names, chosen, languages=True)
-            + forms.choice("checkbox", "general", "1", told["general"], checked=Kind.GENERAL.value in document["kinds"])
-            + Markup('<fieldset><legend>{}</legend>\n<p class="quiet">{}</p>\n').format(
-                told["quiet"], told["quiet_hint"]
+            + forms.select("language", texts["language"], names, chosen, languages=True)
+            + forms.choice(
+                "checkbox", "general", "1", texts["general"], checked=Kind.GENERAL.value in document["kinds"]
             )
-            + forms.field("from", told["quiet_from"], quiet["from"], "", forms.TIME)
-            + forms.field("to", told["quiet_to"], quiet["to"], "", forms.TIME)
-            + forms.select("zone", told["zone"], {zone: zone for zone in zones}, zones[0])
+            + Markup('<fieldset><legend>{}</legend>\n<p class="quiet">{}</p>\n').format(
+                texts["quiet"], texts["quiet_hint"]
+            )
+            + forms.field("from", texts["quiet_from"], quiet["from"], "", forms.TIME)
+            + forms.field("to", texts["quiet_to"], quiet["to"], "", forms.TIME)
+            + forms.select("zone", texts["zone"], {zone: zone for zone in zones}, zones[0])
             + Markup("</fieldset>\n")
-            + forms.button(told["save"])
+            + forms.button(texts["save"])
         )
 
     def _zones(self, person: Subscriber, current: str | None) -> list[str]:
@@ -245,11 +247,11 @@ def _zones_of() -> dict[str, list[str]]:
 
 def _data(request: web.Request, words: Catalogue, own: OwnRecord) -> Markup:
     """Returns the part of the page about the person's data."""
-    told, (text, label, _) = words.words["subscribe"], erase_texts(words, own)
+    texts, (text, label, _) = words.words["subscribe"], erase_texts(words, own)
     return (
-        Markup("<h2>{}</h2>\n").format(told["data"])
-        + forms.link(f"{request.match_info['token']}/data.json", told["download"])
-        + forms.link("../privacy", told["privacy"])
+        Markup("<h2>{}</h2>\n").format(texts["data"])
+        + forms.link(f"{request.match_info['token']}/data.json", texts["download"])
+        + forms.link("../privacy", texts["privacy"])
         + forms.paragraph(text)
         + forms.action("erase", label)
     )  # fmt: skip
@@ -266,6 +268,6 @@ def _gone(renderer: Renderer, words: Catalogue) -> web.Response:
     """Returns the page for a link that is not valid. It links to the form that requests a new link.
     Its status is 404.
     """
-    told = words.words["subscribe"]
-    body = forms.paragraph(told["broken"]) + forms.link("../subscribe/manage", told["manage_title"])
+    texts = words.words["subscribe"]
+    body = forms.paragraph(texts["broken"]) + forms.link("../subscribe/manage", texts["manage_title"])
     return forms.html_page(renderer, words, words.words["leave"]["broken"], body, status=HTTPStatus.NOT_FOUND)

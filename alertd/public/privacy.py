@@ -21,9 +21,9 @@ _SECTIONS = {
 
 def privacy_page(renderer: Renderer, words: Catalogue) -> web.Response:
     """Returns the privacy page, with links to sign-up and to the form that requests a link to one's settings."""
-    told, subscribe = words.words["privacy"], words.words["subscribe"]
+    texts, subscribe = words.words["privacy"], words.words["subscribe"]
     body = Markup().join(
-        Markup("<h2>{}</h2>\n").format(told[heading]) + Markup().join(forms.paragraph(told[name]) for name in names)
+        Markup("<h2>{}</h2>\n").format(texts[heading]) + Markup().join(forms.paragraph(texts[name]) for name in names)
         for heading, names in _SECTIONS.items()
     )
     links = forms.link("subscribe", subscribe["title"]) + forms.link("subscribe/manage", subscribe["manage_title"])

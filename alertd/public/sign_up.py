@@ -51,19 +51,19 @@ class SignUpPages:
         person.
         """
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         if given.get("website"):  # only programs fill in this hidden field; they learn nothing from the usual answer
             return _sent(self.renderer, words, "sent")
         faults, mailbox = dict[str, str](), read_mailbox(given)
         if mailbox is None:
-            faults["mailbox"] = told["bad_mailbox"]
+            faults["mailbox"] = texts["bad_mailbox"]
         found = await self.form.check(words, given, faults)
         if faults or mailbox is None:
             return self._form(words, given, faults, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if len(found) > 1:
             return self.form.render_choice(words, given, found)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
-            return self._form(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
+            return self._form(words, given, {"form": texts["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
         wish = Wish(
             made_s=self.sign_up.links.now_s(), mailbox=mailbox, regions=(found[0],), language=self.form.language(words, given),
             general=bool(given.get("general")), once=new_once(),
@@ -80,12 +80,12 @@ class SignUpPages:
         if wish is None:
             return _refused(self.renderer, words, Confirmed.BROKEN)
         words = words if request.query.get("lang") else self.renderer.words(wish.language)
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         names = words.listed([self.form.places.label(words, code) for code in wish.regions])
-        body = forms.paragraph(told["confirm_text"].format(places=names)) + forms.form(
-            forms.button(told["confirm_button"])
+        body = forms.paragraph(texts["confirm_text"].format(places=names)) + forms.form(
+            forms.button(texts["confirm_button"])
         )
-        return forms.html_page(self.renderer, words, told["confirm_title"], body)
+        return forms.html_page(self.renderer, words, texts["confirm_title"], body)
 
     async def confirm(self, request: web.Request) -> web.Response:
         """Registers the person of the link, or adds the place to a known subscriber, and returns a page with the link
@@ -97,10 +97,13 @@ class SignUpPages:
             words = self.renderer.words(wish.language)
         if result is not Confirmed.DONE or wish is None:
             return _refused(self.renderer, words, result)
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         to = f"../../me/{self.sign_up.links.make_settings(name, key_of(MAIL, wish.mailbox))}"
         return forms.html_page(
-            self.renderer, words, told["done_title"], forms.paragraph(told["done"]) + forms.link(to, told["settings"])
+            self.renderer,
+            words,
+            texts["done_title"],
+            forms.paragraph(texts["done"]) + forms.link(to, texts["settings"]),
         )
 
     async def show_manage(self, request: web.Request) -> web.Response:
@@ -111,14 +114,14 @@ class SignUpPages:
         for every mailbox.
         """
         words, given = forms.words_of(request, self.renderer), await forms.read_form(request)
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         if given.get("website"):
             return _sent(self.renderer, words, "manage_sent")
         mailbox = read_mailbox(given)
         if mailbox is None:
-            return self._manage(words, given, {"mailbox": told["bad_mailbox"]}, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+            return self._manage(words, given, {"mailbox": texts["bad_mailbox"]}, status=HTTPStatus.UNPROCESSABLE_ENTITY)
         if not await self.sign_up.admits(forms.network_of(request, self.address_header)):
-            return self._manage(words, given, {"form": told["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
+            return self._manage(words, given, {"form": texts["too_many"]}, status=HTTPStatus.TOO_MANY_REQUESTS)
         await self.sign_up.ask_for_settings(mailbox, words.language)
         return _sent(self.renderer, words, "manage_sent")
 
@@ -138,17 +141,17 @@ class SignUpPages:
         status: HTTPStatus = HTTPStatus.OK,
     ) -> web.Response:
         """Returns the sign-up page with the values that were typed and the error messages by field."""
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         address = forms.field(
-            "mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX
+            "mailbox", texts["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX
         )
-        form = self.form.render(words, given, faults, consent=told["consent"], submit=told["submit"], address=address)
+        form = self.form.render(words, given, faults, consent=texts["consent"], submit=texts["submit"], address=address)
         page = (
-            forms.paragraph(told["lead"]) + forms.paragraph(told["no_broadcast"], "quiet") + form
+            forms.paragraph(texts["lead"]) + forms.paragraph(texts["no_broadcast"], "quiet") + form
             + (forms.link("subscribe/device", words.words["device"]["title"]) if self.on_device else Markup())
-            + forms.link("privacy", told["privacy"]) + forms.link("subscribe/manage", told["manage_title"])
+            + forms.link("privacy", texts["privacy"]) + forms.link("subscribe/manage", texts["manage_title"])
         )  # fmt: skip
-        return forms.html_page(self.renderer, words, told["title"], page, status=status, path="/subscribe")
+        return forms.html_page(self.renderer, words, texts["title"], page, status=status, path="/subscribe")
 
     def _manage(
         self,
@@ -159,14 +162,14 @@ class SignUpPages:
         status: HTTPStatus = HTTPStatus.OK,
     ) -> web.Response:
         """Returns the page on which a subscriber requests the link to their settings."""
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         body = (
             forms.fault(faults.get("form", ""), "form")
-            + forms.field("mailbox", told["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
-            + forms.trap(told["trap"], self.sign_up.links) + forms.button(told["manage_button"])
+            + forms.field("mailbox", texts["mailbox"], given.get("mailbox", ""), faults.get("mailbox", ""), forms.MAILBOX)
+            + forms.trap(texts["trap"], self.sign_up.links) + forms.button(texts["manage_button"])
         )  # fmt: skip
-        page = forms.paragraph(told["manage_text"]) + forms.form(body) + forms.link("../privacy", told["privacy"])
-        return forms.html_page(self.renderer, words, told["manage_title"], page, status=status)
+        page = forms.paragraph(texts["manage_text"]) + forms.form(body) + forms.link("../privacy", texts["privacy"])
+        return forms.html_page(self.renderer, words, texts["manage_title"], page, status=status)
 
 
 def read_mailbox(given: Mapping[str, str]) -> str | None:
@@ -179,21 +182,21 @@ def read_mailbox(given: Mapping[str, str]) -> str | None:
 
 def _sent(renderer: Renderer, words: Catalogue, text: str) -> web.Response:
     """Returns the page that asks the person to look into their mailbox. `text`: the key of its text."""
-    told = words.words["subscribe"]
-    return forms.html_page(renderer, words, told["sent_title"], forms.paragraph(told[text]))
+    texts = words.words["subscribe"]
+    return forms.html_page(renderer, words, texts["sent_title"], forms.paragraph(texts[text]))
 
 
 def _refused(renderer: Renderer, words: Catalogue, result: Confirmed) -> web.Response:
     """Returns the page that explains why a confirmation changed nothing: 404 for an invalid link, 409 for any other
     reason.
     """
-    told, title = words.words["subscribe"], words.words["leave"]["broken"]
-    body = forms.paragraph(told[result.value])
+    texts, title = words.words["subscribe"], words.words["leave"]["broken"]
+    body = forms.paragraph(texts[result.value])
     if result in {Confirmed.FULL, Confirmed.MANAGED}:  # the link works, but adds nothing
-        title = told["me_title"]
-        body += forms.link("../../subscribe/manage", told["manage_title"])
+        title = texts["me_title"]
+        body += forms.link("../../subscribe/manage", texts["manage_title"])
     elif result is not Confirmed.BLOCKED:
-        body += forms.link("../../subscribe", told["title"])
+        body += forms.link("../../subscribe", texts["title"])
     status = HTTPStatus.NOT_FOUND if result is Confirmed.BROKEN else HTTPStatus.CONFLICT
     return forms.html_page(renderer, words, title, body, status=status)
 
@@ -220,16 +223,16 @@ def sign_up_routes(
 
         async def handle(request: web.Request) -> web.StreamResponse:
             words = forms.words_of(request, renderer)
-            told = words.words["subscribe"]
+            texts = words.words["subscribe"]
             if not is_open and on_device:
                 raise web.HTTPSeeOther("/subscribe/device")
             if not is_open:
-                return forms.html_page(renderer, words, told["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
+                return forms.html_page(renderer, words, texts["closed"], Markup(), status=HTTPStatus.NOT_FOUND)
             try:
                 return await handler(request)
             except StoreUnavailableError:
                 page = forms.html_page(
-                    renderer, words, told["unavailable"], Markup(), status=HTTPStatus.SERVICE_UNAVAILABLE
+                    renderer, words, texts["unavailable"], Markup(), status=HTTPStatus.SERVICE_UNAVAILABLE
                 )
                 page.headers[hdrs.RETRY_AFTER] = "5"
                 return page

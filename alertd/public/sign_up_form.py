@@ -31,15 +31,15 @@ class SignUpForm:
         for each faulty field to `faults`, under the field's name; `form` if the form is too old or was filled in too
         fast.
         """
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         if not given.get("consent"):
-            faults["consent"] = told["no_consent"]
+            faults["consent"] = texts["no_consent"]
         found = await self.places.chosen(given.get("region", ""), given.get("place", ""))
         if not found:
-            faults["place"] = told["no_place"]
+            faults["place"] = texts["no_place"]
         opened = self.links.open(given.get("form", ""), OpenedForm)
         if not faults and (opened is None or self.links.now_s() - opened.made_s < FASTEST_S):
-            faults["form"] = told["again"]
+            faults["form"] = texts["again"]
         return found
 
     def language(self, words: Catalogue, given: Mapping[str, str]) -> str:
@@ -53,29 +53,29 @@ class SignUpForm:
         """Returns the form with the values that were typed and the error messages. `consent`, `submit`: the texts of
         the checkbox and the button; `address`: the field for the mailbox, empty for a browser.
         """
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         names = {tag: str(self.renderer.words(tag).words["name"]) for tag in self.renderer.all_languages}
         return forms.form(
             forms.fault(faults.get("form", ""), "form")
-            + forms.field("place", told["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, told["place_hint"])
+            + forms.field("place", texts["place"], given.get("place", ""), faults.get("place", ""), forms.PLACE, texts["place_hint"])
             + address
-            + forms.select("language", told["language"], names, self.language(words, given), languages=True)
-            + forms.choice("checkbox", "general", "1", told["general"], checked=bool(given.get("general")))
+            + forms.select("language", texts["language"], names, self.language(words, given), languages=True)
+            + forms.choice("checkbox", "general", "1", texts["general"], checked=bool(given.get("general")))
             + forms.choice(
                 "checkbox", "consent", "1", consent, checked=bool(given.get("consent")), error=faults.get("consent", "")
             )
-            + forms.trap(told["trap"], self.links) + forms.button(submit)
+            + forms.trap(texts["trap"], self.links) + forms.button(submit)
         )  # fmt: skip
 
     def render_choice(self, words: Catalogue, given: Mapping[str, str], found: Sequence[str]) -> web.Response:
         """Returns the page that asks which of the regions `found` the typed place means. Its form contains the other
         typed values as hidden fields.
         """
-        told = words.words["subscribe"]
+        texts = words.words["subscribe"]
         typed = Markup().join(
             forms.hidden(name, given[name])
             for name in ("place", "mailbox", "language", "general", "consent", "form")
             if given.get(name)
         )
-        body = typed + self.places.choices(words, found) + forms.button(told["next"])
-        return forms.html_page(self.renderer, words, told["which"], forms.form(body))
+        body = typed + self.places.choices(words, found) + forms.button(texts["next"])
+        return forms.html_page(self.renderer, words, texts["which"], forms.form(body))

@@ -185,13 +185,13 @@ class Renderer:
         room = ROOM[channel]
         known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
-        message, told = self._made(document, known, channel, stamp, telling, own)
+        message, shown = self._made(document, known, channel, stamp, telling, own)
         which = message_of(document.kind, telling)
         names = (*NEVER_LEFT_OUT[which], *reversed(LEFT_OUT[which]))
-        left_out = tuple(name for name in names if known.without(name) != known and told.without(name) == told)
+        left_out = tuple(name for name in names if known.without(name) != known and shown.without(name) == shown)
         kept = [name for name in names if name not in left_out]
-        cut = tuple(name for name in kept if told.values(name) != whole.values(name)[: len(told.values(name))])
-        fewer = len(told.children) < len(whole.children)
+        cut = tuple(name for name in kept if shown.values(name) != whole.values(name)[: len(shown.values(name))])
+        fewer = len(shown.children) < len(whole.children)
         contacts = tuple(f"contact {one.shown}" for one in known.contacts[room.contacts :])
         return Preview(
             message=message, left_out=(*contacts, *left_out), shortened=(*(("children",) if fewer else ()), *cut)
@@ -281,8 +281,8 @@ class _Rendering:
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
         """Returns the organisation's text for a part, with the mark of a test or exercise; "" if it has none."""
         text = self.own.get(TextPlace(self.message, channel, self.words.language, part.removesuffix(".txt")))
-        told = text.filled(self._named(facts)) if text else ""
-        return _marked(told, facts.mark, self.words)
+        filled = text.filled(self._named(facts)) if text else ""
+        return _marked(filled, facts.mark, self.words)
 
     def _named(self, facts: Facts) -> dict[str, str]:
         """Returns the facts as texts, by the names that organisations' own texts use."""
@@ -348,29 +348,29 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
     UnsafeMessageError.
     """
     title = rendering.title("push", "title.txt")
-    for told in rendering.shorter():
-        body = packed(rendering.text("push", "body.txt", told))
+    for shown in rendering.shorter():
+        body = packed(rendering.text("push", "body.txt", shown))
         if len((title + body).encode()) <= MAX_PUSH_BYTES:
             break
     _demand(rendering.facts.safety, body)
     photos = [photo.url for child in rendering.facts.children for photo in child.photos]
     image = photos[0] if photos else None
-    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None, image_url=image), told
+    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None, image_url=image), shown
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
     """Returns the SMS with as many facts as fit into the maximum of segments (the fewest, if even these are longer), and these facts.
     Raises UnsafeMessageError.
     """
-    for told in rendering.shorter():
-        text = packed(rendering.text("sms", "text.txt", told))
-        message = SmsMessage(stamp=stamp, text=text, names=told.names)
+    for shown in rendering.shorter():
+        text = packed(rendering.text("sms", "text.txt", shown))
+        message = SmsMessage(stamp=stamp, text=text, names=shown.names)
         if segments_over(message, rendering.renderer.sms) <= 0:
             break
     _demand(rendering.facts.safety, message.text)
     if not message.text.startswith(rendering.facts.mark):
         raise UnsafeMessageError("A test came out without its mark in front.")
-    return message, told
+    return message, shown
 
 
 def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:

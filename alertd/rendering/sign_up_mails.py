@@ -16,23 +16,25 @@ from channels.base import MailMessage, Stamp
 
 def confirmation(words: Catalogue, stamp: Stamp, places: Sequence[str], link: str) -> MailMessage:
     """Returns the mail with the link that confirms a sign-up for these places. Their names may have direction isolates."""
-    told = words.words["subscribe"]
-    text = told["confirm_mail"].format(places=words.listed(places))
-    return _mail(words, stamp, told["confirm_subject"], [text, told["confirm_how"]], link, [told["confirm_nothing"]])
+    texts = words.words["subscribe"]
+    text = texts["confirm_mail"].format(places=words.listed(places))
+    return _mail(words, stamp, texts["confirm_subject"], [text, texts["confirm_how"]], link, [texts["confirm_nothing"]])
 
 
 def settings_link(words: Catalogue, stamp: Stamp, link: str, *, is_known: bool) -> MailMessage:
     """Returns the mail with the link to the person's own settings. `is_known`: the person tried to sign up a second time."""
-    told = words.words["subscribe"]
-    subject, text = (told["known_subject"], told["known_mail"]) if is_known else (told["me_title"], told["manage_mail"])
-    return _mail(words, stamp, subject, [text], link, [told["manage_nothing"]])
+    texts = words.words["subscribe"]
+    subject, text = (
+        (texts["known_subject"], texts["known_mail"]) if is_known else (texts["me_title"], texts["manage_mail"])
+    )
+    return _mail(words, stamp, subject, [text], link, [texts["manage_nothing"]])
 
 
 def trial(words: Catalogue, stamp: Stamp, link: str) -> MailMessage:
     """Returns the test message that a person asks for, to be sent to themselves."""
-    told = words.words["subscribe"]
+    texts = words.words["subscribe"]
     mark = words.words["mark"]["missing-child"]["Test"]
-    return _mail(words, stamp, words.joined([mark, told["me_title"]], "dash"), [mark, told["test_mail"]], link, [])
+    return _mail(words, stamp, words.joined([mark, texts["me_title"]], "dash"), [mark, texts["test_mail"]], link, [])
 
 
 def _mail(

@@ -173,10 +173,10 @@ class Handler(RequestHandler):
     def log_exception(self, *_: object, **named: object) -> None:
         """Logs at most one line a minute, because a stranger could fill the log."""
         error = named.get("exc_info")
-        told = (
+        text = (
             {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
         )
-        self._server.note_unreadable(told)
+        self._server.note_unreadable(text)
 
     def _forget(self) -> None:
         """Removes the connection from the server's lists."""

@@ -69,9 +69,9 @@ class Recorded:
     def add(self, chain: str, version: str, address: str) -> None:
         now_s = time.time()
         self.total += 1
-        told = self._first.setdefault((chain, version), {})
-        if address not in told:
-            told[address] = now_s
+        first = self._first.setdefault((chain, version), {})
+        if address not in first:
+            first[address] = now_s
             return
         key = (chain, version, address)
         before = self._repeats.get(key)
@@ -86,13 +86,13 @@ class Recorded:
 
     def counts(self) -> dict[str, int]:
         """Returns the numbers of messages, of addresses by version, and of addresses that got a version repeatedly."""
-        addresses = sum(len(told) for told in self._first.values())
+        addresses = sum(len(first) for first in self._first.values())
         return {"total": self.total, "addresses": addresses, "doubled": len(self._repeats)}
 
     def __iter__(self) -> Iterator[tuple[str, str, str, int, float, float]]:
         """Yields chain, version, address, count, first and last time."""
-        for (chain, version), told in list(self._first.items()):
-            for address, first_s in list(told.items()):
+        for (chain, version), first in list(self._first.items()):
+            for address, first_s in list(first.items()):
                 repeat = self._repeats.get((chain, version, address)) or Repeat(1, first_s)
                 yield chain, version, address, repeat.count, first_s, repeat.last_s
 

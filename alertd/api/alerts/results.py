@@ -215,19 +215,19 @@ async def _published(s: Container, record: AlertRecord) -> list[PublishedReply]:
     ]  # fmt: skip
 
 
-def _version(told: VersionResults) -> VersionReport:
+def _version(results: VersionResults) -> VersionReport:
     """Returns the results of one version as the API shows them."""
-    one = told.record
+    one = results.record
     speeds = (
         {channel: SpeedReply(messages=of.messages, p50_s=of.p50_s, p95_s=of.p95_s, last_s=of.last_s) for channel, of in each.items()}
-        for each in (told.handed_over, told.delivered)
+        for each in (results.handed_over, results.delivered)
     )  # fmt: skip
     handed_over, delivered = speeds
     (by, by_org), (approver, approver_org) = signed(one.last_step.by, one.org), signed(one.approval.by, one.org)
     return VersionReport(
         id=one.id, occasion=one.occasion, state=one.state, code=one.last_step.code or None, by=by, by_org=by_org,
         approver=approver, approver_org=approver_org, began=time_of(one.times.start),
-        people=one.people, channels={channel: dict(counts) for channel, counts in told.counts.items()},
-        handed_over=handed_over, delivered=delivered, seen=dict(told.seen), opted_out=dict(told.opted_out),
-        left=dict(told.left),
+        people=one.people, channels={channel: dict(counts) for channel, counts in results.counts.items()},
+        handed_over=handed_over, delivered=delivered, seen=dict(results.seen), opted_out=dict(results.opted_out),
+        left=dict(results.left),
     )  # fmt: skip

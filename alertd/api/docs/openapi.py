@@ -179,10 +179,10 @@ class _Shown:
         schema = self.schemas.found(operation, f"{part} {kind}")
         kept = self._examples.get(part, {})
         example = kept.get(kind, kept.get(operation.takes[0]) if kind.endswith("/xml") else None)
-        told = {} if example is None else {"example": example}
+        extra = {} if example is None else {"example": example}
         if kind in {NDJSON, EVENTS}:
-            return {"schema": _OTHER_MEDIA[kind], "x-item-schema": schema or {}, **told}
-        return {"schema": schema or _OTHER_MEDIA.get(kind, _TEXT), **told}
+            return {"schema": _OTHER_MEDIA[kind], "x-item-schema": schema or {}, **extra}
+        return {"schema": schema or _OTHER_MEDIA.get(kind, _TEXT), **extra}
 
 
 def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[str, Schema]]:
@@ -290,16 +290,22 @@ def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -
     for name in signature.path:
         variable = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path).partition(f"{{{name}}}")
         text = descriptions()["variables"].get("".join(variable[:2]))
-        told = {} if text is None else {"description": text}
-        yield {"name": name, "in": "path", "required": True, **told, "schema": schemas.of(operation, f"path.{name}")}
+        description = {} if text is None else {"description": text}
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            **description,
+            "schema": schemas.of(operation, f"path.{name}"),
+        }
     for part, place in (("query", "query"), ("headers", "header")):
         if getattr(signature, part) is None:
             continue
         whole = schemas.whole(operation, part)
         for name, schema in whole.get("properties", {}).items():
-            told = {"description": schema["description"]} if "description" in schema else {}
+            description = {"description": schema["description"]} if "description" in schema else {}
             required = name in whole.get("required", ())
-            yield {"name": name, "in": place, "required": required, **told, "schema": _present(schema)}
+            yield {"name": name, "in": place, "required": required, **description, "schema": _present(schema)}
     if operation.takes_key:
         yield {
             "name": IDEMPOTENCY_HEADER,

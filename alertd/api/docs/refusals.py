@@ -78,11 +78,11 @@ def _refusal(status: int, slugs: list[str]) -> Schema:
 
 def _response(status: int, slugs: list[str]) -> Schema:
     """Returns a response that describes these problems, which have one status, with their examples."""
-    told = (f"{CATALOGUE[slug].title}." for slug in slugs)
+    titles = (f"{CATALOGUE[slug].title}." for slug in slugs)
     names = _HEADERS.get(status, ("Retry-After",) if "idempotency-in-progress" in slugs else ())
     examples = {slug: {"$ref": _EXAMPLES + slug} for slug in slugs}
     return {
-        "description": " ".join(f"`{slug}`: {words}" for slug, words in zip(slugs, told, strict=True)),
+        "description": " ".join(f"`{slug}`: {words}" for slug, words in zip(slugs, titles, strict=True)),
         "x-problems": slugs,
         "headers": headers(*names),
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},

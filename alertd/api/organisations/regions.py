@@ -240,16 +240,16 @@ async def delete_region(request: web.Request, *, code: DrawnCode, headers: Condi
 
 async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
     """Returns a region as the API shows it. `geometry` is "full", "simple" (made simpler in a thread) or "none"."""
-    told = OneRegion(
+    answer = OneRegion(
         **_told(library, region),
         aliases=sorted(f"{alias.scheme}{SCHEME}{alias.value}" for alias in library.aliases.of(region.code)),
     )
     if geometry == "none":
-        return told
+        return answer
     outline = library.geometry(region.code)
     if geometry == "simple":
         outline = await asyncio.to_thread(simple, outline)
-    return told.model_copy(update={"geometry": json.loads(await asyncio.to_thread(shapely.to_geojson, outline))})
+    return answer.model_copy(update={"geometry": json.loads(await asyncio.to_thread(shapely.to_geojson, outline))})
 
 
 def _told(library: Library, region: Region) -> dict[str, Any]:

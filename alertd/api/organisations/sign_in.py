@@ -175,8 +175,8 @@ def caller_of(request: web.Request) -> str:
     the caller may have forged all earlier values.
     """
     header = services(request).settings.sign_in.address_header
-    told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
-    return network_of(told or "")
+    address = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
+    return network_of(address or "")
 
 
 async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:

@@ -259,9 +259,13 @@ def _page(request: web.Request, title: str, text: str, *, form: str = "", status
     below.
     """
     words = _words(request)
-    told = words.words["leave"]
+    texts = words.words["leave"]
     page = _PAGE.format(
-        language=words.language, direction=words.direction, title=told[title], text=told[text], form=form.format(**told)
+        language=words.language,
+        direction=words.direction,
+        title=texts[title],
+        text=texts[text],
+        form=form.format(**texts),
     )
     headers = {**_CSP, hdrs.CONTENT_LANGUAGE: words.language, hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
     return web.Response(text=page, status=status, content_type="text/html", headers=headers)

@@ -359,11 +359,11 @@ def is_xml(document: bytes) -> bool:
 
 def _regions(shares: list[dict[str, Any]]) -> list[str]:
     """Returns the first regions of an area in words, each with the share of it in the area unless that is 100 %."""
-    told = [
+    named = [
         f"{one['name']} ({one['code']})" + (f" {one['share']:.1%}" if one["share"] < WHOLE else "")
         for one in shares[:REGIONS_TOLD]
     ]
-    return [*told, f"and {len(shares) - REGIONS_TOLD} more"] if len(shares) > REGIONS_TOLD else told
+    return [*named, f"and {len(shares) - REGIONS_TOLD} more"] if len(shares) > REGIONS_TOLD else named
 
 
 def tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:

@@ -117,8 +117,8 @@ def _over(counts: dict[str, int]) -> int:
 
 def _outcomes(counts: dict[str, int]) -> str:
     """Returns the counts of the messages that are done, by state and in brackets; "" if there are none."""
-    told = [f"{state} {n:,}" for state, n in counts.items() if n and state not in {"targeted", *NOT_YET}]
-    return f" ({', '.join(told)})" if told else ""
+    parts = [f"{state} {n:,}" for state, n in counts.items() if n and state not in {"targeted", *NOT_YET}]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _waits(progress: dict[str, Any]) -> str:

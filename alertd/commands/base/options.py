@@ -165,13 +165,13 @@ def whole(given: bytes, part: str) -> bytes:
     bytes unchanged, which the API checks. Raises RefusedError if the member is null: this caller may not see it.
     """
     try:
-        told = json.loads(given)
+        document = json.loads(given)
     except ValueError:
         return given
-    if not isinstance(told, dict) or part not in told:
+    if not isinstance(document, dict) or part not in document:
         return given
-    if told[part] is None:
+    if document[part] is None:
         raise RefusedError(
             f"`show` did not tell you the whole of it: its {part} is null. An administrator of it sees it."
         )
-    return json.dumps(told[part]).encode()
+    return json.dumps(document[part]).encode()

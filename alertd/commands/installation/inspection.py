@@ -145,10 +145,10 @@ def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Findin
         store = running_store(settings.store)
         if store is None:
             return
-        told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
+        findings = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
     except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
         return  # `_outside` or `_embedded` reports faults of the store
-    for part, sentences in told.items():
+    for part, sentences in findings.items():
         for says in sentences:
             yield Finding(part=part, ok=True, warns=True, says=says)
 
@@ -360,10 +360,10 @@ def _no_carriers(settings: Settings) -> Finding:
     return Finding(part="carriers", ok=True, warns=True, says=says)
 
 
-def _sandbox_runs(told: Path) -> bool:
-    """Returns whether the mail relay of the sandbox that wrote sandbox.json (`told`) accepts connections."""
+def _sandbox_runs(file: Path) -> bool:
+    """Returns whether the mail relay of the sandbox that wrote sandbox.json (`file`) accepts connections."""
     try:
-        mail = json.loads(told.read_text(encoding="utf-8"))["mail"]
+        mail = json.loads(file.read_text(encoding="utf-8"))["mail"]
         socket.create_connection((mail["host"], mail["port"]), ANSWER_S).close()
     except (OSError, ValueError, KeyError):
         return False

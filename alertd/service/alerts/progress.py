@@ -130,8 +130,8 @@ class ProgressReports:
         later = (await self.alerts.versions([alert_id]))[1:]
         starts = await self.alerts.fields(later, "start")
         # An update may wait for approval, or may have been rejected.
-        told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
-        return told[-1] if told else None
+        started = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
+        return started[-1] if started else None
 
     async def similar(self, record: AlertRecord) -> Sequence[AlertRecord]:
         """Returns the other living alerts of the same case, kind and status."""

@@ -106,8 +106,8 @@ class UpdateProposals:
         but not in the alert's.
         """
         chain, channels = chain_of(taken.record.id), before.channels
-        told = await earlier_recipients(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
-        again = np.unique(renotified(told, notify, channels) >> np.uint64(3))
+        recipients = await earlier_recipients(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
+        again = np.unique(renotified(recipients, notify, channels) >> np.uint64(3))
         if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
         new = await self.intake.reach_previews.newly(taken.record.alert, taken, await self.alerts.area(chain))

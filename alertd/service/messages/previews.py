@@ -63,14 +63,14 @@ def chosen_languages(alert: Alert, renderer: Renderer, wanted: Sequence[str]) ->
     """Returns the wanted languages, else all in which the alert can be sent. Raises Problem if it cannot be sent in a
     wanted one.
     """
-    told = renderer.languages(alert)
-    unknown = [tag for tag in wanted if tag not in told]
+    languages = renderer.languages(alert)
+    unknown = [tag for tag in wanted if tag not in languages]
     if unknown:
-        sentence = f"The alert cannot be sent in {', '.join(unknown)}, only in {', '.join(told)}."
+        sentence = f"The alert cannot be sent in {', '.join(unknown)}, only in {', '.join(languages)}."
         raise Problem(
             "invalid-request", "The alert cannot be sent in a language.", faults=(Fault("", sentence, "languages"),)
         )
-    return tuple(dict.fromkeys(wanted)) or told
+    return tuple(dict.fromkeys(wanted)) or languages
 
 
 def untold(alert: Alert, renderer: Renderer) -> list[str]:
@@ -84,7 +84,7 @@ def untranslated(alert: Alert, language: str, telling: Telling) -> list[str]:
     """Returns JSON pointers to texts that readers of this language miss, or get in another language, while other
     readers can read them.
     """
-    return [pointer for pointer, written, told in _texts(alert, language, telling) if written and told not in written]
+    return [pointer for pointer, written, sent in _texts(alert, language, telling) if written and sent not in written]
 
 
 #: The sender's texts in a message. For a missing child, the name replaces the headline.

@@ -161,37 +161,39 @@ class RegionImports:
         """Runs an import to its end: records its progress, loads the new regions, deletes the upload, and writes the
         result to the audit. Never raises for a failed import, which is recorded as broken off.
         """
-        told = one
+        progress = one
         try:
             async with aclosing(self._followed(one, file, order)) as steps:
-                async for told in steps:
-                    if told.state == "running":
-                        await self.imports.put(told)
-            if told.state == "done" and not one.dry_run:
-                told = await self._taken_in(told)
+                async for progress in steps:
+                    if progress.state == "running":
+                        await self.imports.put(progress)
+            if progress.state == "done" and not one.dry_run:
+                progress = await self._taken_in(progress)
         except Exception:  # noqa: BLE001  every failure is logged and recorded as a broken-off import
             structlog.get_logger().exception("region_import.failed", import_id=one.id)
         finally:
             self._turn.release()
             await asyncio.to_thread(room.clear)
             await asyncio.to_thread(files.sweep, self.folder)
-        outcome = {"done": DONE, "refused": REFUSED}.get(told.state, FAILED)
-        if told.state == "running":
-            told = broken_off(told)
-        facts: dict[str, Fact] = {"dry_run": one.dry_run, "regions": told.report.get("regions", 0)}
+        outcome = {"done": DONE, "refused": REFUSED}.get(progress.state, FAILED)
+        if progress.state == "running":
+            progress = broken_off(progress)
+        facts: dict[str, Fact] = {"dry_run": one.dry_run, "regions": progress.report.get("regions", 0)}
         try:
             await self.audit.end(who, ACT, outcome, Noted(object=one.id, facts=facts), of=0)
         finally:
-            await self.imports.put(told)
+            await self.imports.put(progress)
 
-    async def _taken_in(self, told: Import) -> Import:
+    async def _taken_in(self, progress: Import) -> Import:
         """Loads the stored regions in this process, and returns the import with the result."""
         try:
             await self.regions.refresh()
         except StoreUnavailableError:
-            structlog.get_logger().warning("store.found_unavailable", step="regions", import_id=told.id)
-            return msgspec.structs.replace(told, state="stored", why=TAKEN_IN_LATER)
-        return told if self.regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
+            structlog.get_logger().warning("store.found_unavailable", step="regions", import_id=progress.id)
+            return msgspec.structs.replace(progress, state="stored", why=TAKEN_IN_LATER)
+        return (
+            progress if self.regions.is_whole else msgspec.structs.replace(progress, state="stored", why=NOT_TAKEN_IN)
+        )
 
     async def _followed(self, one: Import, file: Path, order: Order) -> AsyncGenerator[Import]:
         """Imports the file in a new process, and yields the import's record after each progress. If the process ends

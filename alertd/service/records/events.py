@@ -187,10 +187,10 @@ class Events:
         """
         by_org: dict[str, list[tuple[str, int, bytes]]] = {}
         pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of this one
-        for chain, told in found.items():
-            said = self._said(chain, told)
+        for chain, fresh in found.items():
+            said = self._said(chain, fresh)
             pending |= {one["alert"]: min(now, int(one["at"])) for one in said if one["word"] in CALLING}
-            by_org.setdefault(told.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
+            by_org.setdefault(fresh.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
             await self._lend(chain, [one for one in said if one["word"] == ASKED])
         await self._waiting.add(pending)  # first: the people on call are paged even if the process dies here
         for org, events in by_org.items():
@@ -200,12 +200,12 @@ class Events:
                     self._courses[chain].got = number
         return sum(map(len, by_org.values()))
 
-    def _said(self, chain: str, told: store.NewEvents) -> list[dict[str, str]]:
+    def _said(self, chain: str, fresh: store.NewEvents) -> list[dict[str, str]]:
         """Returns a chain's events, or none if they are unreadable. Unreadable events stay in their chain, and those of
         other chains are copied.
         """
         try:
-            return [_decode(raw) for raw in told.events]
+            return [_decode(raw) for raw in fresh.events]
         except msgspec.DecodeError:
             if chain not in self._unreadable:
                 structlog.get_logger().error("event.read_failed", chain=chain)
@@ -219,7 +219,7 @@ class Events:
         for one in asked:
             await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
 
-    def _next_read(self, chain: str, due: store.Due, told: store.NewEvents) -> store.NextRead:
+    def _next_read(self, chain: str, due: store.Due, fresh: store.NewEvents) -> store.NextRead:
         """Returns in how many ms to check a chain (an alert with its versions) for events again. The wait doubles after
         each check that found none. After a check with the longest wait that found none, the chain is checked no more
         until it is announced again.
@@ -227,14 +227,14 @@ class Events:
         course = self._courses[chain]
         if due.is_announced:
             course.waited_ms = 0
-        is_last = course.waited_ms >= store.LONGEST_WAIT_MS and not told.events and not told.waits
+        is_last = course.waited_ms >= store.LONGEST_WAIT_MS and not fresh.events and not fresh.waits
         if is_last:
             del self._courses[chain]
-            return store.NextRead(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=store.LET_GO)
-        course.waited_ms = store.LONGEST_WAIT_MS if told.events else max(SHORTEST_WAIT_MS, 2 * course.waited_ms)
-        course.waited_ms = min(course.waited_ms, REPORTS_WAIT_MS if told.waits else store.LONGEST_WAIT_MS)
-        again_ms = 0 if len(told.events) == store.AT_ONCE else course.waited_ms
-        return store.NextRead(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=again_ms)
+            return store.NextRead(orgs=(fresh.org, *fresh.lent), chain=chain, held=due.held, wait=store.LET_GO)
+        course.waited_ms = store.LONGEST_WAIT_MS if fresh.events else max(SHORTEST_WAIT_MS, 2 * course.waited_ms)
+        course.waited_ms = min(course.waited_ms, REPORTS_WAIT_MS if fresh.waits else store.LONGEST_WAIT_MS)
+        again_ms = 0 if len(fresh.events) == store.AT_ONCE else course.waited_ms
+        return store.NextRead(orgs=(fresh.org, *fresh.lent), chain=chain, held=due.held, wait=again_ms)
 
     async def _trim(self) -> None:
         """Deletes expired events of all organisations, once in `TRIM_S`."""

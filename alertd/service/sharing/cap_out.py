@@ -159,12 +159,12 @@ class CapOut:
         """Returns the languages to write, each with its tag in the document. With a profile, these are only the
         languages that the profile's system has.
         """
-        told = self._renderer.languages(alert)
+        own_languages = self._renderer.languages(alert)
         if profile is None:
-            return {language: language for language in told}
+            return {language: language for language in own_languages}
         known = LANGUAGES[profile]
         found: dict[str, str] = {}
-        for language in told:
+        for language in own_languages:
             tag = known.get(base_language(language))
             if tag and tag not in found.values():
                 found[language] = tag
@@ -187,8 +187,8 @@ class CapOut:
             words = self._renderer.words(matching(language, self._renderer.all_languages) or language)
             name = area_name(words, parts) or (_bounds(ground) if outline == "exact" else "")
             areas = (Area(description=name, polygons=rings),) if name and outline != "none" else ()
-            told = await asyncio.to_thread(self._told, record, alert, language, own)
-            infos.append(replace(told, language=tag, areas=areas))
+            info = await asyncio.to_thread(self._told, record, alert, language, own)
+            infos.append(replace(info, language=tag, areas=areas))
         return tuple(infos)
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:

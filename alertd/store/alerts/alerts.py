@@ -259,14 +259,14 @@ class Alerts:
         flat = seals.flat(fields)
         flat += [part for one in anew if one.id == record.id for part in changed(one)]
         docs: Flat = [part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))]
-        told: Flat = []
+        content: Flat = []
         if notice is not None:
             await self.times.note_end(notice)
-            told = encode_content(notice, self._seals(notice.id, box))
+            content = encode_content(notice, self._seals(notice.id, box))
         done, old = await self.run_live(
             "follow", record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
-            int(footing.alive), len(flat), len(docs), footing.word, record.times.changes, *flat, *docs, *told,
+            int(footing.alive), len(flat), len(docs), footing.word, record.times.changes, *flat, *docs, *content,
         )  # fmt: skip
         for one in anew:
             if done and one.id == record.id:

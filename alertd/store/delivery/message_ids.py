@@ -63,9 +63,9 @@ class MessageIds:
         with its message. A repeated call returns them again, so that a crash loses none. An id of two messages belongs
         to neither.
         """
-        told = [(self._owner_of(one), name, one.keep_ms) for one in messages for name in one.ids]
-        held = await self._tell(carrier, [(name, _text(owner), max(0, ms) + LATE_MS) for owner, name, ms in told])
-        return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
+        entries = [(self._owner_of(one), name, one.keep_ms) for one in messages for name in one.ids]
+        held = await self._tell(carrier, [(name, _text(owner), max(0, ms) + LATE_MS) for owner, name, ms in entries])
+        return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(entries, held, strict=True) if raw]
 
     async def owners(self, carrier: str, said: Sequence[MessageReport]) -> list[Owner | None]:
         """Returns for each report the message that its id belongs to, None for an unknown id. A report with an unknown id is held for

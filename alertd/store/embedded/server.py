@@ -82,14 +82,14 @@ def _recent(server: Path) -> Path:
     otherwise.
     """
     try:
-        told = subprocess.run(  # noqa: S603 - the operator's own choice of program
+        output = subprocess.run(  # noqa: S603 - the operator's own choice of program
             [server, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerNotFoundError(
             f"{server} cannot be run as a server ({type(error).__name__}). {_HOW_TO_GET_ONE}"
         ) from error
-    found = re.search(r"\bv=(\d+)\.(\d+)", told)
+    found = re.search(r"\bv=(\d+)\.(\d+)", output)
     if found is None:
         raise ServerNotFoundError(f"{server} does not say that it is a Valkey or Redis server. {_HOW_TO_GET_ONE}")
     if tuple(map(int, found.groups())) < OLDEST:

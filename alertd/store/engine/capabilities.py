@@ -58,7 +58,7 @@ async def _weaker(lines: CommandPipeline, replicas: int) -> list[str]:
     on disk, and StoreUnavailableError. `replicas`: number that must confirm.
     """
     try:
-        *settings, limit, told, confirmed = await lines.ask(
+        *settings, limit, replication, confirmed = await lines.ask(
             [
                 *(("CONFIG", "GET", setting) for setting in (*WANTED, "maxmemory")),
                 ("INFO", "replication"),
@@ -84,9 +84,9 @@ async def _weaker(lines: CommandPipeline, replicas: int) -> list[str]:
             weaker.append(f"the store has {setting} {found}, not {value}: {consequence}")
     if not isinstance(limit, exceptions.NoPermissionError) and _setting(limit) == "0":
         weaker.append(UNLIMITED)
-    if isinstance(told, exceptions.NoPermissionError):
+    if isinstance(replication, exceptions.NoPermissionError):
         weaker.append(UNTOLD)
-    elif checked([told])[0]["connected_slaves"] and not replicas:
+    elif checked([replication])[0]["connected_slaves"] and not replicas:
         weaker.append(REPLICAS_UNASKED)
     return weaker
 
@@ -102,14 +102,14 @@ async def until_loaded(client: Redis, tell: Callable[[], None], clock: Clock) ->
     """Waits until the server no longer answers PING with "loading". Calls `tell` once if it has to wait. Returns too if the server cannot
     be reached or answers another error: the caller that opens the store reports that.
     """
-    told = False
+    has_warned = False
     while True:
         try:
             await client.ping()
         except exceptions.BusyLoadingError:
-            if not told:
+            if not has_warned:
                 tell()
-                told = True
+                has_warned = True
             await clock.sleep(LOOK_EVERY_S)
         except (exceptions.RedisError, OSError):  # the caller that opens the store reports it
             return
